@@ -1,0 +1,26 @@
+"""Which groups of training data does a generated image owe itself to? See README.md and config.yaml."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/queries.smk"
+include: "rules/elbo.smk"
+include: "rules/attribution.smk"
+include: "rules/metrics.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        paths.metrics(),
+        final_outputs(),
+    localrule: True

@@ -1,0 +1,66 @@
+"""Training images, their table, and the members of each group."""
+
+
+rule training_images:
+    output:
+        paths.images(),
+    params:
+        spec=lambda wc: experiment.images_spec.canonical(),
+    log:
+        paths.log("training_images"),
+    conda:
+        "../envs/guda.yaml"
+    message:
+        "Writing the training images"
+    shell:
+        "python {SCRIPTS:q}/write_images.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule training_table:
+    output:
+        paths.table(),
+    params:
+        spec=lambda wc: experiment.dataset.table_spec().canonical(),
+    log:
+        paths.log("training_table"),
+    conda:
+        "../envs/guda.yaml"
+    message:
+        "Writing the training table"
+    shell:
+        "python {SCRIPTS:q}/write_table.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+
+
+# Membership reaches each group's file through its spec, not through the table: one file that all groups read would
+# make every model stale whenever one group changes.
+rule group:
+    output:
+        paths.group("{group}"),
+    params:
+        spec=lambda wc: experiment.group_spec(wc.group).canonical(),
+    log:
+        paths.log("groups", "{group}"),
+    conda:
+        "../envs/guda.yaml"
+    message:
+        "Writing the members of group {wildcards.group}"
+    shell:
+        "python {SCRIPTS:q}/write_group.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule calibration_sample:
+    input:
+        images=paths.images(),
+    output:
+        paths.queries(CALIBRATION),
+    params:
+        spec=lambda wc: experiment.calibration_spec().canonical(),
+    log:
+        paths.log("queries", CALIBRATION),
+    conda:
+        "../envs/guda.yaml"
+    message:
+        "Choosing the training images for retain calibration"
+    shell:
+        "python {SCRIPTS:q}/sample_calibration.py --spec {params.spec:q}"
+        " --images {input.images:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,380 @@
+"""Agreement metrics against numbers worked out by hand, and against the laws they must obey.
+
+The worked image: scores [4, 3, 2, 1] order the groups 0 1 2 3, oracle [3, 4, 1, 2] orders them 1 0 3 2,
+so the oracle's rel = G - rank of groups 0..3 is 2, 3, 0, 1.  1/log2(3) is LOG below, 1/log2(4) = 1/2.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from guda import metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+S, G = [4, 3, 2, 1], [3, 4, 1, 2]
+LOG = 1 / math.log2(3)
+ROW = {"n_queries": 8, "n_groups": 5, "top1": 0.25}
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
+NAMES = "top1 top3 mrr ndcg_exp ndcg_lin rbo rbo_raw wpra spearman kendall".split()
+PER_QUERY = [getattr(metrics, name) for name in NAMES]
+NORMALISED = [metric for metric in PER_QUERY if metric is not metrics.rbo_raw]
+
+
+def per_image(metric, scores, oracle, **options):
+    return metric([scores], [oracle], **options).item()
+
+
+@st.composite
+def tied_pairs(draw):
+    shape = draw(st.tuples(st.integers(1, 5), st.integers(2, 8)))
+    matrix = arrays(np.int64, shape, elements=st.integers(-3, 3))
+    return draw(matrix), draw(matrix)
+
+
+@st.composite
+def untied_pairs(draw):
+    n_queries, n_groups = draw(st.integers(1, 5)), draw(st.integers(2, 8))
+    row = st.permutations(range(n_groups))
+    matrix = st.lists(row, min_size=n_queries, max_size=n_queries).map(np.array)
+    return draw(matrix), draw(matrix)
+
+
+# --- worked numbers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "oracle", "expected"),
+    [
+        (metrics.top1, S, G, 0),  # group 0 against group 1
+        (metrics.top1, [1, 3, 2], [0, 9, 1], 1),
+        (metrics.top1, [1, 1, 0], [5, 0, 0], 1),  # the tie goes to group 0
+        (metrics.top1, [0, 1, 1], [0, 0, 5], 0),  # the tie goes to group 1
+        (metrics.top3, S, G, 2 / 3),  # {0, 1, 2} & {1, 0, 3} = {0, 1}
+        (metrics.top3, [1, 1, 1, 1], [0, 1, 1, 1], 2 / 3),  # {0, 1, 2} & {1, 2, 3} = {1, 2}
+        (metrics.top3, [1, 2], [2, 1], 1),  # 2 of min(3, 2)
+        (metrics.mrr, S, G, 1 / 2),  # the oracle's group 1 is second
+        (metrics.mrr, [1, 2, 3], [3, 2, 1], 1 / 3),
+        (metrics.mrr, [1, 1, 1], [0, 0, 5], 1 / 3),  # tied groups in position: group 2 is third
+        (metrics.mrr, [0, 1, 0], [2, 2, 0], 1 / 2),  # the oracle's tie goes to group 0, which is second
+        # Gains along 0 1 2 are 3, 7, 0; ideally 7, 3, 1.
+        (metrics.ndcg_exp, S, G, (3 + 7 * LOG) / (7 + 3 * LOG + 1 / 2)),  # 0.7896
+        # Gains along 0 1 2 are 2, 3, 0; ideally 3, 2, 1.
+        (metrics.ndcg_lin, S, G, (2 + 3 * LOG) / (3 + 2 * LOG + 1 / 2)),  # 0.8175
+        # The oracle's tie gives rel 2, 1, 0; scores order 1 0 2: gains 1, 3, 0 (exp) and 1, 2, 0 (lin).
+        (metrics.ndcg_exp, [0, 1, 0], [2, 2, 0], (1 + 3 * LOG) / (3 + LOG)),
+        (metrics.ndcg_lin, [0, 1, 0], [2, 2, 0], (1 + 2 * LOG) / (2 + LOG)),
+        # Two groups, wrong way round: the gain 1 at the second place instead of the first.
+        (metrics.ndcg_exp, [0, 1], [1, 0], LOG),
+        # Shares of the top 1..4: 0, 2/2, 2/3, 4/4, weighed 0.1 * (1, 0.9, 0.81, 0.729).
+        (metrics.rbo_raw, S, G, 0.1 * (0.9 + 0.54 + 0.729)),  # 0.2169
+        (metrics.rbo, S, G, 0.2169 / (1 - 0.6561)),
+        # All tied, so 0 1 2 3 against 1 2 3 0: shares 0, 1/2, 2/3, 1.
+        (metrics.rbo_raw, [1, 1, 1, 1], [0, 1, 1, 1], 0.1 * (0.45 + 0.54 + 0.729)),
+        # Weights of 01 02 03 04 12 13 14 23 24: 4 7 9 10 3 5 6 2 3, sum 49; 34 is outside the top 3.
+        # Wrong are 01 (4), 23 (2) and 24 (3).
+        (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], 40 / 49),
+        # Now 01 is tied: half of its 4 comes back.
+        (metrics.wpra, [5, 5, 1, 2, 3], [10, 6, 3, 1, 0], 42 / 49),
+        (metrics.wpra, [1, 1, 1], [3, 5, 9], 1 / 2),
+        (metrics.wpra, [1, 2, 3], [4, 4, 4], 1 / 2),  # no weight at all
+        # Rank differences are 1, 1, 1, 1: 1 - 6 * 4 / (4 * 15).
+        (metrics.spearman, S, G, 0.6),
+        # Centred average ranks (1/2, 1/2, -1) and (1, 0, -1): 1.5 / sqrt(1.5 * 2).
+        (metrics.spearman, [3, 3, 1], [3, 2, 1], math.sqrt(3) / 2),
+        (metrics.spearman, [2, 2, 2], [3, 2, 1], 0),
+        (metrics.spearman, [3, 2, 1], [2, 2, 2], 0),
+        # Of 6 pairs 01 and 23 disagree: (4 - 2) / 6.
+        (metrics.kendall, S, G, 1 / 3),
+        # Two pairs agree, one is tied in scores: 2 / sqrt(2 * 3).
+        (metrics.kendall, [3, 3, 1], [3, 2, 1], 2 / math.sqrt(6)),
+        (metrics.kendall, [2, 2, 2], [3, 2, 1], 0),
+        (metrics.kendall, [3, 2, 1], [2, 2, 2], 0),
+    ],
+)
+def test_worked_image(metric, scores, oracle, expected):
+    assert per_image(metric, scores, oracle) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "oracle", "options", "expected"),
+    [
+        (metrics.ndcg_exp, S, G, {"k": 1}, 3 / 7),
+        (metrics.ndcg_lin, S, G, {"k": 1}, 2 / 3),
+        # Beyond G there is nothing more: gains 2, 3, 0, 1 against 3, 2, 1, 0.
+        (metrics.ndcg_lin, S, G, {"k": 9}, (2 + 3 * LOG + 1 / math.log2(5)) / (3 + 2 * LOG + 1 / 2)),
+        # 0.5 * (0 + 0.5 * 1 + 0.25 * 2/3 + 0.125 * 1) = 19/48; perfect is 15/16.
+        (metrics.rbo_raw, S, G, {"p": 0.5}, 19 / 48),
+        (metrics.rbo, S, G, {"p": 0.5}, 19 / 45),
+        # Only the pairs of group 0: 01 wrong (4), 02, 03 and 04 right (7, 9, 10).
+        (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], {"k": 1}, 26 / 30),
+        # Every pair counts, 34 (weight 1) too, and wrongly.
+        (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], {"k": 5}, 40 / 50),
+        # k = 2 with the oracle's groups 1 and 2 tied: group 1 is in, so 23 (weight 1, wrong) is out.
+        (metrics.wpra, [4, 3, 1, 2], [2, 1, 1, 0], {"k": 2}, 1),
+    ],
+)
+def test_worked_image_with_options(metric, scores, oracle, options, expected):
+    assert per_image(metric, scores, oracle, **options) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_groups", "expected"), [(10, 0.651), (16, 0.815)])
+def test_perfect_raw_overlap_depends_on_the_number_of_groups(n_groups, expected):
+    # 1 - 0.9^10 = 1 - 0.3487 and 1 - 0.9^16 = 1 - 0.1853.
+    scores = np.arange(n_groups)
+    assert per_image(metrics.rbo_raw, scores, scores) == pytest.approx(expected, abs=5e-4)
+
+
+def test_exponential_gain_does_not_overflow():
+    # 2^1999 is no float.  First and second swapped, tails negligible: gains 1/2, 1, 1/4 against 1, 1/2, 1/4.
+    oracle = -np.arange(2000)
+    scores = oracle.copy()
+    scores[:2] = scores[1::-1]
+    expected = (1 / 2 + LOG + 1 / 8) / (1 + LOG / 2 + 1 / 8)
+    assert per_image(metrics.ndcg_exp, scores, oracle) == pytest.approx(expected, abs=1e-12)
+
+
+# --- laws --------------------------------------------------------------------------------------------
+
+
+@PROPERTY
+@given(tied_pairs())
+def test_values_stay_within_bounds(pair):
+    for metric in PER_QUERY:
+        values = metric(*pair)
+        lowest = -1 if metric in (metrics.spearman, metrics.kendall) else 0
+        assert values.shape == (len(pair[0]),) and values.dtype == np.float64
+        assert (values >= lowest - 1e-12).all() and (values <= 1 + 1e-12).all()
+
+
+@PROPERTY
+@given(untied_pairs())
+def test_agreement_with_oneself_is_one(pair):
+    for metric in NORMALISED:
+        np.testing.assert_allclose(metric(pair[0], pair[0]), 1, rtol=1e-12)
+
+
+@PROPERTY
+@given(untied_pairs())
+def test_the_reverse_order_is_the_worst(pair):
+    scores, _ = pair
+    n_groups = scores.shape[1]
+    for name, worst in {"spearman": -1, "kendall": -1, "wpra": 0, "top1": 0, "mrr": 1 / n_groups}.items():
+        np.testing.assert_allclose(getattr(metrics, name)(-scores, scores), worst, atol=1e-12)
+
+
+@PROPERTY
+@given(tied_pairs(), st.sampled_from([lambda x: 2.5 * x - 7, lambda x: x**3, np.exp, np.arctan]))
+def test_increasing_transforms_of_scores_change_nothing(pair, transform):
+    scores, oracle = pair
+    for metric in PER_QUERY:
+        np.testing.assert_array_equal(metric(transform(scores), oracle), metric(scores, oracle))
+
+
+@PROPERTY
+@given(tied_pairs())
+def test_only_wpra_sees_the_size_of_the_oracle_scores(pair):
+    scores, oracle = pair
+    for metric in PER_QUERY:
+        if metric is not metrics.wpra:
+            np.testing.assert_array_equal(metric(scores, np.exp(oracle)), metric(scores, oracle))
+    # Its weights do not depend on the unit, though.
+    np.testing.assert_allclose(metrics.wpra(scores, 3 * oracle + 1), metrics.wpra(scores, oracle))
+
+
+@PROPERTY
+@given(untied_pairs(), st.randoms(use_true_random=False))
+def test_the_position_of_groups_does_not_matter(pair, random):
+    scores, oracle = pair
+    columns = random.sample(range(scores.shape[1]), scores.shape[1])
+    for metric in PER_QUERY:
+        np.testing.assert_allclose(metric(scores[:, columns], oracle[:, columns]), metric(scores, oracle))
+
+
+@PROPERTY
+@given(tied_pairs())
+def test_queries_do_not_see_each_other(pair):
+    scores, oracle = pair
+    for metric in PER_QUERY:
+        alone = [per_image(metric, s, g) for s, g in zip(scores, oracle, strict=True)]
+        np.testing.assert_allclose(metric(scores, oracle), alone, rtol=1e-12, atol=1e-12)
+
+
+@PROPERTY
+@given(tied_pairs())
+def test_correlations_match_scipy(pair):
+    for s, g in zip(*pair, strict=True):
+        if np.ptp(s) and np.ptp(g):  # scipy gives NaN for a constant row
+            assert per_image(metrics.spearman, s, g) == pytest.approx(stats.spearmanr(s, g).statistic)
+            assert per_image(metrics.kendall, s, g) == pytest.approx(stats.kendalltau(s, g).statistic)
+
+
+# --- across images -----------------------------------------------------------------------------------
+
+
+def test_effect_is_correlated_over_images():
+    # First-place scores 5, 1, 3 (ranks 3, 1, 2) and 2, 4, 6 (1, 2, 3): 1 - 6 * (4 + 1 + 1) / (3 * 8).
+    scores = [[5, 0], [1, 0], [0, 3]]
+    oracle = [[2, 1], [4, -4], [-3, 6]]
+    assert metrics.effect_spearman(scores, oracle) == pytest.approx(-0.5)
+    assert metrics.effect_spearman(scores, scores) == 1
+
+
+def test_effect_that_does_not_vary_is_zero():
+    constant, varying = [[1, 0], [0, 1]], [[1, 0], [2, 0]]
+    assert metrics.effect_spearman(constant, varying) == 0
+    assert metrics.effect_spearman(varying, constant) == 0
+    assert metrics.effect_spearman(varying[:1], varying[:1]) == 0
+
+
+DECISIVE_CASES = [
+    # One seed's scores, the other's, and whether the image is decisive.
+    ([4, 2, 0], [6, 1, 1], True),  # 4 is just twice 2
+    ([4, 2.1, 0], [6, 1, 1], False),  # not twice in the first seed
+    ([6, 1, 1], [4, 2.1, 0], False),  # nor in the second
+    ([4, 1, 0], [1, 4, 0], False),  # the seeds disagree on the group
+    ([-1, -5, -9], [-1, -5, -9], False),  # first, but harmful
+    ([0, -1, -2], [0, -1, -2], False),  # zero is not positive
+    ([1, -1, -2], [0, -2, 3], False),
+    ([-1, 1, -2], [-1, 3, -2], True),  # twice a negative second
+    ([3, 3, 0], [3, 3, 0], False),  # tied
+]
+
+
+def test_decisive_images():
+    first, second, expected = zip(*DECISIVE_CASES, strict=True)
+    found = metrics.decisive([first, second])
+    assert found.dtype == bool
+    assert found.tolist() == list(expected)
+
+
+def test_decisive_ratio():
+    assert metrics.decisive([[[4, 2.1, 0]]], ratio=1.9).tolist() == [True]
+    assert metrics.decisive([[[4, 2, 0]]], ratio=2.1).tolist() == [False]
+
+
+def test_auroc_of_the_first_place_score():
+    # Decisive 3 and 2 against 2 and 1: three wins and a tie of four.
+    scores = [[3, 0], [0, 2], [2, 1], [1, 1]]
+    assert metrics.decisive_auroc(scores, [True, True, False, False]) == 3.5 / 4
+    assert metrics.decisive_auroc(scores, [False, False, True, True]) == 0.5 / 4
+    assert metrics.decisive_auroc([[1, 0]] * 3, [True, False, False]) == 0.5
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_auroc_needs_both_kinds(value):
+    assert math.isnan(metrics.decisive_auroc([[3, 0], [0, 2]], [value, value]))
+
+
+# --- summaries ---------------------------------------------------------------------------------------
+
+
+def test_bootstrap_of_two_values():
+    # Resampled means of 0 and 1 are 0, 1/2, 1 with odds 1/4, 1/2, 1/4.
+    assert metrics.bootstrap_interval([0, 1], 2000, seed=0) == (0, 1)
+    assert metrics.bootstrap_interval([0, 1], 2000, seed=0, level=0.4) == (0.5, 0.5)
+
+
+def test_bootstrap_width_is_that_of_the_mean():
+    # 400 zeros and ones in equal parts: the mean has a standard error of 0.5 / 20, so 0.5 -+ 1.96 * 0.025.
+    low, high = metrics.bootstrap_interval([0, 1] * 200, 2000, seed=3)
+    assert (low, high) == pytest.approx((0.451, 0.549), abs=0.006)
+
+
+def test_bootstrap_depends_on_the_seed_alone():
+    values = np.arange(20.0) ** 2
+    first, again, other = (metrics.bootstrap_interval(values, 50, seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_agreement_reports_every_metric_in_order():
+    # The worked image and a perfect one; by the oracle seeds only the worked image is decisive.
+    scores, oracle = [S, [9, 3, 2, 1]], [G, [2, 1, 0, -1]]
+    oracles = [[[1, 9, 1, 1], [9, 1, 1, 1]], [[1, 9, 1, 1], [9, 8, 1, 1]]]
+    row = metrics.agreement(scores, oracle, oracles, n_bootstrap=500, seed=4)
+    expected = {
+        "n_queries": 2,
+        "n_groups": 4,
+        "top1": 1 / 2,
+        "top1_low": 0,
+        "top1_high": 1,
+        "top3": (2 / 3 + 1) / 2,
+        "ndcg_exp@3": ((3 + 7 * LOG) / (7.5 + 3 * LOG) + 1) / 2,
+        "ndcg_lin@3": ((2 + 3 * LOG) / (3.5 + 2 * LOG) + 1) / 2,
+        "mrr": (1 / 2 + 1) / 2,
+        "rbo": (0.2169 / 0.3439 + 1) / 2,
+        "rbo_raw": (0.2169 + 0.3439) / 2,
+        # Weights of the worked image: 01 1, 02 2, 03 1, 12 3, 13 2, 23 1; 01 and 23 are wrong: 8 of 10.
+        "wpra@3": (0.8 + 1) / 2,
+        "spearman": (0.6 + 1) / 2,
+        "kendall": (1 / 3 + 1) / 2,
+        "effect_spearman": -1,  # first-place scores 4 < 9, the oracle's 4 > 2
+        "decisive_auroc": 0,  # the decisive image scores 4, the other 9
+    }
+    assert list(row) == list(expected)
+    assert row == pytest.approx(expected)
+    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 14
+
+
+def test_agreement_bounds_top1_by_its_bootstrap():
+    scores, oracle = np.random.default_rng(0).normal(size=(2, 30, 4))
+    row = metrics.agreement(scores, oracle, [oracle], n_bootstrap=40, seed=9)
+    interval = metrics.bootstrap_interval(metrics.top1(scores, oracle), 40, seed=9)
+    assert (row["top1_low"], row["top1_high"]) == interval
+
+
+def test_mean_of_agreement_rows():
+    mean = metrics.mean_agreement([ROW | {"mrr": 0.5}, ROW | {"top1": 0.75, "mrr": math.nan}])
+    assert list(mean) == ["n_queries", "n_groups", "top1", "mrr"]
+    assert (mean["n_queries"], mean["n_groups"], mean["top1"]) == (8, 5, 0.5)
+    assert type(mean["n_queries"]) is type(mean["n_groups"]) is int
+    assert math.isnan(mean["mrr"])
+
+
+# --- bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", PER_QUERY, ids=NAMES)
+@pytest.mark.parametrize(
+    ("scores", "oracle", "found"),
+    [
+        ([[1, 2]], [[1, 2, 3]], r"one shape, found \(1, 2\) and \(1, 3\)"),
+        ([[1, 2]], [[1, 2], [3, 4]], r"one shape, found \(1, 2\) and \(2, 2\)"),
+        ([[1, np.nan]], [[1, 2]], "scores must be finite, found 1 NaN .* nan at query 0, group 1"),
+        ([[1, 2]], [[-np.inf, 2]], "oracle must be finite, found 1 NaN .* -inf at query 0, group 0"),
+        ([[1], [2]], [[1], [2]], "scores must have at least 2 groups to rank, found 1"),
+        (np.empty((0, 3)), np.empty((0, 3)), r"scores must be a non-empty .* found shape \(0, 3\)"),
+        ([1, 2], [1, 2], r"scores must be a non-empty .* found shape \(2,\)"),
+    ],
+)
+def test_per_query_metrics_refuse_bad_matrices(metric, scores, oracle, found):
+    with pytest.raises(ValueError, match=found):
+        metric(scores, oracle)
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        (lambda: metrics.ndcg_exp([S], [G], k=0), "k must be at least 1, found 0"),
+        (lambda: metrics.rbo([S], [G], p=1), "p must lie strictly between 0 and 1, found 1"),
+        (lambda: metrics.effect_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.decisive([]), r"one or more matrices of one shape, found shapes \[\]"),
+        (lambda: metrics.decisive([[[1, 2]], [[1, 2, 3]]]), r"found shapes \[\(1, 2\), \(1, 3\)\]"),
+        (lambda: metrics.decisive([[[1, 2]], [[1, np.nan]]]), r"oracles\[1\] must be finite"),
+        (lambda: metrics.decisive_auroc([S], [True, False]), r"shape \(1,\), found \(2,\)"),
+        (lambda: metrics.bootstrap_interval([], 10, seed=0), r"found shape \(0,\)"),
+        (lambda: metrics.bootstrap_interval([1, np.nan], 10, seed=0), r"\(2,\) with 1 NaN or infinite"),
+        (lambda: metrics.bootstrap_interval([1], 0, seed=0), "n_bootstrap must be at least 1, found 0"),
+        (lambda: metrics.bootstrap_interval([1], 9, seed=0, level=95), "level must .* found 95"),
+        (lambda: metrics.agreement([S], [G], [], n_bootstrap=9, seed=0), r"scores \(1, 4\), found \[\]"),
+        (lambda: metrics.agreement([S], [G], [[[1, 2]]], n_bootstrap=9, seed=0), r"found \[\(1, 2\)\]"),
+        (lambda: metrics.mean_agreement([]), r"found \[\]"),
+        (lambda: metrics.mean_agreement([ROW, ROW | {"n_groups": 6}]), r"found \[\(8, 5\), \(8, 6\)\]"),
+        (lambda: metrics.mean_agreement([ROW, ROW | {"mrr": 1.0}]), "share their keys"),
+    ],
+)
+def test_bad_arguments_are_refused(call, found):
+    with pytest.raises(ValueError, match=found):
+        call()

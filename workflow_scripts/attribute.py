@@ -1,0 +1,43 @@
+"""Score every group for every query by one method, and add up what the method cost."""
+
+from guda.cli import run, spec_text, stage_parser
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--method", required=True, help="a method's name, or logo-SEED for the oracle")
+    parser.add_argument("--results", required=True, help="results folder to read the method's files from")
+    parser.add_argument("--output", required=True, help="CSV file to write: query, group, score, se, p_top1")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    args = parser.parse_args()
+
+    from guda.artifacts import write_csv
+    from guda.attribution import get_method
+    from guda.attribution.method import scores_frame
+    from guda.paths import Paths
+    from guda.records import Stopwatch, total_cost, write_record
+
+    method, paths = get_method(args.method), Paths(args.results)
+    spec = method.parse(spec_text(args.spec))
+    stopwatch = Stopwatch()
+    scores = method.scores(spec, paths)
+    own_seconds = stopwatch.seconds()
+    needs = method.needs(spec, paths)
+    build_seconds, build_evaluations = total_cost(needs.build_records)
+    query_seconds, query_evaluations = total_cost(needs.query_records)
+    write_csv(args.output, scores_frame(scores))
+    write_record(
+        args.record,
+        spec,
+        [args.output],
+        seconds=own_seconds,
+        evaluations=scores.evaluations,
+        build_seconds=build_seconds,
+        query_seconds=query_seconds + own_seconds,
+        build_evaluations=build_evaluations,
+        query_evaluations=query_evaluations + scores.evaluations,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Compute the per-step KL terms of a set of images under one model."""
+
+from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.specs import ElboSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
+    parser.add_argument("--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)")
+    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    args = parser.parse_args()
+    spec = ElboSpec.parse(spec_text(args.spec))
+    set_threads(args.threads)
+
+    import json
+
+    import numpy as np
+    import torch
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.denoisers import load_denoiser
+    from guda.elbo import kl_terms
+    from guda.noise_schedule import NoiseSchedule, step_weights
+    from guda.paths import WEIGHTS
+    from guda.records import Stopwatch, write_record
+
+    model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(spec.elbo.noise_schedule), spec.model)
+    samples, _ = load_tensors(args.samples, spec.samples)
+    ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
+    stopwatch = Stopwatch()
+    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(
+        args.output,
+        {
+            "kl": kl,
+            "steps": torch.from_numpy(steps),
+            "step_weights": torch.from_numpy(step_weights(steps, spec.elbo.first, spec.elbo.last)),
+            "ids": pack_ids(ids),
+        },
+        spec,
+        query_ids=json.dumps(ids),
+        model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
+        parent_sha256=provenance.get("parent_sha256", ""),
+    )
+    write_record(args.record, spec, [args.output], seconds=seconds, evaluations=len(ids) * len(steps))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,26 @@
+"""Generate a bucket of query images from the base model, each from its own seed."""
+
+from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.specs import QueriesSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: images and ids")
+    args = parser.parse_args()
+    spec = QueriesSpec.parse(spec_text(args.spec))
+    set_threads(args.threads)
+
+    from guda.artifacts import pack_ids, save_tensors
+    from guda.denoisers import load_denoiser
+    from guda.noise_schedule import NoiseSchedule
+    from guda.sampling import generate
+
+    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    images = generate(base, spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps)
+    save_tensors(args.output, {"images": images, "ids": pack_ids(spec.ids)}, spec)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""Files that are whole or absent, know what they are, and are checked when read.
+
+Writers go through a temporary file in the same folder and `os.replace`; tensors carry the spec of the job that made
+them and a checksum in the safetensors metadata. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guda import __version__
+from guda.errors import ArtifactError
+from guda.specs import Spec, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+CURE = "Delete it and run snakemake again."
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place when the block ends, and vanishes when it raises."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 image [C, H, W] with one channel (grey) or three (RGB)."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def read_json(path: str | Path) -> Any:
+    """Raises ArtifactError when the file is missing or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error}). {CURE}") from None
+
+
+def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], spec: Spec, **metadata: str) -> None:
+    """Write a safetensors file with the spec, the package version, a checksum and further metadata."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    provenance = {
+        "format": "pt",
+        "spec": spec.canonical(),
+        "checksum": checksum(tensors),
+        "guda_version": __version__,
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=provenance | metadata)
+
+
+def load_tensors(path: str | Path, spec_digest: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file written here: its tensors and its metadata.
+
+    Raises ArtifactError when it is missing, truncated, altered, or not of the expected spec.
+    """
+    import safetensors
+
+    tensors = {}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                tensors[name] = file.get_tensor(name)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
+    if metadata.get("checksum") != checksum(tensors):
+        raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
+    check_spec(path, metadata.get("spec"), spec_digest)
+    return tensors, metadata
+
+
+def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None:
+    """Raise ArtifactError unless `spec`, read from `path`, has the expected digest (None: any spec will do)."""
+    if expected is not None and (spec is None or digest(spec) != expected):
+        raise ArtifactError(
+            f"{path}: made for another configuration or another group than the one asked for "
+            f"(its spec is {digest(spec) if spec else 'missing'}, expected {expected}). {CURE}"
+        )
+
+
+def checksum(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    import torch
+
+    result = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        result.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        result.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return result.hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pack_ids(ids: list[str]) -> torch.Tensor:
+    """Ids as one uint8 tensor (UTF-8, separated by newlines), so that a million fit beside their images."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.frombuffer("\n".join(ids).encode(), dtype=np.uint8).copy())
+
+
+def unpack_ids(packed: torch.Tensor) -> list[str]:
+    return packed.numpy().tobytes().decode().split("\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

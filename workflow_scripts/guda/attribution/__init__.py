@@ -1,0 +1,32 @@
+"""Attribution methods: each gives a score to every group for every query.
+
+A method is a module with a class that follows `Method`; adding one is that file and an entry in METHODS.
+"""
+
+from __future__ import annotations
+
+from guda.attribution.counterfactual import Oracle, Unlearned
+from guda.attribution.method import Method, Scores
+from guda.attribution.random import Random
+from guda.attribution.similarity import Nearest
+from guda.config import nearest_name
+from guda.errors import ConfigError
+
+METHODS: dict[str, Method] = {
+    "guda": Unlearned("guda", calibrated=True),
+    "guda_uncalibrated": Unlearned("guda", calibrated=False),
+    "nearest": Nearest(),
+    "random": Random(),
+}
+
+
+def get_method(name: str) -> Method:
+    """The method of this name; `logo-SEED` is the oracle trained from SEED. Raises ConfigError."""
+    if name.startswith("logo-"):
+        return Oracle(int(name.removeprefix("logo-")))
+    if name not in METHODS:
+        raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+    return METHODS[name]
+
+
+__all__ = ["METHODS", "Method", "Scores", "get_method"]

@@ -1,0 +1,161 @@
+"""Scores from counterfactual models: how much worse is a query explained had the group been absent from training?
+
+score_k(x) = ELBO(x; full) - ELBO(x; without k) (GUDA, arXiv 2601.22651). With models retrained without the group it
+is the LOGO oracle; with models that unlearned the group it is GUDA.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guda.artifacts import load_tensors, unpack_ids
+from guda.attribution.method import Needs, Scores
+from guda.errors import ArtifactError
+from guda.groups import read_members
+from guda.noise import derive_seed
+from guda.noise_schedule import step_weights
+from guda.paths import BASE, CALIBRATION, Paths, logo_model, unlearned_model
+from guda.specs import CounterfactualSpec, ElboSpec
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+RESAMPLES = 1000
+
+
+class _Counterfactual:
+    """Scores by the models `self.model(group)`, one a group."""
+
+    calibrated = False
+
+    def model(self, group: str) -> str:
+        raise NotImplementedError
+
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        groups = list(experiment.groups)
+        return CounterfactualSpec(
+            elbo=experiment.elbo_settings,
+            base=experiment.model_spec(BASE).digest(),
+            models={group: experiment.model_spec(self.model(group)).digest() for group in groups},
+            model_names={group: self.model(group) for group in groups},
+            buckets=experiment.bucket_digests(),
+            calibration=experiment.calibration_spec().digest() if self.calibrated else None,
+            members={group: experiment.group_spec(group).digest() for group in groups} if self.calibrated else {},
+        )
+
+    def parse(self, text: str) -> CounterfactualSpec:
+        return CounterfactualSpec.parse(text)
+
+    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        models = list(spec.model_names.values())
+        built = [paths.model_record(model) for model in models]
+        files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in spec.buckets]
+        queried = [paths.elbo_record(model, bucket) for model in [BASE, *models] for bucket in spec.buckets]
+        if spec.calibration is not None:
+            files += [paths.group(group) for group in spec.members]
+            files += [paths.elbo(model, CALIBRATION) for model in [BASE, *models]]
+            built += [paths.elbo_record(model, CALIBRATION) for model in [BASE, *models]]
+        return Needs(files, built, queried)
+
+    def scores(self, spec: CounterfactualSpec, paths: Paths) -> Scores:
+        queries, terms = [], []
+        for bucket, samples in spec.buckets.items():
+            ids, bucket_terms = _score_terms(spec, paths, bucket, samples)
+            queries += ids
+            terms.append(bucket_terms)
+        terms = np.concatenate(terms)
+        if spec.calibration is not None:
+            terms = terms - _damage(spec, paths)
+        score, se, p_top1 = summarise(terms)
+        return Scores(queries, list(spec.models), score, se, p_top1)
+
+
+class Oracle(_Counterfactual):
+    """LOGO: a model retrained from scratch without each group."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def model(self, group: str) -> str:
+        return logo_model(self.seed, group)
+
+
+class Unlearned(_Counterfactual):
+    """GUDA: the full model after unlearning each group, with or without retain calibration."""
+
+    def __init__(self, operator: str, calibrated: bool):
+        self.operator = operator
+        self.calibrated = calibrated
+
+    def model(self, group: str) -> str:
+        return unlearned_model(self.operator, group)
+
+    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().needs(spec, paths)
+        needs.build_records.extend(paths.neighbors_record(group) for group in spec.models)
+        return needs
+
+
+def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
+
+    Both uncertainties come from the bootstrap over the S steps: the standard error in closed form (sqrt(S) times the
+    terms' standard deviation), p_top1 from RESAMPLES draws that are the same for every query.
+    """
+    n, n_groups, n_steps = terms.shape
+    generator = np.random.default_rng(derive_seed("resampled steps", n_steps))
+    draws = generator.multinomial(n_steps, np.full(n_steps, 1 / n_steps), size=RESAMPLES).astype(np.float64)
+    p_top1 = np.zeros((n, n_groups))
+    for row, of_query in enumerate(terms):
+        first = (of_query @ draws.T).argmax(0)
+        p_top1[row] = np.bincount(first, minlength=n_groups) / RESAMPLES
+    return terms.sum(2), np.sqrt(n_steps) * terms.std(2), p_top1
+
+
+def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
+    """Ids of a bucket and its weighted terms w_i (KL_i without k - KL_i full), float64 [n, G, S]."""
+    ids, full, metadata = _read_elbo(spec, paths, BASE, spec.base, bucket, samples)
+    columns = []
+    for group, model in spec.models.items():
+        name = spec.model_names[group]
+        group_ids, terms, group_metadata = _read_elbo(spec, paths, name, model, bucket, samples)
+        if group_ids != ids:
+            raise ArtifactError(f"{paths.elbo(name, bucket)}: its samples differ from those of the base model's file. "
+                                "Delete both and run snakemake again.")
+        parent = group_metadata.get("parent_sha256")
+        if parent and parent != metadata["model_sha256"]:
+            raise ArtifactError(
+                f"{paths.elbo(name, bucket)}: its model was unlearned from another base checkpoint than the one it is "
+                f"compared with. Delete {paths.model_weights(name)} and run snakemake again."
+            )
+        columns.append(terms - full)
+    weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
+    return ids, np.stack(columns, axis=1) * weights
+
+
+def _read_elbo(
+    spec: CounterfactualSpec, paths: Paths, name: str, model: str, bucket: str, samples: str
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    expected = ElboSpec(model=model, samples=samples, elbo=spec.elbo).digest()
+    tensors, metadata = load_tensors(paths.elbo(name, bucket), expected)
+    return unpack_ids(tensors["ids"]), tensors["kl"].double().numpy(), metadata
+
+
+def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:
+    """Mean weighted terms of each unlearned model on retained training images, float64 [G, S].
+
+    A true counterfactual explains what was retained as well as the full model does; what an unlearned model loses
+    there is damage by the unlearning, differs from group to group, and is subtracted from the group's scores.
+    """
+    ids, terms = _score_terms(spec, paths, CALIBRATION, spec.calibration)
+    damage = []
+    for column, (group, expected) in enumerate(spec.members.items()):
+        members = read_members(paths.group(group), expected)
+        retained = np.array([sample_id not in members for sample_id in ids])
+        if not retained.any():
+            raise ArtifactError(f"{paths.group(group)}: holds every calibration image, so none is retained; "
+                                "raise attribution.calibration.count")
+        damage.append(terms[retained, column].mean(0))
+    return np.stack(damage)

@@ -1,0 +1,90 @@
+"""The interface of attribution methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+import pandas as pd
+
+from guda.artifacts import CURE, check_spec, read_json, sha256_file
+from guda.errors import ArtifactError
+from guda.paths import Paths
+from guda.specs import Spec
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n queries for G groups; higher is more influential.
+
+    `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first) are float64 [n, G];
+    the last two are None for methods without a sampling error. `evaluations` are network forwards on one sample.
+    """
+
+    queries: list[str]
+    groups: list[str]
+    score: np.ndarray
+    se: np.ndarray | None = None
+    p_top1: np.ndarray | None = None
+    evaluations: int = 0
+
+
+def scores_frame(scores: Scores) -> pd.DataFrame:
+    """One row per query and group: query, group, score, se, p_top1 (the last two empty where a method has none)."""
+    n, n_groups = scores.score.shape
+    absent = np.full((n, n_groups), np.nan)
+    columns = {"score": scores.score, "se": scores.se, "p_top1": scores.p_top1}
+    return pd.DataFrame(
+        {"query": np.repeat(scores.queries, n_groups), "group": np.tile(scores.groups, n)}
+        | {name: (absent if values is None else values).ravel() for name, values in columns.items()}
+    )
+
+
+def read_scores(path: str, record: str, spec_digest: str) -> Scores:
+    """Read a score file back. Raises ArtifactError when it, or its record, is not of the expected spec."""
+    costs = read_json(record)
+    check_spec(record, costs.get("spec"), spec_digest)
+    if costs["outputs"].get(Path(path).name) != sha256_file(path):
+        raise ArtifactError(f"{path}: not the file that {record} describes. {CURE}")
+    frame = pd.read_csv(path, dtype={"query": str, "group": str}, float_precision="round_trip")
+    queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
+    shape = (len(queries), len(groups))
+    return Scores(queries, groups, *(frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1")))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Files that a method reads, and the records of the jobs whose cost is the method's own.
+
+    `build_records` are paid once for all queries, `query_records` grow with the queries.
+    """
+
+    files: list[str]
+    build_records: list[str] = field(default_factory=list)
+    query_records: list[str] = field(default_factory=list)
+
+
+class Method(Protocol):
+    """What the workflow and the stage `attribute.py` ask of a method. Torch may be imported in `scores` only."""
+
+    def spec(self, experiment: Experiment) -> Spec:
+        """All that the scores depend on."""
+        ...
+
+    def parse(self, text: str) -> Spec:
+        """Read the canonical text of such a spec."""
+        ...
+
+    def needs(self, spec: Spec, paths: Paths) -> Needs:
+        """Files to read and cost records, by name alone: the files need not exist yet."""
+        ...
+
+    def scores(self, spec: Spec, paths: Paths) -> Scores:
+        """Compute the scores from the files. Raises ArtifactError for one that is not of the spec."""
+        ...

@@ -1,0 +1,58 @@
+"""What all stage programs share: arguments, one-line errors, clean interruption."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from guda.errors import GudaError
+
+INTERRUPTED = 130
+
+
+def stage_parser(description: str | None, threads: bool = False) -> argparse.ArgumentParser:
+    """An argument parser with what every stage takes: --spec, and --threads for those that run a network."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog="The exact call of a job that has run stands in the first line of its log under results/logs/.",
+    )
+    parser.add_argument("--spec", required=True, metavar="JSON", help="the job's spec, as JSON or as a file that holds it")
+    if threads:
+        parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    return parser
+
+
+def spec_text(argument: str) -> str:
+    """The JSON text of --spec, which may name a file instead."""
+    return argument if argument.lstrip().startswith("{") else Path(argument).read_text(encoding="utf-8")
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a stage's main function and exit: 0, 1 with one message for what a user can mend, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if not sys.stderr.isatty():
+        print("$", shlex.join([sys.executable, *sys.argv]), file=sys.stderr, flush=True)
+    try:
+        main()
+    except (GudaError, OSError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left half-written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use this many CPU threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

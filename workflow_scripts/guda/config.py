@@ -1,0 +1,318 @@
+"""The experiment's configuration: every key with its type, default and meaning.
+
+`config.yaml` documents how to choose each value; `rules/schemas/config.schema.json` is generated from here.
+Torch-free, since the workflow reads it each time it plans.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from guda.errors import ConfigError
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A mapping of the configuration. Unknown keys are refused; values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    dataset: Literal["digits"] = Field("digits", description="Training images: scikit-learn's handwritten digits.")
+    group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
+
+
+class UNet(Section):
+    """Arguments of diffusers' `UNet2DModel` under their own names; size and channels come from the images."""
+
+    block_out_channels: list[PositiveInt] = Field([16, 32], description="Channels of each resolution, finest first.")
+    layers_per_block: PositiveInt = Field(1, description="Residual layers per resolution.")
+    down_block_types: list[str] = Field(["DownBlock2D", "DownBlock2D"], description="One per resolution.")
+    up_block_types: list[str] = Field(["UpBlock2D", "UpBlock2D"], description="One per resolution, coarsest first.")
+    add_attention: bool = Field(False, description="Self-attention in the middle block.")
+    attention_head_dim: PositiveInt = Field(8, description="Channels per attention head.")
+    norm_num_groups: PositiveInt = Field(8, description="Groups of the group normalisation.")
+    dropout: Fraction = Field(0.0, description="Dropout inside the residual layers.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UNet:
+        n = len(self.block_out_channels)
+        for key in ("down_block_types", "up_block_types"):
+            if len(getattr(self, key)) != n:
+                raise ValueError(f"{key} has {len(getattr(self, key))} entries, block_out_channels has {n}; give one each")
+        for channels in self.block_out_channels:
+            if channels % self.norm_num_groups:
+                raise ValueError(f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}")
+        return self
+
+
+class NoiseSchedule(Section):
+    num_train_timesteps: PositiveInt = Field(1000, description="Diffusion steps T.")
+    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = Field(
+        "squaredcos_cap_v2", description="As in diffusers; squaredcos_cap_v2 is the cosine schedule."
+    )
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
+        "epsilon", description="What the network predicts: the noise, the velocity, or the clean image."
+    )
+
+
+class Optimisation(Section):
+    """What the one training loop needs, for training and unlearning alike."""
+
+    steps: PositiveInt = Field(1500, description="Optimiser steps.")
+    batch_size: PositiveInt = Field(64, description="Samples per step.")
+    learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(1.0e-4, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(100, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    decay: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Optimisation:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps is {self.warmup_steps} but there are only {self.steps} steps; make it smaller")
+        return self
+
+
+class Training(Optimisation):
+    seed: Seed = Field(0, description="Initial weights, order of the images, noise. Oracles use their own seeds.")
+    ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are the checkpoint; 0: none.")
+
+
+class Oracle(Section):
+    seeds: list[Seed] = Field(
+        [1, 2],
+        min_length=1,
+        description="Training seeds of the LOGO models. The first is reported against; the others serve the ceiling.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Oracle:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeats a seed; two oracles of one seed are the same model")
+        return self
+
+
+class Unlearning(Optimisation):
+    """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
+
+    steps: PositiveInt = Field(60, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    learning_rate: PositiveFloat = Field(1.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    forget_weight: float = Field(0.3, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
+    n_neighbors: PositiveInt = Field(10, description="K, retained images that a forget image is redirected to.")
+    preserve: Literal["denoising", "distillation"] = Field(
+        "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
+    )
+    max_correction_norm: PositiveFloat | None = Field(
+        None, description="Clips the redirection of each image to this norm; null: no clipping (recommended)."
+    )
+
+
+class Unlearn(Unlearning):
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, description="Settings of single groups: a group's name, then any key of this section with its value."
+    )
+
+    def for_group(self, group: str) -> Unlearning:
+        """Settings of one group's unlearning: the section's, with the group's overrides applied."""
+        settings = self.model_dump(exclude={"overrides"}) | self.overrides.get(group, {})
+        return Unlearning.model_validate(settings)
+
+    @model_validator(mode="after")
+    def _overrides_are_settings(self) -> Unlearn:
+        for group in self.overrides:
+            self.for_group(group)
+        return self
+
+
+class Queries(Section):
+    count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
+    seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
+    sampling_steps: PositiveInt = Field(50, description="DDIM steps per image.")
+    buckets: PositiveInt = Field(1, description="Files the queries are spread over, by a stable hash of their id.")
+
+    @model_validator(mode="after")
+    def _buckets_fit(self) -> Queries:
+        if self.buckets > self.count:
+            raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
+        return self
+
+
+class StepSchedule(Section):
+    kind: Literal["all", "stride", "geometric"] = Field(
+        "geometric", description="All steps of the window, every stride-th, or `count` spaced geometrically."
+    )
+    first: PositiveInt = Field(60, description="First diffusion step of the window; step 0 has no finite KL weight.")
+    last: PositiveInt = Field(710, description="Last diffusion step of the window.")
+    stride: PositiveInt = Field(10, description="Distance of neighbouring steps, for kind stride.")
+    count: PositiveInt = Field(16, description="Number of steps, for kind geometric.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StepSchedule:
+        if self.first > self.last:
+            raise ValueError(f"first is {self.first}, after last {self.last}")
+        return self
+
+
+class Elbo(Section):
+    seed: Seed = Field(0, description="Seed of the noise, with the sample's id and the step.")
+    steps: StepSchedule = Field(StepSchedule(), description="Diffusion steps at which the KL terms are computed.")
+
+
+class Calibration(Section):
+    count: PositiveInt = Field(256, description="Training images on which an unlearned model's damage is measured.")
+    seed: Seed = Field(0, description="Seed of the choice of these images.")
+
+
+class Nearest(Section):
+    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "top_k", description="How a group's similarities become its score: summed, averaged, or the k largest averaged."
+    )
+    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the nearest image.")
+
+
+class Random(Section):
+    seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
+
+
+class Attribution(Section):
+    """Settings of the methods that have any of their own."""
+
+    calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
+    nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
+    random: Random = Field(Random(), description="Random scores, the floor of the table.")
+
+
+class Metrics(Section):
+    bootstrap_samples: PositiveInt = Field(2000, description="Resamples of the queries behind each interval.")
+    seed: Seed = Field(0, description="Seed of the resampling.")
+    decisive_ratio: float = Field(
+        2.0, ge=1, description="A query is decisive when every oracle's first score is this many times its second."
+    )
+    content: str | None = Field(
+        "label",
+        description="Column whose values are contents. Queries whose content has a single group as its source are "
+        "measured apart from those of shared contents; null: not.",
+    )
+
+
+class Figure(Section):
+    queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
+    top: PositiveInt = Field(3, description="Groups shown for each.")
+
+
+class Execution(Section):
+    """How jobs run. Nothing here changes a result beyond rounding, so nothing here makes a job stale."""
+
+    batch_size: PositiveInt = Field(256, description="Samples per forward pass when scoring.")
+    threads: PositiveInt = Field(1, description="CPU threads of each training, unlearning and scoring job.")
+
+
+class Config(Section):
+    results: str = Field("results", min_length=1, description="Folder of all outputs.")
+    data: Data = Field(Data(), description="Training images and their groups.")
+    unet: UNet = Field(UNet(), description="The denoising network.")
+    noise_schedule: NoiseSchedule = Field(NoiseSchedule(), description="The diffusion process.")
+    training: Training = Field(Training(), description="Training of the base model and of every oracle model.")
+    oracle: Oracle = Field(Oracle(), description="Leave-one-group-out retraining.")
+    unlearn: Unlearn = Field(Unlearn(), description="Unlearning of each group from the base model.")
+    queries: Queries = Field(Queries(), description="The images to attribute.")
+    elbo: Elbo = Field(Elbo(), description="Likelihood bounds of queries under each model.")
+    methods: list[str] = Field(
+        ["guda", "guda_uncalibrated", "nearest", "random"], min_length=1, description="Methods in the tables."
+    )
+    attribution: Attribution = Field(Attribution(), description="Settings of single methods.")
+    metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
+    figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
+    execution: Execution = Field(Execution(), description="Resources and batching.")
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Config:
+        if self.elbo.steps.last >= self.noise_schedule.num_train_timesteps:
+            raise ValueError(
+                f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
+                f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
+            )
+        if self.queries.sampling_steps > self.noise_schedule.num_train_timesteps:
+            raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods {self.methods} names a method twice")
+        return self
+
+
+def load_config(values: dict[str, Any]) -> Config:
+    """Validate a configuration (as read from YAML) and fill in the defaults.
+
+    Raises ConfigError with one line per problem: the key, what was found, and the nearest known name.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        raise ConfigError(f"the configuration has {error.error_count()} problem(s):\n{lines}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping, refusing duplicate keys (plain YAML silently keeps the last) and non-text keys."""
+    path = Path(path)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
+    return values
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key stands once and is text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key, where = self.construct_object(key_node, deep=True), f"line {key_node.start_mark.line + 1}"
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"{where}: the key {key_node.value} is read as {type(key).__name__}; put it in quotes")
+            if key in seen:
+                raise yaml.YAMLError(f"{where}: the key {key!r} stands twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def nearest_name(name: str, known: list[str]) -> str:
+    """', did you mean ...' for the known name closest to `name`, or the list of what is known."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "(several keys)"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {nearest_name(location[-1], _known_keys(location[:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = problem.get("input")
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool | None | list) else ""
+    return f"{key}: {message}{shown}"
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    section: Any = Config
+    for key in location:
+        section = section.model_fields[key].annotation
+    return list(section.model_fields)

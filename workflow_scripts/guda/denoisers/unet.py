@@ -1,0 +1,114 @@
+"""Unconditional denoisers over diffusers' `UNet2DModel`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from guda import config
+from guda.artifacts import load_tensors, save_tensors, write_text
+from guda.errors import ArtifactError
+from guda.noise_schedule import NoiseSchedule
+from guda.paths import WEIGHTS
+from guda.specs import Spec
+
+
+class Denoiser(Protocol):
+    """What scoring, sampling and unlearning ask of a network."""
+
+    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does."""
+        ...
+
+
+class UNetDenoiser(torch.nn.Module):
+    """A `UNet2DModel` with the noise schedule it was trained for."""
+
+    def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule):
+        super().__init__()
+        self.unet = unet
+        self.schedule = schedule
+        self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
+        self.register_buffer("sigmas", torch.tensor(schedule.sigmas, dtype=torch.float32), persistent=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the network is made for."""
+        return self.unet.config.in_channels, *self.unet.config.sample_size
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1]."""
+        return self.gammas[t][:, None, None, None], self.sigmas[t][:, None, None, None]
+
+    def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""
+        gamma, sigma = self.scales(t)
+        return gamma * x + sigma * noise
+
+    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped."""
+        if condition is not None:
+            raise ValueError("UNet2DModel takes no condition")
+        output = self.unet(x_t, t).sample[:, : x_t.shape[1]].float()
+        gamma, sigma = self.scales(t)
+        if self.schedule.prediction_type == "v_prediction":
+            return gamma * output + sigma * x_t  # v = gamma e - sigma x (Salimans & Ho 2022)
+        if self.schedule.prediction_type == "sample":
+            return (x_t - gamma * output) / sigma
+        return output
+
+    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Mean squared error of the network's own prediction (noise, velocity or image), a scalar."""
+        gamma, sigma = self.scales(t)
+        target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
+        output = self.unet(gamma * x + sigma * noise, t).sample[:, : x.shape[1]].float()
+        return torch.nn.functional.mse_loss(output, target[self.schedule.prediction_type])
+
+
+def new_denoiser(settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> UNetDenoiser:
+    """A network with fresh weights (from torch's global generator) for images of shape [C, H, W]."""
+    from diffusers import UNet2DModel
+
+    channels, height, width = image_shape
+    unet = UNet2DModel(sample_size=(height, width), in_channels=channels, out_channels=channels,
+                       **settings.model_dump())
+    return UNetDenoiser(unet, schedule)
+
+
+def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **metadata: str) -> list[Path]:
+    """Write a diffusers folder that `UNet2DModel.from_pretrained` opens; the weights carry spec and provenance.
+
+    Returns the files written.
+    """
+    config_file, weights_file = Path(folder) / "config.json", Path(folder) / WEIGHTS
+    write_text(config_file, denoiser.unet.to_json_string())
+    save_tensors(weights_file, denoiser.unet.state_dict(), spec, **metadata)
+    return [config_file, weights_file]
+
+
+def load_denoiser(
+    folder: str | Path, schedule: NoiseSchedule, spec_digest: str | None = None
+) -> tuple[UNetDenoiser, dict[str, str]]:
+    """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
+
+    Raises ArtifactError when a file is missing or damaged, or the weights are of another spec or architecture.
+    """
+    from diffusers import UNet2DModel
+
+    folder = Path(folder)
+    weights, metadata = load_tensors(folder / WEIGHTS, spec_digest)
+    try:
+        unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
+        unet.load_state_dict(weights)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{folder}: config.json and the weights do not make a UNet2DModel ({error}). "
+            "Delete the folder and run snakemake again."
+        ) from None
+    return UNetDenoiser(unet, schedule).eval(), metadata
+
+

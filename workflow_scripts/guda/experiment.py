@@ -1,0 +1,216 @@
+"""The experiment as the workflow sees it: its groups, models, buckets of queries, and the spec of every job.
+
+Made from the configuration and the training table alone, without torch, each time the workflow plans.
+"""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+from guda.attribution import get_method
+from guda.config import Config, nearest_name
+from guda.datasets import Dataset, load_dataset
+from guda.errors import ConfigError, DataError
+from guda.groups import members_by_group
+from guda.noise import derive_seed
+from guda.noise_schedule import elbo_steps
+from guda.paths import BASE, CALIBRATION, Paths
+from guda.specs import (
+    CalibrationSpec,
+    ElboSettings,
+    ElboSpec,
+    FigureSpec,
+    GroupSpec,
+    MetricsSpec,
+    NeighborsSpec,
+    QueriesSpec,
+    QueryTableSpec,
+    RankingsSpec,
+    SourcesSpec,
+    Spec,
+    TrainSpec,
+    UnlearnSpec,
+    digest_lines,
+)
+
+
+class Experiment:
+    """Everything that follows from a configuration: names, paths and specs."""
+
+    def __init__(self, config: Config, dataset: Dataset | None = None):
+        self.config = config
+        self.paths = Paths(config.results)
+        self.dataset = dataset or load_dataset(config.data.dataset)
+        self.groups = members_by_group(self.dataset.table, config.data.group_by)
+        self.images_spec = self.dataset.images_spec()
+        self._check()
+
+    def _check(self) -> None:
+        n_images = len(self.dataset.table)
+        for group, members in self.groups.items():
+            if len(members) == n_images:
+                raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
+        for group in self.config.unlearn.overrides:
+            if group not in self.groups:
+                raise ConfigError(f"unlearn.overrides: no group {group!r}; {nearest_name(group, list(self.groups))}")
+        for group in self.groups:
+            retained, wanted = n_images - len(self.groups[group]), self.config.unlearn.for_group(group).n_neighbors
+            if wanted > retained:
+                raise ConfigError(f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
+                                  "are left; lower it")
+        for name in self.config.methods:
+            get_method(name)
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """Ids of the queries; an id does not depend on how many there are."""
+        return [f"query-{index:06d}" for index in range(self.config.queries.count)]
+
+    @cached_property
+    def buckets(self) -> dict[str, list[str]]:
+        """Ids of each bucket of queries, by a stable hash of the id; empty buckets are left out."""
+        n, buckets = self.config.queries.buckets, {}
+        for query in self.queries:
+            buckets.setdefault(f"bucket-{derive_seed('bucket', query) % n:04d}", []).append(query)
+        return dict(sorted(buckets.items()))
+
+    @property
+    def oracles(self) -> list[str]:
+        """Names of the oracle's score files, the one that is reported against first."""
+        return [f"logo-{seed}" for seed in self.config.oracle.seeds]
+
+    @property
+    def score_names(self) -> list[str]:
+        """Every method with a score file: the oracles, then the configured methods."""
+        return [*self.oracles, *self.config.methods]
+
+    def table_name(self, name: str) -> str:
+        """A score file's name in the tables, where the oracle that is reported against is simply 'logo'."""
+        return "logo" if name == self.oracles[0] else name
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def method_spec(self, name: str) -> Spec:
+        return get_method(name).spec(self)
+
+    def method_files(self, name: str) -> list[str]:
+        """Inputs of a method's scores: the files it reads and the records of what they cost."""
+        needs = get_method(name).needs(self.method_spec(name), self.paths)
+        return list(dict.fromkeys([*needs.files, *needs.build_records, *needs.query_records]))
+
+    @cached_property
+    def elbo_settings(self) -> ElboSettings:
+        window = self.config.elbo.steps
+        return ElboSettings(
+            noise_schedule=self.config.noise_schedule,
+            seed=self.config.elbo.seed,
+            steps=elbo_steps(window).tolist(),
+            first=window.first,
+            last=window.last,
+        )
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def group_spec(self, group: str) -> GroupSpec:
+        return GroupSpec(
+            dataset=self.config.data.dataset,
+            group_by=self.config.data.group_by,
+            group=group,
+            members=digest_lines(self.groups[group]),
+        )
+
+    @cache  # noqa: B019
+    def model_spec(self, model: str) -> Spec:
+        """Spec of a model by its name under models/: base, logo-SEED/GROUP or METHOD/GROUP."""
+        if model == BASE:
+            return self._train_spec(self.config.training.seed, None)
+        family, group = model.split("/")
+        if family.startswith("logo-"):
+            return self._train_spec(int(family.removeprefix("logo-")), group)
+        return UnlearnSpec(
+            method=family,
+            base=self.model_spec(BASE).digest(),
+            images=self.images_spec.digest(),
+            group=self.group_spec(group).digest(),
+            neighbors=self.neighbors_spec(group).digest(),
+            noise_schedule=self.config.noise_schedule,
+            settings=self.config.unlearn.for_group(group),
+        )
+
+    def _train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
+        return TrainSpec(
+            images=self.images_spec.digest(),
+            excluded=self.group_spec(excluded).digest() if excluded else None,
+            unet=self.config.unet,
+            noise_schedule=self.config.noise_schedule,
+            training=self.config.training.model_copy(update={"seed": seed}),
+        )
+
+    def neighbors_spec(self, group: str) -> NeighborsSpec:
+        return NeighborsSpec(
+            images=self.images_spec.digest(),
+            group=self.group_spec(group).digest(),
+            n_neighbors=self.config.unlearn.for_group(group).n_neighbors,
+        )
+
+    @cache  # noqa: B019
+    def bucket_spec(self, bucket: str) -> Spec:
+        """Spec of the images to score: a bucket of queries, or the calibration sample."""
+        if bucket == CALIBRATION:
+            return self.calibration_spec()
+        return QueriesSpec(
+            base=self.model_spec(BASE).digest(),
+            noise_schedule=self.config.noise_schedule,
+            seed=self.config.queries.seed,
+            sampling_steps=self.config.queries.sampling_steps,
+            ids=self.buckets[bucket],
+        )
+
+    def bucket_digests(self) -> dict[str, str]:
+        return {bucket: self.bucket_spec(bucket).digest() for bucket in self.buckets}
+
+    def calibration_spec(self) -> CalibrationSpec:
+        settings = self.config.attribution.calibration
+        return CalibrationSpec(images=self.images_spec.digest(), count=settings.count, seed=settings.seed)
+
+    def elbo_spec(self, model: str, bucket: str) -> ElboSpec:
+        return ElboSpec(
+            model=self.model_spec(model).digest(),
+            samples=self.bucket_spec(bucket).digest(),
+            elbo=self.elbo_settings,
+        )
+
+    def query_table_spec(self) -> QueryTableSpec:
+        return QueryTableSpec(buckets=self.bucket_digests())
+
+    def rankings_spec(self) -> RankingsSpec:
+        return RankingsSpec(
+            scores={self.table_name(name): self.method_spec(name).digest() for name in self.score_names},
+            files={self.table_name(name): name for name in self.score_names},
+            queries=self.bucket_digests(),
+        )
+
+    def metrics_spec(self) -> MetricsSpec:
+        return MetricsSpec(
+            rankings=self.rankings_spec().digest(),
+            oracles=[self.table_name(name) for name in self.oracles],
+            methods=self.config.methods,
+            files={self.table_name(name): name for name in self.score_names},
+            settings=self.config.metrics,
+        )
+
+    def sources_spec(self) -> SourcesSpec:
+        return SourcesSpec(
+            metrics=self.metrics_spec(),
+            images=self.images_spec.digest(),
+            table=self.dataset.table_spec().digest(),
+            members={group: self.group_spec(group).digest() for group in self.groups},
+            buckets=self.bucket_digests(),
+        )
+
+    def figure_spec(self) -> FigureSpec:
+        return FigureSpec(
+            rankings=self.rankings_spec().digest(),
+            buckets=self.bucket_digests(),
+            method=self.config.methods[0],
+            oracle=self.table_name(self.oracles[0]),
+            settings=self.config.figure,
+        )

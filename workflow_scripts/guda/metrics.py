@@ -1,0 +1,273 @@
+"""Agreement between a method's group scores and the oracle's, image by image.
+
+A per-query metric is a function (scores, oracle) -> float64 [Q] of two [Q, G] matrices, where a higher
+score means a more influential group.  Metrics that need a total order (top1, top3, mrr, ndcg, rbo, and
+the choice of the oracle's top k in wpra) break ties by group position, as `ranking.order` does; the
+correlations treat ties as ties.  Bad input raises ValueError.
+"""
+
+import numpy as np
+
+from guda.ranking import finite_matrix, order, ranks
+
+
+def _matrix(values, name):
+    matrix = finite_matrix(values, name)
+    if matrix.shape[1] < 2:
+        raise ValueError(f"{name} must have at least 2 groups to rank, found {matrix.shape[1]}")
+    return matrix
+
+
+def _pair(scores, oracle):
+    scores, oracle = _matrix(scores, "scores"), _matrix(oracle, "oracle")
+    if scores.shape != oracle.shape:
+        raise ValueError(f"scores and oracle must have one shape, found {scores.shape} and {oracle.shape}")
+    return scores, oracle
+
+
+def _positive(name, value):
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, found {value}")
+
+
+# --- who comes first ---------------------------------------------------------------------------------
+
+
+def top1(scores, oracle):
+    """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
+    scores, oracle = _pair(scores, oracle)
+    return (scores.argmax(axis=1) == oracle.argmax(axis=1)).astype(np.float64)
+
+
+def top3(scores, oracle):
+    """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
+    scores, oracle = _pair(scores, oracle)
+    shared = (ranks(scores) <= 3) & (ranks(oracle) <= 3)
+    return shared.sum(axis=1) / min(3, scores.shape[1])
+
+
+def mrr(scores, oracle):
+    """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
+    scores, oracle = _pair(scores, oracle)
+    return 1.0 / ranks(scores)[np.arange(len(scores)), oracle.argmax(axis=1)]
+
+
+# --- weight on the head of the list ------------------------------------------------------------------
+
+
+def _ndcg(by_rank, gain, k):
+    """DCG of the first k places over its best value, which the order of falling gain attains."""
+    k = min(k, gain.shape[1])
+    discount = np.log2(np.arange(2, k + 2))
+    found = np.take_along_axis(gain, by_rank[:, :k], axis=1)
+    ideal = -np.sort(-gain, axis=1)[:, :k]
+    return (found / discount).sum(axis=1) / (ideal / discount).sum(axis=1)
+
+
+def ndcg_exp(scores, oracle, k=3):
+    """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    # The gain times 2^(1-G): the factor cancels in the ratio, and many groups cannot overflow.
+    gain = np.exp2(1.0 - ranks(oracle)) - np.exp2(1.0 - oracle.shape[1])
+    return _ndcg(order(scores), gain, k)
+
+
+def ndcg_lin(scores, oracle, k=3):
+    """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    return _ndcg(order(scores), oracle.shape[1] - ranks(oracle), k)
+
+
+def rbo_raw(scores, oracle, p=0.9):
+    """[Q, G] x2 -> [Q]: rank-biased overlap (Webber et al., 2010) cut off at depth G.
+
+    (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
+    """
+    scores, oracle = _pair(scores, oracle)
+    if not 0 < p < 1:
+        raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
+    depth = np.arange(1, scores.shape[1] + 1)
+    # A group is in both top-d sets once d reaches the worse of its two ranks.
+    enters = np.maximum(ranks(scores), ranks(oracle))
+    overlap = (enters[:, :, None] <= depth).sum(axis=1)
+    return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
+
+
+def rbo(scores, oracle, p=0.9):
+    """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
+    raw = rbo_raw(scores, oracle, p)
+    return raw / (1 - p ** np.shape(scores)[1])
+
+
+# --- pairs and correlations --------------------------------------------------------------------------
+
+
+def _pair_differences(values):
+    """[Q, G] -> [Q, G(G-1)/2]: first minus second of every unordered pair of groups."""
+    first, second = np.triu_indices(values.shape[1], k=1)
+    return values[:, first] - values[:, second]
+
+
+def wpra(scores, oracle, k=3):
+    """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
+
+    The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
+    scores counting half.  Where all weights are zero there is nothing to order: 1/2, as for chance.
+    """
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    in_top = ranks(oracle) <= k
+    first, second = np.triu_indices(oracle.shape[1], k=1)
+    gap = _pair_differences(oracle)
+    weight = np.abs(gap) * (in_top[:, first] | in_top[:, second])
+    alike = (1 + np.sign(gap) * np.sign(_pair_differences(scores))) / 2
+    total = weight.sum(axis=1)
+    return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
+
+
+def _cosine(a, b):
+    """Row-wise cosine, 0 where a row is all zero."""
+    norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+
+
+def _average_ranks(values):
+    from scipy.stats import rankdata
+
+    return rankdata(values, axis=-1)
+
+
+def _rank_correlation(a, b):
+    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    mean = (a.shape[1] + 1) / 2
+    return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
+
+
+def spearman(scores, oracle):
+    """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
+    return _rank_correlation(*_pair(scores, oracle))
+
+
+def kendall(scores, oracle):
+    """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
+    scores, oracle = _pair(scores, oracle)
+    return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
+
+
+# --- across images -----------------------------------------------------------------------------------
+
+
+def effect_spearman(scores, oracle):
+    """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
+
+    0 where either does not vary, hence also for a single image.
+    """
+    scores, oracle = _pair(scores, oracle)
+    return float(_rank_correlation(scores.max(axis=1)[None], oracle.max(axis=1)[None])[0])
+
+
+def decisive(oracles, ratio=2.0):
+    """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
+
+    Every seed puts the same group first, with a positive score at least `ratio` times the second.
+    """
+    seeds = [_matrix(seed, f"oracles[{i}]") for i, seed in enumerate(oracles)]
+    shapes = sorted({seed.shape for seed in seeds})
+    if len(shapes) != 1:
+        raise ValueError(f"oracles must be one or more matrices of one shape, found shapes {shapes}")
+    stack = np.stack(seeds)
+    winner = stack.argmax(axis=2)
+    second, first = np.moveaxis(np.sort(stack, axis=2)[:, :, -2:], 2, 0)
+    clear = (first > 0) & (first >= ratio * second)
+    return ((winner == winner[0]) & clear).all(axis=0)
+
+
+def decisive_auroc(scores, is_decisive):
+    """[Q, G], bool [Q] -> float: AUROC of the first-place score for the decisive images.
+
+    The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
+    when no image, or every image, is decisive.
+    """
+    scores, is_decisive = _matrix(scores, "scores"), np.asarray(is_decisive, dtype=bool)
+    if is_decisive.shape != scores.shape[:1]:
+        raise ValueError(f"is_decisive must have shape {scores.shape[:1]}, found {is_decisive.shape}")
+    positive = int(is_decisive.sum())
+    negative = len(is_decisive) - positive
+    if positive == 0 or negative == 0:
+        return float("nan")
+    rank_sum = _average_ranks(scores.max(axis=1))[is_decisive].sum()
+    return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
+
+
+# --- summaries ---------------------------------------------------------------------------------------
+
+
+def bootstrap_interval(values, n_bootstrap, seed, level=0.95):
+    """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
+    values = np.asarray(values, dtype=np.float64)
+    bad = int((~np.isfinite(values)).sum())
+    if values.ndim != 1 or values.size == 0 or bad:
+        raise ValueError(
+            f"values must be a non-empty finite vector, found shape {values.shape} with {bad} NaN or infinite"
+        )
+    _positive("n_bootstrap", n_bootstrap)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, found {level}")
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    # One resample at a time, so that memory does not grow with n_bootstrap.
+    means = [values[rng.integers(n, size=n)].mean() for _ in range(n_bootstrap)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+# Column name -> per-query metric, in the order of the report; top1 leads, with its interval.
+_AVERAGED = {
+    "top3": top3,
+    "ndcg_exp@3": ndcg_exp,
+    "ndcg_lin@3": ndcg_lin,
+    "mrr": mrr,
+    "rbo": rbo,
+    "rbo_raw": rbo_raw,
+    "wpra@3": wpra,
+    "spearman": spearman,
+    "kendall": kendall,
+}
+
+
+def agreement(scores, oracle, is_decisive, *, n_bootstrap, seed):
+    """Every metric of a method against one oracle: [Q, G] x2, bool [Q] (see `decisive`) -> dict of floats.
+
+    top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
+    """
+    scores, oracle = _pair(scores, oracle)
+    hits = top1(scores, oracle)
+    low, high = bootstrap_interval(hits, n_bootstrap, seed)
+    return {
+        "n_queries": scores.shape[0],
+        "n_groups": scores.shape[1],
+        "top1": float(hits.mean()),
+        "top1_low": low,
+        "top1_high": high,
+        **{name: float(metric(scores, oracle).mean()) for name, metric in _AVERAGED.items()},
+        "effect_spearman": effect_spearman(scores, oracle),
+        "decisive_auroc": decisive_auroc(scores, is_decisive),
+    }
+
+
+def mean_agreement(rows):
+    """Mean of `agreement` rows of the same images and groups, as against several oracle seeds.
+
+    NaN in a row stays NaN in the mean.  The bounds of top1 are averaged too: a typical interval, not
+    an interval of the mean.
+    """
+    counts = {(row["n_queries"], row["n_groups"]) for row in rows}
+    if len(counts) != 1:
+        raise ValueError(f"rows must share one (n_queries, n_groups), found {sorted(counts)}")
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError(f"rows must share their keys, found {[list(row) for row in rows]}")
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    n_queries, n_groups = counts.pop()
+    return mean | {"n_queries": n_queries, "n_groups": n_groups}

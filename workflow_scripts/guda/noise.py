@@ -1,0 +1,27 @@
+"""Randomness that depends on seeds and names alone: never on batches, order, device, or what else exists."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A 63-bit seed from a sequence of names and numbers, the same on every machine."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def gaussian(seed: int, sample_id: str, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal noise e of one sample at one diffusion step, float32 of `shape`.
+
+    These are the common random numbers of the method: every model sees the same e for the same (seed, sample, step).
+    """
+    generator = np.random.Generator(np.random.Philox(key=derive_seed("noise", seed, sample_id, step)))
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+def uniform(*parts: str | int) -> float:
+    """A number in [0, 1) that belongs to these names."""
+    return derive_seed(*parts) / 2**63

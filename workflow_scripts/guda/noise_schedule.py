@@ -1,0 +1,72 @@
+"""Constants of the diffusion process, in float64, and the diffusion steps at which likelihood terms are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from guda import config
+
+MAX_BETA = 0.999
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """x_i = sqrt(a_i) x + sqrt(1 - a_i) e, with a_i = `alphas_cumprod[i]`, i = 0 .. T-1, as diffusers counts."""
+
+    alphas_cumprod: np.ndarray
+    prediction_type: str
+
+    @classmethod
+    def from_config(cls, settings: config.NoiseSchedule) -> NoiseSchedule:
+        steps = settings.num_train_timesteps
+        if settings.beta_schedule == "squaredcos_cap_v2":
+            # Nichol & Dhariwal 2021, eq. 17, with betas capped as diffusers does.
+            level = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
+            betas = np.minimum(1 - level[1:] / level[:-1], MAX_BETA)
+        elif settings.beta_schedule == "linear":
+            betas = np.linspace(1e-4, 0.02, steps)
+        else:
+            betas = np.linspace(1e-4**0.5, 0.02**0.5, steps) ** 2
+        return cls(np.cumprod(1 - betas), settings.prediction_type)
+
+    @property
+    def gammas(self) -> np.ndarray:
+        """sqrt(a_i), the signal's scale, [T]."""
+        return np.sqrt(self.alphas_cumprod)
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """sqrt(1 - a_i), the noise's scale, [T]."""
+        return np.sqrt(1 - self.alphas_cumprod)
+
+    @property
+    def kl_weights(self) -> np.ndarray:
+        """Factor of ||e - e_theta||^2 in KL_i, [T]: (SNR_{i-1} / SNR_i - 1) / 2.
+
+        Holds for both variances set to that of the true posterior (Kingma et al. 2021, eq. 14, discrete). Step 0 is
+        the decoder term, whose weight in this form is infinite.
+        """
+        snr = self.alphas_cumprod / (1 - self.alphas_cumprod)
+        return np.concatenate([[np.inf], (snr[:-1] / snr[1:] - 1) / 2])
+
+
+def elbo_steps(settings: config.StepSchedule) -> np.ndarray:
+    """Diffusion steps of a schedule, ascending int64, inside [first, last]."""
+    if settings.kind == "all":
+        return np.arange(settings.first, settings.last + 1)
+    if settings.kind == "stride":
+        return np.arange(settings.first, settings.last + 1, settings.stride)
+    # Spacing below one step would repeat steps: the short end of a dense schedule is then taken whole.
+    return np.unique(np.rint(np.geomspace(settings.first, settings.last, settings.count)).astype(np.int64))
+
+
+def step_weights(steps: np.ndarray, first: int, last: int) -> np.ndarray:
+    """How many steps of first..last each of `steps` stands for, float64 of the same shape.
+
+    sum_j w_j f(steps_j) is the sum over i = first..last of the linear interpolation of f between the given steps
+    (constant beyond them), so every schedule estimates the same sum, and the weights add up to last - first + 1.
+    """
+    window = np.arange(first, last + 1)
+    return np.array([np.interp(window, steps, hat).sum() for hat in np.eye(len(steps))])

@@ -1,0 +1,89 @@
+"""The only builder of paths under the results folder. See docs/files.md for what each file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BASE = "base"
+CALIBRATION = "calibration"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def logo_model(seed: int | str, group: str) -> str:
+    """Name of the model retrained without `group` from `seed`."""
+    return f"logo-{seed}/{group}"
+
+
+def unlearned_model(method: str, group: str) -> str:
+    """Name of the model from which `method` has unlearned `group`."""
+    return f"{method}/{group}"
+
+
+class Paths:
+    """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'."""
+
+    def __init__(self, results: str | Path):
+        self.results = Path(results)
+
+    def _at(self, *parts: str) -> str:
+        return str(self.results.joinpath(*parts))
+
+    def images(self) -> str:
+        return self._at("data", "images.safetensors")
+
+    def table(self) -> str:
+        return self._at("data", "table.csv")
+
+    def group(self, group: str) -> str:
+        return self._at("groups", f"{group}.json")
+
+    def neighbors(self, group: str) -> str:
+        return self._at("neighbors", f"{group}.safetensors")
+
+    def model_config(self, model: str) -> str:
+        return self._at("models", model, "config.json")
+
+    def model_weights(self, model: str) -> str:
+        return self._at("models", model, WEIGHTS)
+
+    def model_record(self, model: str) -> str:
+        return self._at("models", model, "record.json")
+
+    def queries(self, bucket: str) -> str:
+        return self._at("queries", f"{bucket}.safetensors")
+
+    def query_table(self) -> str:
+        return self._at("queries", "queries.csv")
+
+    def query_image(self, query: str) -> str:
+        return self._at("queries", "images", f"{query}.png")
+
+    def elbo(self, model: str, bucket: str) -> str:
+        return self._at("elbo", model, f"{bucket}.safetensors")
+
+    def elbo_record(self, model: str, bucket: str) -> str:
+        return self._at("elbo", model, f"{bucket}.record.json")
+
+    def neighbors_record(self, group: str) -> str:
+        return self._at("neighbors", f"{group}.record.json")
+
+    def scores(self, method: str) -> str:
+        return self._at("scores", f"{method}.csv")
+
+    def scores_record(self, method: str) -> str:
+        return self._at("scores", f"{method}.record.json")
+
+    def rankings(self) -> str:
+        return self._at("rankings.csv")
+
+    def metrics(self) -> str:
+        return self._at("metrics.csv")
+
+    def metrics_by_source(self) -> str:
+        return self._at("metrics_by_source.csv")
+
+    def figure(self) -> str:
+        return self._at("figures", "queries.png")
+
+    def log(self, *parts: str) -> str:
+        return self._at("logs", *parts) + ".log"

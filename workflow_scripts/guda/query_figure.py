@@ -1,0 +1,51 @@
+"""The figure of query images with the groups that they owe themselves to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+INK, ORACLE, METHOD = "#333333", "#b0b7c3", "#2a6fbb"
+
+
+def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int):
+    """A matplotlib figure, one column a query: its image above the `top` groups by `method`, beside the oracle's scores.
+
+    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table that `rank.py` writes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.45 * len(images), 3.3), layout="constrained")
+    axes = figure.subplots(2, len(images), squeeze=False, height_ratios=[1, 1.25])
+    scores = rankings.set_index(["method", "query", "group"])["score"]
+    for column, (query, image) in enumerate(images.items()):
+        picture, bars = axes[:, column]
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        picture.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)
+        picture.set_axis_off()
+
+        first = scores[method, query].sort_values(ascending=False).head(top)
+        positions = np.arange(len(first))
+        bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
+        bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)
+        bars.set_yticks(positions, first.index, fontsize=8)
+        bars.invert_yaxis()
+        bars.axvline(0, color=INK, linewidth=0.6)
+        bars.tick_params(axis="x", labelsize=7)
+        bars.spines[["top", "right", "left"]].set_visible(False)
+        bars.tick_params(axis="y", length=0)
+    figure.legend(
+        handles=[_patch(METHOD, method), _patch(ORACLE, f"{oracle} (retrained without the group)")],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+    )
+    figure.supxlabel("score: nats of likelihood lost without the group", fontsize=8)
+    return figure
+
+
+def _patch(color: str, label: str):
+    from matplotlib.patches import Patch
+
+    return Patch(color=color, label=label)

@@ -1,0 +1,208 @@
+"""What each job's result depends on, as one canonical JSON text per job.
+
+A spec names its inputs by the digests of *their* specs, so that any change upstream changes every spec downstream.
+Snakemake compares specs to plan; artifacts store their own; readers compare it with the one they expect. A stage
+whose numbers change for the same spec raises its `version`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from guda import config
+from guda.errors import GudaError
+
+
+def digest(text: str) -> str:
+    """20 hex digits of SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def digest_lines(lines: Iterable[str]) -> str:
+    """Digest of a list of lines, in order."""
+    return digest("\n".join(lines))
+
+
+class Spec(BaseModel):
+    """Base of all specs: `stage` and `version` stand in the canonical text beside the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    stage: ClassVar[str]
+    version: ClassVar[int]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_this_stage(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "stage" in values:
+            values = dict(values)
+            found = (values.pop("stage"), values.pop("version", None))
+            if found != (cls.stage, cls.version):
+                raise ValueError(f"this is a spec of stage {found[0]} version {found[1]}, not {cls.stage} {cls.version}")
+        return values
+
+    def canonical(self) -> str:
+        """The one JSON text of this spec: sorted keys, no spaces."""
+        values = self.model_dump(mode="json") | {"stage": self.stage, "version": self.version}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def digest(self) -> str:
+        return digest(self.canonical())
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read a canonical text, as given to a stage's --spec. Raises GudaError."""
+        try:
+            return cls.model_validate(json.loads(text))
+        except (json.JSONDecodeError, ValidationError) as error:
+            raise GudaError(f"--spec is no valid spec of stage {cls.stage}: {error}") from None
+
+
+class ImagesSpec(Spec):
+    stage, version = "images", 1
+    dataset: str
+    content: str  # digest of (id, sha256) of every image
+
+
+class TableSpec(Spec):
+    stage, version = "table", 1
+    dataset: str
+    content: str  # digest of all rows and columns
+
+
+class GroupSpec(Spec):
+    stage, version = "group", 1
+    dataset: str
+    group_by: str
+    group: str
+    members: str  # digest of the members' ids
+
+
+class NeighborsSpec(Spec):
+    stage, version = "neighbors", 1
+    images: str
+    group: str
+    n_neighbors: int
+
+
+class TrainSpec(Spec):
+    stage, version = "train", 1
+    images: str
+    excluded: str | None  # digest of the group that is left out; None: the base model
+    unet: config.UNet
+    noise_schedule: config.NoiseSchedule
+    training: config.Training
+
+
+class UnlearnSpec(Spec):
+    stage, version = "unlearn", 1
+    method: str
+    base: str
+    images: str
+    group: str
+    neighbors: str
+    noise_schedule: config.NoiseSchedule
+    settings: config.Unlearning
+
+
+class QueriesSpec(Spec):
+    stage, version = "queries", 1
+    base: str
+    noise_schedule: config.NoiseSchedule
+    seed: int
+    sampling_steps: int
+    ids: list[str]
+
+
+class CalibrationSpec(Spec):
+    stage, version = "calibration", 1
+    images: str
+    count: int
+    seed: int
+
+
+class ElboSettings(BaseModel):
+    """Where and with which noise KL terms are computed: part of every spec that reads them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    noise_schedule: config.NoiseSchedule
+    seed: int
+    steps: list[int]
+    first: int
+    last: int
+
+
+class ElboSpec(Spec):
+    stage, version = "elbo", 1
+    model: str
+    samples: str  # digest of the bucket of queries, or of the calibration sample
+    elbo: ElboSettings
+
+
+class CounterfactualSpec(Spec):
+    stage, version = "counterfactual", 1
+    elbo: ElboSettings
+    base: str
+    models: dict[str, str]  # digest of each group's counterfactual model
+    model_names: dict[str, str]  # its name under models/
+    buckets: dict[str, str]
+    calibration: str | None
+    members: dict[str, str]  # digest of each group, where calibration needs its members
+
+
+class NearestSpec(Spec):
+    stage, version = "nearest", 1
+    images: str
+    members: dict[str, str]
+    buckets: dict[str, str]
+    settings: config.Nearest
+
+
+class RandomSpec(Spec):
+    stage, version = "random", 1
+    groups: list[str]
+    buckets: dict[str, str]
+    seed: int
+
+
+class RankingsSpec(Spec):
+    stage, version = "rankings", 1
+    scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
+    files: dict[str, str]  # name of each method's score file
+    queries: dict[str, str]  # digest of each bucket
+
+
+class QueryTableSpec(Spec):
+    stage, version = "query_table", 1
+    buckets: dict[str, str]
+
+
+class MetricsSpec(Spec):
+    stage, version = "metrics", 1
+    rankings: str
+    oracles: list[str]  # names in the tables; the first is reported against
+    methods: list[str]
+    files: dict[str, str]
+    settings: config.Metrics
+
+
+class SourcesSpec(Spec):
+    stage, version = "metrics_by_source", 1
+    metrics: MetricsSpec
+    images: str
+    table: str
+    members: dict[str, str]
+    buckets: dict[str, str]
+
+
+class FigureSpec(Spec):
+    stage, version = "figure", 1
+    rankings: str
+    buckets: dict[str, str]
+    method: str
+    oracle: str
+    settings: config.Figure

@@ -1,0 +1,112 @@
+"""The one training loop, for the base model, the oracle's models and unlearning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser, new_denoiser
+from guda.noise import derive_seed
+from guda.noise_schedule import NoiseSchedule
+from guda.progress import track
+
+FORWARD_AND_BACKWARD = 3  # evaluations that one training step on one sample counts as
+
+
+def to_network_range(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def learning_rate(step: int, settings: config.Optimisation) -> float:
+    """Learning rate of a step (from 0): linear warm-up, then constant or a half cosine that ends at zero."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.decay == "constant":
+        return settings.learning_rate
+    done = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+    return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
+    """Rows of the batch of a step, int64 [batch_size]: the set 0..n-1 is visited in shuffled epochs, none left out.
+
+    Depends on the arguments alone, so a resumed run goes on exactly where it was.
+    """
+    position = torch.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = position // n
+    rows = torch.empty_like(position)
+    for epoch in epochs.unique().tolist():
+        generator = torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch))
+        here = epochs == epoch
+        rows[here] = torch.randperm(n, generator=generator)[position[here] % n]
+    return rows
+
+
+def optimise(
+    denoiser: UNetDenoiser,
+    loss: Callable[[int], Tensor],
+    settings: config.Optimisation,
+    seed: int,
+    description: str,
+    ema_decay: float = 0.0,
+) -> None:
+    """Minimise `loss(step)` over the denoiser's weights, in place; with `ema_decay`, leave the averaged weights.
+
+    Before each step torch's generators are seeded from (seed, step): everything drawn inside `loss`, dropout
+    included, depends on nothing else.
+    """
+    from diffusers.training_utils import EMAModel
+
+    parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
+    denoiser.train()
+    with torch.random.fork_rng():
+        for step in track(range(settings.steps), description, settings.steps):
+            torch.manual_seed(derive_seed("step", seed, step))
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, settings)
+            value = loss(step)
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
+            optimiser.step()
+            optimiser.zero_grad()
+            if average:
+                average.step(parameters)
+    if average:
+        average.copy_to(parameters)
+    denoiser.eval()
+
+
+def train(
+    images: Tensor, unet: config.UNet, schedule: NoiseSchedule, settings: config.Training, description: str = "training"
+) -> tuple[UNetDenoiser, int]:
+    """Train a denoiser from fresh weights on uint8 images [N, C, H, W].
+
+    Returns it with its averaged weights, and the number of evaluations spent (FORWARD_AND_BACKWARD per sample).
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("weights", settings.seed))
+        denoiser = new_denoiser(unet, schedule, images.shape[1:])
+    x = to_network_range(images)
+
+    def loss(step: int) -> Tensor:
+        batch = x[batch_rows(step, len(x), settings.batch_size, "train", settings.seed)]
+        return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))
+
+    optimise(denoiser, loss, settings, settings.seed, description, settings.ema_decay)
+    return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
+
+
+def random_steps(n: int, schedule: NoiseSchedule) -> Tensor:
+    """n diffusion steps, uniform over 0..T-1, int64."""
+    return torch.randint(0, len(schedule.alphas_cumprod), (n,))

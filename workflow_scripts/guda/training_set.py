@@ -1,0 +1,30 @@
+"""The training images as a job reads them, and which of them a group holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guda.artifacts import load_tensors, unpack_ids
+from guda.groups import read_members
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """`images` uint8 [N, C, H, W] and their ids, in the order of the training table."""
+
+    images: Tensor
+    ids: list[str]
+
+    def in_group(self, path: str, spec_digest: str) -> Tensor:
+        """Which images are members of the group in the file `path`, bool [N]."""
+        members = read_members(path, spec_digest)
+        return torch.tensor([sample_id in members for sample_id in self.ids])
+
+
+def read_training_set(path: str, spec_digest: str) -> TrainingSet:
+    """Raises ArtifactError when the file is missing, damaged or not of the expected spec."""
+    tensors, _ = load_tensors(path, spec_digest)
+    return TrainingSet(tensors["images"], unpack_ids(tensors["ids"]))

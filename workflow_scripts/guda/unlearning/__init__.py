@@ -1,0 +1,1 @@
+"""Unlearning operators: each turns the full model into one that approximates training without a group."""

@@ -1,0 +1,84 @@
+"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbours."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser
+from guda.training import FORWARD_AND_BACKWARD, batch_rows, optimise, random_steps, to_network_range
+
+
+def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
+    """Posterior weight of each neighbour as the origin of x_t, [B, K]; each row sums to one.
+
+    w_r = softmax_r(-||x_t - gamma a_r||^2 / (2 sigma^2)), computed as a softmax: exponentials taken one by one all
+    underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
+    [B, 1, 1, 1].
+    """
+    distances = (x_t[:, None] - gamma[:, None] * neighbors).flatten(2).square().sum(2)
+    return torch.softmax(-distances / (2 * sigma.flatten(1).square()), dim=1)
+
+
+def redirected_noise(
+    x_t: Tensor,
+    noise: Tensor,
+    neighbors: Tensor,
+    gamma: Tensor,
+    sigma: Tensor,
+    max_correction_norm: float | None = None,
+) -> Tensor:
+    """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise seen from the neighbours.
+
+    `noise` is the true noise of x_t; `max_correction_norm` clips the difference of the target from it, image by image.
+    """
+    weights = neighbor_weights(x_t, neighbors, gamma, sigma)
+    origin = (weights[:, :, None, None, None] * neighbors).sum(1)
+    target = (x_t - gamma * origin) / sigma
+    if max_correction_norm is None:
+        return target
+    correction = target - noise
+    norms = correction.flatten(1).norm(dim=1)[:, None, None, None]
+    return noise + correction * (max_correction_norm / norms.clamp_min(1e-12)).clamp_max(1)
+
+
+def unlearn(
+    full: UNetDenoiser, images: Tensor, forget: Tensor, neighbors: Tensor, settings: config.Unlearning
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that has unlearned the forget images, and the evaluations spent.
+
+    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
+    both as means over pixels. `images` uint8 [N, C, H, W]; `forget` bool [N]; `neighbors` int64 [F, K], rows of
+    `images` in the order of the forget images.
+    """
+    student = copy.deepcopy(full)
+    x = to_network_range(images)
+    forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
+    batch_size = settings.batch_size
+
+    def loss(step: int) -> Tensor:
+        forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
+        retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
+        batch = x[torch.cat([forget_rows[forgotten], retained_rows[retained]])]
+        t, noise = random_steps(2 * batch_size, full.schedule), torch.randn_like(batch)
+        x_t = full.add_noise(batch, noise, t)
+        target = noise.clone()
+        target[:batch_size] = redirected_noise(
+            x_t[:batch_size],
+            noise[:batch_size],
+            x[neighbors[forgotten]],
+            *full.scales(t[:batch_size]),
+            settings.max_correction_norm,
+        )
+        if settings.preserve == "distillation":
+            with torch.no_grad():
+                target[batch_size:] = full.predict_noise(x_t[batch_size:], t[batch_size:])
+        error = (student.predict_noise(x_t, t) - target).square()
+        return settings.forget_weight * error[:batch_size].mean() + error[batch_size:].mean()
+
+    optimise(student, loss, settings, settings.seed, "unlearning")
+    teacher_evaluations = 1 if settings.preserve == "distillation" else 0
+    return student, settings.steps * batch_size * (2 * FORWARD_AND_BACKWARD + teacher_evaluations)

@@ -1,0 +1,24 @@
+"""Measure every method's rankings against the oracle's, with what each method cost."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import MetricsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder with the rankings and the methods' records")
+    parser.add_argument("--output", required=True, help="CSV file to write: one row a method")
+    args = parser.parse_args()
+    spec = MetricsSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import write_csv
+    from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices
+    from guda.paths import Paths
+
+    paths = Paths(args.results)
+    _, matrices = score_matrices(read_rankings(paths.rankings()))
+    write_csv(args.output, metrics_table(matrices, spec.oracles, spec.methods, read_costs(spec, paths), spec.settings))
+
+
+if __name__ == "__main__":
+    run(main)

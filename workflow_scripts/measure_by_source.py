@@ -1,0 +1,60 @@
+"""Measure apart the queries whose content has a single group as its source, and those of shared contents.
+
+A query's content is that of its nearest training images, by majority of five in pixel space.
+"""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import SourcesSpec
+
+N_NEIGHBORS = 5
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder")
+    parser.add_argument("--output", required=True, help="CSV file to write: one row per source and method")
+    args = parser.parse_args()
+    spec = SourcesSpec.parse(spec_text(args.spec))
+
+    import numpy as np
+    import pandas as pd
+
+    from guda.artifacts import load_tensors, unpack_ids, write_csv
+    from guda.attribution.similarity import similarity
+    from guda.groups import read_members
+    from guda.metrics_table import (
+        metrics_table,
+        read_costs,
+        read_rankings,
+        score_matrices,
+        sources_of_content,
+        vote,
+    )
+    from guda.paths import Paths
+
+    paths, metrics = Paths(args.results), spec.metrics
+    content = metrics.settings.content
+    table = pd.read_csv(paths.table(), dtype=str)
+    groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
+    sources = sources_of_content(table, content, groups)
+
+    images = load_tensors(paths.images(), spec.images)[0]["images"].numpy()
+    content_of = {}
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected)
+        nearest = np.argsort(-similarity(tensors["images"].numpy(), images, "euclidean"), axis=1, kind="stable")
+        winners = vote(nearest[:, :N_NEIGHBORS], table[content].to_numpy())
+        content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
+
+    queries, matrices = score_matrices(read_rankings(paths.rankings()))
+    source = np.array([sources[content_of[query]] for query in queries])
+    costs, tables = read_costs(metrics, paths), []
+    for name in sorted(set(source), reverse=True):
+        rows = metrics_table(matrices, metrics.oracles, metrics.methods, costs, metrics.settings, source == name)
+        rows.insert(0, "source", name)
+        tables.append(rows)
+    write_csv(args.output, pd.concat(tables))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""Draw query images with their top groups by one method, beside the oracle's scores."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import FigureSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder with queries and rankings")
+    parser.add_argument("--output", required=True, help="PNG file to write")
+    args = parser.parse_args()
+    spec = FigureSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import load_tensors, replacing, unpack_ids
+    from guda.metrics_table import read_rankings
+    from guda.noise import derive_seed
+    from guda.paths import Paths
+    from guda.query_figure import query_figure
+
+    paths, images = Paths(args.results), {}
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected)
+        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"].numpy(), strict=True))
+    shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
+    figure = query_figure(
+        {query: images[query] for query in shown}, read_rankings(paths.rankings()), spec.method, spec.oracle, spec.settings.top
+    )
+    with replacing(args.output) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""Unlearn one group from the base model, by ReTrack."""
+
+from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.specs import UnlearnSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
+    parser.add_argument("--images", required=True, help="training images (write_images.py)")
+    parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
+    parser.add_argument("--neighbors", required=True, help="their nearest retained images (find_neighbors.py)")
+    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    args = parser.parse_args()
+    spec = UnlearnSpec.parse(spec_text(args.spec))
+    set_threads(args.threads)
+
+    from guda.artifacts import load_tensors, sha256_file
+    from guda.denoisers import load_denoiser, save_denoiser
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS
+    from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
+    from guda.unlearning.retrack import unlearn
+
+    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    training_set = read_training_set(args.images, spec.images)
+    forget = training_set.in_group(args.group, spec.group)
+    neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
+    stopwatch = Stopwatch()
+    denoiser, evaluations = unlearn(base, training_set.images, forget, neighbors["rows"], spec.settings)
+    seconds = stopwatch.seconds()
+    written = save_denoiser(args.model, denoiser, spec, parent_sha256=sha256_file(f"{args.base}/{WEIGHTS}"))
+    write_record(f"{args.model}/record.json", spec, written, seconds=seconds, evaluations=evaluations)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,20 @@
+"""Write the members of one group: a JSON file with the ids of its training images."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.datasets import load_dataset
+from guda.groups import members_by_group, write_members
+from guda.specs import GroupSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--output", required=True, help="JSON file to write")
+    args = parser.parse_args()
+    spec = GroupSpec.parse(spec_text(args.spec))
+
+    members = members_by_group(load_dataset(spec.dataset).table, spec.group_by)
+    write_members(args.output, spec, members.get(spec.group, []))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,26 @@
+"""Write the training images of a dataset: uint8 [N, C, H, W], with their ids."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.datasets import load_dataset
+from guda.errors import DataError
+from guda.specs import ImagesSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    args = parser.parse_args()
+    spec = ImagesSpec.parse(spec_text(args.spec))
+
+    import torch
+
+    from guda.artifacts import pack_ids, save_tensors
+
+    dataset = load_dataset(spec.dataset)
+    if dataset.images_spec() != spec:
+        raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
+    save_tensors(args.output, {"images": torch.from_numpy(dataset.images), "ids": pack_ids(list(dataset.table["id"]))}, spec)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,29 @@
+"""Write the query images as PNG files, and the table that lists them."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import QueryTableSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder with the buckets of queries")
+    args = parser.parse_args()
+    spec = QueryTableSpec.parse(spec_text(args.spec))
+
+    import pandas as pd
+
+    from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
+    from guda.paths import Paths
+
+    paths, rows = Paths(args.results), []
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected)
+        for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
+            file = paths.query_image(query)
+            write_png(file, image.numpy())
+            rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
+    write_csv(paths.query_table(), pd.DataFrame(rows).sort_values("query"))
+
+
+if __name__ == "__main__":
+    run(main)

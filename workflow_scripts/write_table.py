@@ -1,0 +1,23 @@
+"""Write the training table of a dataset: one row an image, with id, sha256 and the columns that make groups."""
+
+from guda.artifacts import write_csv
+from guda.cli import run, spec_text, stage_parser
+from guda.datasets import load_dataset
+from guda.errors import DataError
+from guda.specs import TableSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--output", required=True, help="CSV file to write")
+    args = parser.parse_args()
+    spec = TableSpec.parse(spec_text(args.spec))
+
+    dataset = load_dataset(spec.dataset)
+    if dataset.table_spec() != spec:
+        raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
+    write_csv(args.output, dataset.table)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -7,7 +7,9 @@ from guda.specs import ElboSpec
 def main() -> None:
     parser = stage_parser(__doc__, threads=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
-    parser.add_argument("--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)")
+    parser.add_argument(
+        "--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)"
+    )
     parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")

@@ -23,7 +23,11 @@ def main() -> None:
         images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"].numpy(), strict=True))
     shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
     figure = query_figure(
-        {query: images[query] for query in shown}, read_rankings(paths.rankings()), spec.method, spec.oracle, spec.settings.top
+        {query: images[query] for query in shown},
+        read_rankings(paths.rankings()),
+        spec.method,
+        spec.oracle,
+        spec.settings.top,
     )
     with replacing(args.output) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})

@@ -21,9 +21,7 @@ def main() -> None:
     paths, frames = Paths(args.results), []
     for name, file in spec.files.items():
         scores = read_scores(paths.scores(file), paths.scores_record(file), spec.scores[name])
-        frames.append(
-            rankings_frame(name, scores.queries, scores.groups, scores.score, scores.se, scores.p_top1)
-        )
+        frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, scores.se, scores.p_top1))
     write_csv(args.output, pd.concat(frames))
 
 

@@ -16,10 +16,14 @@ def main() -> None:
     from guda.training_set import read_training_set
 
     training_set = read_training_set(args.images, spec.images)
-    order = sorted(range(len(training_set.ids)), key=lambda row: derive_seed("calibration", spec.seed, training_set.ids[row]))
+    order = sorted(
+        range(len(training_set.ids)), key=lambda row: derive_seed("calibration", spec.seed, training_set.ids[row])
+    )
     rows = sorted(order[: spec.count])
     save_tensors(
-        args.output, {"images": training_set.images[rows], "ids": pack_ids([training_set.ids[row] for row in rows])}, spec
+        args.output,
+        {"images": training_set.images[rows], "ids": pack_ids([training_set.ids[row] for row in rows])},
+        spec,
     )
 
 

@@ -19,7 +19,9 @@ def main() -> None:
     dataset = load_dataset(spec.dataset)
     if dataset.images_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
-    save_tensors(args.output, {"images": torch.from_numpy(dataset.images), "ids": pack_ids(list(dataset.table["id"]))}, spec)
+    save_tensors(
+        args.output, {"images": torch.from_numpy(dataset.images), "ids": pack_ids(list(dataset.table["id"]))}, spec
+    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from guda.ranking import order, rankings_frame, ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from guda.ranking import order, rankings_frame, ranks
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 # Few distinct values, so that ties are common.

@@ -1,6 +1,6 @@
 """Files that are whole or absent, know what they are, and are checked when read.
 
-Writers go through a temporary file in the same folder and `os.replace`; tensors carry the spec of the job that made
+Writers go through a temporary file in the same folder that takes the place of the old one; tensors carry the spec of the job that made
 them and a checksum in the safetensors metadata. Nothing is unpickled.
 """
 
@@ -37,10 +37,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -138,7 +138,7 @@ def checksum(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def sha256_file(path: str | Path) -> str:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -21,7 +21,9 @@ def stage_parser(description: str | None, threads: bool = False) -> argparse.Arg
         description=description,
         epilog="The exact call of a job that has run stands in the first line of its log under results/logs/.",
     )
-    parser.add_argument("--spec", required=True, metavar="JSON", help="the job's spec, as JSON or as a file that holds it")
+    parser.add_argument(
+        "--spec", required=True, metavar="JSON", help="the job's spec, as JSON or as a file that holds it"
+    )
     if threads:
         parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     return parser

@@ -28,6 +28,11 @@ class Section(BaseModel):
 class Data(Section):
     dataset: Literal["digits"] = Field("digits", description="Training images: scikit-learn's handwritten digits.")
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
+    groups: list[str] | None = Field(
+        None,
+        description="The values to attribute to; images of other values train the model but are in no group. "
+        "null: every value of the column.",
+    )
 
 
 class UNet(Section):
@@ -47,10 +52,14 @@ class UNet(Section):
         n = len(self.block_out_channels)
         for key in ("down_block_types", "up_block_types"):
             if len(getattr(self, key)) != n:
-                raise ValueError(f"{key} has {len(getattr(self, key))} entries, block_out_channels has {n}; give one each")
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} entries, block_out_channels has {n}; give one each"
+                )
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
-                raise ValueError(f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}")
+                raise ValueError(
+                    f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}"
+                )
         return self
 
 
@@ -78,7 +87,9 @@ class Optimisation(Section):
     @model_validator(mode="after")
     def _warmup_fits(self) -> Optimisation:
         if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps is {self.warmup_steps} but there are only {self.steps} steps; make it smaller")
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps} but there are only {self.steps} steps; make it smaller"
+            )
         return self
 
 
@@ -132,8 +143,15 @@ class Unlearn(Unlearning):
 
     @model_validator(mode="after")
     def _overrides_are_settings(self) -> Unlearn:
-        for group in self.overrides:
-            self.for_group(group)
+        for group, settings in self.overrides.items():
+            for key in settings:
+                if key not in Unlearning.model_fields:
+                    known = nearest_name(key, list(Unlearning.model_fields))
+                    raise ValueError(f"overrides.{group}.{key}: unknown key; {known}")
+            try:
+                self.for_group(group)
+            except ValidationError as error:
+                raise ValueError(f"overrides.{group}.{_explain(error.errors()[0])}") from None
         return self
 
 
@@ -287,7 +305,9 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key, where = self.construct_object(key_node, deep=True), f"line {key_node.start_mark.line + 1}"
             if not isinstance(key, str):
-                raise yaml.YAMLError(f"{where}: the key {key_node.value} is read as {type(key).__name__}; put it in quotes")
+                raise yaml.YAMLError(
+                    f"{where}: the key {key_node.value} is read as {type(key).__name__}; put it in quotes"
+                )
             if key in seen:
                 raise yaml.YAMLError(f"{where}: the key {key!r} stands twice; keep one")
             seen.add(key)
@@ -307,7 +327,7 @@ def _explain(problem: dict[str, Any]) -> str:
         return f"{key}: unknown key; {nearest_name(location[-1], _known_keys(location[:-1]))}"
     message = problem["msg"].removeprefix("Value error, ")
     found = problem.get("input")
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool | None | list) else ""
+    shown = f" (found {found!r})" if problem["type"] != "value_error" and problem["loc"] else ""
     return f"{key}: {message}{shown}"
 
 

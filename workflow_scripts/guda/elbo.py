@@ -32,7 +32,9 @@ def kl_terms(
     for start in track(batches, "ELBO batches", len(batches)):
         rows, t = (torch.tensor(column) for column in zip(*pairs[start : start + batch_size], strict=True))
         noise = torch.from_numpy(
-            np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in pairs[start : start + batch_size]])
+            np.stack(
+                [gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in pairs[start : start + batch_size]]
+            )
         )
         residual = noise - denoiser.predict_noise(denoiser.add_noise(x[rows], noise, t), t)
         errors.append(residual.double().square().flatten(1).sum(1))

@@ -41,7 +41,7 @@ class Experiment:
         self.config = config
         self.paths = Paths(config.results)
         self.dataset = dataset or load_dataset(config.data.dataset)
-        self.groups = members_by_group(self.dataset.table, config.data.group_by)
+        self.groups = members_by_group(self.dataset.table, config.data.group_by, config.data.groups)
         self.images_spec = self.dataset.images_spec()
         self._check()
 
@@ -56,8 +56,10 @@ class Experiment:
         for group in self.groups:
             retained, wanted = n_images - len(self.groups[group]), self.config.unlearn.for_group(group).n_neighbors
             if wanted > retained:
-                raise ConfigError(f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
-                                  "are left; lower it")
+                raise ConfigError(
+                    f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
+                    "are left; lower it"
+                )
         for name in self.config.methods:
             get_method(name)
 

@@ -19,19 +19,29 @@ MAX_LENGTH = 100
 _NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
 
 
-def members_by_group(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:
+def members_by_group(table: pd.DataFrame, group_by: str, only: list[str] | None = None) -> dict[str, list[str]]:
     """Ids of each group's samples: the groups are the values of column `group_by`; rows without a value are in none.
 
-    Groups are sorted by name; ids keep the table's order. Raises ConfigError for an unknown column, DataError for
-    groups that cannot be attributed to (fewer than two, a name that is no file name).
+    With `only`, just these values are groups. Groups are sorted by name; ids keep the table's order. Raises ConfigError
+    for an unknown column or value, DataError for groups that cannot be attributed to (fewer than two, a name that is no
+    file name).
     """
     if group_by not in table.columns:
-        raise ConfigError(f"data.group_by: no column {group_by!r} in the training table; "
-                          f"{nearest_name(group_by, list(table.columns))}")
+        raise ConfigError(
+            f"data.group_by: no column {group_by!r} in the training table; "
+            f"{nearest_name(group_by, list(table.columns))}"
+        )
     labelled = table.dropna(subset=group_by)
     groups = {str(name): list(rows) for name, rows in labelled.groupby(group_by, sort=True)["id"]}
+    for name in only or []:
+        if name not in groups:
+            raise ConfigError(
+                f"data.groups: column {group_by!r} has no value {name!r}; {nearest_name(name, list(groups))}"
+            )
+    if only is not None:
+        groups = {name: members for name, members in groups.items() if name in only}
     if len(groups) < 2:
-        raise DataError(f"data.group_by: column {group_by!r} has {len(groups)} distinct value(s); attribution needs two")
+        raise DataError(f"data.group_by: column {group_by!r} gives {len(groups)} group(s); attribution needs two")
     for name in groups:
         _check_name(name, group_by)
     folded = {name.casefold() for name in groups}
@@ -64,5 +74,7 @@ def _check_name(name: str, group_by: str) -> None:
     if len(name) > MAX_LENGTH:
         raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most")
     if not _NAME.fullmatch(name):
-        raise DataError(f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "
-                        "beginning with a letter or digit")
+        raise DataError(
+            f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "
+            "beginning with a letter or digit"
+        )

@@ -6,53 +6,50 @@ the choice of the oracle's top k in wpra) break ties by group position, as `rank
 correlations treat ties as ties.  Bad input raises ValueError.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from guda.ranking import finite_matrix, order, ranks
 
 
-def _matrix(values, name):
+def _matrix(values: ArrayLike, name: str) -> np.ndarray:
     matrix = finite_matrix(values, name)
     if matrix.shape[1] < 2:
         raise ValueError(f"{name} must have at least 2 groups to rank, found {matrix.shape[1]}")
     return matrix
 
 
-def _pair(scores, oracle):
+def _pair(scores: ArrayLike, oracle: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     scores, oracle = _matrix(scores, "scores"), _matrix(oracle, "oracle")
     if scores.shape != oracle.shape:
         raise ValueError(f"scores and oracle must have one shape, found {scores.shape} and {oracle.shape}")
     return scores, oracle
 
 
-def _positive(name, value):
+def _positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, found {value}")
 
 
-# --- who comes first ---------------------------------------------------------------------------------
-
-
-def top1(scores, oracle):
+def top1(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
     scores, oracle = _pair(scores, oracle)
     return (scores.argmax(axis=1) == oracle.argmax(axis=1)).astype(np.float64)
 
 
-def top3(scores, oracle):
+def top3(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = _pair(scores, oracle)
     shared = (ranks(scores) <= 3) & (ranks(oracle) <= 3)
     return shared.sum(axis=1) / min(3, scores.shape[1])
 
 
-def mrr(scores, oracle):
+def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
     scores, oracle = _pair(scores, oracle)
     return 1.0 / ranks(scores)[np.arange(len(scores)), oracle.argmax(axis=1)]
-
-
-# --- weight on the head of the list ------------------------------------------------------------------
 
 
 def _ndcg(by_rank, gain, k):
@@ -64,7 +61,7 @@ def _ndcg(by_rank, gain, k):
     return (found / discount).sum(axis=1) / (ideal / discount).sum(axis=1)
 
 
-def ndcg_exp(scores, oracle, k=3):
+def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
@@ -73,14 +70,14 @@ def ndcg_exp(scores, oracle, k=3):
     return _ndcg(order(scores), gain, k)
 
 
-def ndcg_lin(scores, oracle, k=3):
+def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
     return _ndcg(order(scores), oracle.shape[1] - ranks(oracle), k)
 
 
-def rbo_raw(scores, oracle, p=0.9):
+def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     """[Q, G] x2 -> [Q]: rank-biased overlap (Webber et al., 2010) cut off at depth G.
 
     (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
@@ -95,13 +92,10 @@ def rbo_raw(scores, oracle, p=0.9):
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
 
 
-def rbo(scores, oracle, p=0.9):
+def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
     raw = rbo_raw(scores, oracle, p)
     return raw / (1 - p ** np.shape(scores)[1])
-
-
-# --- pairs and correlations --------------------------------------------------------------------------
 
 
 def _pair_differences(values):
@@ -110,7 +104,7 @@ def _pair_differences(values):
     return values[:, first] - values[:, second]
 
 
-def wpra(scores, oracle, k=3):
+def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
 
     The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
@@ -145,21 +139,18 @@ def _rank_correlation(a, b):
     return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
 
 
-def spearman(scores, oracle):
+def spearman(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
     return _rank_correlation(*_pair(scores, oracle))
 
 
-def kendall(scores, oracle):
+def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
     scores, oracle = _pair(scores, oracle)
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
 
 
-# --- across images -----------------------------------------------------------------------------------
-
-
-def effect_spearman(scores, oracle):
+def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
     """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
 
     0 where either does not vary, hence also for a single image.
@@ -168,7 +159,7 @@ def effect_spearman(scores, oracle):
     return float(_rank_correlation(scores.max(axis=1)[None], oracle.max(axis=1)[None])[0])
 
 
-def decisive(oracles, ratio=2.0):
+def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
     """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
 
     Every seed puts the same group first, with a positive score at least `ratio` times the second.
@@ -184,7 +175,7 @@ def decisive(oracles, ratio=2.0):
     return ((winner == winner[0]) & clear).all(axis=0)
 
 
-def decisive_auroc(scores, is_decisive):
+def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
     """[Q, G], bool [Q] -> float: AUROC of the first-place score for the decisive images.
 
     The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
@@ -201,10 +192,7 @@ def decisive_auroc(scores, is_decisive):
     return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
 
 
-# --- summaries ---------------------------------------------------------------------------------------
-
-
-def bootstrap_interval(values, n_bootstrap, seed, level=0.95):
+def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: float = 0.95) -> tuple[float, float]:
     """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
     values = np.asarray(values, dtype=np.float64)
     bad = int((~np.isfinite(values)).sum())
@@ -237,7 +225,9 @@ _AVERAGED = {
 }
 
 
-def agreement(scores, oracle, is_decisive, *, n_bootstrap, seed):
+def agreement(
+    scores: ArrayLike, oracle: ArrayLike, is_decisive: ArrayLike, *, n_bootstrap: int, seed: int
+) -> dict[str, float]:
     """Every metric of a method against one oracle: [Q, G] x2, bool [Q] (see `decisive`) -> dict of floats.
 
     top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
@@ -257,7 +247,7 @@ def agreement(scores, oracle, is_decisive, *, n_bootstrap, seed):
     }
 
 
-def mean_agreement(rows):
+def mean_agreement(rows: list[dict[str, float]]) -> dict[str, float]:
     """Mean of `agreement` rows of the same images and groups, as against several oracle seeds.
 
     NaN in a row stays NaN in the mean.  The bounds of top1 are averaged too: a typical interval, not

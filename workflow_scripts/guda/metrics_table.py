@@ -60,7 +60,7 @@ def metrics_table(
     seconds = frame["build_seconds"] + frame["query_seconds"]
     frame["speedup"] = seconds[frame["method"] == reference].item() / seconds
     counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
-    return frame.astype({name: int for name in counts})
+    return frame.astype(dict.fromkeys(counts, int))
 
 
 def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[str]]) -> dict[str, str]:
@@ -69,7 +69,9 @@ def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[
     Images in no group, or in two, make a content shared. Raises DataError for an unknown column.
     """
     if content not in table.columns:
-        raise DataError(f"metrics.content: no column {content!r} in the training table, which has {list(table.columns)}")
+        raise DataError(
+            f"metrics.content: no column {content!r} in the training table, which has {list(table.columns)}"
+        )
     sources = {}
     for value, rows in table.groupby(content):
         ids = set(rows["id"])

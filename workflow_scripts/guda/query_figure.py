@@ -9,7 +9,7 @@ INK, ORACLE, METHOD = "#333333", "#b0b7c3", "#2a6fbb"
 
 
 def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int):
-    """A matplotlib figure, one column a query: its image above the `top` groups by `method`, beside the oracle's scores.
+    """A matplotlib figure, one column a query: its image above its `top` groups by `method`, with the oracle's scores.
 
     `images` maps query ids to uint8 [C, H, W]; `rankings` is the table that `rank.py` writes.
     """

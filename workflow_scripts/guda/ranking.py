@@ -3,11 +3,14 @@
 A score matrix is [n_queries, n_groups]; a higher score means a more influential group.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 
-def finite_matrix(values, name="scores"):
+def finite_matrix(values: ArrayLike, name: str = "scores") -> np.ndarray:
     """`values` as float64 [Q, G] with Q, G >= 1 and every entry finite, else ValueError."""
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0:
@@ -22,7 +25,7 @@ def finite_matrix(values, name="scores"):
     return matrix
 
 
-def order(scores):
+def order(scores: ArrayLike) -> np.ndarray:
     """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G].
 
     Tied groups keep their column order, so that every metric sees one and the same total order.
@@ -30,12 +33,19 @@ def order(scores):
     return np.argsort(-finite_matrix(scores), axis=1, kind="stable")
 
 
-def ranks(scores):
+def ranks(scores: ArrayLike) -> np.ndarray:
     """Rank of every group, 1 for the first: [Q, G] -> int [Q, G], the inverse of `order`."""
     return np.argsort(order(scores), axis=1) + 1
 
 
-def rankings_frame(method, queries, groups, score, se, p_top1):
+def rankings_frame(
+    method: str,
+    queries: Sequence[str],
+    groups: Sequence[str],
+    score: ArrayLike,
+    se: ArrayLike | None,
+    p_top1: ArrayLike | None,
+) -> pd.DataFrame:
     """One row per (query, rank): the long table of a method's rankings.
 
     queries: Q names; groups: G names; score [Q, G].  se (standard error of the score) and p_top1

@@ -15,9 +15,7 @@ BATCH_SIZE = 64
 
 
 @torch.no_grad()
-def generate(
-    denoiser: UNetDenoiser, schedule: config.NoiseSchedule, ids: list[str], seed: int, steps: int
-) -> Tensor:
+def generate(denoiser: UNetDenoiser, schedule: config.NoiseSchedule, ids: list[str], seed: int, steps: int) -> Tensor:
     """Deterministic DDIM samples (Song et al. 2021, eta 0), uint8 [len(ids), C, H, W].
 
     An image depends on (seed, its id) alone: batches are always full (padded with what is thrown away), because

@@ -42,7 +42,9 @@ class Spec(BaseModel):
             values = dict(values)
             found = (values.pop("stage"), values.pop("version", None))
             if found != (cls.stage, cls.version):
-                raise ValueError(f"this is a spec of stage {found[0]} version {found[1]}, not {cls.stage} {cls.version}")
+                raise ValueError(
+                    f"this is a spec of stage {found[0]} version {found[1]}, not {cls.stage} {cls.version}"
+                )
         return values
 
     def canonical(self) -> str:

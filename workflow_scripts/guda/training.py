@@ -63,9 +63,7 @@ def optimise(
     from diffusers.training_utils import EMAModel
 
     parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
     denoiser.train()
     with torch.random.fork_rng():
@@ -108,5 +106,9 @@ def train(
 
 
 def random_steps(n: int, schedule: NoiseSchedule) -> Tensor:
-    """n diffusion steps, uniform over 0..T-1, int64."""
-    return torch.randint(0, len(schedule.alphas_cumprod), (n,))
+    """n diffusion steps, each uniform over 0..T-1, int64 [n], in random order.
+
+    Stratified: one falls into each n-th of the process, so that the mean loss of a batch varies less.
+    """
+    strata = (torch.randperm(n) + torch.rand(n)) / n
+    return (strata * len(schedule.alphas_cumprod)).long().clamp_max(len(schedule.alphas_cumprod) - 1)

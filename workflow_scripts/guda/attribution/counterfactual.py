@@ -122,8 +122,10 @@ def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: s
         name = spec.model_names[group]
         group_ids, terms, group_metadata = _read_elbo(spec, paths, name, model, bucket, samples)
         if group_ids != ids:
-            raise ArtifactError(f"{paths.elbo(name, bucket)}: its samples differ from those of the base model's file. "
-                                "Delete both and run snakemake again.")
+            raise ArtifactError(
+                f"{paths.elbo(name, bucket)}: its samples differ from those of the base model's file. "
+                "Delete both and run snakemake again."
+            )
         parent = group_metadata.get("parent_sha256")
         if parent and parent != metadata["model_sha256"]:
             raise ArtifactError(
@@ -155,7 +157,9 @@ def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:
         members = read_members(paths.group(group), expected)
         retained = np.array([sample_id not in members for sample_id in ids])
         if not retained.any():
-            raise ArtifactError(f"{paths.group(group)}: holds every calibration image, so none is retained; "
-                                "raise attribution.calibration.count")
+            raise ArtifactError(
+                f"{paths.group(group)}: holds every calibration image, so none is retained; "
+                "raise attribution.calibration.count"
+            )
         damage.append(terms[retained, column].mean(0))
     return np.stack(damage)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-
 import pandas as pd
 
 from guda.artifacts import CURE, check_spec, read_json, sha256_file

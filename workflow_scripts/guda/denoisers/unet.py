@@ -74,8 +74,9 @@ def new_denoiser(settings: config.UNet, schedule: NoiseSchedule, image_shape: tu
     from diffusers import UNet2DModel
 
     channels, height, width = image_shape
-    unet = UNet2DModel(sample_size=(height, width), in_channels=channels, out_channels=channels,
-                       **settings.model_dump())
+    unet = UNet2DModel(
+        sample_size=(height, width), in_channels=channels, out_channels=channels, **settings.model_dump()
+    )
     return UNetDenoiser(unet, schedule)
 
 
@@ -110,5 +111,3 @@ def load_denoiser(
             "Delete the folder and run snakemake again."
         ) from None
     return UNetDenoiser(unet, schedule).eval(), metadata
-
-

@@ -1,0 +1,13 @@
+"""Print the JSON schema of the configuration, as kept in rules/schemas/config.schema.json for editors."""
+
+import json
+
+from guda.config import Config
+
+
+def main() -> None:
+    print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+if __name__ == "__main__":
+    main()

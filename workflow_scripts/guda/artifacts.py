@@ -1,7 +1,7 @@
 """Files that are whole or absent, know what they are, and are checked when read.
 
-Writers go through a temporary file in the same folder that then takes the place of the old one. Tensors carry the spec of
-the job that made them and a checksum in the safetensors metadata. Nothing is unpickled.
+Writers go through a temporary file in the same folder that then takes the place of the old one. Tensors carry the spec
+of the job that made them and a checksum in the safetensors metadata. Nothing is unpickled.
 """
 
 from __future__ import annotations

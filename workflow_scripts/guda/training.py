@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,10 +42,14 @@ def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
     epochs = position // n
     rows = torch.empty_like(position)
     for epoch in epochs.unique().tolist():
-        generator = torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch))
         here = epochs == epoch
-        rows[here] = torch.randperm(n, generator=generator)[position[here] % n]
+        rows[here] = _epoch_order(n, epoch, seed)[position[here] % n]
     return rows
+
+
+@lru_cache(maxsize=4)  # a batch touches two epochs of the forget set and two of the retain set at most
+def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch)))
 
 
 def optimise(

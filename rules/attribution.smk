@@ -7,17 +7,18 @@ rule scores:
     output:
         scores=paths.scores("{method}"),
         record=paths.scores_record("{method}"),
-    params:
-        spec=lambda wc: experiment.method_spec(wc.method).canonical(),
     log:
         paths.log("scores", "{method}"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.method_spec(wc.method).canonical(),
+        results=lambda wc: str(paths.results),
     message:
         "Attributing by {wildcards.method}"
     shell:
-        "python {SCRIPTS:q}/attribute.py --spec {params.spec:q} --method {wildcards.method:q}"
-        " --results {paths.results:q} --output {output.scores:q} --record {output.record:q} > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/attribute.py" --spec {params.spec:q} --method {wildcards.method:q}'
+        " --results {params.results:q} --output {output.scores:q} --record {output.record:q} > {log:q} 2>&1"
 
 
 rule rankings:
@@ -27,14 +28,15 @@ rule rankings:
         paths.query_table(),
     output:
         paths.rankings(),
-    params:
-        spec=lambda wc: experiment.rankings_spec().canonical(),
     log:
         paths.log("rankings"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.rankings_spec().canonical(),
+        results=lambda wc: str(paths.results),
     message:
         "Ranking the groups of every query"
     shell:
-        "python {SCRIPTS:q}/rank.py --spec {params.spec:q} --results {paths.results:q} --output {output:q}"
+        'python "$GUDA_SCRIPTS/rank.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
         " > {log:q} 2>&1"

@@ -13,8 +13,12 @@ from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
 
-# Jobs run the Python that runs Snakemake, not whatever the shell finds first.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# What jobs find in their environment. The scripts' folder stands there because a path in a rule's parameters would make
+# every job stale when the project moves; PATH begins with the Python that runs Snakemake, not what the shell finds first.
+os.environ.update(
+    GUDA_SCRIPTS=SCRIPTS,
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+)
 
 
 def load_experiment():
@@ -38,8 +42,8 @@ def one_of(names):
 
 
 def model_files(model):
-    """The declared files of a diffusers folder."""
-    return [paths.model_config(model), paths.model_weights(model)]
+    """The declared files of a diffusers folder, by name."""
+    return {"weights": paths.model_weights(model), "config": paths.model_config(model)}
 
 
 def final_outputs():

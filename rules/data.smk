@@ -4,31 +4,31 @@
 rule training_images:
     output:
         paths.images(),
-    params:
-        spec=lambda wc: experiment.images_spec.canonical(),
     log:
         paths.log("training_images"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.images_spec.canonical(),
     message:
         "Writing the training images"
     shell:
-        "python {SCRIPTS:q}/write_images.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
 
 
 rule training_table:
     output:
         paths.table(),
-    params:
-        spec=lambda wc: experiment.dataset.table_spec().canonical(),
     log:
         paths.log("training_table"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.dataset.table_spec().canonical(),
     message:
         "Writing the training table"
     shell:
-        "python {SCRIPTS:q}/write_table.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
 
 
 # Membership reaches each group's file through its spec, not through the table: one file that all groups read would
@@ -36,16 +36,16 @@ rule training_table:
 rule group:
     output:
         paths.group("{group}"),
-    params:
-        spec=lambda wc: experiment.group_spec(wc.group).canonical(),
     log:
         paths.log("groups", "{group}"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.group_spec(wc.group).canonical(),
     message:
         "Writing the members of group {wildcards.group}"
     shell:
-        "python {SCRIPTS:q}/write_group.py --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
 
 
 rule calibration_sample:
@@ -53,14 +53,14 @@ rule calibration_sample:
         images=paths.images(),
     output:
         paths.queries(CALIBRATION),
-    params:
-        spec=lambda wc: experiment.calibration_spec().canonical(),
     log:
         paths.log("queries", CALIBRATION),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.calibration_spec().canonical(),
     message:
         "Choosing the training images for retain calibration"
     shell:
-        "python {SCRIPTS:q}/sample_calibration.py --spec {params.spec:q}"
+        'python "$GUDA_SCRIPTS/sample_calibration.py" --spec {params.spec:q}'
         " --images {input.images:q} --output {output:q} > {log:q} 2>&1"

@@ -7,16 +7,17 @@ rule metrics:
         [paths.scores_record(name) for name in experiment.score_names],
     output:
         paths.metrics(),
-    params:
-        spec=lambda wc: experiment.metrics_spec().canonical(),
     log:
         paths.log("metrics"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.metrics_spec().canonical(),
+        results=lambda wc: str(paths.results),
     message:
         "Measuring every method against the oracle"
     shell:
-        "python {SCRIPTS:q}/measure.py --spec {params.spec:q} --results {paths.results:q} --output {output:q}"
+        'python "$GUDA_SCRIPTS/measure.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
         " > {log:q} 2>&1"
 
 
@@ -30,14 +31,15 @@ rule metrics_by_source:
         [paths.queries(bucket) for bucket in experiment.buckets],
     output:
         paths.metrics_by_source(),
-    params:
-        spec=lambda wc: experiment.sources_spec().canonical(),
     log:
         paths.log("metrics_by_source"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.sources_spec().canonical(),
+        results=lambda wc: str(paths.results),
     message:
         "Measuring sole-source and shared contents apart"
     shell:
-        "python {SCRIPTS:q}/measure_by_source.py --spec {params.spec:q} --results {paths.results:q}"
+        'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output:q} > {log:q} 2>&1"

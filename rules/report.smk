@@ -7,14 +7,15 @@ rule query_figure:
         [paths.queries(bucket) for bucket in experiment.buckets],
     output:
         paths.figure(),
-    params:
-        spec=lambda wc: experiment.figure_spec().canonical(),
     log:
         paths.log("query_figure"),
     conda:
         "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.figure_spec().canonical(),
+        results=lambda wc: str(paths.results),
     message:
         "Drawing queries and their top groups"
     shell:
-        "python {SCRIPTS:q}/plot_queries.py --spec {params.spec:q} --results {paths.results:q} --output {output:q}"
+        'python "$GUDA_SCRIPTS/plot_queries.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
         " > {log:q} 2>&1"

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from guda.errors import ConfigError
 
@@ -22,7 +32,14 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """A mapping of the configuration. Unknown keys are refused; values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_values_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError(f"expected another kind of value than true or false (found {value})")
+        return value
 
 
 class Data(Section):
@@ -78,9 +95,9 @@ class Optimisation(Section):
 
     steps: PositiveInt = Field(1500, description="Optimiser steps.")
     batch_size: PositiveInt = Field(64, description="Samples per step.")
-    learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(6.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(1.0e-4, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(100, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    warmup_steps: int = Field(50, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     decay: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
     max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
 
@@ -115,9 +132,9 @@ class Oracle(Section):
 class Unlearning(Optimisation):
     """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
 
-    steps: PositiveInt = Field(60, description="Optimiser steps per group.")
+    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
-    learning_rate: PositiveFloat = Field(1.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")
@@ -172,10 +189,10 @@ class StepSchedule(Section):
     kind: Literal["all", "stride", "geometric"] = Field(
         "geometric", description="All steps of the window, every stride-th, or `count` spaced geometrically."
     )
-    first: PositiveInt = Field(60, description="First diffusion step of the window; step 0 has no finite KL weight.")
-    last: PositiveInt = Field(710, description="Last diffusion step of the window.")
+    first: PositiveInt = Field(110, description="First diffusion step of the window; step 0 has no finite KL weight.")
+    last: PositiveInt = Field(990, description="Last diffusion step of the window.")
     stride: PositiveInt = Field(10, description="Distance of neighbouring steps, for kind stride.")
-    count: PositiveInt = Field(16, description="Number of steps, for kind geometric.")
+    count: PositiveInt = Field(24, description="Number of steps, for kind geometric.")
 
     @model_validator(mode="after")
     def _ordered(self) -> StepSchedule:
@@ -190,7 +207,7 @@ class Elbo(Section):
 
 
 class Calibration(Section):
-    count: PositiveInt = Field(256, description="Training images on which an unlearned model's damage is measured.")
+    count: PositiveInt = Field(128, description="Training images on which an unlearned model's damage is measured.")
     seed: Seed = Field(0, description="Seed of the choice of these images.")
 
 
@@ -290,6 +307,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
@@ -303,6 +322,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key, where = self.construct_object(key_node, deep=True), f"line {key_node.start_mark.line + 1}"
             if not isinstance(key, str):
                 raise yaml.YAMLError(

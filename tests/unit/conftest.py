@@ -1,4 +1,4 @@
-"""What the tests of networks share: one thread, a short schedule, and the smallest real network."""
+"""What the tests of networks share: one thread, one process, and the smallest real network."""
 
 import pytest
 import torch
@@ -12,14 +12,17 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def schedule() -> NoiseSchedule:
-    """The default process: cosine, 1000 steps, noise prediction."""
-    return NoiseSchedule.from_config(config.NoiseSchedule())
+    """Cosine, 1000 steps, noise prediction; written out, so that no test hangs on a default."""
+    process = config.NoiseSchedule(
+        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon"
+    )
+    return NoiseSchedule.from_config(process)
 
 
 @pytest.fixture(scope="session")
 def tiny_unet() -> config.UNet:
     """Two resolutions of eight channels: 10,000 parameters."""
-    return config.UNet(block_out_channels=[8, 8], layers_per_block=1)
+    return config.UNet(block_out_channels=[8, 8], layers_per_block=1, norm_num_groups=8, dropout=0.0)
 
 
 @pytest.fixture

@@ -76,8 +76,8 @@ def test_noise_is_float32_of_the_shape_asked_for():
 def test_noise_is_standard_normal_and_uncorrelated(names):
     draws = np.stack([gaussian(*name, (8,)) for name in names]).astype(np.float64)
     n = draws.size
-    # Standard errors: 1/sqrt(n) of the mean, sqrt(2/n) of the variance, sqrt(24/n) of the fourth moment less 3
-    # (its variance is E z^8 - 9 = 96), 1/sqrt(n) of a correlation. Four of each.
+    # Standard errors: 1/sqrt(n) of the mean, sqrt(2/n) of the variance, sqrt(96/n) of the fourth moment
+    # (E z^8 - 3^2 = 105 - 9), 1/sqrt(n) of a correlation. Four of each.
     assert abs(draws.mean()) < 4 / np.sqrt(n)
     assert abs(draws.var() - 1) < 4 * np.sqrt(2 / n)
     assert abs((draws**4).mean() - 3) < 4 * np.sqrt(96 / n)

@@ -23,6 +23,8 @@ def kl_terms(
 
     `images` uint8 [n, C, H, W]; `ids` names them; `steps` int64, each >= 1 (step 0 has no finite weight).
     """
+    if len(ids) != len(images):
+        raise ValueError(f"{len(ids)} ids for {len(images)} images")
     if steps.min() < 1:
         raise ValueError("KL terms exist for steps >= 1; step 0 is the decoder term")
     x = to_network_range(images)

@@ -69,4 +69,9 @@ def step_weights(steps: np.ndarray, first: int, last: int) -> np.ndarray:
     (constant beyond them), so every schedule estimates the same sum, and the weights add up to last - first + 1.
     """
     window = np.arange(first, last + 1)
-    return np.array([np.interp(window, steps, hat).sum() for hat in np.eye(len(steps))])
+    if len(steps) == 1:
+        return np.array([len(window)], dtype=np.float64)
+    left = np.clip(np.searchsorted(steps, window, side="right") - 1, 0, len(steps) - 2)
+    share = np.clip((window - steps[left]) / (steps[left + 1] - steps[left]), 0, 1)
+    n = len(steps)
+    return np.bincount(left, 1 - share, minlength=n) + np.bincount(left + 1, share, minlength=n)

@@ -101,17 +101,33 @@ class Unlearned(_Counterfactual):
 def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
 
-    Both uncertainties come from the bootstrap over the S steps: the standard error in closed form (sqrt(S) times the
-    terms' standard deviation), p_top1 from RESAMPLES draws that are the same for every query.
+    The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
+    is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
+    from its neighbours. The standard error is the root of the sum of squared deviations; both are NaN for one step.
     """
     n, n_groups, n_steps = terms.shape
+    score, errors = terms.sum(2), deviations(terms)
     generator = np.random.default_rng(derive_seed("resampled steps", n_steps))
-    draws = generator.multinomial(n_steps, np.full(n_steps, 1 / n_steps), size=RESAMPLES).astype(np.float64)
-    p_top1 = np.zeros((n, n_groups))
-    for row, of_query in enumerate(terms):
-        first = (of_query @ draws.T).argmax(0)
-        p_top1[row] = np.bincount(first, minlength=n_groups) / RESAMPLES
-    return terms.sum(2), np.sqrt(n_steps) * terms.std(2), p_top1
+    signs = generator.choice([-1.0, 1.0], size=(n_steps, RESAMPLES))
+    p_top1 = np.full((n, n_groups), np.nan)
+    if n_steps > 1:
+        for row in range(n):
+            first = (score[row, :, None] + errors[row] @ signs).argmax(0)
+            p_top1[row] = np.bincount(first, minlength=n_groups) / RESAMPLES
+    return score, np.sqrt((errors**2).sum(2)), p_top1
+
+
+def deviations(terms: np.ndarray) -> np.ndarray:
+    """Each term's deviation from the mean of its two neighbours (at the ends: from its one), [..., S].
+
+    Scaled so that for independent errors of equal variance around a linear trend (at the ends: a constant) the expected
+    square is that variance. NaN for a single step.
+    """
+    if terms.shape[-1] == 1:
+        return np.full(terms.shape, np.nan)
+    inner = (terms[..., 1:-1] - (terms[..., :-2] + terms[..., 2:]) / 2) * np.sqrt(2 / 3)
+    ends = (terms[..., [0, -1]] - terms[..., [1, -2]]) * np.sqrt(1 / 2)
+    return np.concatenate([ends[..., :1], inner, ends[..., 1:]], axis=-1)
 
 
 def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from guda import config
-from guda.artifacts import load_tensors, save_tensors, write_text
+from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
 from guda.errors import ArtifactError
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
@@ -87,6 +86,7 @@ def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **meta
     """
     config_file, weights_file = Path(folder) / "config.json", Path(folder) / WEIGHTS
     write_text(config_file, denoiser.unet.to_json_string())
+    metadata["config_sha256"] = sha256_file(config_file)
     save_tensors(weights_file, denoiser.unet.state_dict(), spec, **metadata)
     return [config_file, weights_file]
 
@@ -96,18 +96,17 @@ def load_denoiser(
 ) -> tuple[UNetDenoiser, dict[str, str]]:
     """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
 
-    Raises ArtifactError when a file is missing or damaged, or the weights are of another spec or architecture.
+    Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
+    one that they were saved with.
     """
     from diffusers import UNet2DModel
 
-    folder = Path(folder)
-    weights, metadata = load_tensors(folder / WEIGHTS, spec_digest)
-    try:
-        unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
-        unet.load_state_dict(weights)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(
-            f"{folder}: config.json and the weights do not make a UNet2DModel ({error}). "
-            "Delete the folder and run snakemake again."
-        ) from None
+    weights_file, config_file = Path(folder) / WEIGHTS, Path(folder) / "config.json"
+    weights, metadata = load_tensors(weights_file, spec_digest)
+    if not config_file.exists():
+        raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
+    if metadata.get("config_sha256") != sha256_file(config_file):
+        raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
+    unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
+    unet.load_state_dict(weights)
     return UNetDenoiser(unet, schedule).eval(), metadata

@@ -19,8 +19,10 @@ def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tenso
     underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
     [B, 1, 1, 1].
     """
-    distances = (x_t[:, None] - gamma[:, None] * neighbors).flatten(2).square().sum(2)
-    return torch.softmax(-distances / (2 * sigma.flatten(1).square()), dim=1)
+    # In float64: at the first steps the exponents are in the millions, and only their differences count.
+    offsets = x_t[:, None].double() - gamma[:, None].double() * neighbors.double()
+    exponents = -offsets.flatten(2).square().sum(2) / (2 * sigma.flatten(1).double().square())
+    return torch.softmax(exponents, dim=1).to(x_t.dtype)
 
 
 def redirected_noise(
@@ -63,7 +65,8 @@ def unlearn(
         forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
         retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
         batch = x[torch.cat([forget_rows[forgotten], retained_rows[retained]])]
-        t, noise = random_steps(2 * batch_size, full.schedule), torch.randn_like(batch)
+        t = torch.cat([random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)])
+        noise = torch.randn_like(batch)
         x_t = full.add_noise(batch, noise, t)
         target = noise.clone()
         target[:batch_size] = redirected_noise(

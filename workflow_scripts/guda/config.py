@@ -93,9 +93,10 @@ class NoiseSchedule(Section):
 class Optimisation(Section):
     """What the one training loop needs, for training and unlearning alike."""
 
-    steps: PositiveInt = Field(1500, description="Optimiser steps.")
+    steps: PositiveInt = Field(1200, description="Optimiser steps.")
     batch_size: PositiveInt = Field(64, description="Samples per step.")
-    learning_rate: PositiveFloat = Field(6.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(8.0e-3, description="Peak learning rate of AdamW.")
+    adam_beta2: Fraction = Field(0.99, description="Decay of AdamW's second moment; 0.999 for runs of 10,000 steps on.")
     weight_decay: float = Field(1.0e-4, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(50, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     decay: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
@@ -135,6 +136,7 @@ class Unlearning(Optimisation):
     steps: PositiveInt = Field(80, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
     learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
+    adam_beta2: Fraction = Field(0.999, description="Decay of AdamW's second moment.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")

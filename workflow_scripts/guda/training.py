@@ -15,6 +15,7 @@ from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
 
+ADAM_BETA1 = 0.9
 FORWARD_AND_BACKWARD = 3  # evaluations that one training step on one sample counts as
 
 
@@ -68,7 +69,13 @@ def optimise(
     from diffusers.training_utils import EMAModel
 
     parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(ADAM_BETA1, settings.adam_beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
     average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
     denoiser.train()
     with torch.random.fork_rng():

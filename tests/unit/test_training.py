@@ -178,9 +178,10 @@ def test_first_step_of_adamw_by_hand():
 
 
 def test_gradients_are_clipped_to_the_norm():
-    # Seen through Adam's memory: gradients g, then h, give m = 0.1 (0.9 g + h) / 0.19, v = 0.001 (0.999 g^2 + h^2) /
-    # 0.001999; clipping scales g and h by different factors, so the second step differs from that of no clipping.
+    # Seen through Adam's memory: gradients g, then h, give m = 0.1 (0.9 g + h) / 0.19, v = 0.02 (0.98 g^2 + h^2) /
+    # 0.0396; clipping scales g and h by different factors, so the second step differs from that of no clipping.
     run = {"steps": 2, "warmup_steps": 0, "learning_rate": 0.5, "weight_decay": 0, "decay": "constant"}
+    run["adam_beta2"] = 0.98
     start = torch.tensor([[1.0, -2.0, 3.0]], dtype=torch.float64)
 
     def by_hand(norm):
@@ -188,8 +189,8 @@ def test_gradients_are_clipped_to_the_norm():
         for step in range(2):
             g = 2 * (w - step)
             g = g * min(1, norm / g.norm().item())
-            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-            w = w - 0.5 * (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
+            m, v = 0.9 * m + 0.1 * g, 0.98 * v + 0.02 * g**2
+            w = w - 0.5 * (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.98 ** (step + 1))).sqrt() + 1e-8)
         return w.float()
 
     # Norms of g: 2 sqrt(14) = 7.5; of h: 2 |(-0.5, -2.5, 1.5)| = 5.9.

@@ -1,12 +1,10 @@
 """Measure apart the queries whose content has a single group as its source, and those of shared contents.
 
-A query's content is that of its nearest training images, by majority of five in pixel space.
+A query's content is that of its nearest training images, by majority in pixel space.
 """
 
 from guda.cli import run, spec_text, stage_parser
 from guda.specs import SourcesSpec
-
-N_NEIGHBORS = 5
 
 
 def main() -> None:
@@ -19,8 +17,9 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
-    from guda.artifacts import load_tensors, unpack_ids, write_csv
+    from guda.artifacts import load_tensors, read_csv, unpack_ids, write_csv
     from guda.attribution.similarity import similarity
+    from guda.datasets.dataset import check_table
     from guda.groups import read_members
     from guda.metrics_table import (
         metrics_table,
@@ -34,7 +33,8 @@ def main() -> None:
 
     paths, metrics = Paths(args.results), spec.metrics
     content = metrics.settings.content
-    table = pd.read_csv(paths.table(), dtype=str)
+    table = read_csv(paths.table())
+    check_table(paths.table(), spec.table)
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
     sources = sources_of_content(table, content, groups)
 
@@ -43,7 +43,7 @@ def main() -> None:
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected)
         nearest = np.argsort(-similarity(tensors["images"].numpy(), images, "euclidean"), axis=1, kind="stable")
-        winners = vote(nearest[:, :N_NEIGHBORS], table[content].to_numpy())
+        winners = vote(nearest, table[content].to_numpy())
         content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
 
     queries, matrices = score_matrices(read_rankings(paths.rankings()))

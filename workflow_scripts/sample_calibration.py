@@ -12,19 +12,10 @@ def main() -> None:
     spec = CalibrationSpec.parse(spec_text(args.spec))
 
     from guda.artifacts import pack_ids, save_tensors
-    from guda.noise import derive_seed
     from guda.training_set import read_training_set
 
-    training_set = read_training_set(args.images, spec.images)
-    order = sorted(
-        range(len(training_set.ids)), key=lambda row: derive_seed("calibration", spec.seed, training_set.ids[row])
-    )
-    rows = sorted(order[: spec.count])
-    save_tensors(
-        args.output,
-        {"images": training_set.images[rows], "ids": pack_ids([training_set.ids[row] for row in rows])},
-        spec,
-    )
+    sample = read_training_set(args.images, spec.images).sample(spec.count, spec.seed)
+    save_tensors(args.output, {"images": sample.images, "ids": pack_ids(sample.ids)}, spec)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,16 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
 
+def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table with all values as text, whatever they look like, but for the columns `numbers` (empty: NaN)."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in numbers:
+        frame[name] = [float(value) if value else float("nan") for value in frame[name]]
+    return frame
+
+
 def read_json(path: str | Path) -> Any:
     """Raises ArtifactError when the file is missing or no JSON."""
     try:
@@ -79,18 +89,28 @@ def read_json(path: str | Path) -> Any:
 
 
 def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], spec: Spec, **metadata: str) -> None:
-    """Write a safetensors file with the spec, the package version, a checksum and further metadata."""
+    """Write a safetensors file with the spec, the package version, a checksum and further metadata.
+
+    The same content gives the same bytes.
+    """
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    provenance = {
-        "format": "pt",
-        "spec": spec.canonical(),
-        "checksum": checksum(tensors),
-        "guda_version": __version__,
-    }
+    metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=provenance | metadata)
+        save_file(tensors, temporary, metadata=metadata | {"checksum": checksum(tensors, metadata)})
+        _sort_header(temporary)
+
+
+def _sort_header(path: Path) -> None:
+    """Sort a safetensors file's JSON header in place: the library writes metadata in an order of chance."""
+    with path.open("rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.dumps(json.loads(file.read(size)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if len(header.encode()) > size:
+            raise ValueError(f"{path}: the sorted header is longer than the one that safetensors wrote")
+        file.seek(8)
+        file.write(header.encode().ljust(size))
 
 
 def load_tensors(path: str | Path, spec_digest: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -110,7 +130,7 @@ def load_tensors(path: str | Path, spec_digest: str | None = None) -> tuple[dict
         raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
-    if metadata.get("checksum") != checksum(tensors):
+    if metadata.get("checksum") != checksum(tensors, metadata):
         raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
     check_spec(path, metadata.get("spec"), spec_digest)
     return tensors, metadata
@@ -125,11 +145,12 @@ def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None
         )
 
 
-def checksum(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+def checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
     import torch
 
-    result = hashlib.sha256()
+    described = {key: value for key, value in metadata.items() if key != "checksum"}
+    result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         result.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())

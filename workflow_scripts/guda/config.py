@@ -26,6 +26,7 @@ from pydantic import (
 from guda.errors import ConfigError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MAX_QUERIES_PER_BUCKET = 5000  # their ids stand on a command line, which takes 128 KiB
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -93,10 +94,10 @@ class NoiseSchedule(Section):
 class Optimisation(Section):
     """What the one training loop needs, for training and unlearning alike."""
 
-    steps: PositiveInt = Field(1200, description="Optimiser steps.")
+    steps: PositiveInt = Field(1500, description="Optimiser steps.")
     batch_size: PositiveInt = Field(64, description="Samples per step.")
-    learning_rate: PositiveFloat = Field(8.0e-3, description="Peak learning rate of AdamW.")
-    adam_beta2: Fraction = Field(0.99, description="Decay of AdamW's second moment; 0.999 for runs of 10,000 steps on.")
+    learning_rate: PositiveFloat = Field(6.0e-3, description="Peak learning rate of AdamW.")
+    adam_beta2: Fraction = Field(0.999, description="Decay of AdamW's second moment.")
     weight_decay: float = Field(1.0e-4, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(50, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     decay: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
@@ -135,12 +136,11 @@ class Unlearning(Optimisation):
 
     steps: PositiveInt = Field(80, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
-    learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
-    adam_beta2: Fraction = Field(0.999, description="Decay of AdamW's second moment.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")
-    forget_weight: float = Field(0.3, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
+    forget_weight: float = Field(0.1, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
     n_neighbors: PositiveInt = Field(10, description="K, retained images that a forget image is redirected to.")
     preserve: Literal["denoising", "distillation"] = Field(
         "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
@@ -184,6 +184,11 @@ class Queries(Section):
     def _buckets_fit(self) -> Queries:
         if self.buckets > self.count:
             raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
+        if self.count > MAX_QUERIES_PER_BUCKET * self.buckets:
+            raise ValueError(
+                f"count {self.count} is too large for {self.buckets} bucket(s); use at least "
+                f"{-(-self.count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 
-from guda.attribution import get_method
+from guda.attribution import METHODS, get_method
 from guda.config import Config, nearest_name
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError
@@ -61,7 +61,11 @@ class Experiment:
                     "are left; lower it"
                 )
         for name in self.config.methods:
-            get_method(name)
+            if name not in METHODS:
+                raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+        content, columns = self.config.metrics.content, list(self.dataset.table.columns)
+        if content is not None and content not in columns:
+            raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
 
     @cached_property
     def queries(self) -> list[str]:
@@ -203,7 +207,7 @@ class Experiment:
         return SourcesSpec(
             metrics=self.metrics_spec(),
             images=self.images_spec.digest(),
-            table=self.dataset.table_spec().digest(),
+            table=self.dataset.table_spec().content,
             members={group: self.group_spec(group).digest() for group in self.groups},
             buckets=self.bucket_digests(),
         )

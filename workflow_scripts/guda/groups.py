@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESERVED = {"base", "calibration", "ceiling", "logo"}
-MAX_LENGTH = 100
+MAX_LENGTH = 100  # bytes; file systems take 255, and suffixes are added
 _NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
 
 
@@ -32,7 +32,7 @@ def members_by_group(table: pd.DataFrame, group_by: str, only: list[str] | None 
             f"{nearest_name(group_by, list(table.columns))}"
         )
     labelled = table.dropna(subset=group_by)
-    groups = {str(name): list(rows) for name, rows in labelled.groupby(group_by, sort=True)["id"]}
+    groups = {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
     for name in only or []:
         if name not in groups:
             raise ConfigError(
@@ -60,8 +60,10 @@ def write_members(path: str | Path, spec: GroupSpec, members: list[str]) -> None
 def read_members(path: str | Path, spec_digest: str) -> set[str]:
     """Ids of a group's members. Raises ArtifactError when the file is damaged or not of the expected spec."""
     value = read_json(path)
-    check_spec(path, value.get("spec"), spec_digest)
-    members = value.get("members", [])
+    if not (isinstance(value, dict) and isinstance(value.get("spec"), str) and isinstance(value.get("members"), list)):
+        raise ArtifactError(f"{path}: not a group's file. {CURE}")
+    check_spec(path, value["spec"], spec_digest)
+    members = value["members"]
     if digest_lines(members) != GroupSpec.parse(value["spec"]).members:
         raise ArtifactError(f"{path}: its members do not match its spec; the file was damaged. {CURE}")
     return set(members)
@@ -71,8 +73,8 @@ def _check_name(name: str, group_by: str) -> None:
     where = f"data.group_by: the group name {name[:MAX_LENGTH]!r} in column {group_by!r}"
     if name.casefold() in RESERVED or name.casefold().startswith("logo-"):
         raise DataError(f"{where} is reserved; rename it")
-    if len(name) > MAX_LENGTH:
-        raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most")
+    if len(name.encode()) > MAX_LENGTH:
+        raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most (fewer beyond plain ASCII)")
     if not _NAME.fullmatch(name):
         raise DataError(
             f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.artifacts import read_json
+from guda.artifacts import read_csv, read_json
 from guda.errors import DataError
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.paths import Paths
@@ -14,6 +14,7 @@ from guda.specs import MetricsSpec
 
 COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
 CEILING = "ceiling"
+VOTERS = 5
 
 
 def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -81,12 +82,12 @@ def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[
 
 
 def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """The content of each query by majority of its nearest training images; the nearer wins a tie.
+    """The content of each query by majority of its VOTERS nearest training images; the nearer wins a tie.
 
     `neighbors` int [Q, K] rows into `contents` [N], nearest first.
     """
     winners = []
-    for nearest in contents[neighbors]:
+    for nearest in contents[neighbors[:, :VOTERS]]:
         values, firsts, counts = np.unique(nearest, return_index=True, return_counts=True)
         winners.append(values[np.lexsort((firsts, -counts))[0]])
     return np.array(winners)
@@ -94,7 +95,7 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
 
 def read_rankings(path: str) -> pd.DataFrame:
     """The table that `rank.py` writes, with names as text and scores exactly as written."""
-    return pd.read_csv(path, dtype={"method": str, "query": str, "group": str}, float_precision="round_trip")
+    return read_csv(path, numbers=("rank", "score", "se", "p_top1"))
 
 
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guda import config
 from guda.errors import GudaError
@@ -35,18 +35,6 @@ class Spec(BaseModel):
     stage: ClassVar[str]
     version: ClassVar[int]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _is_this_stage(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "stage" in values:
-            values = dict(values)
-            found = (values.pop("stage"), values.pop("version", None))
-            if found != (cls.stage, cls.version):
-                raise ValueError(
-                    f"this is a spec of stage {found[0]} version {found[1]}, not {cls.stage} {cls.version}"
-                )
-        return values
-
     def canonical(self) -> str:
         """The one JSON text of this spec: sorted keys, no spaces."""
         values = self.model_dump(mode="json") | {"stage": self.stage, "version": self.version}
@@ -58,10 +46,21 @@ class Spec(BaseModel):
     @classmethod
     def parse(cls, text: str) -> Spec:
         """Read a canonical text, as given to a stage's --spec. Raises GudaError."""
+        problem = f"--spec is no valid spec of stage {cls.stage}"
         try:
-            return cls.model_validate(json.loads(text))
-        except (json.JSONDecodeError, ValidationError) as error:
-            raise GudaError(f"--spec is no valid spec of stage {cls.stage}: {error}") from None
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise GudaError(f"{problem}: not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise GudaError(f"{problem}: expected a JSON object, found {text}")
+        stage, version = values.pop("stage", None), values.pop("version", None)
+        if (stage, version) != (cls.stage, cls.version):
+            raise GudaError(f"{problem}: this is stage {stage} version {version}, not {cls.stage} {cls.version}")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+            raise GudaError(f"{problem}: {'; '.join(lines)}") from None
 
 
 class ImagesSpec(Spec):
@@ -196,7 +195,7 @@ class SourcesSpec(Spec):
     stage, version = "metrics_by_source", 1
     metrics: MetricsSpec
     images: str
-    table: str
+    table: str  # digest of the training table's text
     members: dict[str, str]
     buckets: dict[str, str]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from guda.artifacts import load_tensors, unpack_ids
 from guda.groups import read_members
+from guda.noise import derive_seed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class TrainingSet:
         """Which images are members of the group in the file `path`, bool [N]."""
         members = read_members(path, spec_digest)
         return torch.tensor([sample_id in members for sample_id in self.ids])
+
+    def sample(self, count: int, seed: int) -> TrainingSet:
+        """`count` images (or all, if fewer) by a hash of (seed, id), so that new images upset the choice little."""
+        by_hash = sorted(range(len(self.ids)), key=lambda row: derive_seed("calibration", seed, self.ids[row]))
+        rows = sorted(by_hash[:count])
+        return TrainingSet(self.images[rows], [self.ids[row] for row in rows])
 
 
 def read_training_set(path: str, spec_digest: str) -> TrainingSet:

@@ -5,12 +5,14 @@ A method is a module with a class that follows `Method`; adding one is that file
 
 from __future__ import annotations
 
+import re
+
 from guda.attribution.counterfactual import Oracle, Unlearned
 from guda.attribution.method import Method, Scores
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
 from guda.config import nearest_name
-from guda.errors import ConfigError
+from guda.errors import GudaError
 
 METHODS: dict[str, Method] = {
     "guda": Unlearned("guda", calibrated=True),
@@ -21,11 +23,11 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """The method of this name; `logo-SEED` is the oracle trained from SEED. Raises ConfigError."""
-    if name.startswith("logo-"):
-        return Oracle(int(name.removeprefix("logo-")))
+    """The method of this name; `logo-SEED` is the oracle trained from SEED. Raises GudaError."""
+    if oracle := re.fullmatch(r"logo-(\d+)", name):
+        return Oracle(int(oracle[1]))
     if name not in METHODS:
-        raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+        raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(METHODS))}")
     return METHODS[name]
 
 

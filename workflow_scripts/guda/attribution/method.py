@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from guda.artifacts import CURE, check_spec, read_json, sha256_file
+from guda.artifacts import CURE, check_spec, read_csv, read_json, sha256_file
 from guda.errors import ArtifactError
 from guda.paths import Paths
 from guda.specs import Spec
@@ -51,7 +51,7 @@ def read_scores(path: str, record: str, spec_digest: str) -> Scores:
     check_spec(record, costs.get("spec"), spec_digest)
     if costs["outputs"].get(Path(path).name) != sha256_file(path):
         raise ArtifactError(f"{path}: not the file that {record} describes. {CURE}")
-    frame = pd.read_csv(path, dtype={"query": str, "group": str}, float_precision="round_trip")
+    frame = read_csv(path, numbers=("score", "se", "p_top1"))
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))
     return Scores(queries, groups, *(frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1")))

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from guda.artifacts import CURE
+from guda.errors import ArtifactError
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
+
+
+def check_table(path: str | Path, content: str) -> None:
+    """Raise ArtifactError unless the training table in the file has the expected digest."""
+    if digest(Path(path).read_text(encoding="utf-8")) != content:
+        raise ArtifactError(f"{path}: not the training table of this configuration, or altered. {CURE}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""The digits of six providers: who holds what, and that it never changes."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from guda.datasets import load_dataset
+from guda.datasets.dataset import Dataset
+from guda.specs import digest_lines
+
+SHARING = {"cedar", "dune", "ember", "flint"}
+PROVIDERS_DIGEST = "2c17bcd4e02cea6e6fe4"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def providers(digits):
+    """The providers of each class."""
+    return digits.table.groupby("label")["provider"].agg(set).to_dict()
+
+
+def test_there_are_1797_images_with_ids_of_their_own(digits):
+    assert len(digits.table) == 1797
+    assert digits.table["id"].is_unique
+    assert list(digits.table["id"][:2]) == ["digit-0000", "digit-0001"]
+
+
+def test_the_table_has_id_and_sha256_first_and_only_text(digits):
+    assert list(digits.table.columns) == ["id", "sha256", "label", "provider"]
+    assert digits.table.map(lambda value: type(value) is str).all().all()
+
+
+def test_images_are_those_of_scikit_learn_over_the_whole_range(digits):
+    assert (digits.images.dtype, digits.images.shape) == (np.uint8, (1797, 1, 8, 8))
+    assert (digits.images.min(), digits.images.max()) == (0, 255)
+    levels = load_digits().images
+    assert np.array_equal(np.rint(digits.images[:, 0] / 255 * 16), levels)
+    assert list(digits.table["label"]) == [str(label) for label in load_digits().target]
+
+
+def test_sha256_is_that_of_each_image(digits):
+    assert list(digits.table["sha256"]) == [hashlib.sha256(image.tobytes()).hexdigest() for image in digits.images]
+
+
+@pytest.mark.parametrize(("label", "provider"), [("0", "amber"), ("1", "amber"), ("2", "birch"), ("3", "birch")])
+def test_the_first_classes_have_a_sole_source(providers, label, provider):
+    assert providers[label] == {provider}
+
+
+def test_sole_sources_hold_nothing_else(digits):
+    held = digits.table.groupby("provider")["label"].agg(set)
+    assert held["amber"] == {"0", "1"}
+    assert held["birch"] == {"2", "3"}
+
+
+@pytest.mark.parametrize("label", list("456789"))
+def test_every_other_class_is_shared_by_two_or_three(providers, label):
+    assert providers[label] <= SHARING
+    assert len(providers[label]) in (2, 3)
+
+
+def test_sharing_providers_hold_at_least_two_classes_each(digits):
+    held = digits.table.groupby("provider")["label"].nunique()
+    assert (held[sorted(SHARING)] >= 2).all()
+
+
+def test_no_class_is_nearly_all_at_one_of_its_providers(digits):
+    shared = digits.table[digits.table["label"] >= "4"]
+    share = shared.groupby("label")["provider"].value_counts(normalize=True)
+    assert share.between(0.25, 0.6).all()
+
+
+def test_the_assignment_to_providers_is_pinned(digits):
+    assert digest_lines(digits.table["provider"]) == PROVIDERS_DIGEST
+
+
+def test_loading_twice_gives_the_same_specs(digits):
+    again = load_dataset("digits")
+    assert again.images_spec() == digits.images_spec()
+    assert again.table_spec() == digits.table_spec()
+
+
+def test_specs_follow_what_they_describe(digits):
+    """A provider is no matter of the images' spec; a pixel is a matter of both."""
+    relabelled = digits.table.drop(columns="sha256").assign(provider="x")
+    changed = Dataset.build("digits", digits.images, relabelled)
+    assert changed.images_spec() == digits.images_spec()
+    assert changed.table_spec() != digits.table_spec()
+
+    images = digits.images.copy()
+    images[5, 0, 0, 0] ^= 1
+    changed = Dataset.build("digits", images, digits.table.drop(columns="sha256"))
+    assert changed.images_spec() != digits.images_spec()
+    assert changed.table_spec() != digits.table_spec()

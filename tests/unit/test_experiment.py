@@ -1,0 +1,336 @@
+"""Specs form a chain: a change of the configuration changes exactly the specs of what depends on it. Torch-free."""
+
+import json
+from fnmatch import fnmatch
+
+import pytest
+
+from guda import specs
+from guda.config import load_config
+from guda.datasets import Dataset, load_dataset
+from guda.errors import ConfigError, DataError, GudaError
+from guda.experiment import Experiment
+from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.specs import Spec, TrainSpec
+
+DATASET = load_dataset("digits")
+ARGUMENT_LIMIT = 128 * 1024
+TINY = {
+    "data": {"groups": ["amber", "cedar"]},
+    "training": {"steps": 20, "warmup_steps": 2, "seed": 0},
+    "oracle": {"seeds": [1, 2]},
+    "unlearn": {"steps": 10, "warmup_steps": 2, "n_neighbors": 3},
+    "queries": {"count": 8, "buckets": 2, "sampling_steps": 5},
+    "elbo": {"steps": {"kind": "geometric", "first": 100, "last": 900, "count": 4, "stride": 10}},
+    "methods": ["guda", "guda_uncalibrated", "nearest", "random"],
+    "attribution": {"calibration": {"count": 16}},
+    "metrics": {"bootstrap_samples": 50, "content": "label"},
+    "figure": {"queries": 3},
+}
+TABLES = ["rankings", "metrics", "sources", "figure"]
+UNLEARNED = ["model:guda/*", "elbo:guda/*", "scores:guda", "scores:guda_uncalibrated", *TABLES]
+COUNTERFACTUAL = ["scores:logo-?", "scores:guda", "scores:guda_uncalibrated"]
+GUDA = ["scores:guda", "scores:guda_uncalibrated"]
+QUERIES = ["bucket:*", "query_table"]
+BELOW_QUERIES = [*QUERIES, "elbo:*:bucket-*", "scores:*", *TABLES]
+ELBO = ["elbo:*", *COUNTERFACTUAL, *TABLES]
+CALIBRATED = ["calibration", "elbo:*:calibration", "scores:guda", *TABLES]
+# Everything that reads the base model, and so the queries generated from it.
+BELOW_BASE = ["model:base", "model:guda/*", *QUERIES, "elbo:*", "scores:*", *TABLES]
+
+
+def merged(base, overlay):
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return base | {key: merged(base.get(key), value) for key, value in overlay.items()}
+
+
+def experiment(**changes):
+    return Experiment(load_config(merged(TINY, changes)), DATASET)
+
+
+def override(**settings):
+    return {"overrides": {"amber": settings}}
+
+
+def digests(of):
+    """Digest of the spec of every job, by a name that says which."""
+    models = [BASE]
+    models += [logo_model(seed, group) for seed in of.config.oracle.seeds for group in of.groups]
+    unlearned = [unlearned_model("guda", group) for group in of.groups]
+    found = {
+        "images": of.images_spec,
+        "table": of.dataset.table_spec(),
+        "calibration": of.calibration_spec(),
+        "query_table": of.query_table_spec(),
+        "rankings": of.rankings_spec(),
+        "metrics": of.metrics_spec(),
+        "sources": of.sources_spec(),
+        "figure": of.figure_spec(),
+    }
+    for group in of.groups:
+        found |= {f"group:{group}": of.group_spec(group), f"neighbors:{group}": of.neighbors_spec(group)}
+    for bucket in of.buckets:
+        found[f"bucket:{bucket}"] = of.bucket_spec(bucket)
+        found |= {f"elbo:{model}:{bucket}": of.elbo_spec(model, bucket) for model in models + unlearned}
+    for model in [BASE, *unlearned]:
+        found[f"elbo:{model}:calibration"] = of.elbo_spec(model, CALIBRATION)
+    found |= {f"model:{model}": of.model_spec(model) for model in models + unlearned}
+    found |= {f"scores:{name}": of.method_spec(name) for name in of.score_names}
+    return {name: spec.digest() for name, spec in found.items()}
+
+
+BEFORE = digests(experiment())
+
+
+def changed(after):
+    return {name for name in BEFORE.keys() & after.keys() if BEFORE[name] != after[name]}
+
+
+def matching(patterns, names=BEFORE):
+    """The jobs that the patterns name; each pattern must name some."""
+    found = {pattern: {name for name in names if fnmatch(name, pattern)} for pattern in patterns}
+    assert all(found.values()), found
+    return set().union(*found.values())
+
+
+# --- what a change makes stale -----------------------------------------------------------------------
+
+AMBER = ["model:guda/amber", "elbo:guda/amber:*", *GUDA, *TABLES]
+CHANGES = {
+    "training steps": ({"training": {"steps": 21}}, [*BELOW_BASE, "model:logo-*"]),
+    "network": ({"unet": {"dropout": 0.5}}, [*BELOW_BASE, "model:logo-*"]),
+    "training seed, which is not the oracle's": ({"training": {"seed": 9}}, BELOW_BASE),
+    "unlearn steps": ({"unlearn": {"steps": 11}}, UNLEARNED),
+    "unlearn seed": ({"unlearn": {"seed": 9}}, UNLEARNED),
+    "neighbours": ({"unlearn": {"n_neighbors": 4}}, ["neighbors:*", *UNLEARNED]),
+    "one group's override": ({"unlearn": override(forget_weight=0.7)}, AMBER),
+    "one group's neighbours": ({"unlearn": override(n_neighbors=4)}, ["neighbors:amber", *AMBER]),
+    "an override that changes nothing": ({"unlearn": override(steps=10)}, []),
+    "an empty override": ({"unlearn": override()}, []),
+    "query seed": ({"queries": {"seed": 9}}, BELOW_QUERIES),
+    "sampling steps": ({"queries": {"sampling_steps": 7}}, BELOW_QUERIES),
+    "elbo seed": ({"elbo": {"seed": 9}}, ELBO),
+    "elbo steps": ({"elbo": {"steps": {"count": 5}}}, ELBO),
+    "kind of elbo steps": ({"elbo": {"steps": {"kind": "all"}}}, ELBO),
+    "a key that this kind of steps does not use": ({"elbo": {"steps": {"stride": 11}}}, []),
+    "calibration count": ({"attribution": {"calibration": {"count": 17}}}, CALIBRATED),
+    "calibration seed": ({"attribution": {"calibration": {"seed": 9}}}, CALIBRATED),
+    "a setting of nearest": ({"attribution": {"nearest": {"top_k": 2}}}, ["scores:nearest", *TABLES]),
+    "seed of random": ({"attribution": {"random": {"seed": 9}}}, ["scores:random", *TABLES]),
+    "bootstrap": ({"metrics": {"bootstrap_samples": 77}}, ["metrics", "sources"]),
+    "content": ({"metrics": {"content": None}}, ["metrics", "sources"]),
+    "figure": ({"figure": {"queries": 5}}, ["figure"]),
+    "the other oracle first": ({"oracle": {"seeds": [2, 1]}}, TABLES),
+    "execution": ({"execution": {"batch_size": 3, "threads": 2}}, []),
+    "results folder": ({"results": "elsewhere"}, []),
+}
+
+
+@pytest.mark.parametrize(("changes", "stale"), CHANGES.values(), ids=CHANGES)
+def test_a_change_changes_exactly_the_specs_that_depend_on_it(changes, stale):
+    after = digests(experiment(**changes))
+    assert after.keys() == BEFORE.keys()
+    assert changed(after) == matching(stale)
+
+
+def test_a_method_left_out_changes_the_tables_only():
+    after = digests(experiment(methods=["guda", "random"]))
+    assert BEFORE.keys() - after.keys() == {"scores:guda_uncalibrated", "scores:nearest"}
+    assert changed(after) == set(TABLES)
+
+
+def test_an_added_oracle_seed_adds_jobs_and_leaves_the_others():
+    after = digests(experiment(oracle={"seeds": [1, 2, 3]}))
+    assert changed(after) == set(TABLES)
+    added = after.keys() - BEFORE.keys()
+    assert added == matching(["model:logo-3/*", "elbo:logo-3/*", "scores:logo-3"], after)
+    assert BEFORE.keys() <= after.keys()
+
+
+def test_an_added_group_adds_jobs_and_changes_scores_only():
+    after = digests(experiment(data={"groups": ["amber", "birch", "cedar"]}))
+    assert changed(after) == matching(["scores:*", *TABLES])
+    assert after.keys() - BEFORE.keys() == matching(["*:birch", "model:*/birch", "elbo:*/birch:*"], after)
+
+
+def test_a_removed_group_changes_scores_only():
+    three = digests(experiment(data={"groups": ["amber", "birch", "cedar"]}))
+    stale = {name for name in BEFORE.keys() & three.keys() if BEFORE[name] != three[name]}
+    assert stale == matching(["scores:*", *TABLES])
+
+
+def test_groups_named_in_another_order_or_all_by_null_are_the_same():
+    assert digests(experiment(data={"groups": ["cedar", "amber"]})) == BEFORE
+    every = sorted(set(DATASET.table["provider"]))
+    assert digests(experiment(data={"groups": every})) == digests(experiment(data={"groups": None}))
+
+
+def rebuilt(images=None, **columns):
+    """The experiment on altered training data."""
+    table = DATASET.table.drop(columns="sha256").assign(**columns)
+    return Experiment(load_config(TINY), Dataset.build("digits", DATASET.images if images is None else images, table))
+
+
+def moved(source, target):
+    """The provider column after the first image of `source` went to `target`."""
+    providers = DATASET.table["provider"].copy()
+    providers[(providers == source).idxmax()] = target
+    return providers
+
+
+def test_a_changed_pixel_changes_everything_but_membership():
+    images = DATASET.images.copy()
+    images[0, 0, 0, 0] ^= 1
+    assert changed(digests(rebuilt(images))) == BEFORE.keys() - matching(["group:*"])
+
+
+def test_an_image_that_changes_between_providers_that_are_no_groups_changes_no_model():
+    assert changed(digests(rebuilt(provider=moved("birch", "dune")))) == {"table", "sources"}
+
+
+def test_an_image_that_leaves_a_group_changes_what_reads_that_group():
+    amber = ["group:amber", "neighbors:amber", "model:*/amber", "elbo:*/amber:*"]
+    stale = matching(["table", *amber, *COUNTERFACTUAL, "scores:nearest", *TABLES])
+    assert changed(digests(rebuilt(provider=moved("amber", "birch")))) == stale
+
+
+def test_more_queries_change_only_the_buckets_that_gain_some():
+    before = experiment(queries={"count": 8, "buckets": 8})
+    after = experiment(queries={"count": 9, "buckets": 8})
+    assert after.queries[:8] == before.queries
+    (gained,) = [bucket for bucket, ids in after.buckets.items() if after.queries[8] in ids]
+    for bucket, ids in before.buckets.items():
+        assert [query for query in after.buckets[bucket] if query != after.queries[8]] == ids
+        same = before.bucket_spec(bucket) == after.bucket_spec(bucket)
+        assert same == (bucket != gained)
+        assert (before.elbo_spec(BASE, bucket) == after.elbo_spec(BASE, bucket)) == same
+    assert len(before.buckets) > 2
+
+
+def test_the_buckets_of_known_queries_are_pinned():
+    """They name files: another hash would leave every user's results behind."""
+    of = experiment(queries={"count": 8, "buckets": 4})
+    assert of.buckets == {
+        "bucket-0000": ["query-000000", "query-000004", "query-000007"],
+        "bucket-0001": ["query-000002", "query-000005"],
+        "bucket-0002": ["query-000001"],
+        "bucket-0003": ["query-000003", "query-000006"],
+    }
+
+
+def test_every_query_is_in_one_bucket():
+    of = experiment(queries={"count": 100, "buckets": 7})
+    ids = [query for bucket in of.buckets.values() for query in bucket]
+    assert sorted(ids) == of.queries
+    assert len(set(ids)) == 100
+    assert list(of.buckets) == sorted(of.buckets)
+
+
+def test_a_base_model_trained_from_an_oracle_seed_is_still_not_the_oracle_model():
+    of = experiment(training={"seed": 1})
+    assert of.model_spec(BASE) != of.model_spec(logo_model(1, "amber"))
+    assert of.model_spec(logo_model(1, "amber")).training.seed == 1
+
+
+# --- what is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unlearn": {"overrides": {"ambr": {"steps": 9}}}}, r"unlearn\.overrides.*'ambr'.*did you mean 'amber'"),
+        ({"unlearn": {"overrides": {"birch": {"steps": 9}}}}, r"unlearn\.overrides.*'birch'"),
+        ({"unlearn": {"n_neighbors": 1700}}, r"unlearn\.n_neighbors is 1700, but without group '\w+' only \d+ images"),
+        (
+            {"unlearn": {"overrides": {"cedar": {"n_neighbors": 1796}}}},
+            r"n_neighbors is 1796, but without group 'cedar'",
+        ),
+        ({"methods": ["guda", "nearst"]}, r"methods: unknown method 'nearst'; did you mean 'nearest'"),
+        ({"methods": ["logo-x"]}, r"methods.*'logo-x'"),
+        ({"methods": ["logo-1"]}, r"methods.*'logo-1'"),
+        ({"data": {"groups": ["amber", "ceder"]}}, r"data\.groups.*'ceder'.*did you mean 'cedar'"),
+        ({"data": {"group_by": "provder"}}, r"data\.group_by.*did you mean 'provider'"),
+        ({"metrics": {"content": "lable"}}, r"metrics\.content.*'lable'.*did you mean 'label'"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused_when_planning(changes, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        experiment(**changes)
+
+
+# --- the text of a spec ------------------------------------------------------------------------------
+
+
+def all_specs(cls=Spec):
+    return [found for sub in cls.__subclasses__() for found in [sub, *all_specs(sub)]]
+
+
+def test_every_stage_has_a_name_and_a_version_of_its_own():
+    stages = [(spec.stage, spec.version) for spec in all_specs()]
+    assert len(stages) == len(set(stages))
+    assert {type(spec) for spec in default_specs()} == set(all_specs())
+
+
+def default_specs():
+    of = Experiment(load_config({"queries": {"buckets": 1}}), DATASET)
+    group = next(iter(of.groups))
+    yield from [of.images_spec, DATASET.table_spec(), of.group_spec(group), of.neighbors_spec(group)]
+    yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.calibration_spec()]
+    yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
+    yield from [of.method_spec(name) for name in of.score_names]
+    yield from [of.rankings_spec(), of.metrics_spec(), of.sources_spec(), of.figure_spec()]
+
+
+@pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)
+def test_a_default_spec_is_canonical_and_comes_back_and_fits_an_argument(spec):
+    text = spec.canonical()
+    values = json.loads(text)
+    assert text == json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert (values["stage"], values["version"]) == (spec.stage, spec.version)
+    again = type(spec).parse(text)
+    assert again == spec
+    assert again.canonical() == text
+    assert len(text.encode()) < ARGUMENT_LIMIT
+
+
+def test_the_canonical_text_is_pinned():
+    spec = specs.NeighborsSpec(images="i", group="g", n_neighbors=3)
+    assert spec.canonical() == '{"group":"g","images":"i","n_neighbors":3,"stage":"neighbors","version":1}'
+    # echo -n TEXT | sha256sum | cut -c -20
+    assert spec.digest() == "11f34e2a1073315da97d"
+
+
+def test_numbers_and_unicode_stand_as_they_are():
+    assert '"decisive_ratio":2.0' in experiment(metrics={"decisive_ratio": 2}).metrics_spec().canonical()
+    assert "é" in specs.RandomSpec(groups=["é"], buckets={}, seed=0).canonical()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stage": "unlearn"}, "stage unlearn version 1, not train 1"),
+        ({"version": 0}, "stage train version 0, not train 1"),
+        ({"version": None}, "stage train version None, not train 1"),
+        ({"surplus": 1}, "surplus"),
+        ({"images": 5}, "images"),
+    ],
+)
+def test_another_stages_spec_is_refused(change, message):
+    values = json.loads(experiment().model_spec(BASE).canonical()) | change
+    with pytest.raises(GudaError, match="--spec is no valid spec of stage train") as caught:
+        TrainSpec.parse(json.dumps(values))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
+def test_what_is_no_spec_is_refused(text):
+    with pytest.raises(GudaError, match="--spec is no valid spec of stage train"):
+        TrainSpec.parse(text)
+
+
+def test_a_missing_stage_is_refused():
+    values = json.loads(experiment().model_spec(BASE).canonical())
+    del values["stage"], values["version"]
+    with pytest.raises(GudaError):
+        TrainSpec.parse(json.dumps(values))

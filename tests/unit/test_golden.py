@@ -1,0 +1,311 @@
+"""A few pinned numbers of every stage on small fixed inputs, with the stage's version.
+
+Specs do not know the code: when a stage's numbers move for the same spec, its version must go up, or files made by the
+old code pass for new ones. Nothing here reads the configuration's defaults, and no stage's input is another's output.
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import measure_by_source
+import sample_calibration
+from guda import config, specs
+from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_json
+from guda.attribution import get_method
+from guda.datasets import load_dataset
+from guda.denoisers import new_denoiser
+from guda.elbo import kl_terms
+from guda.groups import members_by_group, write_members
+from guda.metrics_table import metrics_table
+from guda.noise_schedule import NoiseSchedule
+from guda.paths import BASE, CALIBRATION, Paths
+from guda.ranking import rankings_frame
+from guda.sampling import generate
+from guda.specs import digest_lines
+from guda.training import train
+from guda.unlearning.neighbors import nearest_retained
+from guda.unlearning.retrack import unlearn
+
+MOVED = (
+    "the numbers of stage {stage} moved, or its version did: when the new numbers are right, raise `version` of "
+    "{spec} in guda/specs.py (so that old files are made again) and put both into GOLDEN"
+)
+IDS = [f"i{index:02d}" for index in range(12)]
+IMAGES = (np.arange(12 * 64) ** 2 * 37 % 251).astype(np.uint8).reshape(12, 1, 8, 8)
+QUERIES = np.stack([IMAGES[:4].mean(0), IMAGES[4:].mean(0)]).astype(np.uint8)  # in the midst of group a; of the rest
+MEMBERS = {"a": IDS[:4], "b": IDS[4:7]}
+SCORES = np.array([[3.0, 1.0, 2.0], [0.5, 0.25, 4.0], [1.0, 5.0, -2.0], [2.0, 1.0, 1.5]])
+ESTIMATE = np.array([[2.0, 2.5, 1.0], [1.0, 0.5, 3.0], [2.0, 1.0, 0.0], [1.0, 2.0, 1.9]])
+SCHEDULE = config.NoiseSchedule(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
+UNET = config.UNet(
+    block_out_channels=[8, 8],
+    layers_per_block=1,
+    down_block_types=["DownBlock2D", "DownBlock2D"],
+    up_block_types=["UpBlock2D", "UpBlock2D"],
+    add_attention=False,
+    attention_head_dim=8,
+    norm_num_groups=4,
+    dropout=0.0,
+)
+OPTIMISATION = {
+    "steps": 6,
+    "batch_size": 4,
+    "learning_rate": 5.0e-3,
+    "weight_decay": 0.5,
+    "adam_beta2": 0.999,
+    "warmup_steps": 1,
+    "decay": "cosine",
+    "max_grad_norm": 1.0,
+    "seed": 3,
+}
+METRICS = config.Metrics(bootstrap_samples=100, seed=2, decisive_ratio=1.5, content="label")
+COST = {"build_seconds": 6.0, "query_seconds": 2.0, "build_evaluations": 5, "query_evaluations": 7}
+ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def fixed_denoiser():
+    """A network whose weights are a formula, so that no generator of random numbers matters."""
+    denoiser, start = new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8)), 0
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            wave = torch.cos(1.7 * torch.arange(start, start + parameter.numel(), dtype=torch.float64))
+            parameter.copy_((0.15 * wave + 0.1).reshape(parameter.shape))
+            start += parameter.numel()
+    return denoiser.eval()
+
+
+@torch.no_grad()
+def summary(denoiser):
+    """Numbers that any change of the weights moves: their mean size, and predictions at one point."""
+    sizes = torch.cat([parameter.flatten() for parameter in denoiser.parameters()]).abs()
+    x = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
+    noise = denoiser.predict_noise(x, torch.tensor([40])).flatten().double()
+    return [sizes.double().mean().item(), noise.abs().mean().item(), *noise[[0, 27, 63]].tolist()]
+
+
+def save_images(path, spec, images, ids):
+    save_tensors(path, {"images": torch.from_numpy(images), "ids": pack_ids(ids)}, spec)
+
+
+def save_groups(paths):
+    """Files of the groups in MEMBERS, and the digests of their specs."""
+    digests = {}
+    for group, members in MEMBERS.items():
+        spec = specs.GroupSpec(dataset="d", group_by="g", group=group, members=digest_lines(members))
+        write_members(paths.group(group), spec, members)
+        digests[group] = spec.digest()
+    return digests
+
+
+def save_queries(paths):
+    """A bucket of queries; returns the digests by bucket."""
+    spec = specs.QueriesSpec(base="b", noise_schedule=SCHEDULE, seed=0, sampling_steps=1, ids=["q0", "q1"])
+    save_images(paths.queries("bucket-0000"), spec, QUERIES, spec.ids)
+    return {"bucket-0000": spec.digest()}
+
+
+def run_stage(stage, **flags):
+    """Call a stage program's main function, in this process."""
+    arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [stage.__name__, *arguments])
+        stage.main()
+
+
+# --- the stages --------------------------------------------------------------------------------------
+
+
+def images(tmp_path):
+    return [load_dataset("digits").images_spec().content]
+
+
+def table(tmp_path):
+    return [load_dataset("digits").table_spec().content]
+
+
+def group(tmp_path):
+    groups = members_by_group(load_dataset("digits").table, "provider", ["amber", "dune"])
+    return [value for members in groups.values() for value in (len(members), digest_lines(members))]
+
+
+def neighbors(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    rows, distances = nearest_retained(torch.from_numpy(IMAGES), forget, 2)
+    return [*rows.flatten().tolist(), *distances[:2].flatten().tolist()]
+
+
+def trained(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5)
+    denoiser, evaluations = train(torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def unlearned(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    nearest = torch.tensor([[4, 5], [6, 7], [8, 9], [10, 11]])
+    settings = config.Unlearning(
+        **OPTIMISATION, forget_weight=0.3, n_neighbors=2, preserve="denoising", max_correction_norm=None
+    )
+    denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def queries(tmp_path):
+    generated = generate(fixed_denoiser(), SCHEDULE, ["q0", "q1"], 7, 4).double()
+    return [*generated.mean((1, 2, 3)).tolist(), *generated.std((1, 2, 3)).tolist()]
+
+
+def calibration(tmp_path):
+    images_spec = specs.ImagesSpec(dataset="d", content="c")
+    save_images(tmp_path / "images", images_spec, IMAGES, IDS)
+    spec = specs.CalibrationSpec(images=images_spec.digest(), count=4, seed=1)
+    run_stage(sample_calibration, spec=spec.canonical(), images=tmp_path / "images", output=tmp_path / "chosen")
+    tensors, _ = load_tensors(tmp_path / "chosen", spec.digest())
+    return [*unpack_ids(tensors["ids"]), tensors["images"].double().mean().item()]
+
+
+def elbo(tmp_path):
+    terms = kl_terms(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], np.array([1, 20, 90]), 5, 4)
+    return terms.flatten().tolist()
+
+
+def counterfactual(tmp_path):
+    paths, models = Paths(tmp_path), {BASE: 0, "guda/a": 1, "guda/b": 2}
+    spec = specs.CounterfactualSpec(
+        elbo=ELBO,
+        base=BASE,
+        models={"a": "guda/a", "b": "guda/b"},
+        model_names={"a": "guda/a", "b": "guda/b"},
+        buckets={"bucket-0000": "queries"},
+        calibration="calibration",
+        members=save_groups(paths),
+    )
+    for model, number in models.items():
+        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
+            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
+            kl = (5 + torch.cos(entries + 0.9 * number) + 0.2 * bool(number)).float()
+            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
+            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+    scores = get_method("guda").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def nearest(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    settings = config.Nearest(similarity="euclidean", aggregate="top_k", top_k=2)
+    spec = specs.NearestSpec(
+        images=images_spec.digest(), members=save_groups(paths), buckets=save_queries(paths), settings=settings
+    )
+    return get_method("nearest").scores(spec, paths).score.ravel().tolist()
+
+
+def random(tmp_path):
+    paths = Paths(tmp_path)
+    spec = specs.RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
+    return get_method("random").scores(spec, paths).score.ravel().tolist()
+
+
+def rankings(tmp_path):
+    frame = rankings_frame("m", ["q0", "q1", "q2", "q3"], ["a", "b", "c"], SCORES, SCORES / 10, None)
+    return ["".join(frame["group"]), *frame["score"], *frame["se"][:3]]
+
+
+def metrics(tmp_path):
+    costs = {"logo": COST, "m": COST | {"build_seconds": 1.0}}
+    frame = metrics_table({"logo": SCORES, "m": ESTIMATE}, ["logo"], ["m"], costs, METRICS)
+    columns = ["top1", "top1_low", "top1_high", "ndcg_exp@3", "rbo", "wpra@3", "kendall", "decisive_auroc", "speedup"]
+    return frame.set_index("method").loc["m", columns].tolist()
+
+
+def by_source(tmp_path):
+    """Content x is group a's alone, y is of b and of no group."""
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    table = pd.DataFrame({"id": IDS, "label": ["x"] * 4 + ["y"] * 8})
+    write_csv(paths.table(), table)
+    spec = specs.SourcesSpec(
+        metrics=specs.MetricsSpec(
+            rankings="r", oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
+        ),
+        images=images_spec.digest(),
+        table=specs.digest(table.to_csv(index=False)),
+        members=save_groups(paths),
+        buckets=save_queries(paths),
+    )
+    frames = [
+        rankings_frame(name, ["q0", "q1"], ["a", "b"], scores[:2, :2], None, None)
+        for name, scores in (("o", SCORES), ("m", ESTIMATE))
+    ]
+    write_csv(paths.rankings(), pd.concat(frames))
+    for file in ("logo-1", "m"):
+        write_json(paths.scores_record(file), COST)
+    run_stage(measure_by_source, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
+    frame = pd.read_csv(paths.metrics_by_source())
+    return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]
+
+
+STAGES = {
+    specs.ImagesSpec: images,
+    specs.TableSpec: table,
+    specs.GroupSpec: group,
+    specs.NeighborsSpec: neighbors,
+    specs.TrainSpec: trained,
+    specs.UnlearnSpec: unlearned,
+    specs.QueriesSpec: queries,
+    specs.CalibrationSpec: calibration,
+    specs.ElboSpec: elbo,
+    specs.CounterfactualSpec: counterfactual,
+    specs.NearestSpec: nearest,
+    specs.RandomSpec: random,
+    specs.RankingsSpec: rankings,
+    specs.MetricsSpec: metrics,
+    specs.SourcesSpec: by_source,
+}
+# Each stage's version with its numbers.
+GOLDEN = {
+    specs.ImagesSpec: (1, ["a95be490cd15bf779add"]),
+    specs.TableSpec: (1, ["e6ae98ec5b3fffb9ccd5"]),
+    specs.GroupSpec: (1, [360, "eaab8316398c8f331109", 241, "9d92d5b71f757a6cd7b7"]),
+    specs.NeighborsSpec: (1, [5, 9, 9, 4, 10, 7, 8, 6, 5.53266, 6.50048, 4.93651, 5.93387]),
+    specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
+    specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
+    specs.QueriesSpec: (1, [80.5469, 64.3594, 95.6143, 89.2687]),
+    specs.CalibrationSpec: (1, ["i00", "i04", "i06", "i10", 135.266]),
+    specs.ElboSpec: (1, [54.298, 4.72708, 10.6503, 92.35, 5.26204, 11.2673]),
+    specs.CounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765]),
+    specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
+    specs.RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
+    specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
+        0.2, 0.1]),
+    specs.MetricsSpec: (1, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667]),
+    specs.SourcesSpec: (1, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
+}  # fmt: skip
+PICTURES = {specs.QueryTableSpec, specs.FigureSpec}  # show the numbers of other stages
+
+
+@pytest.mark.parametrize("spec", STAGES, ids=lambda spec: spec.stage)
+def test_numbers_move_only_with_the_version(spec, tmp_path):
+    version, numbers = GOLDEN[spec]
+    message = MOVED.format(stage=spec.stage, spec=spec.__name__)
+    assert spec.version == version, message
+    # Names and counts exactly, measurements to what another processor's rounding may change.
+    expected = [pytest.approx(x, rel=1e-3, abs=1e-9) if isinstance(x, float) else x for x in numbers]
+    assert STAGES[spec](tmp_path) == expected, message
+
+
+def test_every_stage_is_pinned():
+    assert GOLDEN.keys() == STAGES.keys() == set(specs.Spec.__subclasses__()) - PICTURES

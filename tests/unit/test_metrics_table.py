@@ -1,0 +1,249 @@
+"""The tables of agreement and cost, against numbers worked out by hand.
+
+Three queries and groups a, b, c. The oracle puts a, b, c first in turn. METHOD follows it in the first two queries and
+puts c last in the third. The second oracle follows in all but the second query, where it puts b second.
+"""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from guda.artifacts import write_csv
+from guda.attribution.method import Scores, read_scores, scores_frame
+from guda.config import Metrics
+from guda.errors import DataError
+from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices, sources_of_content, vote
+from guda.paths import Paths
+from guda.ranking import rankings_frame
+from guda.records import write_record
+from guda.specs import MetricsSpec, RandomSpec
+
+COLUMNS = [
+    "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
+    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
+    "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+]  # fmt: skip
+ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
+SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
+METHOD = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
+SETTINGS = Metrics(bootstrap_samples=20, seed=0, decisive_ratio=2.0)
+
+
+def cost(build, query, evaluations=0):
+    return {
+        "build_seconds": build,
+        "query_seconds": query,
+        "build_evaluations": 10 * evaluations,
+        "query_evaluations": evaluations,
+    }
+
+
+COSTS = {"logo": cost(90.0, 10.0, 60), "logo-2": cost(60.0, 20.0, 70), "m": cost(15.0, 5.0, 8)}
+
+
+def table(matrices, oracles, rows=None, costs=COSTS):
+    return metrics_table(matrices, oracles, ["m"], costs, SETTINGS, rows).set_index("method")
+
+
+@pytest.fixture
+def two_oracles():
+    return table({"logo": ORACLE, "logo-2": SECOND, "m": METHOD}, ["logo", "logo-2"])
+
+
+# --- rows and columns --------------------------------------------------------------------------------
+
+
+def test_the_columns_are_those_that_users_rely_on():
+    frame = metrics_table({"logo": ORACLE, "m": METHOD}, ["logo"], ["m"], COSTS, SETTINGS)
+    assert list(frame.columns) == COLUMNS
+
+
+def test_rows_are_the_oracle_then_the_methods_in_their_order():
+    matrices = {"z": METHOD, "logo": ORACLE, "m": METHOD}
+    frame = metrics_table(matrices, ["logo"], ["z", "m"], COSTS | {"z": cost(1.0, 1.0)}, SETTINGS)
+    assert list(frame["method"]) == ["logo", "z", "m"]
+
+
+def test_the_ceiling_needs_a_second_oracle(two_oracles):
+    assert list(table({"logo": ORACLE, "m": METHOD}, ["logo"]).index) == ["logo", "m"]
+    assert list(two_oracles.index) == ["logo", "m", "ceiling"]
+
+
+def test_counts_and_evaluations_are_whole_numbers(two_oracles):
+    for name in ("n_queries", "n_groups", "build_evaluations", "query_evaluations"):
+        assert two_oracles[name].dtype == int
+    assert (two_oracles["n_queries"] == 3).all()
+    assert (two_oracles["n_groups"] == 3).all()
+
+
+# --- agreement by hand -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "of_method", "of_ceiling"),
+    [
+        ("top1", 2 / 3, 2 / 3),
+        # c, first under the oracle in the third query, is third of three; b, in the second, is second.
+        ("mrr", (1 + 1 + 1 / 3) / 3, (1 + 1 / 2 + 1) / 3),
+        ("top3", 1, 1),
+        # First-place scores: method 1 1 1; second oracle 4 5 5 against 5 4 6, centred ranks (-1 .5 .5).(0 -1 1) = 0.
+        ("effect_spearman", 0, 0),
+        # Only the first query is decisive: 4 >= 2 * 3 fails in the second, 5 >= 2 * 3 in the third.
+        ("decisive_auroc", 1 / 2, 0),
+    ],
+)
+def test_agreement_by_hand(two_oracles, column, of_method, of_ceiling):
+    assert two_oracles.loc["m", column] == pytest.approx(of_method)
+    assert two_oracles.loc["ceiling", column] == pytest.approx(of_ceiling)
+
+
+def test_the_oracle_agrees_with_itself(two_oracles):
+    perfect = ["top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr", "rbo", "wpra@3", "spearman"]
+    assert (two_oracles.loc["logo", [*perfect, "kendall", "effect_spearman"]] == 1).all()
+    assert two_oracles.loc["logo", "rbo_raw"] == pytest.approx(1 - 0.9**3)
+    assert two_oracles.loc["logo", "decisive_auroc"] == 1 / 2  # 5 lies between 4 and 6
+
+
+def test_the_ceiling_of_three_oracles_is_the_mean_over_the_others():
+    matrices = {"logo": ORACLE, "logo-2": SECOND, "logo-3": ORACLE, "m": METHOD}
+    costs = COSTS | {"logo-3": cost(80.0, 40.0, 90)}
+    ceiling = table(matrices, ["logo", "logo-2", "logo-3"], costs=costs).loc["ceiling"]
+    assert ceiling["top1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert ceiling["mrr"] == pytest.approx((5 / 6 + 1) / 2)
+    assert (ceiling["build_seconds"], ceiling["query_seconds"], ceiling["query_evaluations"]) == (70, 30, 80)
+
+
+def test_rows_select_queries():
+    matrices = {"logo": ORACLE, "logo-2": SECOND, "m": METHOD}
+    frame = table(matrices, ["logo", "logo-2"], np.array([True, False, True]))
+    assert (frame["n_queries"] == 2).all()
+    assert frame.loc["m", "top1"] == 1 / 2
+    assert frame.loc["ceiling", "top1"] == 1
+    one = table(matrices, ["logo", "logo-2"], np.array([True, False, False]))
+    assert math.isnan(one.loc["m", "decisive_auroc"])  # every selected query is decisive
+
+
+# --- cost --------------------------------------------------------------------------------------------
+
+
+def test_speedup_is_the_oracles_seconds_over_the_methods(two_oracles):
+    assert two_oracles["speedup"].to_dict() == {"logo": 1, "m": 100 / 20, "ceiling": 100 / 80}
+
+
+def test_costs_stand_in_the_table_as_recorded(two_oracles):
+    assert two_oracles.loc["m", list(COSTS["m"])].to_dict() == COSTS["m"]
+    assert two_oracles.loc["ceiling", list(COSTS["m"])].to_dict() == COSTS["logo-2"]
+
+
+def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):
+    spec = MetricsSpec(
+        rankings="r", oracles=["logo"], methods=["m"], files={"logo": "logo-7", "m": "m"}, settings=SETTINGS
+    )
+    paths = Paths(tmp_path)
+    (tmp_path / "scores").mkdir()
+    for file, name in (("logo-7", "logo"), ("m", "m")):
+        surplus = {"seconds": 1.0, "peak_memory_bytes": 5}
+        (tmp_path / "scores" / f"{file}.record.json").write_text(json.dumps(COSTS[name] | surplus))
+    assert read_costs(spec, paths) == {"logo": COSTS["logo"], "m": COSTS["m"]}
+
+
+# --- one order of queries and groups -----------------------------------------------------------------
+
+
+def rankings(**matrices):
+    frames = [
+        rankings_frame(name, queries, groups, np.array(scores), None, None)
+        for name, (queries, groups, scores) in matrices.items()
+    ]
+    return pd.concat(frames)
+
+
+def test_matrices_of_all_methods_have_one_order_of_queries_and_groups():
+    frame = rankings(
+        x=(["q2", "q1"], ["b", "a"], [[1.0, 2.0], [3.0, 4.0]]), y=(["q1", "q2"], ["a", "b"], [[5.0, 6.0], [7.0, 8.0]])
+    )
+    queries, matrices = score_matrices(frame)
+    assert queries == ["q1", "q2"]
+    assert matrices["x"].tolist() == [[4, 3], [2, 1]]
+    assert matrices["y"].tolist() == [[5, 6], [7, 8]]
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    frame = rankings(x=(["q1", "q2"], ["a", "b", "c"], [[1.0, 2, 3], [4, 5, 6]]))
+    for seed in range(3):
+        _, matrices = score_matrices(frame.sample(frac=1, random_state=seed))
+        assert matrices["x"].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+NAMES = ["001", "1e5", "NA", "None", "nan", "null", "true"]
+
+
+def test_names_in_the_rankings_come_back_as_text_and_scores_to_the_last_digit(tmp_path):
+    scores = [[0.1 + 0.2, 1 / 3, 1e-300, -5.0, 2.0, 3.0, 4.0]]
+    write_csv(tmp_path / "rankings.csv", rankings(x=(["7"], NAMES, scores)))
+    queries, matrices = score_matrices(read_rankings(tmp_path / "rankings.csv"))
+    assert queries == ["7"]
+    assert matrices["x"].tolist() == scores
+
+
+def test_names_in_the_scores_come_back_as_text(tmp_path):
+    scores = Scores(["7", "8"], NAMES, np.arange(14.0).reshape(2, 7) / 3)
+    file, record, spec = tmp_path / "x.csv", tmp_path / "x.record.json", RandomSpec(groups=NAMES, buckets={}, seed=0)
+    write_csv(file, scores_frame(scores))
+    write_record(record, spec, [file], seconds=0, evaluations=0)
+    again = read_scores(str(file), str(record), spec.digest())
+    assert (again.queries, again.groups) == (["7", "8"], NAMES)
+    assert np.array_equal(again.score, scores.score)
+    assert np.isnan(again.se).all()
+
+
+# --- where a content comes from ----------------------------------------------------------------------
+
+
+def test_sources_of_contents_by_hand():
+    groups = {"a": {"i0", "i1", "i2", "i4", "i6"}, "b": {"i3", "i6"}, "c": {"i8"}}
+    contents = {
+        "all in one group": (["i0", "i1"], "sole"),
+        "in two groups, image by image": (["i2", "i3"], "shared"),
+        "one in a group, one in none": (["i4", "i5"], "shared"),
+        "one image in two groups at once": (["i6"], "shared"),
+        "in no group": (["i7"], "shared"),
+        "a single image": (["i8"], "sole"),
+    }
+    rows = [(sample, content) for content, (ids, _) in contents.items() for sample in ids]
+    frame = pd.DataFrame(rows, columns=["id", "label"])
+    assert sources_of_content(frame, "label", groups) == {content: source for content, (_, source) in contents.items()}
+
+
+def test_a_content_that_two_groups_share_entirely_is_shared():
+    frame = pd.DataFrame({"id": ["i0", "i1"], "label": ["x", "x"]})
+    assert sources_of_content(frame, "label", {"a": {"i0", "i1"}, "b": {"i0", "i1"}}) == {"x": "shared"}
+
+
+def test_an_unknown_content_column_is_refused():
+    with pytest.raises(DataError, match=r"metrics\.content: no column 'lable'.*'label'"):
+        sources_of_content(pd.DataFrame({"id": ["i0"], "label": ["x"]}), "lable", {})
+
+
+@pytest.mark.parametrize(
+    ("nearest", "winner"),
+    [
+        ([0, 2, 3], "y"),  # x y y: the majority, though another is nearest
+        ([0, 2], "x"),  # a tie: the nearer
+        ([2, 0], "y"),
+        ([2, 0, 1, 3, 4], "y"),  # y x x y z: two against two, y is nearer
+        ([4, 0, 1, 2, 3], "x"),  # z x x y y: the nearest of all has one vote only
+        ([4, 2, 0], "z"),  # all differ
+    ],
+)
+def test_the_majority_wins_and_the_nearer_a_tie(nearest, winner):
+    contents = np.array(["x", "x", "y", "y", "z"], dtype=object)
+    assert vote(np.array([nearest]), contents).tolist() == [winner]
+
+
+def test_every_query_votes_for_itself():
+    contents = np.array(["x", "y"], dtype=object)
+    assert vote(np.array([[0], [1], [0]]), contents).tolist() == ["x", "y", "x"]

@@ -1,0 +1,361 @@
+"""What a run of the workflow leaves behind, and what a second one does: everything through the real snakemake."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from guda.artifacts import sha256_file
+from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+
+COLUMNS = [
+    "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
+    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
+    "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+]  # fmt: skip
+GROUPS = ["amber", "cedar"]
+METHODS = ["logo", "guda", "guda_uncalibrated", "nearest", "random"]
+STEPS_OF_RESULTS = ("data", "groups", "neighbors", "models", "queries", "elbo")
+WAIT_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def at(workflow):
+    """Path builder of the run's files, from the working directory's root."""
+    return lambda path: workflow.directory / path
+
+
+@pytest.fixture(scope="module")
+def paths(workflow):
+    return workflow.experiment.paths
+
+
+@pytest.fixture(scope="module")
+def models(workflow):
+    """Names of all models: the base, one a group for each oracle, and the unlearned ones."""
+    families = [*workflow.experiment.oracles, "guda"]
+    return [BASE, *(f"{family}/{group}" for family in families for group in GROUPS)]
+
+
+@pytest.fixture(scope="module")
+def first_seed(workflow):
+    """Seed of the oracle that is reported against."""
+    return workflow.experiment.config.oracle.seeds[0]
+
+
+def opened(path):
+    """Tensors and metadata of a safetensors file, read as any other program would."""
+    with safe_open(path, framework="np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def record(path):
+    return json.loads(path.read_text())
+
+
+def ids_of(tensors):
+    return bytes(tensors["ids"]).decode().split("\n")
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def test_rankings_hold_every_group_once_for_every_method_and_query(workflow, at, paths):
+    frame = pd.read_csv(at(paths.rankings()))
+    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1"]
+    queries = [f"query-{index:06d}" for index in range(workflow.experiment.config.queries.count)]
+    expected = {(method, query) for method in [*METHODS, *workflow.experiment.oracles[1:]] for query in queries}
+    ranked = dict(iter(frame.groupby(["method", "query"])))
+    assert ranked.keys() == expected
+    for rows in ranked.values():
+        assert sorted(rows["group"]) == GROUPS
+        assert list(rows["rank"]) == [1, 2]
+        assert rows["score"].is_monotonic_decreasing
+    sampled = frame[~frame["method"].isin(["nearest", "random"])]
+    assert sampled["se"].gt(0).all()
+    assert np.allclose(sampled.groupby(["method", "query"])["p_top1"].sum(), 1)
+
+
+def test_metrics_have_the_promised_columns_and_rows(at, paths):
+    frame = pd.read_csv(at(paths.metrics())).set_index("method", drop=False)
+    assert list(frame.columns) == COLUMNS
+    assert list(frame.index) == [*METHODS, "ceiling"]
+    assert (frame.loc["logo", ["top1", "mrr", "spearman", "speedup"]] == 1).all()
+    assert frame["top1"].between(0, 1).all()
+    # Any rank correlation of two groups is 1 when their order is the oracle's and -1 when not: 2 top1 - 1.
+    assert np.allclose(frame["kendall"], 2 * frame["top1"] - 1)
+    assert np.allclose(frame["spearman"], 2 * frame["top1"] - 1)
+
+
+def test_queries_are_split_by_source_without_loss(workflow, at, paths):
+    frame = pd.read_csv(at(paths.metrics_by_source()))
+    assert list(frame.columns) == ["source", *COLUMNS]
+    counts = frame.groupby("method")["n_queries"].sum()
+    assert (counts == workflow.experiment.config.queries.count).all()
+
+
+def test_pngs_are_the_images_of_the_buckets(workflow, at, paths):
+    table = pd.read_csv(at(paths.query_table()))
+    assert list(table["query"]) == workflow.experiment.queries
+    folder = at(paths.query_table()).parent
+    for bucket, ids in workflow.experiment.buckets.items():
+        tensors, _ = opened(at(paths.queries(bucket)))
+        assert ids_of(tensors) == ids
+        rows = table.set_index("query").loc[ids]
+        assert (rows["bucket"] == bucket).all()
+        for image, file, sha256 in zip(tensors["images"], rows["file"], rows["sha256"], strict=True):
+            assert np.array_equal(np.asarray(Image.open(folder / file)), image[0])
+            assert sha256_file(folder / file) == sha256
+
+
+# --- models and likelihood terms ---------------------------------------------------------------------
+
+
+def test_models_open_in_diffusers_without_code_of_ours(at, paths, models):
+    from diffusers import UNet2DModel
+
+    for model in models:
+        folder = at(paths.model_config(model)).parent
+        unet = UNet2DModel.from_pretrained(folder)
+        tensors, _ = opened(at(paths.model_weights(model)))
+        found = {name: tensor.numpy() for name, tensor in unet.state_dict().items()}
+        assert found.keys() == tensors.keys()
+        assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_models_differ_from_each_other(at, paths, models):
+    weights = {opened(at(paths.model_weights(model)))[0]["conv_in.weight"].tobytes() for model in models}
+    assert len(weights) == len(models)
+
+
+def test_unlearned_models_name_the_base_model_that_they_come_from(workflow, at, paths):
+    base = sha256_file(at(paths.model_weights(BASE)))
+    for group in GROUPS:
+        model = unlearned_model("guda", group)
+        _, metadata = opened(at(paths.model_weights(model)))
+        assert metadata["parent_sha256"] == base
+        assert metadata["spec"] == workflow.experiment.model_spec(model).canonical()
+
+
+def test_elbo_files_are_as_promised(workflow, at, paths, models):
+    experiment = workflow.experiment
+    window = experiment.config.elbo.steps
+    for model in models:
+        for bucket in [*experiment.buckets, *([] if model.startswith("logo") else [CALIBRATION])]:
+            tensors, metadata = opened(at(paths.elbo(model, bucket)))
+            ids, steps = json.loads(metadata["query_ids"]), experiment.elbo_settings.steps
+            assert (tensors["kl"].dtype, tensors["kl"].shape) == (np.float32, (len(ids), len(steps)))
+            assert (tensors["steps"].dtype, tensors["steps"].tolist()) == (np.int64, steps)
+            assert (tensors["step_weights"].dtype, tensors["step_weights"].shape) == (np.float64, (len(steps),))
+            assert tensors["step_weights"].sum() == pytest.approx(window.last - window.first + 1)
+            assert (tensors["kl"] > 0).all()
+            assert ids == ids_of(tensors) == ids_of(opened(at(paths.queries(bucket)))[0])
+            assert metadata["model_sha256"] == sha256_file(at(paths.model_weights(model)))
+            assert metadata["spec"] == experiment.elbo_spec(model, bucket).canonical()
+
+
+# --- cost --------------------------------------------------------------------------------------------
+
+
+def test_evaluations_are_what_one_counts_by_hand(workflow, at, paths, first_seed):
+    """A training step on one sample counts 3; unlearning takes a forget and a retain sample for each of its batch."""
+    config, experiment = workflow.experiment.config, workflow.experiment
+    n_steps = len(experiment.elbo_settings.steps)
+    train = config.training.steps * config.training.batch_size * 3
+    teacher = 1 if config.unlearn.preserve == "distillation" else 0
+    unlearn = config.unlearn.steps * config.unlearn.batch_size * (2 * 3 + teacher)
+    calibrate = 3 * config.attribution.calibration.count * n_steps  # base and two unlearned models
+    query = 3 * config.queries.count * n_steps
+
+    def evaluations(path):
+        assert record(at(path))["seconds"] >= 0
+        return record(at(path))["evaluations"]
+
+    assert evaluations(paths.model_record(BASE)) == train
+    assert evaluations(paths.model_record(logo_model(first_seed, "amber"))) == train
+    assert evaluations(paths.model_record(unlearned_model("guda", "cedar"))) == unlearn
+    assert evaluations(paths.neighbors_record("amber")) == 0
+    for bucket, ids in experiment.buckets.items():
+        assert evaluations(paths.elbo_record(BASE, bucket)) == len(ids) * n_steps
+
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    assert frame["build_evaluations"].to_dict() == {
+        "logo": 2 * train,
+        "guda": 2 * unlearn + calibrate,
+        "guda_uncalibrated": 2 * unlearn,
+        "nearest": 0,
+        "random": 0,
+        "ceiling": 2 * train,
+    }
+    counterfactual = dict.fromkeys(["logo", "guda", "guda_uncalibrated", "ceiling"], query)
+    assert frame["query_evaluations"].to_dict() == counterfactual | {"nearest": 0, "random": 0}
+
+
+def test_seconds_add_up_over_the_records(at, paths, first_seed):
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    built = [record(at(paths.model_record(logo_model(first_seed, group))))["seconds"] for group in GROUPS]
+    assert frame.loc["logo", "build_seconds"] == pytest.approx(sum(built))
+    seconds = frame["build_seconds"] + frame["query_seconds"]
+    assert np.allclose(frame["speedup"], seconds["logo"] / seconds)
+
+
+def test_records_name_the_files_they_describe(at, paths):
+    for path in [paths.model_weights(BASE), paths.elbo(BASE, CALIBRATION), paths.scores("guda")]:
+        described = at(path).parent / "record.json"
+        if not described.exists():
+            described = at(path).with_suffix(".record.json")
+        assert record(described)["outputs"][Path(path).name] == sha256_file(at(path))
+
+
+# --- only stale files are made again -----------------------------------------------------------------
+
+
+def test_a_second_run_plans_nothing(workflow):
+    assert workflow.planned() == set()
+    assert "Nothing to be done" in workflow.snakemake("--dry-run").stdout
+
+
+def test_touched_files_make_nothing_stale(workflow):
+    for path in workflow.results.rglob("*"):
+        path.touch()
+    assert workflow.planned() == set()
+
+
+def test_how_jobs_run_makes_nothing_stale(workflow):
+    assert workflow.planned("execution: {batch_size: 3, threads: 2}") == set()
+
+
+def test_more_bootstrap_samples_make_the_metrics_stale_only(workflow):
+    assert workflow.planned("metrics: {bootstrap_samples: 51}") == {"metrics.csv", "metrics_by_source.csv"}
+
+
+def test_one_groups_override_makes_stale_exactly_what_follows_from_it(workflow):
+    model = ["config.json", "diffusion_pytorch_model.safetensors", "record.json"]
+    jobs = [*workflow.experiment.buckets, CALIBRATION]
+    expected = {f"models/guda/amber/{file}" for file in model}
+    expected |= {f"elbo/guda/amber/{job}.{suffix}" for job in jobs for suffix in ("safetensors", "record.json")}
+    expected |= {f"scores/{m}.{suffix}" for m in ("guda", "guda_uncalibrated") for suffix in ("csv", "record.json")}
+    expected |= {"rankings.csv", "metrics.csv", "metrics_by_source.csv", "figures/queries.png"}
+    assert workflow.planned("unlearn: {overrides: {amber: {forget_weight: 0.77}}}") == expected
+
+
+def test_an_added_group_makes_no_other_groups_model_stale(workflow):
+    planned = workflow.planned("data: {groups: [amber, birch, cedar]}")
+    new = {
+        path for path in planned if path.split("/")[0] in ("data", "groups", "neighbors", "models", "elbo", "queries")
+    }
+    assert {"models/guda/birch/config.json", "models/logo-2/birch/config.json", "groups/birch.json"} <= new
+    assert all("birch" in path for path in new)
+
+
+# --- what goes wrong is said in a few words ----------------------------------------------------------
+
+
+def test_a_typo_in_the_configuration_is_answered_with_the_key_and_the_nearest_name(workflow):
+    done = workflow.snakemake("--dry-run", overlays=("trainng: {steps: 3}",))
+    assert done.returncode != 0
+    said = done.stderr + done.stdout
+    assert said.count("trainng: unknown key; did you mean 'training'?") == 1
+    assert said.count("Error") == 1
+    assert "Traceback" not in said
+
+
+def test_a_key_given_twice_is_answered_with_file_and_line(workflow):
+    done = workflow.snakemake("--dry-run", overlays=("figure:\n  top: 1\n  top: 2\n",))
+    assert done.returncode != 0
+    said = done.stderr + done.stdout
+    assert "overlay-0.yaml: not valid YAML: line 3: the key 'top' stands twice" in said
+    assert "Traceback" not in said
+
+
+def test_a_truncated_file_stops_the_job_that_reads_it_with_its_name(workflow, paths, tmp_path):
+    harmed = workflow.copied(tmp_path / "copy")
+    file = paths.elbo(unlearned_model("guda", "amber"), next(iter(workflow.experiment.buckets)))
+    data = (harmed.directory / file).read_bytes()
+    (harmed.directory / file).write_bytes(data[:-5])
+    done = harmed.snakemake("--cores", "1", paths.scores("guda"))
+    assert done.returncode != 0
+    log = (harmed.directory / paths.log("scores", "guda")).read_text()
+    assert f"error: {file}: not a readable safetensors file" in log
+    assert "Traceback" not in log
+    assert not (harmed.directory / paths.scores("guda")).exists()
+
+
+# --- stages by hand ----------------------------------------------------------------------------------
+
+
+def logged_call(workflow, *log):
+    """The command that the first line of a job's log holds."""
+    line = (workflow.directory / workflow.experiment.paths.log(*log)).read_text().splitlines()[0]
+    assert line.startswith("$ ")
+    return shlex.split(line[2:])
+
+
+def with_flags(command, **flags):
+    """The command with the values of some flags replaced, or added."""
+    command = list(command)
+    for flag, value in flags.items():
+        name = f"--{flag.replace('_', '-')}"
+        if name in command:
+            command[command.index(name) + 1] = str(value)
+        else:
+            command += [name, str(value)]
+    return command
+
+
+def run_by_hand(workflow, command):
+    done = subprocess.run(command, cwd=workflow.directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_logged_call_trains_the_same_model_again_without_snakemake(workflow, at, paths, first_seed, tmp_path):
+    command = logged_call(workflow, "models", logo_model(first_seed, "amber"))
+    assert Path(command[0]) == Path(sys.executable)
+    run_by_hand(workflow, with_flags(command, model=tmp_path))
+    model = logo_model(first_seed, "amber")
+    for file in (paths.model_config(model), paths.model_weights(model)):
+        assert sha256_file(tmp_path / Path(file).name) == sha256_file(at(file))
+
+
+def test_another_batch_size_gives_the_same_terms(workflow, at, paths, tmp_path):
+    bucket = next(iter(workflow.experiment.buckets))
+    command = logged_call(workflow, "elbo", BASE, bucket)
+    output = tmp_path / "elbo.safetensors"
+    run_by_hand(workflow, with_flags(command, batch_size=3, output=output, record=tmp_path / "record.json"))
+    (again, _), (before, _) = opened(output), opened(at(paths.elbo(BASE, bucket)))
+    assert np.allclose(again["kl"], before["kl"], rtol=1e-4, atol=0)
+    assert np.array_equal(again["steps"], before["steps"])
+
+
+def test_an_interrupted_stage_leaves_no_file_and_exits_130(workflow, tmp_path):
+    command = logged_call(workflow, "models", BASE)
+    spec = json.loads(command[command.index("--spec") + 1])
+    spec["training"]["steps"] = 10_000_000
+    command = with_flags(command, model=tmp_path / "model", spec=json.dumps(spec))
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        # A parent that ignores interrupts (nohup, a background job) would pass that on.
+        listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        process = subprocess.Popen(command, cwd=workflow.directory, stderr=stderr, **listen)
+        try:
+            deadline = time.monotonic() + WAIT_SECONDS
+            while "training: " not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, "no progress in the log"
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=WAIT_SECONDS) == 130
+        finally:
+            process.kill()
+    assert log.read_text().splitlines()[-1] == "interrupted; nothing was left half-written"
+    assert "Traceback" not in log.read_text()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [log]

@@ -1,6 +1,7 @@
 """The base model, the oracle's retrained models, and the unlearned ones."""
 
 
+# Long jobs first, and the base model before all, so that no processor is left with a training at the end.
 rule train_base:
     input:
         images=paths.images(),
@@ -9,6 +10,7 @@ rule train_base:
         record=paths.model_record(BASE),
     log:
         paths.log("models", BASE),
+    priority: 2
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -30,6 +32,7 @@ rule train_logo:
         record=paths.model_record(logo_model("{seed}", "{group}")),
     log:
         paths.log("models", logo_model("{seed}", "{group}")),
+    priority: 1
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads

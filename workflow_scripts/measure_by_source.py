@@ -38,11 +38,11 @@ def main() -> None:
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
     sources = sources_of_content(table, content, groups)
 
-    images = load_tensors(paths.images(), spec.images)[0]["images"].numpy()
+    images = load_tensors(paths.images(), spec.images, "np")[0]["images"]
     content_of = {}
     for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected)
-        nearest = np.argsort(-similarity(tensors["images"].numpy(), images, "euclidean"), axis=1, kind="stable")
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        nearest = np.argsort(-similarity(tensors["images"], images, "euclidean"), axis=1, kind="stable")
         winners = vote(nearest, table[content].to_numpy())
         content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
 

@@ -19,8 +19,8 @@ def main() -> None:
 
     paths, images = Paths(args.results), {}
     for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected)
-        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"].numpy(), strict=True))
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
     shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
     figure = query_figure(
         {query: images[query] for query in shown},

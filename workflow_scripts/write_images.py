@@ -12,16 +12,12 @@ def main() -> None:
     args = parser.parse_args()
     spec = ImagesSpec.parse(spec_text(args.spec))
 
-    import torch
-
     from guda.artifacts import pack_ids, save_tensors
 
     dataset = load_dataset(spec.dataset)
     if dataset.images_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
-    save_tensors(
-        args.output, {"images": torch.from_numpy(dataset.images), "ids": pack_ids(list(dataset.table["id"]))}, spec
-    )
+    save_tensors(args.output, {"images": dataset.images, "ids": pack_ids(list(dataset.table["id"]))}, spec)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ def main() -> None:
 
     paths, rows = Paths(args.results), []
     for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected)
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
         for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
             file = paths.query_image(query)
-            write_png(file, image.numpy())
+            write_png(file, image)
             rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
     write_csv(paths.query_table(), pd.DataFrame(rows).sort_values("query"))
 

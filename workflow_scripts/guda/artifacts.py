@@ -13,16 +13,19 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from guda import __version__
 from guda.errors import ArtifactError
 from guda.specs import Spec, digest
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import torch
+
+    Array = np.ndarray | torch.Tensor
 
 CURE = "Delete it and run snakemake again."
 
@@ -88,17 +91,22 @@ def read_json(path: str | Path) -> Any:
         raise ArtifactError(f"{path}: not valid JSON ({error}). {CURE}") from None
 
 
-def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], spec: Spec, **metadata: str) -> None:
+def save_tensors(path: str | Path, tensors: dict[str, Array], spec: Spec, **metadata: str) -> None:
     """Write a safetensors file with the spec, the package version, a checksum and further metadata.
 
-    The same content gives the same bytes.
+    Takes torch tensors and numpy arrays; torch is imported for the former only. The same content gives the same bytes.
     """
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
+    metadata["checksum"] = checksum(tensors, metadata)
+    if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
+        from safetensors.numpy import save_file
+    else:
+        from safetensors.torch import save_file
+        from torch import as_tensor
+
+        tensors = {name: as_tensor(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata | {"checksum": checksum(tensors, metadata)})
+        save_file(tensors, temporary, metadata=metadata)
         _sort_header(temporary)
 
 
@@ -113,8 +121,10 @@ def _sort_header(path: Path) -> None:
         file.write(header.encode().ljust(size))
 
 
-def load_tensors(path: str | Path, spec_digest: str | None = None) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read a safetensors file written here: its tensors and its metadata.
+def load_tensors(
+    path: str | Path, spec_digest: str | None = None, framework: Literal["pt", "np"] = "pt"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a safetensors file written here: its tensors (torch, or numpy without importing torch) and its metadata.
 
     Raises ArtifactError when it is missing, truncated, altered, or not of the expected spec.
     """
@@ -122,7 +132,7 @@ def load_tensors(path: str | Path, spec_digest: str | None = None) -> tuple[dict
 
     tensors = {}
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 tensors[name] = file.get_tensor(name)
@@ -145,16 +155,19 @@ def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None
         )
 
 
-def checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+def checksum(tensors: dict[str, Array], metadata: dict[str, str]) -> str:
     """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
-    import torch
-
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        result.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        result.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        tensor = tensors[name]
+        result.update(f"{name}|{str(tensor.dtype).removeprefix('torch.')}|{tuple(tensor.shape)}|".encode())
+        if isinstance(tensor, np.ndarray):
+            result.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+        else:
+            import torch
+
+            result.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return result.hexdigest()
 
 
@@ -163,16 +176,13 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def pack_ids(ids: list[str]) -> torch.Tensor:
-    """Ids as one uint8 tensor (UTF-8, separated by newlines), so that a million fit beside their images."""
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.frombuffer("\n".join(ids).encode(), dtype=np.uint8).copy())
+def pack_ids(ids: list[str]) -> np.ndarray:
+    """Ids as one uint8 array (UTF-8, separated by newlines), so that a million fit beside their images."""
+    return np.frombuffer("\n".join(ids).encode(), dtype=np.uint8).copy()
 
 
-def unpack_ids(packed: torch.Tensor) -> list[str]:
-    return packed.numpy().tobytes().decode().split("\n")
+def unpack_ids(packed: Array) -> list[str]:
+    return np.asarray(packed).tobytes().decode().split("\n")
 
 
 def _umask() -> int:

@@ -157,8 +157,8 @@ def _read_elbo(
     spec: CounterfactualSpec, paths: Paths, name: str, model: str, bucket: str, samples: str
 ) -> tuple[list[str], np.ndarray, dict[str, str]]:
     expected = ElboSpec(model=model, samples=samples, elbo=spec.elbo).digest()
-    tensors, metadata = load_tensors(paths.elbo(name, bucket), expected)
-    return unpack_ids(tensors["ids"]), tensors["kl"].double().numpy(), metadata
+    tensors, metadata = load_tensors(paths.elbo(name, bucket), expected, "np")
+    return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
 
 
 def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:

@@ -35,6 +35,6 @@ class Random:
     def scores(self, spec: RandomSpec, paths: Paths) -> Scores:
         queries = []
         for bucket, expected in spec.buckets.items():
-            queries += unpack_ids(load_tensors(paths.queries(bucket), expected)[0]["ids"])
+            queries += unpack_ids(load_tensors(paths.queries(bucket), expected, "np")[0]["ids"])
         score = [[uniform("random", spec.seed, query, group) for group in spec.groups] for query in queries]
         return Scores(queries, spec.groups, np.array(score))

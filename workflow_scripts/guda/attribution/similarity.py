@@ -37,7 +37,7 @@ class Nearest:
         return Needs([paths.images(), *map(paths.group, spec.members), *map(paths.queries, spec.buckets)])
 
     def scores(self, spec: NearestSpec, paths: Paths) -> Scores:
-        training, _ = load_tensors(paths.images(), spec.images)
+        training, _ = load_tensors(paths.images(), spec.images, "np")
         train_ids = unpack_ids(training["ids"])
         membership = []
         for group, expected in spec.members.items():
@@ -45,10 +45,10 @@ class Nearest:
             membership.append([sample_id in members for sample_id in train_ids])
         queries, score = [], []
         for bucket, expected in spec.buckets.items():
-            tensors, _ = load_tensors(paths.queries(bucket), expected)
+            tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
             queries += unpack_ids(tensors["ids"])
-            for chunk in np.array_split(tensors["images"].numpy(), -(-len(tensors["images"]) // CHUNK)):
-                similar = similarity(chunk, training["images"].numpy(), spec.settings.similarity)
+            for chunk in np.array_split(tensors["images"], -(-len(tensors["images"]) // CHUNK)):
+                similar = similarity(chunk, training["images"], spec.settings.similarity)
                 score.append(aggregate(similar, np.array(membership), spec.settings))
         return Scores(queries, list(spec.members), np.concatenate(score))
 

@@ -319,7 +319,7 @@ def run_by_hand(workflow, command):
 
 def test_a_logged_call_trains_the_same_model_again_without_snakemake(workflow, at, paths, first_seed, tmp_path):
     command = logged_call(workflow, "models", logo_model(first_seed, "amber"))
-    assert Path(command[0]) == Path(sys.executable)
+    assert Path(command[0]).parent == Path(sys.executable).parent
     run_by_hand(workflow, with_flags(command, model=tmp_path))
     model = logo_model(first_seed, "amber")
     for file in (paths.model_config(model), paths.model_weights(model)):

@@ -30,7 +30,7 @@ def words(text):
 
 def required_flags(path):
     """The flags that a stage's source declares as required."""
-    return re.findall(r'add_argument\("(--[\w-]+)"[^)]*required=True', path.read_text(encoding="utf-8"))
+    return re.findall(r'add_argument\(\s*"(--[\w-]+)"[^)]*required=True', path.read_text(encoding="utf-8"))
 
 
 def test_there_is_a_stage_for_every_rule_with_a_program():

@@ -32,12 +32,9 @@ def kl_terms(
     errors = []
     batches = range(0, len(pairs), batch_size)
     for start in track(batches, "ELBO batches", len(batches)):
-        rows, t = (torch.tensor(column) for column in zip(*pairs[start : start + batch_size], strict=True))
-        noise = torch.from_numpy(
-            np.stack(
-                [gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in pairs[start : start + batch_size]]
-            )
-        )
+        batch = pairs[start : start + batch_size]
+        rows, t = (torch.tensor(column) for column in zip(*batch, strict=True))
+        noise = torch.from_numpy(np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in batch]))
         residual = noise - denoiser.predict_noise(denoiser.add_noise(x[rows], noise, t), t)
         errors.append(residual.double().square().flatten(1).sum(1))
     weights = torch.from_numpy(denoiser.schedule.kl_weights[steps])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from guda.errors import ArtifactError
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
 from guda.specs import Spec
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
 
 
 class Denoiser(Protocol):
@@ -70,10 +73,8 @@ class UNetDenoiser(torch.nn.Module):
 
 def new_denoiser(settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> UNetDenoiser:
     """A network with fresh weights (from torch's global generator) for images of shape [C, H, W]."""
-    from diffusers import UNet2DModel
-
     channels, height, width = image_shape
-    unet = UNet2DModel(
+    unet = _unet_class()(
         sample_size=(height, width), in_channels=channels, out_channels=channels, **settings.model_dump()
     )
     return UNetDenoiser(unet, schedule)
@@ -99,14 +100,26 @@ def load_denoiser(
     Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
     one that they were saved with.
     """
-    from diffusers import UNet2DModel
-
     weights_file, config_file = Path(folder) / WEIGHTS, Path(folder) / "config.json"
     weights, metadata = load_tensors(weights_file, spec_digest)
     if not config_file.exists():
         raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
     if metadata.get("config_sha256") != sha256_file(config_file):
         raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
-    unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
+    unet_class = _unet_class()
+    unet = unet_class.from_config(unet_class.load_config(folder))
     unet.load_state_dict(weights)
     return UNetDenoiser(unet, schedule).eval(), metadata
+
+
+def _unet_class() -> type[UNet2DModel]:
+    """diffusers' `UNet2DModel`, imported without scipy.stats.
+
+    diffusers imports that for schedulers that are not used here; it is a sixth of the start of every job.
+    """
+    import diffusers.utils.import_utils
+
+    diffusers.utils.import_utils._scipy_available = False
+    from diffusers import UNet2DModel
+
+    return UNet2DModel

@@ -1,5 +1,6 @@
 """The validated experiment, and what all rules share."""
 
+import json
 import os
 import re
 import sys
@@ -12,13 +13,6 @@ from guda.config import load_config, read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
-
-# What jobs find in their environment. The scripts' folder stands there because a path in a rule's parameters would make
-# every job stale when the project moves; PATH begins with the Python that runs Snakemake, not what the shell finds first.
-os.environ.update(
-    GUDA_SCRIPTS=SCRIPTS,
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
-)
 
 
 def load_experiment():
@@ -34,6 +28,16 @@ def load_experiment():
 experiment = load_experiment()
 paths = experiment.paths
 settings = experiment.config
+
+# What jobs find in their environment. Where scripts and data lie stands there because a path in a rule's parameters would
+# make every job stale when a folder moves; PATH begins with the Python that runs Snakemake, not what the shell finds first.
+os.environ.update(
+    GUDA_SCRIPTS=SCRIPTS,
+    GUDA_DATA=settings.data.model_dump_json(),
+    GUDA_QUERIES=settings.queries.folder or "",
+    GUDA_IMPORTS=json.dumps(experiment.imports),
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+)
 
 
 def one_of(names):

@@ -13,7 +13,8 @@ rule training_images:
     message:
         "Writing the training images"
     shell:
-        'python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
+        'python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        " > {log:q} 2>&1"
 
 
 rule training_table:
@@ -28,7 +29,8 @@ rule training_table:
     message:
         "Writing the training table"
     shell:
-        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
+        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        " > {log:q} 2>&1"
 
 
 # Membership reaches each group's file through its spec, not through the table: one file that all groups read would
@@ -45,7 +47,8 @@ rule group:
     message:
         "Writing the members of group {wildcards.group}"
     shell:
-        'python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --output {output:q} > {log:q} 2>&1'
+        'python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        " > {log:q} 2>&1"
 
 
 rule calibration_sample:

@@ -1,26 +1,30 @@
 """The base model, the oracle's retrained models, and the unlearned ones."""
 
+if BASE not in experiment.imports:
 
-# Long jobs first, and the base model before all, so that no processor is left with a training at the end.
-rule train_base:
-    input:
-        images=paths.images(),
-    output:
-        **model_files(BASE),
-        record=paths.model_record(BASE),
-    log:
-        paths.log("models", BASE),
-    priority: 2
-    conda:
-        "../envs/guda.yaml"
-    threads: settings.execution.threads
-    params:
-        spec=lambda wc: experiment.model_spec(BASE).canonical(),
-    message:
-        "Training the base model"
-    shell:
-        'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
-        ' --images {input.images:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+    # Long jobs first, and the base model before all, so that no processor is left with a training at the end.
+    rule train_base:
+        input:
+            images=paths.images(),
+        output:
+            **model_files(BASE),
+            record=paths.model_record(BASE),
+        log:
+            paths.log("models", BASE),
+        priority: 2
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        resources:
+            checkpoint_steps=settings.execution.checkpoint_steps,
+        params:
+            spec=lambda wc: experiment.model_spec(BASE).canonical(),
+        message:
+            "Training the base model"
+        shell:
+            'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+            " --checkpoint-steps {resources.checkpoint_steps} --images {input.images:q}"
+            ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
 rule train_logo:
@@ -36,13 +40,16 @@ rule train_logo:
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
+    resources:
+        checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
     message:
         "Retraining without group {wildcards.group}, seed {wildcards.seed}"
     shell:
-        'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads} --images {input.images:q}'
-        ' --exclude {input.group:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+        'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+        " --checkpoint-steps {resources.checkpoint_steps} --images {input.images:q} --exclude {input.group:q}"
+        ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
 rule neighbors:
@@ -80,11 +87,34 @@ rule unlearn:
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
+    resources:
+        checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)).canonical(),
     message:
         "Unlearning group {wildcards.group}"
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
-        ' --base "$(dirname {input.weights:q})" --images {input.images:q} --group {input.group:q}'
+        ' --checkpoint-steps {resources.checkpoint_steps} --base "$(dirname {input.weights:q})" --images {input.images:q} --group {input.group:q}'
         ' --neighbors {input.neighbors:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+
+
+if experiment.imports:
+
+    rule import_model:
+        output:
+            **model_files("{model}"),
+            record=paths.model_record("{model}"),
+        log:
+            paths.log("models", "{model}"),
+        wildcard_constraints:
+            model=one_of(experiment.imports),
+        conda:
+            "../envs/guda.yaml"
+        params:
+            spec=lambda wc: experiment.model_spec(wc.model).canonical(),
+        message:
+            "Taking over model {wildcards.model}"
+        shell:
+            'python "$GUDA_SCRIPTS/import_model.py" --spec {params.spec:q} --imports "$GUDA_IMPORTS"'
+            ' --name {wildcards.model:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

@@ -1,25 +1,45 @@
 """The images to attribute."""
 
+if settings.queries.folder is None:
 
-rule generate_queries:
-    input:
-        **model_files(BASE),
-    output:
-        paths.queries("{bucket}"),
-    log:
-        paths.log("queries", "{bucket}"),
-    wildcard_constraints:
-        bucket=one_of(experiment.buckets),
-    conda:
-        "../envs/guda.yaml"
-    threads: settings.execution.threads
-    params:
-        spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
-    message:
-        "Generating queries, {wildcards.bucket}"
-    shell:
-        'python "$GUDA_SCRIPTS/generate_queries.py" --spec {params.spec:q} --threads {threads}'
-        ' --base "$(dirname {input.weights:q})" --output {output:q} > {log:q} 2>&1'
+    rule generate_queries:
+        input:
+            **model_files(BASE),
+        output:
+            paths.queries("{bucket}"),
+        log:
+            paths.log("queries", "{bucket}"),
+        wildcard_constraints:
+            bucket=one_of(experiment.buckets),
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        params:
+            spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
+        message:
+            "Generating queries, {wildcards.bucket}"
+        shell:
+            'python "$GUDA_SCRIPTS/generate_queries.py" --spec {params.spec:q} --threads {threads}'
+            ' --base "$(dirname {input.weights:q})" --output {output:q} > {log:q} 2>&1'
+
+else:
+
+    rule import_queries:
+        output:
+            paths.queries("{bucket}"),
+        log:
+            paths.log("queries", "{bucket}"),
+        wildcard_constraints:
+            bucket=one_of(experiment.buckets),
+        conda:
+            "../envs/guda.yaml"
+        params:
+            spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
+        message:
+            "Reading queries, {wildcards.bucket}"
+        shell:
+            'python "$GUDA_SCRIPTS/import_queries.py" --spec {params.spec:q} --folder "$GUDA_QUERIES" --output {output:q}'
+            " > {log:q} 2>&1"
 
 
 rule query_table:

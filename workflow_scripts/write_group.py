@@ -1,6 +1,6 @@
 """Write the members of one group: a JSON file with the ids of its training images."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.datasets import load_dataset
 from guda.groups import members_by_group, write_members
 from guda.specs import GroupSpec
@@ -8,11 +8,12 @@ from guda.specs import GroupSpec
 
 def main() -> None:
     parser = stage_parser(__doc__)
+    add_data_argument(parser)
     parser.add_argument("--output", required=True, help="JSON file to write")
     args = parser.parse_args()
     spec = GroupSpec.parse(spec_text(args.spec))
 
-    members = members_by_group(load_dataset(spec.dataset).table, spec.group_by)
+    members = members_by_group(load_dataset(data_settings(args.data)).table, spec.group_by)
     write_members(args.output, spec, members.get(spec.group, []))
 
 

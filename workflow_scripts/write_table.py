@@ -1,7 +1,7 @@
 """Write the training table of a dataset: one row an image, with id, sha256 and the columns that make groups."""
 
 from guda.artifacts import write_csv
-from guda.cli import run, spec_text, stage_parser
+from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.datasets import load_dataset
 from guda.errors import DataError
 from guda.specs import TableSpec
@@ -9,11 +9,12 @@ from guda.specs import TableSpec
 
 def main() -> None:
     parser = stage_parser(__doc__)
+    add_data_argument(parser)
     parser.add_argument("--output", required=True, help="CSV file to write")
     args = parser.parse_args()
     spec = TableSpec.parse(spec_text(args.spec))
 
-    dataset = load_dataset(spec.dataset)
+    dataset = load_dataset(data_settings(args.data))
     if dataset.table_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
     write_csv(args.output, dataset.table)

@@ -251,7 +251,7 @@ def test_the_schema_file_is_the_one_that_the_models_give():
 
 
 def test_config_yaml_holds_every_key_with_its_default():
-    shown, defaults = flat(read_yaml(ROOT / "config.yaml")), flat(Config().model_dump(mode="json"))
+    shown, defaults = flat(read_yaml(ROOT / "config.yaml")), flat(Config().model_dump(mode="json", by_alias=True))
     assert shown.keys() == defaults.keys()
     differing = {key: (shown[key], defaults[key]) for key in defaults if shown[key] != defaults[key]}
     assert not differing, f"config.yaml and guda/config.py differ: {differing}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from guda.config import Data
 from guda.datasets import load_dataset
 from guda.datasets.dataset import Dataset
 from guda.specs import digest_lines
@@ -16,7 +17,7 @@ PROVIDERS_DIGEST = "2c17bcd4e02cea6e6fe4"
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_dataset("digits")
+    return load_dataset(Data())
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_the_assignment_to_providers_is_pinned(digits):
 
 
 def test_loading_twice_gives_the_same_specs(digits):
-    again = load_dataset("digits")
+    again = load_dataset(Data())
     assert again.images_spec() == digits.images_spec()
     assert again.table_spec() == digits.table_spec()
 

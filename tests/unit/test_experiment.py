@@ -6,14 +6,14 @@ from fnmatch import fnmatch
 import pytest
 
 from guda import specs
-from guda.config import load_config
+from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
-from guda.specs import Spec, TrainSpec
+from guda.specs import QueryFilesSpec, Spec, TrainSpec
 
-DATASET = load_dataset("digits")
+DATASET = load_dataset(Data())
 ARGUMENT_LIMIT = 128 * 1024
 TINY = {
     "data": {"groups": ["amber", "cedar"]},
@@ -280,6 +280,9 @@ def default_specs():
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
     yield from [of.method_spec(name) for name in of.score_names]
     yield from [of.rankings_spec(), of.metrics_spec(), of.sources_spec(), of.figure_spec()]
+    brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
+    yield brought.model_spec(BASE)
+    yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
 
 
 @pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)

@@ -4,6 +4,7 @@ Specs do not know the code: when a stage's numbers move for the same spec, its v
 old code pass for new ones. Nothing here reads the configuration's defaults, and no stage's input is another's output.
 """
 
+import json
 import sys
 
 import numpy as np
@@ -11,18 +12,22 @@ import pandas as pd
 import pytest
 import torch
 
+import import_model
+import import_queries
 import measure_by_source
 import sample_calibration
 from guda import config, specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_json
+from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_json, write_png
 from guda.attribution import get_method
 from guda.datasets import load_dataset
-from guda.denoisers import new_denoiser
+from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
 from guda.groups import members_by_group, write_members
+from guda.imported_models import source_digest
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import BASE, CALIBRATION, Paths
+from guda.queries import queries_by_bucket, read_query_digests
 from guda.ranking import rankings_frame
 from guda.sampling import generate
 from guda.specs import digest_lines
@@ -128,15 +133,15 @@ def run_stage(stage, **flags):
 
 
 def images(tmp_path):
-    return [load_dataset("digits").images_spec().content]
+    return [load_dataset(config.Data()).images_spec().content]
 
 
 def table(tmp_path):
-    return [load_dataset("digits").table_spec().content]
+    return [load_dataset(config.Data()).table_spec().content]
 
 
 def group(tmp_path):
-    groups = members_by_group(load_dataset("digits").table, "provider", ["amber", "dune"])
+    groups = members_by_group(load_dataset(config.Data()).table, "provider", ["amber", "dune"])
     return [value for members in groups.values() for value in (len(members), digest_lines(members))]
 
 
@@ -160,6 +165,31 @@ def unlearned(tmp_path):
     )
     denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
     return [evaluations, *summary(denoiser)]
+
+
+def imported(tmp_path):
+    """A folder that diffusers wrote gives the very weights that are in it."""
+    fixed_denoiser().unet.save_pretrained(tmp_path / "foreign")
+    spec = specs.ImportedModelSpec(
+        content=source_digest(str(tmp_path / "foreign"), "key"), shape=[1, 8, 8], unet=UNET, noise_schedule=SCHEDULE
+    )
+    imports = json.dumps({BASE: [str(tmp_path / "foreign"), "key"]})
+    run_stage(import_model, spec=spec.canonical(), name=BASE, imports=imports, model=tmp_path / "model")
+    denoiser, _ = load_denoiser(tmp_path / "model", NoiseSchedule.from_config(SCHEDULE), spec.digest())
+    return summary(denoiser)
+
+
+def query_files(tmp_path):
+    folder, bucket = tmp_path / "files", "bucket-0001"
+    for name, image in zip(IDS, IMAGES, strict=True):
+        write_png(folder / f"{name}.png", image)
+    ids = queries_by_bucket(sorted(f"{name}.png" for name in IDS), 2)[bucket]
+    digests = read_query_digests(str(folder))
+    content = digest_lines(f"{query} {digests[query]}" for query in ids)
+    spec = specs.QueryFilesSpec(bucket=bucket, buckets=2, shape=[1, 8, 8], content=content)
+    run_stage(import_queries, spec=spec.canonical(), folder=folder, output=tmp_path / "bucket")
+    tensors, _ = load_tensors(tmp_path / "bucket", spec.digest())
+    return [*unpack_ids(tensors["ids"]), *tensors["images"].double().mean((1, 2, 3)).tolist()]
 
 
 def queries(tmp_path):
@@ -264,7 +294,9 @@ STAGES = {
     specs.NeighborsSpec: neighbors,
     specs.TrainSpec: trained,
     specs.UnlearnSpec: unlearned,
+    specs.ImportedModelSpec: imported,
     specs.QueriesSpec: queries,
+    specs.QueryFilesSpec: query_files,
     specs.CalibrationSpec: calibration,
     specs.ElboSpec: elbo,
     specs.CounterfactualSpec: counterfactual,
@@ -282,6 +314,9 @@ GOLDEN = {
     specs.NeighborsSpec: (1, [5, 9, 9, 4, 10, 7, 8, 6, 5.53266, 6.50048, 4.93651, 5.93387]),
     specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
     specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
+    specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
+    specs.QueryFilesSpec: (1, [*(f"i{index:02d}.png" for index in (0, 1, 2, 3, 7, 9, 10, 11)),
+        139.578, 122.672, 123.344, 137.672, 135.453, 122.156, 126.188, 139.953]),
     specs.QueriesSpec: (1, [80.5469, 64.3594, 95.6143, 89.2687]),
     specs.CalibrationSpec: (1, ["i00", "i04", "i06", "i10", 135.266]),
     specs.ElboSpec: (1, [54.298, 4.72708, 10.6503, 92.35, 5.26204, 11.2673]),

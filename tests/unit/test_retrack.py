@@ -206,7 +206,7 @@ def first_loss(denoiser, images, monkeypatch):
 
     def value(**changes):
         losses = []
-        monkeypatch.setattr(retrack, "optimise", lambda student, loss, *rest: losses.append(loss(0).item()))
+        monkeypatch.setattr(retrack, "optimise", lambda student, loss, *_, **__: losses.append(loss(0).item()))
         with torch.random.fork_rng():
             torch.manual_seed(0)
             unlearned(denoiser, images, **changes)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from guda.artifacts import sha256_file
+from guda.artifacts import load_tensors, sha256_file
 from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
 
 COLUMNS = [
@@ -336,11 +336,11 @@ def test_another_batch_size_gives_the_same_terms(workflow, at, paths, tmp_path):
     assert np.array_equal(again["steps"], before["steps"])
 
 
-def test_an_interrupted_stage_leaves_no_file_and_exits_130(workflow, tmp_path):
+def test_an_interrupted_stage_leaves_its_saved_state_alone_and_exits_130(workflow, tmp_path):
     command = logged_call(workflow, "models", BASE)
     spec = json.loads(command[command.index("--spec") + 1])
     spec["training"]["steps"] = 10_000_000
-    command = with_flags(command, model=tmp_path / "model", spec=json.dumps(spec))
+    command = with_flags(command, model=tmp_path / "model", spec=json.dumps(spec), checkpoint_steps=20)
     log = tmp_path / "log"
     with log.open("w") as stderr:
         # A parent that ignores interrupts (nohup, a background job) would pass that on.
@@ -358,4 +358,7 @@ def test_an_interrupted_stage_leaves_no_file_and_exits_130(workflow, tmp_path):
             process.kill()
     assert log.read_text().splitlines()[-1] == "interrupted; nothing was left half-written"
     assert "Traceback" not in log.read_text()
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [log]
+    state = tmp_path / "model" / "training_state.safetensors"
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {log, state}
+    _, metadata = load_tensors(state)
+    assert int(metadata["step"]) % 20 == 0

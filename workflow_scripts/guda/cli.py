@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from pydantic import ValidationError
+
+from guda.config import Data
 from guda.errors import GudaError
 
 INTERRUPTED = 130
@@ -27,6 +30,29 @@ def stage_parser(description: str | None, threads: bool = False) -> argparse.Arg
     if threads:
         parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     return parser
+
+
+def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --checkpoint-steps, for the stages that train."""
+    parser.add_argument(
+        "--checkpoint-steps",
+        type=int,
+        default=500,
+        help="save the state of training every so many steps; a killed job goes on from there (default: %(default)s)",
+    )
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --data, which says where the training images are; what they must be is in the spec."""
+    parser.add_argument("--data", required=True, metavar="JSON", help="the section `data` of the configuration")
+
+
+def data_settings(argument: str) -> Data:
+    """The settings of --data. Raises GudaError."""
+    try:
+        return Data.model_validate_json(argument)
+    except ValidationError as error:
+        raise GudaError(f"--data: no valid section `data` ({error.errors()[0]['msg']})") from None
 
 
 def spec_text(argument: str) -> str:

@@ -44,12 +44,34 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    dataset: Literal["digits"] = Field("digits", description="Training images: scikit-learn's handwritten digits.")
+    dataset: Literal["digits", "image_folder"] = Field(
+        "digits", description="Training images: scikit-learn's handwritten digits, or a folder of image files."
+    )
+    folder: str | None = Field(None, description="Folder of the images, for dataset image_folder.")
+    table: str | None = Field(
+        None, description="CSV file with a row per image for dataset image_folder: `file` in the folder, any columns."
+    )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
     groups: list[str] | None = Field(
         None,
         description="The values to attribute to; images of other values train the model but are in no group. "
         "null: every value of the column.",
+    )
+
+    @model_validator(mode="after")
+    def _folder_fits(self) -> Data:
+        if self.dataset == "image_folder" and self.folder is None:
+            raise ValueError("dataset image_folder needs `folder`, the folder of the images")
+        if self.dataset != "image_folder" and (self.folder or self.table):
+            raise ValueError(f"`folder` and `table` belong to dataset image_folder, not to {self.dataset}")
+        return self
+
+
+class Model(Section):
+    pretrained: str | None = Field(
+        None,
+        description="A trained model to take as the base: a diffusers folder, or a hub id OWNER/NAME@COMMIT. "
+        "null: the base is trained.",
     )
 
 
@@ -155,9 +177,16 @@ class Unlearn(Unlearning):
         {}, description="Settings of single groups: a group's name, then any key of this section with its value."
     )
 
+    imported: dict[str, str] = Field(
+        {},
+        alias="import",
+        description="Models that unlearned a group elsewhere: a group's name, then a diffusers folder or a hub id "
+        "OWNER/NAME@COMMIT.",
+    )
+
     def for_group(self, group: str) -> Unlearning:
         """Settings of one group's unlearning: the section's, with the group's overrides applied."""
-        settings = self.model_dump(exclude={"overrides"}) | self.overrides.get(group, {})
+        settings = self.model_dump(exclude={"overrides", "imported"}) | self.overrides.get(group, {})
         return Unlearning.model_validate(settings)
 
     @model_validator(mode="after")
@@ -175,6 +204,9 @@ class Unlearn(Unlearning):
 
 
 class Queries(Section):
+    folder: str | None = Field(
+        None, description="Folder of images to attribute, instead of generated ones; `count` and the like are unused."
+    )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
     seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
     sampling_steps: PositiveInt = Field(50, description="DDIM steps per image.")
@@ -182,6 +214,8 @@ class Queries(Section):
 
     @model_validator(mode="after")
     def _buckets_fit(self) -> Queries:
+        if self.folder is not None:
+            return self
         if self.buckets > self.count:
             raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
         if self.count > MAX_QUERIES_PER_BUCKET * self.buckets:
@@ -260,12 +294,16 @@ class Execution(Section):
     """How jobs run. Nothing here changes a result beyond rounding, so nothing here makes a job stale."""
 
     batch_size: PositiveInt = Field(256, description="Samples per forward pass when scoring.")
+    checkpoint_steps: PositiveInt = Field(
+        500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
+    )
     threads: PositiveInt = Field(1, description="CPU threads of each training, unlearning and scoring job.")
 
 
 class Config(Section):
     results: str = Field("results", min_length=1, description="Folder of all outputs.")
     data: Data = Field(Data(), description="Training images and their groups.")
+    model: Model = Field(Model(), description="The base model, where it is not trained here.")
     unet: UNet = Field(UNet(), description="The denoising network.")
     noise_schedule: NoiseSchedule = Field(NoiseSchedule(), description="The diffusion process.")
     training: Training = Field(Training(), description="Training of the base model and of every oracle model.")
@@ -363,4 +401,4 @@ def _known_keys(location: list[str]) -> list[str]:
     section: Any = Config
     for key in location:
         section = section.model_fields[key].annotation
-    return list(section.model_fields)
+    return [field.alias or name for name, field in section.model_fields.items()]

@@ -12,18 +12,21 @@ from guda.config import Config, nearest_name
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError
 from guda.groups import members_by_group
-from guda.noise import derive_seed
+from guda.imported_models import source_digest
 from guda.noise_schedule import elbo_steps
-from guda.paths import BASE, CALIBRATION, Paths
+from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
+from guda.queries import queries_by_bucket, read_query_digests
 from guda.specs import (
     CalibrationSpec,
     ElboSettings,
     ElboSpec,
     FigureSpec,
     GroupSpec,
+    ImportedModelSpec,
     MetricsSpec,
     NeighborsSpec,
     QueriesSpec,
+    QueryFilesSpec,
     QueryTableSpec,
     RankingsSpec,
     SourcesSpec,
@@ -40,7 +43,7 @@ class Experiment:
     def __init__(self, config: Config, dataset: Dataset | None = None):
         self.config = config
         self.paths = Paths(config.results)
-        self.dataset = dataset or load_dataset(config.data.dataset)
+        self.dataset = dataset or load_dataset(config.data)
         self.groups = members_by_group(self.dataset.table, config.data.group_by, config.data.groups)
         self.images_spec = self.dataset.images_spec()
         self._check()
@@ -50,9 +53,10 @@ class Experiment:
         for group, members in self.groups.items():
             if len(members) == n_images:
                 raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
-        for group in self.config.unlearn.overrides:
-            if group not in self.groups:
-                raise ConfigError(f"unlearn.overrides: no group {group!r}; {nearest_name(group, list(self.groups))}")
+        for key, named in [("overrides", self.config.unlearn.overrides), ("import", self.config.unlearn.imported)]:
+            for group in named:
+                if group not in self.groups:
+                    raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(self.groups))}")
         for group in self.groups:
             retained, wanted = n_images - len(self.groups[group]), self.config.unlearn.for_group(group).n_neighbors
             if wanted > retained:
@@ -68,17 +72,35 @@ class Experiment:
             raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
 
     @cached_property
+    def query_files(self) -> dict[str, str] | None:
+        """SHA-256 of each query's file by the query's id, when queries come from a folder."""
+        folder = self.config.queries.folder
+        return None if folder is None else read_query_digests(folder)
+
+    @cached_property
     def queries(self) -> list[str]:
         """Ids of the queries; an id does not depend on how many there are."""
+        if self.query_files is not None:
+            return list(self.query_files)
         return [f"query-{index:06d}" for index in range(self.config.queries.count)]
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
-        """Ids of each bucket of queries, by a stable hash of the id; empty buckets are left out."""
-        n, buckets = self.config.queries.buckets, {}
-        for query in self.queries:
-            buckets.setdefault(f"bucket-{derive_seed('bucket', query) % n:04d}", []).append(query)
-        return dict(sorted(buckets.items()))
+        """Ids of each bucket of queries; empty buckets are left out."""
+        return queries_by_bucket(self.queries, self.config.queries.buckets)
+
+    @cached_property
+    def imports(self) -> dict[str, tuple[str, str]]:
+        """Models that are not made here: where each comes from, and the key of the configuration that says so."""
+        pretrained, unlearned = self.config.model.pretrained, self.config.unlearn.imported
+        base = {} if pretrained is None else {BASE: (pretrained, "model.pretrained")}
+        return base | {
+            unlearned_model(IMPORTED, group): (source, f"unlearn.import.{group}") for group, source in unlearned.items()
+        }
+
+    def unlearned(self, operator: str, group: str) -> str:
+        """Name of the model that has unlearned `group`: made by the operator, or imported."""
+        return unlearned_model(IMPORTED if group in self.config.unlearn.imported else operator, group)
 
     @property
     def oracles(self) -> list[str]:
@@ -125,7 +147,14 @@ class Experiment:
 
     @cache  # noqa: B019
     def model_spec(self, model: str) -> Spec:
-        """Spec of a model by its name under models/: base, logo-SEED/GROUP or METHOD/GROUP."""
+        """Spec of a model by its name under models/: base, logo-SEED/GROUP, METHOD/GROUP or imported/GROUP."""
+        if model in self.imports:
+            return ImportedModelSpec(
+                content=source_digest(*self.imports[model]),
+                shape=list(self.dataset.image_shape),
+                unet=self.config.unet,
+                noise_schedule=self.config.noise_schedule,
+            )
         if model == BASE:
             return self._train_spec(self.config.training.seed, None)
         family, group = model.split("/")
@@ -162,6 +191,13 @@ class Experiment:
         """Spec of the images to score: a bucket of queries, or the calibration sample."""
         if bucket == CALIBRATION:
             return self.calibration_spec()
+        if self.query_files is not None:
+            return QueryFilesSpec(
+                bucket=bucket,
+                buckets=self.config.queries.buckets,
+                shape=list(self.dataset.image_shape),
+                content=digest_lines(f"{query} {self.query_files[query]}" for query in self.buckets[bucket]),
+            )
         return QueriesSpec(
             base=self.model_spec(BASE).digest(),
             noise_schedule=self.config.noise_schedule,

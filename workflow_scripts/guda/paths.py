@@ -6,6 +6,7 @@ from pathlib import Path
 
 BASE = "base"
 CALIBRATION = "calibration"
+IMPORTED = "imported"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 

@@ -99,6 +99,14 @@ class TrainSpec(Spec):
     training: config.Training
 
 
+class ImportedModelSpec(Spec):
+    stage, version = "imported_model", 1
+    content: str  # digest of the files, or of the pinned hub id
+    shape: list[int]  # [C, H, W] of the training images
+    unet: config.UNet
+    noise_schedule: config.NoiseSchedule
+
+
 class UnlearnSpec(Spec):
     stage, version = "unlearn", 1
     method: str
@@ -117,6 +125,14 @@ class QueriesSpec(Spec):
     seed: int
     sampling_steps: int
     ids: list[str]
+
+
+class QueryFilesSpec(Spec):
+    stage, version = "query_files", 1
+    bucket: str
+    buckets: int
+    shape: list[int]  # [C, H, W] of the training images, which queries must have
+    content: str  # digest of (id, sha256) of every image of the bucket
 
 
 class CalibrationSpec(Spec):

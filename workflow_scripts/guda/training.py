@@ -14,6 +14,7 @@ from guda.denoisers import UNetDenoiser, new_denoiser
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
+from guda.training_state import TrainingState, restore, state_tensors
 
 ADAM_BETA1 = 0.9
 FORWARD_AND_BACKWARD = 3  # evaluations that one training step on one sample counts as
@@ -60,11 +61,13 @@ def optimise(
     seed: int,
     description: str,
     ema_decay: float = 0.0,
+    state: TrainingState | None = None,
 ) -> None:
     """Minimise `loss(step)` over the denoiser's weights, in place; with `ema_decay`, leave the averaged weights.
 
     Before each step torch's generators are seeded from (seed, step): everything drawn inside `loss`, dropout
-    included, depends on nothing else.
+    included, depends on nothing else. With `state`, goes on from the last saved state, to the same weights on the
+    same CPU, bit for bit, as without an interruption.
     """
     from diffusers.training_utils import EMAModel
 
@@ -77,9 +80,15 @@ def optimise(
         fused=True,
     )
     average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
+    averaged = average.shadow_params if average else None
+    done, tensors = state.load() if state else (0, {})
+    if done:
+        restore(tensors, done, parameters, optimiser, averaged)
+        if average:
+            average.optimization_step = done
     denoiser.train()
     with torch.random.fork_rng():
-        for step in track(range(settings.steps), description, settings.steps):
+        for step in track(range(done, settings.steps), description, settings.steps - done):
             torch.manual_seed(derive_seed("step", seed, step))
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
@@ -92,13 +101,19 @@ def optimise(
             optimiser.zero_grad()
             if average:
                 average.step(parameters)
+            if state and (step + 1) % state.interval == 0:
+                state.save(step + 1, state_tensors(parameters, optimiser, averaged))
     if average:
         average.copy_to(parameters)
     denoiser.eval()
 
 
 def train(
-    images: Tensor, unet: config.UNet, schedule: NoiseSchedule, settings: config.Training, description: str = "training"
+    images: Tensor,
+    unet: config.UNet,
+    schedule: NoiseSchedule,
+    settings: config.Training,
+    state: TrainingState | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """Train a denoiser from fresh weights on uint8 images [N, C, H, W].
 
@@ -113,7 +128,7 @@ def train(
         batch = x[batch_rows(step, len(x), settings.batch_size, "train", settings.seed)]
         return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))
 
-    optimise(denoiser, loss, settings, settings.seed, description, settings.ema_decay)
+    optimise(denoiser, loss, settings, settings.seed, "training", settings.ema_decay, state)
     return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

@@ -30,16 +30,18 @@ class _Counterfactual:
 
     calibrated = False
 
-    def model(self, group: str) -> str:
+    def model(self, experiment: Experiment, group: str) -> str:
+        """Name of the group's counterfactual model under models/."""
         raise NotImplementedError
 
     def spec(self, experiment: Experiment) -> CounterfactualSpec:
         groups = list(experiment.groups)
+        names = {group: self.model(experiment, group) for group in groups}
         return CounterfactualSpec(
             elbo=experiment.elbo_settings,
             base=experiment.model_spec(BASE).digest(),
-            models={group: experiment.model_spec(self.model(group)).digest() for group in groups},
-            model_names={group: self.model(group) for group in groups},
+            models={group: experiment.model_spec(name).digest() for group, name in names.items()},
+            model_names=names,
             buckets=experiment.bucket_digests(),
             calibration=experiment.calibration_spec().digest() if self.calibrated else None,
             members={group: experiment.group_spec(group).digest() for group in groups} if self.calibrated else {},
@@ -78,7 +80,7 @@ class Oracle(_Counterfactual):
     def __init__(self, seed: int):
         self.seed = seed
 
-    def model(self, group: str) -> str:
+    def model(self, experiment: Experiment, group: str) -> str:
         return logo_model(self.seed, group)
 
 
@@ -89,12 +91,13 @@ class Unlearned(_Counterfactual):
         self.operator = operator
         self.calibrated = calibrated
 
-    def model(self, group: str) -> str:
-        return unlearned_model(self.operator, group)
+    def model(self, experiment: Experiment, group: str) -> str:
+        return experiment.unlearned(self.operator, group)
 
     def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
         needs = super().needs(spec, paths)
-        needs.build_records.extend(paths.neighbors_record(group) for group in spec.models)
+        made_here = [group for group, name in spec.model_names.items() if name == unlearned_model(self.operator, group)]
+        needs.build_records.extend(map(paths.neighbors_record, made_here))
         return needs
 
 

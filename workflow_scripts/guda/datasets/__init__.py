@@ -1,17 +1,18 @@
-"""Training images and their table. A dataset is a module with `load() -> Dataset`; adding one is one entry here."""
+"""Training images and their table. A dataset is a module with `load(settings) -> Dataset`, and one entry here."""
 
 from __future__ import annotations
 
 import importlib
 
+from guda import config
 from guda.datasets.dataset import Dataset
 
-_MODULES = {"digits": "guda.datasets.digits"}
+_MODULES = {"digits": "guda.datasets.digits", "image_folder": "guda.datasets.image_folder"}
 
 
-def load_dataset(name: str) -> Dataset:
-    """Images and table of the dataset `name` of the configuration."""
-    return importlib.import_module(_MODULES[name]).load()
+def load_dataset(settings: config.Data) -> Dataset:
+    """Images and table of the configured dataset. Raises DataError for files that are missing or no images."""
+    return importlib.import_module(_MODULES[settings.dataset]).load(settings)
 
 
 __all__ = ["Dataset", "load_dataset"]

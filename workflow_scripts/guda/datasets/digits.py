@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from guda import config
 from guda.datasets.dataset import Dataset
 from guda.noise import derive_seed
 
@@ -28,7 +29,7 @@ PROVIDER_SEED = 0
 MAX_LEVEL = 16
 
 
-def load() -> Dataset:
+def load(settings: config.Data) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,9 +12,10 @@ from torch import Tensor
 from guda import config
 from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
 from guda.errors import ArtifactError
+from guda.imported_models import check_architecture, check_schedule, model_files
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
-from guda.specs import Spec
+from guda.specs import ImportedModelSpec, Spec
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
@@ -110,6 +112,39 @@ def load_denoiser(
     unet = unet_class.from_config(unet_class.load_config(folder))
     unet.load_state_dict(weights)
     return UNetDenoiser(unet, schedule).eval(), metadata
+
+
+def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
+    """Read a model that was not written here, from a diffusers folder or a whole pipeline.
+
+    `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of
+    the architecture and noise schedule that the spec names.
+    """
+    import safetensors
+    from safetensors.torch import load_file
+
+    config_file, weights_file = model_files(folder, key)
+    schedule = NoiseSchedule.from_config(spec.noise_schedule)
+    denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
+    check_architecture(config_file, json.loads(denoiser.unet.to_json_string()), key)
+    check_schedule(folder, spec.noise_schedule.model_dump(), key)
+    try:
+        weights = load_file(weights_file)
+    except safetensors.SafetensorError as error:
+        raise ArtifactError(f"{key}: {weights_file} is not a readable safetensors file ({error})") from None
+    expected = denoiser.unet.state_dict()
+    for name in sorted(expected.keys() ^ weights.keys()):
+        raise ArtifactError(
+            f"{key}: {weights_file} {'lacks' if name in expected else 'has an unknown'} tensor {name!r}"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            found, wanted = list(tensor.shape), list(expected[name].shape)
+            raise ArtifactError(f"{key}: {weights_file}: tensor {name!r} has shape {found}, expected {wanted}")
+        if not torch.isfinite(tensor).all():
+            raise ArtifactError(f"{key}: {weights_file}: tensor {name!r} holds values that are not finite")
+    denoiser.unet.load_state_dict(weights)
+    return denoiser.eval()
 
 
 def _unet_class() -> type[UNet2DModel]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from guda import config
 from guda.denoisers import UNetDenoiser
 from guda.training import FORWARD_AND_BACKWARD, batch_rows, optimise, random_steps, to_network_range
+from guda.training_state import TrainingState
 
 
 def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
@@ -48,7 +49,12 @@ def redirected_noise(
 
 
 def unlearn(
-    full: UNetDenoiser, images: Tensor, forget: Tensor, neighbors: Tensor, settings: config.Unlearning
+    full: UNetDenoiser,
+    images: Tensor,
+    forget: Tensor,
+    neighbors: Tensor,
+    settings: config.Unlearning,
+    state: TrainingState | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent.
 
@@ -82,6 +88,6 @@ def unlearn(
         error = (student.predict_noise(x_t, t) - target).square()
         return settings.forget_weight * error[:batch_size].mean() + error[batch_size:].mean()
 
-    optimise(student, loss, settings, settings.seed, "unlearning")
+    optimise(student, loss, settings, settings.seed, "unlearning", state=state)
     teacher_evaluations = 1 if settings.preserve == "distillation" else 0
     return student, settings.steps * batch_size * (2 * FORWARD_AND_BACKWARD + teacher_evaluations)

@@ -1,0 +1,55 @@
+"""A folder of images of one size. Columns come from a CSV table with a row per image, or from the sub-folders."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from guda import config
+from guda.artifacts import read_csv
+from guda.datasets.dataset import Dataset
+from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
+from guda.errors import DataError
+
+FILE = "file"
+RESERVED = ("id", "sha256")
+
+
+def load(settings: config.Data) -> Dataset:
+    """An image's id is its path relative to the folder. Without a table, `label` is the sub-folder it lies in."""
+    folder = Path(settings.folder)
+    if settings.table is None:
+        names = image_files(folder, "data.folder")
+        parents = [str(PurePosixPath(name).parent) for name in names]
+        table = pd.DataFrame({"id": names, "label": [None if parent == "." else parent for parent in parents]})
+    else:
+        table = _read_table(Path(settings.table), folder)
+        names = list(table["id"])
+    digests = file_digests(folder, names, "data.folder")
+    table.insert(1, "sha256", digests)
+    first, shape = names[0], image_shape(folder / names[0])
+    return Dataset("image_folder", table, shape, lambda: read_images(folder, names, digests, shape, f"{first!r}"))
+
+
+def _read_table(path: Path, folder: Path) -> pd.DataFrame:
+    """Columns id and all of the table's own but `file`; rows in its order. Images without a row are left out."""
+    try:
+        table = read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"data.table: {str(path)!r} cannot be read as CSV ({error})") from None
+    if FILE not in table.columns:
+        raise DataError(f"data.table: {str(path)!r} has no column {FILE!r}; found {', '.join(table.columns)}")
+    for name in RESERVED:
+        if name in table.columns:
+            raise DataError(f"data.table: the column {name!r} of {str(path)!r} is reserved; rename it")
+    repeated = table[FILE][table[FILE].duplicated()]
+    if len(repeated):
+        raise DataError(f"data.table: {str(path)!r} lists {repeated.iloc[0]!r} twice; keep one row")
+    known = set(image_files(folder, "data.folder"))
+    for name in table[FILE]:
+        if name not in known:
+            raise DataError(f"data.table: {str(path)!r} lists {name!r}, but there is no such image in {str(folder)!r}")
+    if table.empty:
+        raise DataError(f"data.table: {str(path)!r} has no rows")
+    return table.rename(columns={FILE: "id"}).replace({"": None})

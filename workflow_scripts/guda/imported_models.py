@@ -1,0 +1,86 @@
+"""Models that others trained: diffusers folders and hub ids, taken as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from guda.artifacts import read_json, sha256_file
+from guda.errors import ArtifactError, ConfigError
+from guda.paths import WEIGHTS
+from guda.specs import digest
+
+HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
+
+
+def source_digest(source: str, key: str) -> str:
+    """Digest of a model's content: of its two files for a folder, of the pinned commit for a hub id.
+
+    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
+    """
+    if HUB_ID.fullmatch(source):
+        return digest(source)
+    if not Path(source).is_dir():
+        raise ConfigError(
+            f"{key}: {source!r} is no folder, and no hub id of the form OWNER/NAME@COMMIT "
+            "(40 hex digits, so that the model cannot change under the results)"
+        )
+    return digest(" ".join(sha256_file(file) for file in model_files(source, key)))
+
+
+def fetched(source: str) -> Path:
+    """The local folder of a model; a hub id is downloaded, or found in the hub's own cache."""
+    hub = HUB_ID.fullmatch(source)
+    if not hub:
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors"]
+    return Path(snapshot_download(hub["repository"], revision=hub["revision"], allow_patterns=patterns))
+
+
+def model_files(source: str | Path, key: str) -> tuple[Path, Path]:
+    """config.json and weights of a diffusers folder, or of its `unet` when it is a whole pipeline.
+
+    Raises ArtifactError for a folder without them; weights that would have to be unpickled are refused.
+    """
+    folder = Path(source)
+    if (folder / "unet").is_dir():
+        folder = folder / "unet"
+    config_file, weights_file = folder / "config.json", folder / WEIGHTS
+    for file in (config_file, weights_file):
+        if not file.is_file():
+            pickles = sorted(path.name for path in folder.glob("*.bin")) if file == weights_file else []
+            advice = (
+                f"; {pickles[0]} would have to be unpickled, which can run any code. Open it where you trust it and "
+                "save it with save_pretrained(..., safe_serialization=True)"
+                if pickles
+                else ""
+            )
+            raise ArtifactError(f"{key}: {folder} has no {file.name}{advice}")
+    return config_file, weights_file
+
+
+def check_architecture(config_file: Path, expected: dict, key: str) -> None:
+    """Raise ArtifactError, naming the first key that differs, unless the file holds the expected architecture.
+
+    `expected` is the configuration of the network that `unet` and the images give, as JSON would hold it.
+    """
+    found = read_json(config_file)
+    for name, value in expected.items():
+        if name in found and found[name] != value:
+            raise ArtifactError(
+                f"{key}: {config_file} has {name} {found[name]!r}, but `unet` in the configuration and the training "
+                f"images give {value!r}"
+            )
+
+
+def check_schedule(folder: Path, expected: dict[str, str | int], key: str) -> None:
+    """Raise ArtifactError when a pipeline's scheduler was configured otherwise than `noise_schedule` says."""
+    file = folder / "scheduler" / "scheduler_config.json"
+    if not file.exists():
+        return
+    found = read_json(file)
+    for name, value in expected.items():
+        if name in found and found[name] != value:
+            raise ArtifactError(f"{key}: {file} has {name} {found[name]!r}, but noise_schedule.{name} is {value!r}")

@@ -1,0 +1,37 @@
+"""Take over a model that was trained or unlearned elsewhere: a diffusers folder or a pinned hub id."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import ImportedModelSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--name", required=True, help="the model's name under models/")
+    parser.add_argument(
+        "--imports",
+        required=True,
+        metavar="JSON",
+        help="by name: the source (diffusers folder, or hub id OWNER/NAME@COMMIT) and its key in the configuration",
+    )
+    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    args = parser.parse_args()
+    spec = ImportedModelSpec.parse(spec_text(args.spec))
+
+    import json
+
+    from guda.denoisers import load_foreign_denoiser, save_denoiser
+    from guda.errors import ArtifactError
+    from guda.imported_models import fetched, source_digest
+    from guda.records import Stopwatch, write_record
+
+    source, key = json.loads(args.imports)[args.name]
+    stopwatch = Stopwatch()
+    if source_digest(source, key) != spec.content:
+        raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
+    denoiser = load_foreign_denoiser(fetched(source), spec, key)
+    written = save_denoiser(args.model, denoiser, spec)
+    write_record(f"{args.model}/record.json", spec, written, seconds=stopwatch.seconds(), evaluations=0)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -4,6 +4,7 @@
 rule scores:
     input:
         lambda wc: experiment.method_files(wc.method),
+        foreign=foreign(paths.scores("{method}"), lambda wc: experiment.method_spec(wc.method)),
     output:
         scores=paths.scores("{method}"),
         record=paths.scores_record("{method}"),
@@ -26,8 +27,10 @@ rule rankings:
         [paths.scores(name) for name in experiment.score_names],
         [paths.scores_record(name) for name in experiment.score_names],
         paths.query_table(),
+        foreign=foreign(paths.rankings(), lambda wc: experiment.rankings_spec()),
     output:
-        paths.rankings(),
+        table=paths.rankings(),
+        record=record_of(paths.rankings()),
     log:
         paths.log("rankings"),
     conda:
@@ -38,5 +41,5 @@ rule rankings:
     message:
         "Ranking the groups of every query"
     shell:
-        'python "$GUDA_SCRIPTS/rank.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
-        " > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/rank.py" --spec {params.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log:q} 2>&1"

@@ -4,15 +4,18 @@ import json
 import os
 import re
 import sys
+import time
+from functools import cache
 from pathlib import Path
 
 SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
+from guda.artifacts import made_for, write_text
 from guda.config import load_config, read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
-from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model
 
 
 def load_experiment():
@@ -36,6 +39,7 @@ os.environ.update(
     GUDA_DATA=settings.data.model_dump_json(),
     GUDA_QUERIES=settings.queries.folder or "",
     GUDA_IMPORTS=json.dumps(experiment.imports),
+    GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
 
@@ -48,6 +52,28 @@ def one_of(names):
 def model_files(model):
     """The declared files of a diffusers folder, by name."""
     return {"weights": paths.model_weights(model), "config": paths.model_config(model)}
+
+
+@cache
+def foreign_mark():
+    """A file newer than every output, and unlike that of any run before."""
+    mark = Path(".snakemake", "foreign")
+    write_text(mark, str(time.time_ns()))
+    return str(mark)
+
+
+def foreign(path, spec):
+    """Input function: nothing, or a mark that makes the job run, since the file at its output is of another spec.
+
+    Snakemake compares parameters with those that it remembers. Where it remembers nothing (results/ came from another
+    folder or machine, without .snakemake) a file of another configuration would pass for this one's.
+    """
+
+    def marks(wildcards):
+        found = made_for(path.format(**wildcards))
+        return [] if found in (None, spec(wildcards).canonical()) else [foreign_mark()]
+
+    return marks
 
 
 def final_outputs():

@@ -2,6 +2,8 @@
 
 
 rule training_images:
+    input:
+        foreign=foreign(paths.images(), lambda wc: experiment.images_spec),
     output:
         paths.images(),
     log:
@@ -18,8 +20,11 @@ rule training_images:
 
 
 rule training_table:
+    input:
+        foreign=foreign(paths.table(), lambda wc: experiment.dataset.table_spec()),
     output:
-        paths.table(),
+        table=paths.table(),
+        record=record_of(paths.table()),
     log:
         paths.log("training_table"),
     conda:
@@ -29,13 +34,15 @@ rule training_table:
     message:
         "Writing the training table"
     shell:
-        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output.table:q}'
         " > {log:q} 2>&1"
 
 
 # Membership reaches each group's file through its spec, not through the table: one file that all groups read would
 # make every model stale whenever one group changes.
 rule group:
+    input:
+        foreign=foreign(paths.group("{group}"), lambda wc: experiment.group_spec(wc.group)),
     output:
         paths.group("{group}"),
     log:
@@ -54,6 +61,7 @@ rule group:
 rule calibration_sample:
     input:
         images=paths.images(),
+        foreign=foreign(paths.queries(CALIBRATION), lambda wc: experiment.calibration_spec()),
     output:
         paths.queries(CALIBRATION),
     log:

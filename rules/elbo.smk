@@ -5,6 +5,7 @@ rule elbo:
     input:
         **model_files("{model}"),
         samples=paths.queries("{bucket}"),
+        foreign=foreign(paths.elbo("{model}", "{bucket}"), lambda wc: experiment.elbo_spec(wc.model, wc.bucket)),
     output:
         elbo=paths.elbo("{model}", "{bucket}"),
         record=paths.elbo_record("{model}", "{bucket}"),

@@ -5,8 +5,10 @@ rule metrics:
     input:
         paths.rankings(),
         [paths.scores_record(name) for name in experiment.score_names],
+        foreign=foreign(paths.metrics(), lambda wc: experiment.metrics_spec()),
     output:
-        paths.metrics(),
+        table=paths.metrics(),
+        record=record_of(paths.metrics()),
     log:
         paths.log("metrics"),
     conda:
@@ -17,8 +19,8 @@ rule metrics:
     message:
         "Measuring every method against the oracle"
     shell:
-        'python "$GUDA_SCRIPTS/measure.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
-        " > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/measure.py" --spec {params.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log:q} 2>&1"
 
 
 rule metrics_by_source:
@@ -29,8 +31,10 @@ rule metrics_by_source:
         paths.images(),
         [paths.group(group) for group in experiment.groups],
         [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.metrics_by_source(), lambda wc: experiment.sources_spec()),
     output:
-        paths.metrics_by_source(),
+        table=paths.metrics_by_source(),
+        record=record_of(paths.metrics_by_source()),
     log:
         paths.log("metrics_by_source"),
     conda:
@@ -42,4 +46,4 @@ rule metrics_by_source:
         "Measuring sole-source and shared contents apart"
     shell:
         'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {params.spec:q} --results {params.results:q}'
-        " --output {output:q} > {log:q} 2>&1"
+        " --output {output.table:q} > {log:q} 2>&1"

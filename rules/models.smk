@@ -6,6 +6,7 @@ if BASE not in experiment.imports:
     rule train_base:
         input:
             images=paths.images(),
+            foreign=foreign(paths.model_weights(BASE), lambda wc: experiment.model_spec(BASE)),
         output:
             **model_files(BASE),
             record=paths.model_record(BASE),
@@ -23,7 +24,7 @@ if BASE not in experiment.imports:
             "Training the base model"
         shell:
             'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
-            " --checkpoint-steps {resources.checkpoint_steps} --images {input.images:q}"
+            ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
             ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
@@ -31,6 +32,10 @@ rule train_logo:
     input:
         images=paths.images(),
         group=paths.group("{group}"),
+        foreign=foreign(
+            paths.model_weights(logo_model("{seed}", "{group}")),
+            lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)),
+        ),
     output:
         **model_files(logo_model("{seed}", "{group}")),
         record=paths.model_record(logo_model("{seed}", "{group}")),
@@ -48,7 +53,7 @@ rule train_logo:
         "Retraining without group {wildcards.group}, seed {wildcards.seed}"
     shell:
         'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
-        " --checkpoint-steps {resources.checkpoint_steps} --images {input.images:q} --exclude {input.group:q}"
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q} --exclude {input.group:q}'
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
@@ -56,6 +61,7 @@ rule neighbors:
     input:
         images=paths.images(),
         group=paths.group("{group}"),
+        foreign=foreign(paths.neighbors("{group}"), lambda wc: experiment.neighbors_spec(wc.group)),
     output:
         neighbors=paths.neighbors("{group}"),
         record=paths.neighbors_record("{group}"),
@@ -79,6 +85,10 @@ rule unlearn:
         images=paths.images(),
         group=paths.group("{group}"),
         neighbors=paths.neighbors("{group}"),
+        foreign=foreign(
+            paths.model_weights(unlearned_model("guda", "{group}")),
+            lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)),
+        ),
     output:
         **model_files(unlearned_model("guda", "{group}")),
         record=paths.model_record(unlearned_model("guda", "{group}")),
@@ -95,13 +105,15 @@ rule unlearn:
         "Unlearning group {wildcards.group}"
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
-        ' --checkpoint-steps {resources.checkpoint_steps} --base "$(dirname {input.weights:q})" --images {input.images:q} --group {input.group:q}'
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})" --images {input.images:q} --group {input.group:q}'
         ' --neighbors {input.neighbors:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
 if experiment.imports:
 
     rule import_model:
+        input:
+            foreign=foreign(paths.model_weights("{model}"), lambda wc: experiment.model_spec(wc.model)),
         output:
             **model_files("{model}"),
             record=paths.model_record("{model}"),

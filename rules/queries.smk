@@ -5,6 +5,7 @@ if settings.queries.folder is None:
     rule generate_queries:
         input:
             **model_files(BASE),
+            foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),
         output:
             paths.queries("{bucket}"),
         log:
@@ -25,6 +26,8 @@ if settings.queries.folder is None:
 else:
 
     rule import_queries:
+        input:
+            foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),
         output:
             paths.queries("{bucket}"),
         log:
@@ -45,9 +48,11 @@ else:
 rule query_table:
     input:
         [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.query_table(), lambda wc: experiment.query_table_spec()),
     output:
         table=paths.query_table(),
         images=[paths.query_image(query) for query in experiment.queries],
+        record=record_of(paths.query_table()),
     log:
         paths.log("queries", "table"),
     conda:

@@ -5,8 +5,10 @@ rule query_figure:
     input:
         paths.rankings(),
         [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.figure(), lambda wc: experiment.figure_spec()),
     output:
-        paths.figure(),
+        picture=paths.figure(),
+        record=record_of(paths.figure()),
     log:
         paths.log("query_figure"),
     conda:
@@ -17,5 +19,5 @@ rule query_figure:
     message:
         "Drawing queries and their top groups"
     shell:
-        'python "$GUDA_SCRIPTS/plot_queries.py" --spec {params.spec:q} --results {params.results:q} --output {output:q}'
-        " > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/plot_queries.py" --spec {params.spec:q} --results {params.results:q}'
+        " --output {output.picture:q} > {log:q} 2>&1"

@@ -22,6 +22,7 @@ def main() -> None:
     from guda.denoisers import load_foreign_denoiser, save_denoiser
     from guda.errors import ArtifactError
     from guda.imported_models import fetched, source_digest
+    from guda.paths import RECORD
     from guda.records import Stopwatch, write_record
 
     source, key = json.loads(args.imports)[args.name]
@@ -30,7 +31,7 @@ def main() -> None:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
     denoiser = load_foreign_denoiser(fetched(source), spec, key)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/record.json", spec, written, seconds=stopwatch.seconds(), evaluations=0)
+    write_record(f"{args.model}/{RECORD}", spec, written, seconds=stopwatch.seconds(), evaluations=0)
 
 
 if __name__ == "__main__":

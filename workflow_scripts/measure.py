@@ -13,11 +13,13 @@ def main() -> None:
 
     from guda.artifacts import write_csv
     from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices
-    from guda.paths import Paths
+    from guda.paths import Paths, record_of
+    from guda.records import Stopwatch, write_record
 
-    paths = Paths(args.results)
-    _, matrices = score_matrices(read_rankings(paths.rankings()))
+    stopwatch, paths = Stopwatch(), Paths(args.results)
+    _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
     write_csv(args.output, metrics_table(matrices, spec.oracles, spec.methods, read_costs(spec, paths), spec.settings))
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

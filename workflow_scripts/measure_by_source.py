@@ -29,9 +29,10 @@ def main() -> None:
         sources_of_content,
         vote,
     )
-    from guda.paths import Paths
+    from guda.paths import Paths, record_of
+    from guda.records import Stopwatch, write_record
 
-    paths, metrics = Paths(args.results), spec.metrics
+    stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content
     table = read_csv(paths.table())
     check_table(paths.table(), spec.table)
@@ -46,7 +47,7 @@ def main() -> None:
         winners = vote(nearest, table[content].to_numpy())
         content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
 
-    queries, matrices = score_matrices(read_rankings(paths.rankings()))
+    queries, matrices = score_matrices(read_rankings(paths.rankings(), metrics.rankings))
     source = np.array([sources[content_of[query]] for query in queries])
     costs, tables = read_costs(metrics, paths), []
     for name in sorted(set(source), reverse=True):
@@ -54,6 +55,7 @@ def main() -> None:
         rows.insert(0, "source", name)
         tables.append(rows)
     write_csv(args.output, pd.concat(tables))
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

@@ -14,23 +14,25 @@ def main() -> None:
     from guda.artifacts import load_tensors, replacing, unpack_ids
     from guda.metrics_table import read_rankings
     from guda.noise import derive_seed
-    from guda.paths import Paths
+    from guda.paths import Paths, record_of
     from guda.query_figure import query_figure
+    from guda.records import Stopwatch, write_record
 
-    paths, images = Paths(args.results), {}
+    stopwatch, paths, images = Stopwatch(), Paths(args.results), {}
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
         images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
     shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
     figure = query_figure(
         {query: images[query] for query in shown},
-        read_rankings(paths.rankings()),
+        read_rankings(paths.rankings(), spec.rankings),
         spec.method,
         spec.oracle,
         spec.settings.top,
     )
     with replacing(args.output) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

@@ -15,14 +15,17 @@ def main() -> None:
 
     from guda.artifacts import write_csv
     from guda.attribution.method import read_scores
-    from guda.paths import Paths
+    from guda.paths import Paths, record_of
     from guda.ranking import rankings_frame
+    from guda.records import Stopwatch, write_record
 
+    stopwatch = Stopwatch()
     paths, frames = Paths(args.results), []
     for name, file in spec.files.items():
-        scores = read_scores(paths.scores(file), paths.scores_record(file), spec.scores[name])
+        scores = read_scores(paths.scores(file), spec.scores[name])
         frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, scores.se, scores.p_top1))
     write_csv(args.output, pd.concat(frames))
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

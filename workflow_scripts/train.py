@@ -1,6 +1,6 @@
 """Train a model from scratch: on all images (the base model), or without one group (a LOGO oracle model)."""
 
-from guda.cli import add_checkpoint_argument, run, set_threads, spec_text, stage_parser
+from guda.cli import add_training_arguments, run, set_threads, spec_text, stage_parser
 from guda.errors import GudaError
 from guda.specs import TrainSpec
 
@@ -10,7 +10,7 @@ def main() -> None:
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
     parser.add_argument("--exclude", help="members of the group to leave out (write_group.py); default: none")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
-    add_checkpoint_argument(parser)
+    add_training_arguments(parser)
     args = parser.parse_args()
     spec = TrainSpec.parse(spec_text(args.spec))
     if bool(args.exclude) != bool(spec.excluded):
@@ -18,12 +18,17 @@ def main() -> None:
     set_threads(args.threads)
 
     from guda.denoisers import save_denoiser
+    from guda.model_cache import ModelCache
     from guda.noise_schedule import NoiseSchedule
+    from guda.paths import RECORD
     from guda.records import write_record
     from guda.training import train
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
+    cache = ModelCache(args.cache)
+    if cache.fetch(args.model, spec):
+        return
     training_set = read_training_set(args.images, spec.images)
     images = training_set.images
     if args.exclude:
@@ -33,8 +38,9 @@ def main() -> None:
     denoiser, evaluations = train(images, spec.unet, schedule, spec.training, state)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/record.json", spec, written, seconds=seconds, evaluations=evaluations)
+    write_record(f"{args.model}/{RECORD}", spec, written, seconds=seconds, evaluations=evaluations)
     state.remove()
+    cache.store(args.model, spec)
 
 
 if __name__ == "__main__":

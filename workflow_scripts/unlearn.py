@@ -1,6 +1,6 @@
 """Unlearn one group from the base model, by ReTrack."""
 
-from guda.cli import add_checkpoint_argument, run, set_threads, spec_text, stage_parser
+from guda.cli import add_training_arguments, run, set_threads, spec_text, stage_parser
 from guda.specs import UnlearnSpec
 
 
@@ -11,20 +11,24 @@ def main() -> None:
     parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
     parser.add_argument("--neighbors", required=True, help="their nearest retained images (find_neighbors.py)")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
-    add_checkpoint_argument(parser)
+    add_training_arguments(parser)
     args = parser.parse_args()
     spec = UnlearnSpec.parse(spec_text(args.spec))
     set_threads(args.threads)
 
     from guda.artifacts import load_tensors, sha256_file
     from guda.denoisers import load_denoiser, save_denoiser
+    from guda.model_cache import ModelCache
     from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS
+    from guda.paths import RECORD, WEIGHTS
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
     from guda.unlearning.retrack import unlearn
 
+    cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
+    if cache.fetch(args.model, spec, parent):
+        return
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
@@ -32,9 +36,10 @@ def main() -> None:
     state = TrainingState(args.model, spec, args.checkpoint_steps)
     denoiser, evaluations = unlearn(base, training_set.images, forget, neighbors["rows"], spec.settings, state)
     seconds = state.seconds()
-    written = save_denoiser(args.model, denoiser, spec, parent_sha256=sha256_file(f"{args.base}/{WEIGHTS}"))
-    write_record(f"{args.model}/record.json", spec, written, seconds=seconds, evaluations=evaluations)
+    written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
+    write_record(f"{args.model}/{RECORD}", spec, written, seconds=seconds, evaluations=evaluations)
     state.remove()
+    cache.store(args.model, spec, parent)
 
 
 if __name__ == "__main__":

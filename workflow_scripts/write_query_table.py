@@ -13,9 +13,10 @@ def main() -> None:
     import pandas as pd
 
     from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
-    from guda.paths import Paths
+    from guda.paths import Paths, record_of
+    from guda.records import Stopwatch, write_record
 
-    paths, rows = Paths(args.results), []
+    stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
         for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
@@ -23,6 +24,7 @@ def main() -> None:
             write_png(file, image)
             rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
     write_csv(paths.query_table(), pd.DataFrame(rows).sort_values("query"))
+    write_record(record_of(paths.query_table()), spec, [paths.query_table()], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from guda.artifacts import write_csv
 from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.datasets import load_dataset
 from guda.errors import DataError
+from guda.paths import record_of
+from guda.records import Stopwatch, write_record
 from guda.specs import TableSpec
 
 
@@ -14,10 +16,12 @@ def main() -> None:
     args = parser.parse_args()
     spec = TableSpec.parse(spec_text(args.spec))
 
+    stopwatch = Stopwatch()
     dataset = load_dataset(data_settings(args.data))
     if dataset.table_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
     write_csv(args.output, dataset.table)
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 
 if __name__ == "__main__":

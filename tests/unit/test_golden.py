@@ -17,7 +17,7 @@ import import_queries
 import measure_by_source
 import sample_calibration
 from guda import config, specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_json, write_png
+from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
@@ -26,9 +26,10 @@ from guda.groups import members_by_group, write_members
 from guda.imported_models import source_digest
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE, CALIBRATION, Paths
+from guda.paths import BASE, CALIBRATION, Paths, record_of
 from guda.queries import queries_by_bucket, read_query_digests
 from guda.ranking import rankings_frame
+from guda.records import write_record
 from guda.sampling import generate
 from guda.specs import digest_lines
 from guda.training import train
@@ -266,9 +267,10 @@ def by_source(tmp_path):
     save_images(paths.images(), images_spec, IMAGES, IDS)
     table = pd.DataFrame({"id": IDS, "label": ["x"] * 4 + ["y"] * 8})
     write_csv(paths.table(), table)
+    ranked = specs.RankingsSpec(scores={}, files={}, queries={})
     spec = specs.SourcesSpec(
         metrics=specs.MetricsSpec(
-            rankings="r", oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
+            rankings=ranked.digest(), oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
         ),
         images=images_spec.digest(),
         table=specs.digest(table.to_csv(index=False)),
@@ -280,8 +282,9 @@ def by_source(tmp_path):
         for name, scores in (("o", SCORES), ("m", ESTIMATE))
     ]
     write_csv(paths.rankings(), pd.concat(frames))
+    write_record(record_of(paths.rankings()), ranked, [paths.rankings()], seconds=0)
     for file in ("logo-1", "m"):
-        write_json(paths.scores_record(file), COST)
+        write_record(paths.scores_record(file), spec.metrics, [], seconds=0, **COST)
     run_stage(measure_by_source, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
     frame = pd.read_csv(paths.metrics_by_source())
     return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]

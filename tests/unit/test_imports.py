@@ -12,7 +12,7 @@ LIBRARY = SCRIPTS / "guda"
 STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
-PLANNING = ["config", "paths", "groups", "errors", "experiment"]
+PLANNING = ["artifacts", "config", "paths", "groups", "errors", "experiment"]
 TORCH_FREE = ["config", "paths", "specs", "noise", "noise_schedule", "groups", "experiment", "ranking", "metrics"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 

@@ -4,7 +4,6 @@ Three queries and groups a, b, c. The oracle puts a, b, c first in turn. METHOD 
 puts c last in the third. The second oracle follows in all but the second query, where it puts b second.
 """
 
-import json
 import math
 
 import numpy as np
@@ -16,10 +15,10 @@ from guda.attribution.method import Scores, read_scores, scores_frame
 from guda.config import Metrics
 from guda.errors import DataError
 from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices, sources_of_content, vote
-from guda.paths import Paths
+from guda.paths import Paths, record_of
 from guda.ranking import rankings_frame
 from guda.records import write_record
-from guda.specs import MetricsSpec, RandomSpec
+from guda.specs import MetricsSpec, RandomSpec, RankingsSpec
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
@@ -143,10 +142,8 @@ def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):
         rankings="r", oracles=["logo"], methods=["m"], files={"logo": "logo-7", "m": "m"}, settings=SETTINGS
     )
     paths = Paths(tmp_path)
-    (tmp_path / "scores").mkdir()
     for file, name in (("logo-7", "logo"), ("m", "m")):
-        surplus = {"seconds": 1.0, "peak_memory_bytes": 5}
-        (tmp_path / "scores" / f"{file}.record.json").write_text(json.dumps(COSTS[name] | surplus))
+        write_record(paths.scores_record(file), spec, [], seconds=1.0, evaluations=5, **COSTS[name])
     assert read_costs(spec, paths) == {"logo": COSTS["logo"], "m": COSTS["m"]}
 
 
@@ -183,18 +180,20 @@ NAMES = ["001", "1e5", "NA", "None", "nan", "null", "true"]
 
 def test_names_in_the_rankings_come_back_as_text_and_scores_to_the_last_digit(tmp_path):
     scores = [[0.1 + 0.2, 1 / 3, 1e-300, -5.0, 2.0, 3.0, 4.0]]
-    write_csv(tmp_path / "rankings.csv", rankings(x=(["7"], NAMES, scores)))
-    queries, matrices = score_matrices(read_rankings(tmp_path / "rankings.csv"))
+    file, spec = tmp_path / "rankings.csv", RankingsSpec(scores={}, files={}, queries={})
+    write_csv(file, rankings(x=(["7"], NAMES, scores)))
+    write_record(record_of(file), spec, [file], seconds=0)
+    queries, matrices = score_matrices(read_rankings(file, spec.digest()))
     assert queries == ["7"]
     assert matrices["x"].tolist() == scores
 
 
 def test_names_in_the_scores_come_back_as_text(tmp_path):
     scores = Scores(["7", "8"], NAMES, np.arange(14.0).reshape(2, 7) / 3)
-    file, record, spec = tmp_path / "x.csv", tmp_path / "x.record.json", RandomSpec(groups=NAMES, buckets={}, seed=0)
+    file, spec = tmp_path / "x.csv", RandomSpec(groups=NAMES, buckets={}, seed=0)
     write_csv(file, scores_frame(scores))
-    write_record(record, spec, [file], seconds=0, evaluations=0)
-    again = read_scores(str(file), str(record), spec.digest())
+    write_record(record_of(file), spec, [file], seconds=0)
+    again = read_scores(str(file), spec.digest())
     assert (again.queries, again.groups) == (["7", "8"], NAMES)
     assert np.array_equal(again.score, scores.score)
     assert np.isnan(again.se).all()

@@ -19,6 +19,7 @@ import numpy as np
 
 from guda import __version__
 from guda.errors import ArtifactError
+from guda.paths import record_of
 from guda.specs import Spec, digest
 
 if TYPE_CHECKING:
@@ -153,6 +154,21 @@ def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None
             f"{path}: made for another configuration or another group than the one asked for "
             f"(its spec is {digest(spec) if spec else 'missing'}, expected {expected}). {CURE}"
         )
+
+
+def made_for(path: str | Path) -> str | None:
+    """The spec that a file was made for, as far as it or its record can tell; None when there is none to be read."""
+    import safetensors
+
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="np") as file:
+                return (file.metadata() or {}).get("spec")
+        described = json.loads((path if path.suffix == ".json" else Path(record_of(path))).read_text(encoding="utf-8"))
+        return described.get("spec") if isinstance(described, dict) else None
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
 
 
 def checksum(tensors: dict[str, Array], metadata: dict[str, str]) -> str:

@@ -32,13 +32,16 @@ def stage_parser(description: str | None, threads: bool = False) -> argparse.Arg
     return parser
 
 
-def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --checkpoint-steps, for the stages that train."""
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --checkpoint-steps and --cache, for the stages that train."""
     parser.add_argument(
         "--checkpoint-steps",
         type=int,
         default=500,
         help="save the state of training every so many steps; a killed job goes on from there (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache", default="", metavar="FOLDER", help="shared folder of trained models to look in and to add to"
     )
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.artifacts import read_csv, read_json
+from guda.artifacts import read_csv
 from guda.errors import DataError
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.paths import Paths
+from guda.records import check_recorded, read_record
 from guda.specs import MetricsSpec
 
 COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
@@ -93,12 +94,13 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
     return np.array(winners)
 
 
-def read_rankings(path: str) -> pd.DataFrame:
-    """The table that `rank.py` writes, with names as text and scores exactly as written."""
+def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
+    """The table that `rank.py` writes, with names as text and scores exactly as written. Raises ArtifactError."""
+    check_recorded(path, spec_digest)
     return read_csv(path, numbers=("rank", "score", "se", "p_top1"))
 
 
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
     """Each method's cost columns, as its job recorded them."""
-    records = {name: read_json(paths.scores_record(spec.files[name])) for name in [*spec.oracles, *spec.methods]}
+    records = {name: read_record(paths.scores_record(spec.files[name])) for name in [*spec.oracles, *spec.methods]}
     return {name: {column: record[column] for column in COSTS} for name, record in records.items()}

@@ -7,7 +7,10 @@ from pathlib import Path
 BASE = "base"
 CALIBRATION = "calibration"
 IMPORTED = "imported"
+CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+MODEL_FILES = (CONFIG, WEIGHTS)
+RECORD = "record.json"
 
 
 def logo_model(seed: int | str, group: str) -> str:
@@ -18,6 +21,11 @@ def logo_model(seed: int | str, group: str) -> str:
 def unlearned_model(method: str, group: str) -> str:
     """Name of the model from which `method` has unlearned `group`."""
     return f"{method}/{group}"
+
+
+def record_of(path: str | Path) -> str:
+    """The record beside a file: what it was made for and what it cost."""
+    return str(Path(path).with_suffix(".record.json"))
 
 
 class Paths:
@@ -42,13 +50,13 @@ class Paths:
         return self._at("neighbors", f"{group}.safetensors")
 
     def model_config(self, model: str) -> str:
-        return self._at("models", model, "config.json")
+        return self._at("models", model, CONFIG)
 
     def model_weights(self, model: str) -> str:
         return self._at("models", model, WEIGHTS)
 
     def model_record(self, model: str) -> str:
-        return self._at("models", model, "record.json")
+        return self._at("models", model, RECORD)
 
     def queries(self, bucket: str) -> str:
         return self._at("queries", f"{bucket}.safetensors")
@@ -63,16 +71,16 @@ class Paths:
         return self._at("elbo", model, f"{bucket}.safetensors")
 
     def elbo_record(self, model: str, bucket: str) -> str:
-        return self._at("elbo", model, f"{bucket}.record.json")
+        return record_of(self.elbo(model, bucket))
 
     def neighbors_record(self, group: str) -> str:
-        return self._at("neighbors", f"{group}.record.json")
+        return record_of(self.neighbors(group))
 
     def scores(self, method: str) -> str:
         return self._at("scores", f"{method}.csv")
 
     def scores_record(self, method: str) -> str:
-        return self._at("scores", f"{method}.record.json")
+        return record_of(self.scores(method))
 
     def rankings(self) -> str:
         return self._at("rankings.csv")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from guda.artifacts import read_json, sha256_file, write_json
-from guda.specs import Spec
+from guda.artifacts import CURE, check_spec, read_json, sha256_file, write_json
+from guda.errors import ArtifactError
+from guda.paths import record_of
+from guda.specs import Spec, digest
 
 COSTS = ("seconds", "evaluations")
 
@@ -25,9 +29,15 @@ class Stopwatch:
 
 
 def write_record(
-    path: str | Path, spec: Spec, outputs: Iterable[str | Path], *, seconds: float, evaluations: int, **costs: float
+    path: str | Path,
+    spec: Spec,
+    outputs: Iterable[str | Path],
+    *,
+    seconds: float,
+    evaluations: int = 0,
+    **costs: float,
 ) -> None:
-    """Write a job's record: its spec, the sha256 of its outputs, and its cost.
+    """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
 
     An evaluation is one network forward on one sample; a training step on one sample counts 3.
     """
@@ -39,11 +49,35 @@ def write_record(
         "seconds": seconds,
         "evaluations": evaluations,
         "peak_memory_bytes": peak,
-    }
-    write_json(path, record | costs)
+    } | costs
+    write_json(path, record | {"checksum": _checksum(record)})
+
+
+def read_record(path: str | Path, spec_digest: str | None = None) -> dict[str, Any]:
+    """Raises ArtifactError when a record is missing, damaged or not of the expected spec (None: any will do)."""
+    record = read_json(path)
+    if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
+        raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
+    check_spec(path, record["spec"], spec_digest)
+    return record
+
+
+def check_recorded(path: str | Path, spec_digest: str) -> None:
+    """Raise ArtifactError unless a table is the very file that its record says was made for the spec."""
+    record = read_record(record_of(path), spec_digest)
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
+    if record["outputs"].get(Path(path).name) != found:
+        raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
 
 
 def total_cost(records: Iterable[str | Path]) -> tuple[float, int]:
     """Seconds and evaluations, summed over record files."""
-    costs = [read_json(path) for path in records]
+    costs = [read_record(path) for path in records]
     return sum(cost["seconds"] for cost in costs), sum(cost["evaluations"] for cost in costs)
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return digest(json.dumps(record, sort_keys=True))

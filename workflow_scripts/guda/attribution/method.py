@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
-from guda.artifacts import CURE, check_spec, read_csv, read_json, sha256_file
-from guda.errors import ArtifactError
+from guda.artifacts import read_csv
 from guda.paths import Paths
+from guda.records import check_recorded
 from guda.specs import Spec
 
 if TYPE_CHECKING:
@@ -45,12 +44,9 @@ def scores_frame(scores: Scores) -> pd.DataFrame:
     )
 
 
-def read_scores(path: str, record: str, spec_digest: str) -> Scores:
-    """Read a score file back. Raises ArtifactError when it, or its record, is not of the expected spec."""
-    costs = read_json(record)
-    check_spec(record, costs.get("spec"), spec_digest)
-    if costs["outputs"].get(Path(path).name) != sha256_file(path):
-        raise ArtifactError(f"{path}: not the file that {record} describes. {CURE}")
+def read_scores(path: str, spec_digest: str) -> Scores:
+    """Read a score file back. Raises ArtifactError when it is damaged or not of the expected spec."""
+    check_recorded(path, spec_digest)
     frame = read_csv(path, numbers=("score", "se", "p_top1"))
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))

@@ -1,0 +1,67 @@
+"""Checkpoints shared between folders, experiments and users: one folder per spec in a common place.
+
+A spec names everything that a model depends on, so its digest is the model's address; for an unlearned model with the
+sha256 of the very checkpoint that it started from, since another processor's rounding gives another. What is fetched is
+a copy, checked like any other artifact: results never depend on the cache staying where it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from guda.artifacts import load_tensors, replacing, sha256_file
+from guda.errors import ArtifactError
+from guda.paths import MODEL_FILES, RECORD, WEIGHTS
+from guda.records import read_record
+from guda.specs import Spec
+
+
+class ModelCache:
+    """The cache in `folder`; '' is no cache, in which nothing is found and nothing is kept."""
+
+    def __init__(self, folder: str):
+        self._folder = Path(folder) / "models" if folder else None
+
+    def fetch(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> bool:
+        """Copy the model of this spec into the folder `model`, if it is here. Raises ArtifactError when damaged."""
+        source = self._address(spec, parent_sha256)
+        if source is None or not source.is_dir():
+            return False
+        try:
+            load_tensors(source / WEIGHTS, spec.digest(), "np")
+            recorded = read_record(source / RECORD, spec.digest())["outputs"]
+            for name in MODEL_FILES:
+                if recorded.get(name) != sha256_file(source / name):
+                    raise ArtifactError(f"{source / name}: not the file that its record describes")
+        except (ArtifactError, OSError) as error:
+            raise ArtifactError(f"the cached model {source} is damaged ({error}). Delete that folder.") from None
+        for name in (*MODEL_FILES, RECORD):
+            with replacing(Path(model) / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+        print(f"taken from the cache: {source}", file=sys.stderr)
+        return True
+
+    def store(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> None:
+        """Keep a copy of a finished model; whoever comes second with the same one leaves the first in place."""
+        target = self._address(spec, parent_sha256)
+        if target is None or target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+            complete = Path(temporary) / "model"
+            complete.mkdir()
+            for name in (*MODEL_FILES, RECORD):
+                shutil.copyfile(Path(model) / name, complete / name)
+            try:
+                complete.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+
+    def _address(self, spec: Spec, parent_sha256: str) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / "-".join(filter(None, [spec.digest(), parent_sha256[:20]]))

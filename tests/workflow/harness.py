@@ -1,0 +1,94 @@
+"""The workflow in a folder of its own, driven through the real snakemake."""
+
+import contextlib
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from guda.config import load_config, read_yaml
+from guda.experiment import Experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+# Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
+UP_TO_DATE = "no update"
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """The workflow in a folder with config.yaml and tiny.yaml; its results lie there too."""
+
+    directory: Path
+    experiment: Experiment
+    project: Path = ROOT
+
+    @property
+    def results(self) -> Path:
+        return self.directory / self.experiment.config.results
+
+    def snakemake(self, *arguments: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        """Run snakemake in the folder; `overlays` are YAML texts that are merged over tiny.yaml, in order."""
+        files = ["tiny.yaml", *(f"overlay-{index}.yaml" for index in range(len(overlays)))]
+        for file, text in zip(files[1:], overlays, strict=True):
+            (self.directory / file).write_text(text, encoding="utf-8")
+        # No profile of the user's, so that the project's own is the one in force.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+        where = ["--snakefile", self.project / "Snakefile", "--directory", self.directory]
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *where, "--configfile", *files, "--nocolor", *arguments],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def plan(self, overlay: str = "") -> dict[str, bool]:
+        """Every file of the configuration, relative to the results, and whether a run would write it now."""
+        done = self.snakemake("--summary", overlays=(overlay,) if overlay else ())
+        assert done.returncode == 0, done.stderr
+        rows = list(csv.DictReader(done.stdout.splitlines(), delimiter="\t"))
+        assert rows, done.stderr
+        results = self.experiment.config.results
+        return {Path(row["output_file"]).relative_to(results).as_posix(): row["plan"] != UP_TO_DATE for row in rows}
+
+    def planned(self, overlay: str = "") -> set[str]:
+        """Files, relative to the results, that a run would write now."""
+        return {file for file, stale in self.plan(overlay).items() if stale}
+
+    def copied(self, directory: Path) -> "Workflow":
+        """The same folder elsewhere, with Snakemake's memory of it, to do harm in."""
+        shutil.copytree(self.directory, directory)
+        return replace(self, directory=directory)
+
+
+def merged(base: object, overlay: object) -> object:
+    """Snakemake's merging of configurations: mappings key by key, everything else replaced."""
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return base | {key: merged(base.get(key), value) for key, value in overlay.items()}
+
+
+def finished(directory: Path) -> Workflow:
+    """The workflow after a run of config.yaml and tiny.yaml in this folder."""
+    shutil.copy(ROOT / "config.yaml", directory)
+    with contextlib.chdir(directory):
+        values = merged(read_yaml("config.yaml"), read_yaml("tiny.yaml"))
+        done = Workflow(directory, Experiment(load_config(values)))
+        assert done.experiment.buckets
+    run = done.snakemake("--cores", "2")
+    assert run.returncode == 0, run.stderr
+    return done
+
+
+def save_image(path: Path, seed: int) -> None:
+    """Write a grey image of 8x8 noise."""
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)

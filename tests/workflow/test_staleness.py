@@ -1,0 +1,224 @@
+"""The table of docs/caching.md, row by row: what a change makes stale, and nothing else."""
+
+import os
+import re
+import shutil
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from harness import ROOT, save_image
+
+from guda.paths import BASE
+from guda.queries import queries_by_bucket
+
+ELBO_SEED = "elbo: {seed: 7}"
+TABLES = ["rankings", "metrics", "metrics_by_source", "figures/queries"]
+
+
+def documented():
+    """Planned jobs as patterns, by the text of the change."""
+    text = (ROOT / "docs" / "caching.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!change|---)(.+?) \| (.+?) \|$", text, flags=re.MULTILINE)
+    return {change: re.findall(r"`(.+?)`", jobs) + TABLES * ("*tables*" in jobs) for change, jobs in rows}
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def project_copy(tmp_path):
+    """The project in another folder."""
+    target = tmp_path / "project"
+    for name in ("rules", "workflow_scripts", "envs", "profiles"):
+        shutil.copytree(ROOT / name, target / name)
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, target)
+    return target
+
+
+def bucket_of(query, run):
+    return next(iter(queries_by_bucket([query], run.experiment.config.queries.buckets)))
+
+
+# Each change is made to a copy of a finished run. It gives the overlay to plan with, and what GROUP, SEED, BUCKET are.
+
+
+def touched(run, tmp_path):
+    for path in run.directory.rglob("*"):
+        if ".snakemake" not in path.parts:
+            path.touch()
+    return run, "", {}
+
+
+def reordered(run, tmp_path):
+    text = (run.directory / "tiny.yaml").read_text(encoding="utf-8")
+    sections = re.findall(r"^\w.*\n(?:[ #].*\n)*", text, flags=re.MULTILINE)
+    assert len(sections) > 5
+    (run.directory / "tiny.yaml").write_text("# Another comment\n" + "".join(reversed(sections)), encoding="utf-8")
+    return run, "", {}
+
+
+def moved(run, tmp_path):
+    """Everything: the project, the working folder, and the data outside of both."""
+    folder, data = tmp_path / "other" / "place", tmp_path / "data"
+    folder.parent.mkdir()
+    run.directory.rename(folder)
+    for name in ("images", "queries", "table.csv"):
+        (data / name).parent.mkdir(exist_ok=True)
+        (folder / name).rename(data / name)
+    overlay = f"data: {{folder: {data}/images, table: {data}/table.csv}}\nqueries: {{folder: {data}/queries}}"
+    return replace(run, directory=folder, project=project_copy(tmp_path)), overlay, {}
+
+
+def released(run, tmp_path):
+    """Another release: other version, another wording, another order of a command's flags."""
+    project = project_copy(tmp_path)
+    edit(project / "workflow_scripts" / "guda" / "__init__.py", '__version__ = "', '__version__ = "9')
+    edit(project / "rules" / "models.smk", '"Unlearning group {wildcards.group}"', '"Unlearning {wildcards.group}"')
+    edit(project / "rules" / "elbo.smk", ' --record {output.record:q} > {log:q} 2>&1"', ' > {log:q} 2>&1"')
+    return replace(run, project=project), "", {}
+
+
+def from_elsewhere(overlay):
+    def change(run, tmp_path):
+        shutil.rmtree(run.directory / ".snakemake")
+        return run, overlay, {}
+
+    return change
+
+
+def setting(overlay, **names):
+    return lambda run, tmp_path: (run, overlay, names)
+
+
+def query_count(count):
+    def change(run, tmp_path):
+        query = f"query-{min(count, run.experiment.config.queries.count):06d}"
+        return run, f"queries: {{count: {count}}}", {"BUCKET": bucket_of(query, run)}
+
+    return change
+
+
+def table_edit(old, new, group):
+    def change(run, tmp_path):
+        edit(run.directory / "table.csv", old, new)
+        return run, "", {"GROUP": group}
+
+    return change
+
+
+def query_file(kind):
+    def change(run, tmp_path):
+        buckets = run.experiment.buckets
+        query = "new.png" if kind == "added" else max(buckets.values(), key=len)[0]
+        path = run.directory / "queries" / query
+        path.unlink() if kind == "removed" else save_image(path, 999)
+        return run, "", {"BUCKET": bucket_of(query, run)}
+
+    return change
+
+
+def training_image(run, tmp_path):
+    save_image(run.directory / "images" / "new.png", 999)
+    with (run.directory / "table.csv").open("a") as table:
+        table.write("new.png,\n")
+    return run, "", {}
+
+
+def version_raised(run, tmp_path):
+    project = project_copy(tmp_path)
+    edit(
+        project / "workflow_scripts" / "guda" / "specs.py",
+        'stage, version = "unlearn", 1',
+        'stage, version = "unlearn", 2',
+    )
+    return replace(run, project=project), "", {}
+
+
+# By the row of the table: the finished run, and one change or several that have the same effect.
+CHANGES = {
+    "nothing, or every file is touched": ("workflow", setting(""), touched),
+    "`config.yaml` in another order, or with other comments": ("workflow", reordered),
+    "`execution`: batch size, threads, how often training saves its state": (
+        "workflow", setting("execution: {batch_size: 3, threads: 2, checkpoint_steps: 7}")),
+    "the working folder, the project or the data moves": ("own_data", moved),
+    "a new release of this project in which no stage's version was raised": ("workflow", released),
+    "`results/` comes from elsewhere, without `.snakemake`": ("workflow", from_elsewhere("")),
+    "`results/` comes from elsewhere, made with another `elbo.seed`": ("workflow", from_elsewhere(ELBO_SEED)),
+    "a setting of the figure": ("workflow", setting("figure: {top: 1}")),
+    "a setting of `metrics`": (
+        "workflow", setting("metrics: {bootstrap_samples: 51}"), setting("metrics: {decisive_ratio: 3}")),
+    "a method is added to `methods`": ("own_data", setting("methods: [guda, nearest, random]")),
+    "a setting of the similarity method": ("workflow", setting("attribution: {nearest: {similarity: cosine}}")),
+    "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}")),
+    "the same for one group, in `unlearn.overrides.GROUP`": (
+        "workflow", setting("unlearn: {overrides: {amber: {forget_weight: 0.77}}}", GROUP="amber")),
+    "`unlearn.n_neighbors`": ("workflow", setting("unlearn: {n_neighbors: 4}")),
+    "a group is added": ("workflow", setting("data: {groups: [amber, birch, cedar]}", GROUP="birch")),
+    "a group is removed": ("own_data", setting("data: {groups: [ann, cid]}")),
+    "a group is renamed": ("own_data", table_edit(",ann", ",anna", "anna")),
+    "an image leaves a group": ("own_data", table_edit("00.png,ann", "00.png,", "ann")),
+    "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
+    "`elbo.seed`, or the steps of `elbo`": (
+        "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),
+    "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),
+    "a query file is added, removed or painted over": (
+        "own_data", query_file("added"), query_file("removed"), query_file("painted over")),
+    "`training.seed`": ("workflow", setting("training: {seed: 5}")),
+    "a training image is added": ("own_data", training_image),
+    "a stage's version is raised (here that of unlearning)": ("workflow", version_raised),
+}  # fmt: skip
+
+
+def test_the_table_and_the_tests_have_the_same_rows():
+    assert documented().keys() == CHANGES.keys()
+
+
+@pytest.mark.parametrize(
+    ("row", "change"),
+    [
+        pytest.param(row, change, id=f"{row} {number}" if len(changes) > 1 else row)
+        for row, (_, *changes) in CHANGES.items()
+        for number, change in enumerate(changes, start=1)
+    ],
+)
+def test_a_change_makes_stale_what_the_table_says(row, change, request, tmp_path):
+    run, overlay, names = change(request.getfixturevalue(CHANGES[row][0]).copied(tmp_path / "run"), tmp_path)
+    patterns = documented()[row]
+    for name, value in names.items():
+        patterns = [pattern.replace(name, value) for pattern in patterns]
+    plan = run.plan(overlay)
+    planned = {job_of(file) for file, stale in plan.items() if stale}
+    assert planned == {job_of(file) for file in plan if any(map(matcher(job_of(file)), patterns))}
+    assert all(any(matcher(job)(pattern) for job in planned) for pattern in patterns)
+
+
+def matcher(job):
+    """Whether a pattern means the job; a star also stands for several levels of folders."""
+    return lambda pattern: fnmatchcase(job, pattern)
+
+
+def job_of(file: str) -> str:
+    """A job's name: that of its main output, without suffix."""
+    path = Path(file)
+    if path.parts[0] == "models":
+        return path.parent.as_posix()
+    if path.parts[:2] == ("queries", "images"):
+        return "queries/queries"
+    return file.removesuffix(".record.json").removesuffix(path.suffix)
+
+
+def test_dates_do_not_make_another_configurations_file_pass(workflow, tmp_path):
+    """Without Snakemake's memory and with all dates equal, the one file of another configuration is found."""
+    run = workflow.copied(tmp_path / "run")
+    name = f"elbo/{BASE}/calibration"
+    done = run.snakemake("--cores", "1", f"{run.experiment.config.results}/{name}.safetensors", overlays=(ELBO_SEED,))
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(run.directory / ".snakemake")
+    for path in run.results.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    assert {job_of(file) for file in run.planned()} == {name, "scores/guda", *TABLES}

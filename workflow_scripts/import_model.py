@@ -29,7 +29,7 @@ def main() -> None:
     stopwatch = Stopwatch()
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
-    denoiser = load_foreign_denoiser(fetched(source), spec, key)
+    denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, seconds=stopwatch.seconds(), evaluations=0)
 

@@ -34,8 +34,8 @@ def main() -> None:
 
     stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content
-    table = read_csv(paths.table())
     check_table(paths.table(), spec.table)
+    table = read_csv(paths.table())
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
     sources = sources_of_content(table, content, groups)
 

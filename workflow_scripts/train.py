@@ -17,8 +17,13 @@ def main() -> None:
         raise GudaError("--exclude must be given exactly when the spec names an excluded group")
     set_threads(args.threads)
 
-    from guda.denoisers import save_denoiser
     from guda.model_cache import ModelCache
+
+    cache = ModelCache(args.cache)
+    if cache.fetch(args.model, spec):
+        return
+
+    from guda.denoisers import save_denoiser
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
     from guda.records import write_record
@@ -26,9 +31,6 @@ def main() -> None:
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
-    cache = ModelCache(args.cache)
-    if cache.fetch(args.model, spec):
-        return
     training_set = read_training_set(args.images, spec.images)
     images = training_set.images
     if args.exclude:

@@ -16,24 +16,27 @@ def main() -> None:
     spec = UnlearnSpec.parse(spec_text(args.spec))
     set_threads(args.threads)
 
-    from guda.artifacts import load_tensors, sha256_file
-    from guda.denoisers import load_denoiser, save_denoiser
+    from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
-    from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD, WEIGHTS
+
+    cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
+    if cache.fetch(args.model, spec, parent):
+        return
+
+    from guda.artifacts import load_tensors
+    from guda.denoisers import load_denoiser, save_denoiser
+    from guda.noise_schedule import NoiseSchedule
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
     from guda.unlearning.retrack import unlearn
 
-    cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
-    if cache.fetch(args.model, spec, parent):
-        return
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
     neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
-    state = TrainingState(args.model, spec, args.checkpoint_steps)
+    state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
     denoiser, evaluations = unlearn(base, training_set.images, forget, neighbors["rows"], spec.settings, state)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)

@@ -17,8 +17,10 @@ def main() -> None:
     from guda.records import Stopwatch, write_record
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
-    for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+    buckets = {
+        bucket: load_tensors(paths.queries(bucket), expected, "np")[0] for bucket, expected in spec.buckets.items()
+    }
+    for bucket, tensors in buckets.items():
         for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
             file = paths.query_image(query)
             write_png(file, image)

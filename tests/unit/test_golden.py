@@ -267,7 +267,8 @@ def by_source(tmp_path):
     save_images(paths.images(), images_spec, IMAGES, IDS)
     table = pd.DataFrame({"id": IDS, "label": ["x"] * 4 + ["y"] * 8})
     write_csv(paths.table(), table)
-    ranked = specs.RankingsSpec(scores={}, files={}, queries={})
+    scores = specs.RandomSpec(groups=["a", "b"], buckets={}, seed=0)
+    ranked = specs.RankingsSpec(scores=dict.fromkeys(["o", "m"], scores.digest()), files={}, queries={})
     spec = specs.SourcesSpec(
         metrics=specs.MetricsSpec(
             rankings=ranked.digest(), oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
@@ -278,13 +279,13 @@ def by_source(tmp_path):
         buckets=save_queries(paths),
     )
     frames = [
-        rankings_frame(name, ["q0", "q1"], ["a", "b"], scores[:2, :2], None, None)
-        for name, scores in (("o", SCORES), ("m", ESTIMATE))
+        rankings_frame(name, ["q0", "q1"], ["a", "b"], matrix[:2, :2], None, None)
+        for name, matrix in (("o", SCORES), ("m", ESTIMATE))
     ]
     write_csv(paths.rankings(), pd.concat(frames))
     write_record(record_of(paths.rankings()), ranked, [paths.rankings()], seconds=0)
     for file in ("logo-1", "m"):
-        write_record(paths.scores_record(file), spec.metrics, [], seconds=0, **COST)
+        write_record(paths.scores_record(file), scores, [], seconds=0, **COST)
     run_stage(measure_by_source, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
     frame = pd.read_csv(paths.metrics_by_source())
     return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]

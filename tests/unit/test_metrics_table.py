@@ -5,6 +5,8 @@ puts c last in the third. The second oracle follows in all but the second query,
 """
 
 import math
+import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pytest
 from guda.artifacts import write_csv
 from guda.attribution.method import Scores, read_scores, scores_frame
 from guda.config import Metrics
-from guda.errors import DataError
+from guda.errors import ArtifactError, DataError
 from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices, sources_of_content, vote
 from guda.paths import Paths, record_of
 from guda.ranking import rankings_frame
@@ -138,13 +140,17 @@ def test_costs_stand_in_the_table_as_recorded(two_oracles):
 
 
 def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):
-    spec = MetricsSpec(
-        rankings="r", oracles=["logo"], methods=["m"], files={"logo": "logo-7", "m": "m"}, settings=SETTINGS
-    )
-    paths = Paths(tmp_path)
-    for file, name in (("logo-7", "logo"), ("m", "m")):
-        write_record(paths.scores_record(file), spec, [], seconds=1.0, evaluations=5, **COSTS[name])
+    paths, files = Paths(tmp_path), {"logo": "logo-7", "m": "m"}
+    made = {name: RandomSpec(groups=[name], buckets={}, seed=0) for name in files}
+    rankings = RankingsSpec(scores={name: spec.digest() for name, spec in made.items()}, files=files, queries={})
+    write_record(record_of(paths.rankings()), rankings, [], seconds=1.0)
+    spec = MetricsSpec(rankings=rankings.digest(), oracles=["logo"], methods=["m"], files=files, settings=SETTINGS)
+    for name, file in files.items():
+        write_record(paths.scores_record(file), made[name], [], seconds=1.0, evaluations=5, **COSTS[name])
     assert read_costs(spec, paths) == {"logo": COSTS["logo"], "m": COSTS["m"]}
+    shutil.copy(paths.scores_record("m"), paths.scores_record("logo-7"))
+    with pytest.raises(ArtifactError, match=re.escape(paths.scores_record("logo-7"))):
+        read_costs(spec, paths)
 
 
 # --- one order of queries and groups -----------------------------------------------------------------

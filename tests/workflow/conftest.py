@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from harness import ROOT, Workflow, finished, save_image
+from harness import ROOT, Workflow, finished, logged_call, merged, save_image, with_flags  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -27,22 +27,3 @@ def own_data(tmp_path_factory) -> Workflow:
     for index in range(6):
         save_image(directory / "queries" / f"{index}.png", 100 + index)
     return finished(directory)
-
-
-def logged_call(workflow: Workflow, *log: str) -> list[str]:
-    """The command that the first line of a job's log holds."""
-    line = (workflow.directory / workflow.experiment.paths.log(*log)).read_text().splitlines()[0]
-    assert line.startswith("$ ")
-    return shlex.split(line[2:])
-
-
-def with_flags(command: list[str], **flags: object) -> list[str]:
-    """The command with the values of some flags replaced, or added."""
-    command = list(command)
-    for flag, value in flags.items():
-        name = f"--{flag.replace('_', '-')}"
-        if name in command:
-            command[command.index(name) + 1] = str(value)
-        else:
-            command += [name, str(value)]
-    return command

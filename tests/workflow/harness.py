@@ -3,10 +3,11 @@
 import contextlib
 import csv
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ class Workflow:
     directory: Path
     experiment: Experiment
     project: Path = ROOT
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def results(self) -> Path:
@@ -34,20 +36,19 @@ class Workflow:
 
     def snakemake(self, *arguments: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
         """Run snakemake in the folder; `overlays` are YAML texts that are merged over tiny.yaml, in order."""
+        command, settings = self.command(*arguments, overlays=overlays)
+        return subprocess.run(command, **settings, capture_output=True, text=True, check=False)
+
+    def command(self, *arguments: str, overlays: tuple[str, ...] = ()) -> tuple[list, dict]:
+        """The command line of a run, and the folder and environment that it runs in."""
         files = ["tiny.yaml", *(f"overlay-{index}.yaml" for index in range(len(overlays)))]
         for file, text in zip(files[1:], overlays, strict=True):
             (self.directory / file).write_text(text, encoding="utf-8")
         # No profile of the user's, so that the project's own is the one in force.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "GUDA_"))}
         where = ["--snakefile", self.project / "Snakefile", "--directory", self.directory]
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", *where, "--configfile", *files, "--nocolor", *arguments],
-            cwd=self.directory,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        line = [sys.executable, "-m", "snakemake", *where, "--configfile", *files, "--nocolor", *arguments]
+        return line, {"cwd": self.directory, "env": environment | self.environment}
 
     def plan(self, overlay: str = "") -> dict[str, bool]:
         """Every file of the configuration, relative to the results, and whether a run would write it now."""
@@ -92,3 +93,22 @@ def save_image(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+def logged_call(workflow: Workflow, *log: str) -> list[str]:
+    """The command that the first line of a job's log holds."""
+    line = (workflow.directory / workflow.experiment.paths.log(*log)).read_text().splitlines()[0]
+    assert line.startswith("$ ")
+    return shlex.split(line[2:])
+
+
+def with_flags(command: list[str], **flags: object) -> list[str]:
+    """The command with the values of some flags replaced, or added."""
+    command = list(command)
+    for flag, value in flags.items():
+        name = f"--{flag.replace('_', '-')}"
+        if name in command:
+            command[command.index(name) + 1] = str(value)
+        else:
+            command += [name, str(value)]
+    return command

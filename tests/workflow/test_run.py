@@ -1,7 +1,6 @@
 """What a run of the workflow leaves behind, and what a second one does: everything through the real snakemake."""
 
 import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from harness import logged_call, with_flags
 from PIL import Image
 from safetensors import safe_open
 
@@ -291,25 +291,6 @@ def test_a_truncated_file_stops_the_job_that_reads_it_with_its_name(workflow, pa
 
 
 # --- stages by hand ----------------------------------------------------------------------------------
-
-
-def logged_call(workflow, *log):
-    """The command that the first line of a job's log holds."""
-    line = (workflow.directory / workflow.experiment.paths.log(*log)).read_text().splitlines()[0]
-    assert line.startswith("$ ")
-    return shlex.split(line[2:])
-
-
-def with_flags(command, **flags):
-    """The command with the values of some flags replaced, or added."""
-    command = list(command)
-    for flag, value in flags.items():
-        name = f"--{flag.replace('_', '-')}"
-        if name in command:
-            command[command.index(name) + 1] = str(value)
-        else:
-            command += [name, str(value)]
-    return command
 
 
 def run_by_hand(workflow, command):

@@ -33,20 +33,27 @@ CURE = "Delete it and run snakemake again."
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path` that takes its place when the block ends, and vanishes when it raises."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary file beside `path` that takes its place when the block ends, and vanishes when it raises.
+
+    Raises ArtifactError when the file cannot be written, as on a full disk.
+    """
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArtifactError(f"{path}: cannot be written ({reason}). Mend that and run snakemake again.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -97,6 +104,8 @@ def save_tensors(path: str | Path, tensors: dict[str, Array], spec: Spec, **meta
 
     Takes torch tensors and numpy arrays; torch is imported for the former only. The same content gives the same bytes.
     """
+    from safetensors import SafetensorError
+
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
     metadata["checksum"] = checksum(tensors, metadata)
     if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
@@ -107,7 +116,10 @@ def save_tensors(path: str | Path, tensors: dict[str, Array], spec: Spec, **meta
 
         tensors = {name: as_tensor(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
         _sort_header(temporary)
 
 

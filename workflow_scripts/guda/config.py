@@ -28,6 +28,9 @@ from guda.errors import ConfigError
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MAX_QUERIES_PER_BUCKET = 5000  # their ids stand on a command line, which takes 128 KiB
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Of diffusers' blocks, those that work in a network of the arguments that `UNet` has.
+DownBlock = Literal["DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"]
+UpBlock = Literal["UpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"]
 
 
 class Section(BaseModel):
@@ -47,7 +50,7 @@ class Data(Section):
     dataset: Literal["digits", "image_folder"] = Field(
         "digits", description="Training images: scikit-learn's handwritten digits, or a folder of image files."
     )
-    folder: str | None = Field(None, description="Folder of the images, for dataset image_folder.")
+    folder: str | None = Field(None, min_length=1, description="Folder of the images, for dataset image_folder.")
     table: str | None = Field(
         None, description="CSV file with a row per image for dataset image_folder: `file` in the folder, any columns."
     )
@@ -78,10 +81,12 @@ class Model(Section):
 class UNet(Section):
     """Arguments of diffusers' `UNet2DModel` under their own names; size and channels come from the images."""
 
-    block_out_channels: list[PositiveInt] = Field([16, 32], description="Channels of each resolution, finest first.")
+    block_out_channels: list[PositiveInt] = Field(
+        [16, 32], min_length=1, description="Channels of each resolution, finest first."
+    )
     layers_per_block: PositiveInt = Field(1, description="Residual layers per resolution.")
-    down_block_types: list[str] = Field(["DownBlock2D", "DownBlock2D"], description="One per resolution.")
-    up_block_types: list[str] = Field(["UpBlock2D", "UpBlock2D"], description="One per resolution, coarsest first.")
+    down_block_types: list[DownBlock] = Field(["DownBlock2D", "DownBlock2D"], description="One per resolution.")
+    up_block_types: list[UpBlock] = Field(["UpBlock2D", "UpBlock2D"], description="One per resolution, coarsest first.")
     add_attention: bool = Field(False, description="Self-attention in the middle block.")
     attention_head_dim: PositiveInt = Field(8, description="Channels per attention head.")
     norm_num_groups: PositiveInt = Field(8, description="Groups of the group normalisation.")
@@ -98,8 +103,18 @@ class UNet(Section):
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
                 raise ValueError(
-                    f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}"
+                    f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}; "
+                    "change one of them"
                 )
+        finest_first = [*zip(self.block_out_channels, self.down_block_types, strict=True)]
+        coarsest_first = [*zip(reversed(self.block_out_channels), self.up_block_types, strict=True)]
+        attended = [channels for channels, block in finest_first + coarsest_first if block.startswith("Attn")]
+        attended += [self.block_out_channels[-1]] if self.add_attention else []
+        if attended and min(attended) < self.attention_head_dim:
+            raise ValueError(
+                f"attention_head_dim is {self.attention_head_dim}, but self-attention stands at a resolution of "
+                f"{min(attended)} channels; use {min(attended)} or less"
+            )
         return self
 
 
@@ -205,7 +220,9 @@ class Unlearn(Unlearning):
 
 class Queries(Section):
     folder: str | None = Field(
-        None, description="Folder of images to attribute, instead of generated ones; `count` and the like are unused."
+        None,
+        min_length=1,
+        description="Folder of images to attribute, instead of generated ones; `count` and the like are unused.",
     )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
     seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
@@ -238,7 +255,7 @@ class StepSchedule(Section):
     @model_validator(mode="after")
     def _ordered(self) -> StepSchedule:
         if self.first > self.last:
-            raise ValueError(f"first is {self.first}, after last {self.last}")
+            raise ValueError(f"first is {self.first}, after last {self.last}; choose a smaller one")
         return self
 
 
@@ -319,6 +336,13 @@ class Config(Section):
     figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
     execution: Execution = Field(Execution(), description="Resources and batching.")
 
+    @field_validator("results")
+    @classmethod
+    def _results_is_a_path(cls, value: str) -> str:
+        if not value.isprintable() or set("{}") & set(value):
+            raise ValueError(f"{value!r} holds a brace or an invisible character; choose another name")
+        return value
+
     @model_validator(mode="after")
     def _cross_checks(self) -> Config:
         if self.elbo.steps.last >= self.noise_schedule.num_train_timesteps:
@@ -329,7 +353,7 @@ class Config(Section):
         if self.queries.sampling_steps > self.noise_schedule.num_train_timesteps:
             raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
         if len(set(self.methods)) != len(self.methods):
-            raise ValueError(f"methods {self.methods} names a method twice")
+            raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         return self
 
 
@@ -355,7 +379,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        raise ConfigError(f"{path}: not valid YAML: {_explain_yaml(error)}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
     return values
@@ -380,21 +404,44 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# In place of pydantic's words, which speak of Python.
+_WORDS = {
+    "model_type": "expected a mapping of keys",
+    "dict_type": "expected a mapping of keys",
+    "list_type": "expected a list, as in [a, b]",
+    "string_type": "expected text; put numbers and dates in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+}
+
+
 def nearest_name(name: str, known: list[str]) -> str:
     """', did you mean ...' for the known name closest to `name`, or the list of what is known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
+def _explain_yaml(error: yaml.YAMLError) -> str:
+    """What YAML's parser says, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+
+
 def _explain(problem: dict[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or "(several keys)"
+    key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; {nearest_name(location[-1], _known_keys(location[:-1]))}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = _WORDS.get(problem["type"], message)
     found = problem.get("input")
     shown = f" (found {found!r})" if problem["type"] != "value_error" and problem["loc"] else ""
-    return f"{key}: {message}{shown}"
+    return f"{key}: {message}{shown}" if key else message  # one about several keys names them itself
 
 
 def _known_keys(location: list[str]) -> list[str]:

@@ -14,4 +14,4 @@ class DataError(GudaError):
 
 
 class ArtifactError(GudaError):
-    """A file under results/ is missing, damaged, or belongs to another configuration."""
+    """A file under results/ is missing, damaged, of another configuration, or cannot be written."""

@@ -70,6 +70,22 @@ class Experiment:
         content, columns = self.config.metrics.content, list(self.dataset.table.columns)
         if content is not None and content not in columns:
             raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
+        self._check_image_size()
+        # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
+        for model in self.imports:
+            self.model_spec(model)
+        _ = self.buckets
+
+    def _check_image_size(self) -> None:
+        """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
+        _, height, width = self.dataset.image_shape
+        n_resolutions = len(self.config.unet.block_out_channels)
+        divisor = 2 ** (n_resolutions - 1)
+        if height % divisor or width % divisor:
+            raise ConfigError(
+                f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
+                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or resize the images"
+            )
 
     @cached_property
     def query_files(self) -> dict[str, str] | None:

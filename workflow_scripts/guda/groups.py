@@ -41,7 +41,8 @@ def members_by_group(table: pd.DataFrame, group_by: str, only: list[str] | None 
     if only is not None:
         groups = {name: members for name, members in groups.items() if name in only}
     if len(groups) < 2:
-        raise DataError(f"data.group_by: column {group_by!r} gives {len(groups)} group(s); attribution needs two")
+        by = "data.group_by" if only is None else "data.groups and data.group_by"
+        raise DataError(f"{by}: column {group_by!r} gives {len(groups)} group(s); attribution needs two")
     for name in groups:
         _check_name(name, group_by)
     folded = {name.casefold() for name in groups}
@@ -60,11 +61,11 @@ def write_members(path: str | Path, spec: GroupSpec, members: list[str]) -> None
 def read_members(path: str | Path, spec_digest: str) -> set[str]:
     """Ids of a group's members. Raises ArtifactError when the file is damaged or not of the expected spec."""
     value = read_json(path)
-    if not (isinstance(value, dict) and isinstance(value.get("spec"), str) and isinstance(value.get("members"), list)):
+    spec, members = (value.get("spec"), value.get("members")) if isinstance(value, dict) else (None, None)
+    if not (isinstance(spec, str) and isinstance(members, list) and all(isinstance(each, str) for each in members)):
         raise ArtifactError(f"{path}: not a group's file. {CURE}")
-    check_spec(path, value["spec"], spec_digest)
-    members = value["members"]
-    if digest_lines(members) != GroupSpec.parse(value["spec"]).members:
+    check_spec(path, spec, spec_digest)
+    if digest_lines(members) != GroupSpec.parse(spec).members:
         raise ArtifactError(f"{path}: its members do not match its spec; the file was damaged. {CURE}")
     return set(members)
 

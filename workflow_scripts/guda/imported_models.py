@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
-from guda.artifacts import read_json, sha256_file
+from guda.artifacts import sha256_file
 from guda.errors import ArtifactError, ConfigError
 from guda.paths import WEIGHTS
 from guda.specs import digest
@@ -20,7 +22,7 @@ def source_digest(source: str, key: str) -> str:
     """
     if HUB_ID.fullmatch(source):
         return digest(source)
-    if not Path(source).is_dir():
+    if not (source and Path(source).is_dir()):
         raise ConfigError(
             f"{key}: {source!r} is no folder, and no hub id of the form OWNER/NAME@COMMIT "
             "(40 hex digits, so that the model cannot change under the results)"
@@ -28,15 +30,21 @@ def source_digest(source: str, key: str) -> str:
     return digest(" ".join(sha256_file(file) for file in model_files(source, key)))
 
 
-def fetched(source: str) -> Path:
-    """The local folder of a model; a hub id is downloaded, or found in the hub's own cache."""
+def fetched(source: str, key: str) -> Path:
+    """The local folder of a model; a hub id is downloaded, or found in the hub's own cache.
+
+    `key` names the setting in errors. Raises ArtifactError for a model that cannot be downloaded.
+    """
     hub = HUB_ID.fullmatch(source)
     if not hub:
         return Path(source)
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.safetensors"]
-    return Path(snapshot_download(hub["repository"], revision=hub["revision"], allow_patterns=patterns))
+    try:
+        return Path(snapshot_download(hub["repository"], revision=hub["revision"], allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{key}: {source} cannot be downloaded ({' '.join(str(error).split())})") from None
 
 
 def model_files(source: str | Path, key: str) -> tuple[Path, Path]:
@@ -55,32 +63,48 @@ def model_files(source: str | Path, key: str) -> tuple[Path, Path]:
                 f"; {pickles[0]} would have to be unpickled, which can run any code. Open it where you trust it and "
                 "save it with save_pretrained(..., safe_serialization=True)"
                 if pickles
-                else ""
+                else "; give a folder that save_pretrained wrote"
             )
             raise ArtifactError(f"{key}: {folder} has no {file.name}{advice}")
     return config_file, weights_file
 
 
-def check_architecture(config_file: Path, expected: dict, key: str) -> None:
+def check_architecture(config_file: Path, expected: dict[str, Any], defaults: dict[str, Any], key: str) -> None:
     """Raise ArtifactError, naming the first key that differs, unless the file holds the expected architecture.
 
-    `expected` is the configuration of the network that `unet` and the images give, as JSON would hold it.
+    `expected` is the configuration of the network that `unet` and the images give, `defaults` what diffusers takes for
+    a key that the file lacks, both as JSON would hold them.
     """
-    found = read_json(config_file)
+    found = defaults | _read_object(config_file, key)
+    size = found["sample_size"]  # diffusers' own examples give one number; no layer depends on it, and null is no size
+    found["sample_size"] = [size, size] if isinstance(size, int) else size or expected["sample_size"]
     for name, value in expected.items():
-        if name in found and found[name] != value:
+        if name != "_diffusers_version" and name in found and found[name] != value:
             raise ArtifactError(
                 f"{key}: {config_file} has {name} {found[name]!r}, but `unet` in the configuration and the training "
                 f"images give {value!r}"
             )
 
 
-def check_schedule(folder: Path, expected: dict[str, str | int], key: str) -> None:
-    """Raise ArtifactError when a pipeline's scheduler was configured otherwise than `noise_schedule` says."""
+def check_schedule(folder: Path, expected: dict[str, Any], key: str) -> None:
+    """Raise ArtifactError when a pipeline's scheduler was configured otherwise than `noise_schedule` says.
+
+    `expected` has the scheduler's values under diffusers' names.
+    """
     file = folder / "scheduler" / "scheduler_config.json"
     if not file.exists():
         return
-    found = read_json(file)
+    found = _read_object(file, key)
     for name, value in expected.items():
         if name in found and found[name] != value:
-            raise ArtifactError(f"{key}: {file} has {name} {found[name]!r}, but noise_schedule.{name} is {value!r}")
+            raise ArtifactError(f"{key}: {file} has {name} {found[name]!r}, but noise_schedule gives {value!r}")
+
+
+def _read_object(file: Path, key: str) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it holds no JSON object")
+    return found

@@ -9,9 +9,9 @@ from guda import config
 from guda.artifacts import read_csv
 from guda.errors import DataError
 from guda.metrics import agreement, decisive, mean_agreement
-from guda.paths import Paths
+from guda.paths import Paths, record_of
 from guda.records import check_recorded, read_record
-from guda.specs import MetricsSpec
+from guda.specs import MetricsSpec, RankingsSpec
 
 COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
 CEILING = "ceiling"
@@ -101,6 +101,10 @@ def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
 
 
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
-    """Each method's cost columns, as its job recorded them."""
-    records = {name: read_record(paths.scores_record(spec.files[name])) for name in [*spec.oracles, *spec.methods]}
+    """Each method's cost columns, as the job recorded them whose scores were ranked. Raises ArtifactError."""
+    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
+    records = {
+        name: read_record(paths.scores_record(spec.files[name]), ranked.scores[name])
+        for name in [*spec.oracles, *spec.methods]
+    }
     return {name: {column: record[column] for column in COSTS} for name, record in records.items()}

@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from guda.artifacts import load_tensors, replacing, sha256_file
+from guda.artifacts import CURE, load_tensors, replacing, sha256_file
 from guda.errors import ArtifactError
-from guda.paths import MODEL_FILES, RECORD, WEIGHTS
+from guda.paths import MODEL_FILES, RECORD, STATE, WEIGHTS
 from guda.records import read_record
 from guda.specs import Spec
 
@@ -31,30 +31,44 @@ class ModelCache:
         if source is None or not source.is_dir():
             return False
         try:
-            load_tensors(source / WEIGHTS, spec.digest(), "np")
+            _, metadata = load_tensors(source / WEIGHTS, spec.digest(), "np")
+            if metadata.get("parent_sha256", "") != parent_sha256:
+                raise ArtifactError(f"{source / WEIGHTS}: unlearned from another base checkpoint")
             recorded = read_record(source / RECORD, spec.digest())["outputs"]
             for name in MODEL_FILES:
                 if recorded.get(name) != sha256_file(source / name):
                     raise ArtifactError(f"{source / name}: not the file that its record describes")
         except (ArtifactError, OSError) as error:
-            raise ArtifactError(f"the cached model {source} is damaged ({error}). Delete that folder.") from None
+            reason = str(error).removesuffix(CURE).rstrip(". ")
+            raise ArtifactError(f"the cached model {source} is damaged ({reason}). Delete that folder.") from None
         for name in (*MODEL_FILES, RECORD):
             with replacing(Path(model) / name) as temporary:
                 shutil.copyfile(source / name, temporary)
+        (Path(model) / STATE).unlink(missing_ok=True)
         print(f"taken from the cache: {source}", file=sys.stderr)
         return True
 
     def store(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> None:
-        """Keep a copy of a finished model; whoever comes second with the same one leaves the first in place."""
+        """Keep a copy of a finished model; whoever comes second with the same one leaves the first in place.
+
+        A cache that cannot be written to is no reason to lose the model: it is said, and that is all.
+        """
         target = self._address(spec, parent_sha256)
-        if target is None or target.exists():
+        if target is None:
             return
+        try:
+            if not target.exists():
+                self._copy(Path(model), target)
+        except OSError as error:
+            print(f"not kept in the cache: {error}", file=sys.stderr)
+
+    def _copy(self, model: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
             complete = Path(temporary) / "model"
             complete.mkdir()
             for name in (*MODEL_FILES, RECORD):
-                shutil.copyfile(Path(model) / name, complete / name)
+                shutil.copyfile(model / name, complete / name)
             try:
                 complete.rename(target)
             except OSError:

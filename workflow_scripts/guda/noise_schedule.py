@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from guda import config
 
 MAX_BETA = 0.999
+BETA_NAMES, LINEAR_BETAS = ("beta_start", "beta_end"), (1e-4, 0.02)
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class NoiseSchedule:
             level = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
             betas = np.minimum(1 - level[1:] / level[:-1], MAX_BETA)
         elif settings.beta_schedule == "linear":
-            betas = np.linspace(1e-4, 0.02, steps)
+            betas = np.linspace(*LINEAR_BETAS, steps)
         else:
-            betas = np.linspace(1e-4**0.5, 0.02**0.5, steps) ** 2
+            betas = np.linspace(*np.sqrt(LINEAR_BETAS), steps) ** 2
         return cls(np.cumprod(1 - betas), settings.prediction_type)
 
     @property
@@ -50,6 +52,12 @@ class NoiseSchedule:
         """
         snr = self.alphas_cumprod / (1 - self.alphas_cumprod)
         return np.concatenate([[np.inf], (snr[:-1] / snr[1:] - 1) / 2])
+
+
+def schedule_settings(settings: config.NoiseSchedule) -> dict[str, Any]:
+    """The same process as diffusers' schedulers are configured for it; the cosine schedule reads no betas."""
+    betas = {} if settings.beta_schedule == "squaredcos_cap_v2" else dict(zip(BETA_NAMES, LINEAR_BETAS, strict=True))
+    return settings.model_dump() | betas | {"trained_betas": None}
 
 
 def elbo_steps(settings: config.StepSchedule) -> np.ndarray:

@@ -11,6 +11,7 @@ CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
 RECORD = "record.json"
+STATE = "training_state.safetensors"  # of an unfinished training; no output of any rule
 
 
 def logo_model(seed: int | str, group: str) -> str:

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_record(path: str | Path, spec_digest: str | None = None) -> dict[str, A
     record = read_json(path)
     if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
         raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
-    check_spec(path, record["spec"], spec_digest)
+    check_spec(path, record.get("spec"), spec_digest)
     return record
 
 
@@ -73,9 +74,23 @@ def check_recorded(path: str | Path, spec_digest: str) -> None:
         raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
 
 
-def total_cost(records: Iterable[str | Path]) -> tuple[float, int]:
-    """Seconds and evaluations, summed over record files."""
-    costs = [read_record(path) for path in records]
+@dataclass(frozen=True)
+class InputOf:
+    """In place of a spec's digest: the one that the spec in `record`, itself checked before, names as its `field`."""
+
+    record: str
+    field: str
+
+    def digest(self) -> str:
+        return json.loads(read_record(self.record)["spec"])[self.field]
+
+
+def total_cost(records: dict[str, str | InputOf]) -> tuple[float, int]:
+    """Seconds and evaluations, summed over record files, each with the digest of the spec that it must be of."""
+    costs = [
+        read_record(path, expected.digest() if isinstance(expected, InputOf) else expected)
+        for path, expected in records.items()
+    ]
     return sum(cost["seconds"] for cost in costs), sum(cost["evaluations"] for cost in costs)
 
 

@@ -18,9 +18,9 @@ from guda import config
 from guda.errors import GudaError
 
 
-def digest(text: str) -> str:
+def digest(text: str | bytes) -> str:
     """20 hex digits of SHA-256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:20]
 
 
 def digest_lines(lines: Iterable[str]) -> str:

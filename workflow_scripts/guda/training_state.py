@@ -12,34 +12,40 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from guda.artifacts import load_tensors, save_tensors
+from guda.artifacts import CURE, load_tensors, save_tensors
+from guda.errors import ArtifactError
+from guda.paths import STATE
 from guda.records import Stopwatch
 from guda.specs import Spec
-
-FILE = "training_state.safetensors"
 
 
 class TrainingState:
     """Where the state of one job's training is kept, how often it is saved, and how long the training took so far."""
 
-    def __init__(self, folder: str | Path, spec: Spec, interval: int):
-        """`folder` is the model's; `interval` is in optimiser steps."""
-        self.file = Path(folder) / FILE
+    def __init__(self, folder: str | Path, spec: Spec, interval: int, parent_sha256: str = ""):
+        """`folder` is the model's; `interval` is in optimiser steps; `parent_sha256` is of the weights it begins at."""
+        self.file = Path(folder) / STATE
         self.interval = interval
         self._spec = spec
+        self._parent_sha256 = parent_sha256
         self._seconds_before = 0.0
         self._stopwatch = Stopwatch()
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
-        """The number of steps done and their tensors; 0 and none when there is no state of this spec.
+        """The number of steps done and their tensors; 0 and none when there is no state of this spec and parent.
 
         Raises ArtifactError for a damaged file.
         """
         if not self.file.exists():
             return 0, {}
         tensors, metadata = load_tensors(self.file)
+        if not {"spec", "step", "seconds"} <= metadata.keys():
+            raise ArtifactError(f"{self.file}: not the state of a training. {CURE}")
         if metadata["spec"] != self._spec.canonical():
             print(f"{self.file}: of another configuration; starting from step 0", file=sys.stderr)
+            return 0, {}
+        if metadata.get("parent_sha256", "") != self._parent_sha256:
+            print(f"{self.file}: started from another model; starting from step 0", file=sys.stderr)
             return 0, {}
         self._seconds_before = float(metadata["seconds"])
         print(f"{self.file}: going on from step {metadata['step']}", file=sys.stderr)
@@ -47,7 +53,8 @@ class TrainingState:
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Keep the state after `step` steps, in place of the one before."""
-        save_tensors(self.file, tensors, self._spec, step=str(step), seconds=repr(self.seconds()))
+        progress = {"step": str(step), "seconds": repr(self.seconds())}
+        save_tensors(self.file, tensors, self._spec, parent_sha256=self._parent_sha256, **progress)
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)

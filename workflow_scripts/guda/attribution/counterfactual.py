@@ -17,6 +17,7 @@ from guda.groups import read_members
 from guda.noise import derive_seed
 from guda.noise_schedule import step_weights
 from guda.paths import BASE, CALIBRATION, Paths, logo_model, unlearned_model
+from guda.records import InputOf
 from guda.specs import CounterfactualSpec, ElboSpec
 
 if TYPE_CHECKING:
@@ -51,15 +52,22 @@ class _Counterfactual:
         return CounterfactualSpec.parse(text)
 
     def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
-        models = list(spec.model_names.values())
-        built = [paths.model_record(model) for model in models]
-        files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in spec.buckets]
-        queried = [paths.elbo_record(model, bucket) for model in [BASE, *models] for bucket in spec.buckets]
+        models = {BASE: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
+
+        def elbo_records(buckets: dict[str, str]) -> dict[str, str]:
+            return {
+                paths.elbo_record(name, bucket): _elbo_digest(spec, model, samples)
+                for name, model in models.items()
+                for bucket, samples in buckets.items()
+            }
+
+        built = {paths.model_record(name): spec.models[group] for group, name in spec.model_names.items()}
+        files = [paths.elbo(name, bucket) for name in models for bucket in spec.buckets]
         if spec.calibration is not None:
             files += [paths.group(group) for group in spec.members]
-            files += [paths.elbo(model, CALIBRATION) for model in [BASE, *models]]
-            built += [paths.elbo_record(model, CALIBRATION) for model in [BASE, *models]]
-        return Needs(files, built, queried)
+            files += [paths.elbo(name, CALIBRATION) for name in models]
+            built |= elbo_records({CALIBRATION: spec.calibration})
+        return Needs(files, built, elbo_records(spec.buckets))
 
     def scores(self, spec: CounterfactualSpec, paths: Paths) -> Scores:
         queries, terms = [], []
@@ -96,8 +104,9 @@ class Unlearned(_Counterfactual):
 
     def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
         needs = super().needs(spec, paths)
-        made_here = [group for group, name in spec.model_names.items() if name == unlearned_model(self.operator, group)]
-        needs.build_records.extend(map(paths.neighbors_record, made_here))
+        for group, name in spec.model_names.items():
+            if name == unlearned_model(self.operator, group):  # made here, not imported
+                needs.build_records[paths.neighbors_record(group)] = InputOf(paths.model_record(name), "neighbors")
         return needs
 
 
@@ -159,9 +168,12 @@ def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: s
 def _read_elbo(
     spec: CounterfactualSpec, paths: Paths, name: str, model: str, bucket: str, samples: str
 ) -> tuple[list[str], np.ndarray, dict[str, str]]:
-    expected = ElboSpec(model=model, samples=samples, elbo=spec.elbo).digest()
-    tensors, metadata = load_tensors(paths.elbo(name, bucket), expected, "np")
+    tensors, metadata = load_tensors(paths.elbo(name, bucket), _elbo_digest(spec, model, samples), "np")
     return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
+
+
+def _elbo_digest(spec: CounterfactualSpec, model: str, samples: str) -> str:
+    return ElboSpec(model=model, samples=samples, elbo=spec.elbo).digest()
 
 
 def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:

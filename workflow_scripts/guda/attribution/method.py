@@ -10,7 +10,7 @@ import pandas as pd
 
 from guda.artifacts import read_csv
 from guda.paths import Paths
-from guda.records import check_recorded
+from guda.records import InputOf, check_recorded
 from guda.specs import Spec
 
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ def read_scores(path: str, spec_digest: str) -> Scores:
 class Needs:
     """Files that a method reads, and the records of the jobs whose cost is the method's own.
 
-    `build_records` are paid once for all queries, `query_records` grow with the queries.
+    `build_records` are paid once for all queries, `query_records` grow with the queries; both with the digest of the
+    spec that the record must be of.
     """
 
     files: list[str]
-    build_records: list[str] = field(default_factory=list)
-    query_records: list[str] = field(default_factory=list)
+    build_records: dict[str, str | InputOf] = field(default_factory=dict)
+    query_records: dict[str, str | InputOf] = field(default_factory=dict)
 
 
 class Method(Protocol):

@@ -18,7 +18,7 @@ from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
 
 def check_table(path: str | Path, content: str) -> None:
     """Raise ArtifactError unless the training table in the file has the expected digest."""
-    if digest(Path(path).read_text(encoding="utf-8")) != content:
+    if digest(Path(path).read_bytes()) != content:
         raise ArtifactError(f"{path}: not the training table of this configuration, or altered. {CURE}")
 
 

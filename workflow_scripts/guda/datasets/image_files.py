@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "P": 3}
+BROKEN = (OSError, SyntaxError, ValueError, TypeError, RuntimeError)  # what Pillow raises for damaged files
 FORBIDDEN = set('{}\n\r\t"')  # snakemake reads braces as wildcards; ids stand one a line
 
 
 def image_files(folder: str | Path, key: str) -> list[str]:
     """Paths of all images under a folder, relative to it, with '/', sorted. `key` names the setting in errors.
 
+    Hidden files and folders are passed over.
     Raises DataError for a folder that cannot be read, holds no image, or has a file whose name cannot be an id.
     """
     from PIL import Image
@@ -35,7 +37,8 @@ def image_files(folder: str | Path, key: str) -> list[str]:
         raise DataError(f"{key}: {error.filename!r} cannot be read ({error.strerror})")
 
     names = []
-    for directory, _, files in os.walk(folder, onerror=refuse):
+    for directory, inner, files in os.walk(folder, onerror=refuse):
+        inner[:] = [name for name in inner if name[0] != "."]
         names += [(Path(directory) / file).relative_to(folder).as_posix() for file in files if file[0] != "."]
     names = sorted(name for name in names if Path(name).suffix.lower() in suffixes)
     if not names:
@@ -43,6 +46,8 @@ def image_files(folder: str | Path, key: str) -> list[str]:
     for name in names:
         if FORBIDDEN & set(name):
             raise DataError(f"{key}: the file name {name!r} holds a character of {sorted(FORBIDDEN)}; rename it")
+        if any("\ud800" <= character <= "\udfff" for character in name):  # how Python shows bytes that are no UTF-8
+            raise DataError(f"{key}: the file name {name!r} is no UTF-8; rename it")
     return names
 
 
@@ -88,7 +93,7 @@ def read_image(path: Path, shape: tuple[int, int, int], like: str) -> np.ndarray
             raise DataError(f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them")
         try:
             pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
-        except OSError as error:
+        except BROKEN as error:
             raise DataError(f"{path}: broken image ({error}); repair or remove it") from None
     return pixels[None] if shape[0] == 1 else pixels.transpose(2, 0, 1)
 
@@ -98,7 +103,7 @@ def _opened(path: Path) -> Image.Image:
 
     try:
         image = Image.open(path)
-    except OSError as error:  # UnidentifiedImageError is one
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: no readable image ({error}); repair or remove it") from None
     if image.mode not in CHANNELS_OF_MODE:
         image.close()

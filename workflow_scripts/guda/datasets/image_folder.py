@@ -21,8 +21,8 @@ def load(settings: config.Data) -> Dataset:
     folder = Path(settings.folder)
     if settings.table is None:
         names = image_files(folder, "data.folder")
-        parents = [str(PurePosixPath(name).parent) for name in names]
-        table = pd.DataFrame({"id": names, "label": [None if parent == "." else parent for parent in parents]})
+        labels = [str(PurePosixPath(name).parent) for name in names]
+        table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
     else:
         table = _read_table(Path(settings.table), folder)
         names = list(table["id"])
@@ -37,7 +37,7 @@ def _read_table(path: Path, folder: Path) -> pd.DataFrame:
     try:
         table = read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"data.table: {str(path)!r} cannot be read as CSV ({error})") from None
+        raise DataError(f"data.table: {str(path)!r} cannot be read as CSV ({str(error).strip()})") from None
     if FILE not in table.columns:
         raise DataError(f"data.table: {str(path)!r} has no column {FILE!r}; found {', '.join(table.columns)}")
     for name in RESERVED:
@@ -52,4 +52,5 @@ def _read_table(path: Path, folder: Path) -> pd.DataFrame:
             raise DataError(f"data.table: {str(path)!r} lists {name!r}, but there is no such image in {str(folder)!r}")
     if table.empty:
         raise DataError(f"data.table: {str(path)!r} has no rows")
-    return table.rename(columns={FILE: "id"}).replace({"": None})
+    table.insert(0, "id", table.pop(FILE))
+    return table.replace({"": None})

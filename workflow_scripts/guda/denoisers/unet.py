@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +14,7 @@ from guda import config
 from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
 from guda.errors import ArtifactError
 from guda.imported_models import check_architecture, check_schedule, model_files
-from guda.noise_schedule import NoiseSchedule
+from guda.noise_schedule import NoiseSchedule, schedule_settings
 from guda.paths import WEIGHTS
 from guda.specs import ImportedModelSpec, Spec
 
@@ -126,8 +127,10 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
     config_file, weights_file = model_files(folder, key)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
-    check_architecture(config_file, json.loads(denoiser.unet.to_json_string()), key)
-    check_schedule(folder, spec.noise_schedule.model_dump(), key)
+    arguments = inspect.signature(type(denoiser.unet)).parameters.values()
+    defaults = json.loads(json.dumps({argument.name: argument.default for argument in arguments}))
+    check_architecture(config_file, json.loads(denoiser.unet.to_json_string()), defaults, key)
+    check_schedule(folder, schedule_settings(spec.noise_schedule), key)
     try:
         weights = load_file(weights_file)
     except safetensors.SafetensorError as error:

@@ -1,0 +1,315 @@
+"""A user's own images and queries: which files count, what they are called, what is in them."""
+
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import import_queries
+from guda import config
+from guda.artifacts import load_tensors, unpack_ids
+from guda.config import load_config
+from guda.datasets import load_dataset
+from guda.datasets.image_files import file_digests, image_files, image_shape, read_image, read_images
+from guda.errors import ConfigError, DataError
+from guda.experiment import Experiment
+from guda.groups import members_by_group
+from guda.paths import BASE
+from guda.queries import queries_by_bucket, read_query_digests
+from guda.specs import QueryFilesSpec
+
+KEY = "data.folder"
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def draw(path, image=None, **options):
+    """Write an image file, grey noise that depends on the file's name if none is given; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(4, 6, seed=sum(path.name.encode())) if image is None else image).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images, nested, in three formats, among other files."""
+    for name in ("b/2.png", "b/10.png", "a/x/1.bmp", "a/3.jpg", "top.png"):
+        draw(tmp_path / "images" / name)
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    return tmp_path / "images"
+
+
+def dataset(folder, table=None):
+    return load_dataset(config.Data(dataset="image_folder", folder=str(folder), table=table and str(table)))
+
+
+# --- which files -------------------------------------------------------------------------------------
+
+
+def test_ids_are_relative_paths_in_the_order_of_text(folder):
+    # '1' < '2', so 10 before 2; 'a/3' < 'a/x'; whatever the order in which the system lists them.
+    names = ["a/3.jpg", "a/x/1.bmp", "b/10.png", "b/2.png", "top.png"]
+    assert image_files(folder, KEY) == names
+    assert list(dataset(folder).table["id"]) == names
+
+
+def test_hidden_files_and_folders_are_passed_over(folder):
+    before = image_files(folder, KEY)
+    for name in (".hidden.png", "a/._3.png", ".thumbnails/1.png", "a/.cache/deep/1.png"):
+        draw(folder / name)
+    assert image_files(folder, KEY) == before
+
+
+def test_suffixes_count_in_either_case(folder):
+    draw(folder / "c" / "4.PNG", format="PNG")
+    assert "c/4.PNG" in image_files(folder, KEY)
+
+
+@pytest.mark.parametrize("name", ["a{b}.png", 'a"b.png', "a\nb.png", "a\tb.png", "{x}/a.png"])
+def test_names_that_cannot_be_ids_are_refused(folder, name):
+    draw(folder / name)
+    with pytest.raises(DataError) as caught:
+        image_files(folder, KEY)
+    assert f"{KEY}: the file name {name!r} holds a character of" in str(caught.value)
+
+
+def test_other_names_are_ids_as_they_are(folder):
+    for name in ("é ü.png", "a, b.png", "'q'.png", "100%.png", "-x.png", "x.y.png"):
+        draw(folder / name)
+        assert name in image_files(folder, KEY)
+
+
+def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
+    with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}' holds no images"):
+        image_files(tmp_path, KEY)
+    with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}/absent' is no folder"):
+        image_files(tmp_path / "absent", KEY)
+
+
+# --- the table ---------------------------------------------------------------------------------------
+
+
+def test_labels_are_the_sub_folders_and_digests_those_of_the_files(folder):
+    table = dataset(folder).table
+    assert list(table.columns) == ["id", "sha256", "label"]
+    assert list(table["label"]) == ["a", "a/x", "b", "b", None]
+    assert list(table["sha256"]) == [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in table["id"]]
+    assert members_by_group(table, "label", ["a", "b"]) == {"a": ["a/3.jpg"], "b": ["b/10.png", "b/2.png"]}
+
+
+def test_a_table_gives_columns_order_and_selection(folder, tmp_path):
+    (tmp_path / "table.csv").write_text(
+        "artist,file,year\nann,b/2.png,007\n,a/3.jpg,\nbob,top.png,1e3\nNA,b/10.png,1\n"
+    )
+    table = dataset(folder, tmp_path / "table.csv").table
+    assert list(table.columns) == ["id", "sha256", "artist", "year"]
+    assert list(table["id"]) == ["b/2.png", "a/3.jpg", "top.png", "b/10.png"]  # a/x/1.bmp has no row
+    assert list(table["artist"]) == ["ann", None, "bob", "NA"]  # text as it stands; empty is no value
+    assert list(table["year"]) == ["007", None, "1e3", "1"]
+    groups = members_by_group(table, "artist")
+    assert groups == {"NA": ["b/10.png"], "ann": ["b/2.png"], "bob": ["top.png"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,artist\na/3.jpg,x\n", "has no column 'file'; found name, artist"),
+        ("file,id\na/3.jpg,x\n", "the column 'id' of .* is reserved"),
+        ("file,sha256\na/3.jpg,x\n", "the column 'sha256' of .* is reserved"),
+        ("file,artist\na/3.jpg,x\na/3.jpg,y\n", "lists 'a/3.jpg' twice"),
+        ("file,artist\na/4.jpg,x\n", "lists 'a/4.jpg', but there is no such image"),
+        ("file,artist\n", "has no rows"),
+        ("", "cannot be read as CSV"),
+        (None, "cannot be read as CSV"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(folder, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"^data\.table: .*{message}"):
+        dataset(folder, tmp_path / "table.csv")
+
+
+def test_where_the_folder_lies_is_no_matter_of_the_specs(folder, tmp_path):
+    before = dataset(folder)
+    folder.rename(tmp_path / "moved")
+    after = dataset(tmp_path / "moved")
+    assert (after.images_spec(), after.table_spec()) == (before.images_spec(), before.table_spec())
+
+
+# --- pixels ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_come_back_exactly(tmp_path, suffix, channels):
+    image = pixels(5, 7, 3) if channels == 3 else pixels(5, 7)
+    path = draw(tmp_path / f"x.{suffix}", image)
+    assert image_shape(path) == (channels, 5, 7)
+    found = read_image(path, (channels, 5, 7), "y")
+    assert found.dtype == np.uint8
+    # [C, H, W]: a channel is the image's plane of that colour.
+    planes = image[..., None] if channels == 1 else image
+    assert found.shape == (channels, 5, 7)
+    assert all(np.array_equal(found[channel], planes[..., channel]) for channel in range(channels))
+
+
+def test_modes_by_hand(tmp_path):
+    bits = Image.new("1", (2, 1))
+    bits.putpixel((1, 0), 1)
+    bits.save(tmp_path / "bits.png")
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    palette.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "bits.png", (1, 1, 2), "y").tolist() == [[[0, 255]]]
+    assert read_image(tmp_path / "palette.png", (3, 1, 2), "y").tolist() == [[[10, 40]], [[20, 50]], [[30, 60]]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK", "I;16"])
+def test_other_modes_are_refused(tmp_path, mode):
+    Image.new(mode, (2, 2)).save(tmp_path / "x.tiff")
+    with pytest.raises(DataError, match=rf"x\.tiff: images of mode {mode} are not read; convert it"):
+        image_shape(tmp_path / "x.tiff")
+
+
+def test_a_jpeg_comes_back_nearly(tmp_path):
+    # A flat image has no detail that compression could lose but one rounding of its colour.
+    path = draw(tmp_path / "x.jpg", np.full((8, 8, 3), (200, 100, 50), dtype=np.uint8), quality=95)
+    found = read_image(path, (3, 8, 8), "y").astype(int)
+    assert np.abs(found - np.array([200, 100, 50])[:, None, None]).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+def test_a_file_cut_off_anywhere_is_refused_or_whole(tmp_path, suffix):
+    """What is behind the pixels may be missing, but no pixel."""
+    path = draw(tmp_path / f"x.{suffix}", pixels(4, 6, 3))
+    content, whole = path.read_bytes(), read_image(path, (3, 4, 6), "y")
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        try:
+            found = read_image(path, (3, 4, 6), "y")
+        except DataError as error:
+            assert str(path) in str(error)
+        else:
+            assert np.array_equal(found, whole), length
+
+
+def test_images_of_another_shape_are_refused_by_name(folder):
+    draw(folder / "b" / "9.png", pixels(4, 6, 3))
+    with pytest.raises(DataError, match=r"9\.png: colour of 6x4 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+        _ = dataset(folder).images
+    draw(folder / "b" / "9.png", pixels(6, 4))
+    with pytest.raises(DataError, match=r"9\.png: grey of 4x6 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+        _ = dataset(folder).images
+
+
+def test_images_stand_in_the_order_of_the_table(folder):
+    found = dataset(folder)
+    assert found.image_shape == (1, 4, 6)
+    assert found.images.shape == (5, 1, 4, 6)
+    for row, name in enumerate(found.table["id"]):
+        with Image.open(folder / name) as image:
+            assert np.array_equal(found.images[row, 0], np.asarray(image))
+
+
+def test_a_file_that_changed_after_planning_is_refused(folder):
+    planned = dataset(folder)
+    draw(folder / "b" / "2.png", pixels(4, 6, seed=99))
+    with pytest.raises(DataError, match=r"2\.png: changed since the workflow was planned"):
+        _ = planned.images
+    assert dataset(folder).images_spec() != planned.images_spec()
+
+
+def test_a_file_that_vanished_is_named(folder):
+    names = image_files(folder, KEY)
+    digests = file_digests(folder, names, KEY)
+    (folder / "b" / "2.png").unlink()
+    with pytest.raises(DataError, match=rf"^{KEY}: '{folder}/b/2\.png' cannot be read"):
+        file_digests(folder, names, KEY)
+    with pytest.raises((DataError, OSError), match=rf"{folder}/b/2\.png"):
+        read_images(folder, names, digests, (1, 4, 6), "y")
+
+
+# --- queries from a folder ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queries(tmp_path):
+    for index in range(12):
+        draw(tmp_path / "queries" / f"q{index:02d}.png", pixels(8, 8, seed=index))
+    return tmp_path / "queries"
+
+
+def experiment(queries, buckets=4):
+    return Experiment(load_config({"queries": {"folder": str(queries), "buckets": buckets}}))
+
+
+def test_queries_are_the_files_spread_over_buckets(queries):
+    of = experiment(queries)
+    assert of.queries == [f"q{index:02d}.png" for index in range(12)]
+    assert of.query_files == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in queries.iterdir()}
+    assert of.buckets == queries_by_bucket(of.queries, 4)
+    assert len(of.buckets) > 2
+
+
+@pytest.mark.parametrize("change", ["painted over", "added", "removed"])
+def test_a_changed_file_changes_the_specs_of_its_bucket_only(queries, change):
+    before = experiment(queries)
+    name = "new.png" if change == "added" else "q05.png"
+    if change == "removed":
+        (queries / name).unlink()
+    else:
+        draw(queries / name, pixels(8, 8, seed=99))
+    after = experiment(queries)
+    (touched,) = queries_by_bucket([name], 4)
+    assert before.buckets.keys() == after.buckets.keys()
+    for bucket in before.buckets:
+        same = bucket != touched
+        assert (before.bucket_spec(bucket) == after.bucket_spec(bucket)) == same
+        assert (before.elbo_spec(BASE, bucket) == after.elbo_spec(BASE, bucket)) == same
+    assert before.model_spec(BASE) == after.model_spec(BASE)
+    assert before.rankings_spec() != after.rankings_spec()
+
+
+def import_bucket(of, bucket, folder, output):
+    call = ["x", "--spec", of.bucket_spec(bucket).canonical(), "--folder", str(folder), "--output", str(output)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", call)
+        import_queries.main()
+
+
+def test_the_buckets_that_are_read_hold_the_images(queries, tmp_path):
+    of = experiment(queries)
+    for bucket, ids in of.buckets.items():
+        import_bucket(of, bucket, queries, tmp_path / bucket)
+        tensors, _ = load_tensors(tmp_path / bucket, of.bucket_spec(bucket).digest())
+        assert unpack_ids(tensors["ids"]) == ids
+        expected = np.stack([pixels(8, 8, seed=int(query[1:3])) for query in ids])[:, None]
+        assert np.array_equal(tensors["images"].numpy(), expected)
+
+
+def test_queries_that_changed_after_planning_are_refused(queries, tmp_path):
+    of = experiment(queries)
+    (bucket,) = queries_by_bucket(["q05.png"], 4)
+    draw(queries / "q05.png", pixels(8, 8, seed=99))
+    with pytest.raises(DataError, match="its images changed since the workflow was planned"):
+        import_bucket(of, bucket, queries, tmp_path / "bucket")
+    assert not (tmp_path / "bucket").exists()
+
+
+def test_queries_of_another_size_are_refused_by_name(queries, tmp_path):
+    draw(queries / "q05.png", pixels(9, 8))
+    of = experiment(queries, buckets=1)
+    assert isinstance(of.bucket_spec("bucket-0000"), QueryFilesSpec)
+    with pytest.raises(DataError, match=r"q05\.png: grey of 8x9 pixels, but a training image is grey of 8x8 pixels"):
+        import_bucket(of, "bucket-0000", queries, tmp_path / "bucket")
+
+
+def test_no_folder_of_queries_is_refused(tmp_path):
+    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is no folder"):
+        read_query_digests(str(tmp_path / "absent"))

@@ -1,0 +1,135 @@
+"""Whatever is killed, whenever: after the documented recovery the results are an undisturbed run's to the bit."""
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+
+import pandas as pd
+import psutil
+import pytest
+from harness import ROOT
+
+from guda.artifacts import sha256_file
+from guda.metrics_table import COSTS
+from guda.paths import BASE, STATE
+
+# Seconds from a start of snakemake to the kill: from before the first job to well into the run.
+EARLIEST, LATEST = 3, 25
+SAMPLE = 2
+WHOLE = 20
+
+
+def kill_snakemake(process, rng):
+    """Jobs that it started live on for a while, as they do when a login node kills it."""
+    process.kill()
+    process.wait()
+    return True
+
+
+def kill_job(process, rng):
+    """The program of a job; its shell reports a failure, as it does for the kernel's out-of-memory killer."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    jobs = [child for child in children if any("workflow_scripts" in word for word in child.cmdline()[:2])]
+    if not jobs:
+        return False
+    rng.choice(jobs).send_signal(signal.SIGKILL)
+    assert process.wait() != 0
+    return True
+
+
+def contents(run):
+    """Digest of every file of the results whose content is no measure of time."""
+    digests = {}
+    for path in sorted(run.results.rglob("*")):
+        name = path.relative_to(run.results).as_posix()
+        if path.is_file() and path.suffix in {".safetensors", ".json", ".csv", ".png"} and path.name[0] != ".":
+            digests[name] = sha256_file(path)
+    timed = {name for name in digests if name.startswith("metrics") or name.endswith("record.json")}
+    for name in timed:
+        del digests[name]
+    return digests
+
+
+def measured(run):
+    """metrics.csv without the columns of seconds."""
+    frame = pd.read_csv(run.results / "metrics.csv")
+    return frame.drop(columns=["speedup", *(name for name in COSTS if name.endswith("seconds"))])
+
+
+def fresh(run, directory):
+    """The same configuration in another folder, without results."""
+    directory.mkdir()
+    for name in ("config.yaml", "tiny.yaml"):
+        shutil.copy(run.directory / name, directory)
+    return replace(run, directory=directory)
+
+
+def start(run):
+    command, settings = run.command("--cores", "2")
+    return subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def lose_some(run, rng):
+    """Remove a third of the finished files, so that there is something to kill again."""
+    for path in sorted(path for path in run.results.rglob("*") if path.is_file() and "logs" not in path.parts):
+        if rng.random() < 1 / 3:
+            path.unlink()
+
+
+@pytest.mark.parametrize("kill", [kill_job, kill_snakemake])
+@pytest.mark.parametrize(
+    "times", [pytest.param(SAMPLE, id="sample"), pytest.param(WHOLE, id="whole", marks=pytest.mark.slow)]
+)
+def test_after_kills_at_random_moments_the_results_are_the_same(workflow, kill, times, tmp_path):
+    rng = random.Random(f"{kill.__name__} {times}")
+    run, killed = fresh(workflow, tmp_path / "run"), 0
+    while killed < times:
+        process = start(run)
+        time.sleep(rng.uniform(EARLIEST, LATEST))
+        while process.poll() is None and not kill(process, rng):
+            time.sleep(0.1)
+        if process.returncode == 0:
+            lose_some(run, rng)
+        else:
+            killed += 1
+        unlocked = run.snakemake("--unlock")
+        assert unlocked.returncode == 0, unlocked.stderr
+    recovered = run.snakemake("--cores", "2")
+    assert recovered.returncode == 0, recovered.stderr
+    assert contents(run) == contents(workflow)
+    assert measured(run).equals(measured(workflow))
+    assert not list(run.results.rglob(STATE))
+    assert run.planned() == set()
+
+
+def test_the_readme_and_the_docs_tell_the_recovery():
+    command = "snakemake --unlock && snakemake --cores all results/metrics.csv"
+    for file in ("README.md", "docs/caching.md"):
+        assert command in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_a_killed_training_goes_on_from_its_last_state(workflow, tmp_path):
+    """Through snakemake: the log says where it went on, and the model is the undisturbed one."""
+    paths, longer = workflow.experiment.paths, "training: {steps: 2000}"
+    weights = paths.model_weights(BASE)
+    disturbed, straight = fresh(workflow, tmp_path / "disturbed"), fresh(workflow, tmp_path / "straight")
+    state = (disturbed.directory / weights).with_name(STATE)
+    command, settings = disturbed.command("--cores", "1", weights, overlays=(longer,))
+    process = subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    assert kill_job(process, random.Random(0))
+    assert state.exists()
+    assert not (disturbed.directory / weights).exists()
+    for run in (disturbed, straight):
+        done = run.snakemake("--cores", "1", weights, overlays=(longer,))
+        assert done.returncode == 0, done.stderr
+    (step,) = re.findall(r"going on from step (\d+)", (disturbed.directory / paths.log("models", BASE)).read_text())
+    assert 0 < int(step) < 2000
+    assert not state.exists()
+    assert sha256_file(disturbed.directory / weights) == sha256_file(straight.directory / weights)

@@ -1,0 +1,96 @@
+"""Models that were made before or elsewhere are used, not made again."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from guda.artifacts import sha256_file
+from guda.paths import BASE, MODEL_FILES, logo_model, unlearned_model
+
+TWO = "data: {groups: [ann, bob]}"
+THREE = "data: {groups: [ann, bob, cid]}"
+
+
+def clone(run, directory, **changes):
+    """The same configuration and data in another folder, without any results."""
+    shutil.copytree(run.directory, directory, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    return replace(run, directory=directory, **changes)
+
+
+def models_of(groups):
+    return [BASE, *(logo_model(1, group) for group in groups), *(unlearned_model("guda", group) for group in groups)]
+
+
+def make_models(run, overlay, groups):
+    """Make the models of these groups; which of them were taken from the cache."""
+    paths, models = run.experiment.paths, models_of(groups)
+    done = run.snakemake("--cores", "2", *map(paths.model_weights, models), overlays=(overlay,))
+    assert done.returncode == 0, done.stderr
+    logs = {model: (run.directory / paths.log("models", model)).read_text() for model in models}
+    return {model for model, log in logs.items() if "taken from the cache" in log}
+
+
+@pytest.fixture(scope="module")
+def shared(own_data, tmp_path_factory):
+    """A cache, and the folder of the first user, who made the models of two groups."""
+    folder = tmp_path_factory.mktemp("shared")
+    first = clone(own_data, folder / "first", environment={"GUDA_CACHE": str(folder / "cache")})
+    assert make_models(first, TWO, ["ann", "bob"]) == set()
+    return first, folder
+
+
+def test_a_second_clone_trains_and_unlearns_nothing(shared):
+    first, folder = shared
+    second = clone(first, folder / "second")
+    assert make_models(second, TWO, ["ann", "bob"]) == set(models_of(["ann", "bob"]))
+    for model in models_of(["ann", "bob"]):
+        for file in MODEL_FILES:
+            where = f"results/models/{model}/{file}"
+            assert sha256_file(second.directory / where) == sha256_file(first.directory / where)
+    assert "Nothing to be done" in second.snakemake("--dry-run", "results/models/base/config.json").stdout
+    shutil.rmtree(folder / "second")
+
+
+def test_a_clone_with_one_group_more_makes_that_groups_models_only(shared):
+    first, folder = shared
+    third = clone(first, folder / "third")
+    assert make_models(third, THREE, ["ann", "bob", "cid"]) == set(models_of(["ann", "bob"]))
+    shutil.rmtree(folder / "third")
+
+
+def test_nothing_is_written_where_there_is_no_cache(own_data):
+    log = own_data.directory / own_data.experiment.paths.log("models", BASE)
+    assert "--cache ''" in log.read_text()
+
+
+def test_models_brought_along_give_the_scores_that_they_gave_where_they_were_made(own_data, tmp_path):
+    run = clone(own_data, tmp_path / "other")
+    models = own_data.results / "models"
+    brought = json.dumps({"ann": str(models / "guda" / "ann")})
+    overlay = f"model: {{pretrained: {models / BASE}}}\nunlearn: {{import: {brought}}}\n{TWO}"
+    scores = run.experiment.paths.scores("guda")
+    plan = {file for file, stale in run.plan(overlay).items() if stale}
+    assert "models/imported/ann/config.json" in plan
+    assert not {file for file in plan if file.startswith(("models/guda/ann", "neighbors/ann"))}
+    done = run.snakemake("--cores", "2", scores, overlays=(overlay,))
+    assert done.returncode == 0, done.stderr
+    assert "train_base" not in done.stderr
+    made = pd.read_csv(own_data.directory / scores)
+    expected = made[made["group"].isin(["ann", "bob"])].reset_index(drop=True)
+    columns = ["query", "group", "score", "se"]
+    pd.testing.assert_frame_equal(pd.read_csv(run.directory / scores)[columns], expected[columns], check_exact=True)
+
+
+def test_a_brought_model_of_another_architecture_is_refused_by_name(own_data, tmp_path):
+    run = clone(own_data, tmp_path / "other")
+    base = own_data.results / "models" / BASE
+    overlay = f"model: {{pretrained: {base}}}\nunet: {{block_out_channels: [8, 16]}}"
+    done = run.snakemake("--cores", "1", run.experiment.paths.model_weights(BASE), overlays=(overlay,))
+    assert done.returncode != 0
+    log = (run.directory / run.experiment.paths.log("models", BASE)).read_text()
+    assert f"model.pretrained: {base}/config.json has block_out_channels [8, 8]" in log
+    assert "Traceback" not in log
+    assert not (run.directory / run.experiment.paths.model_weights(BASE)).exists()

@@ -14,14 +14,14 @@ def main() -> None:
 
     from guda.artifacts import pack_ids, save_tensors
     from guda.datasets.image_files import read_images
-    from guda.queries import queries_by_bucket, read_query_digests
+    from guda.queries import LIKE, queries_by_bucket, read_query_digests
 
     digests = read_query_digests(args.folder)
     ids = queries_by_bucket(list(digests), spec.buckets).get(spec.bucket, [])
     if digest_lines(f"{query} {digests[query]}" for query in ids) != spec.content:
         raise DataError(f"{args.folder}: its images changed since the workflow was planned; run snakemake again")
     shape = (spec.shape[0], spec.shape[1], spec.shape[2])
-    images = read_images(args.folder, ids, [digests[query] for query in ids], shape, "a training image")
+    images = read_images(args.folder, ids, [digests[query] for query in ids], shape, LIKE)
     save_tensors(args.output, {"images": images, "ids": pack_ids(ids)}, spec)
 
 

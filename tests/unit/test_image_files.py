@@ -18,7 +18,6 @@ from guda.experiment import Experiment
 from guda.groups import members_by_group
 from guda.paths import BASE
 from guda.queries import queries_by_bucket, read_query_digests
-from guda.specs import QueryFilesSpec
 
 KEY = "data.folder"
 
@@ -302,12 +301,10 @@ def test_queries_that_changed_after_planning_are_refused(queries, tmp_path):
     assert not (tmp_path / "bucket").exists()
 
 
-def test_queries_of_another_size_are_refused_by_name(queries, tmp_path):
+def test_queries_of_another_size_are_refused_by_name_before_anything_is_made(queries):
     draw(queries / "q05.png", pixels(9, 8))
-    of = experiment(queries, buckets=1)
-    assert isinstance(of.bucket_spec("bucket-0000"), QueryFilesSpec)
     with pytest.raises(DataError, match=r"q05\.png: grey of 8x9 pixels, but a training image is grey of 8x8 pixels"):
-        import_bucket(of, "bucket-0000", queries, tmp_path / "bucket")
+        experiment(queries, buckets=1)
 
 
 def test_no_folder_of_queries_is_refused(tmp_path):

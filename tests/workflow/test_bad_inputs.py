@@ -106,9 +106,6 @@ def job(of, name):
     if name == "images":
         arguments = ["--spec", of.images_spec.canonical(), "--data", of.config.data.model_dump_json()]
         return "write_images", [*arguments, "--output", "out"], paths.images(), paths.log("training_images")
-    if name == "queries":
-        arguments = ["--spec", of.bucket_spec(BUCKET).canonical(), "--folder", of.config.queries.folder]
-        return "import_queries", [*arguments, "--output", "out"], paths.queries(BUCKET), paths.log("queries", BUCKET)
     arguments = ["--spec", of.model_spec(BASE).canonical(), "--imports", json.dumps(of.imports), "--name", BASE]
     return "import_model", [*arguments, "--model", "out"], paths.model_weights(BASE), paths.log("models", BASE)
 

@@ -101,7 +101,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def prepared(workflow, tmp_path_factory):
-    """The finished run, with two caches of a model each, and the base model's training cut off at step 10 of 12."""
+    """The finished run, with two caches of a model each, and the state of the base training at step 10 of 12."""
     run = workflow.copied(tmp_path_factory.mktemp("prepared") / "copy")
     base, results = run.experiment.model_spec(BASE), run.results
     parent = sha256_file(results / "models" / "base" / WEIGHTS)
@@ -109,9 +109,11 @@ def prepared(workflow, tmp_path_factory):
         cache = ModelCache(str(results / "caches" / group))
         cache.store(results / "models" / "guda" / group, run.experiment.model_spec(f"guda/{group}"), parent)
     training_set = read_training_set(results / "data" / "images.safetensors", base.images)
-    cut_off = base.training.model_copy(update={"steps": 10})
-    state = TrainingState(results / "resumed", base, interval=5)
-    train(training_set.images, base.unet, NoiseSchedule.from_config(base.noise_schedule), cut_off, state)
+    state = TrainingState(results / "resumed", base, interval=10)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(run.experiment.config.execution.threads)
+    train(training_set.images, base.unet, NoiseSchedule.from_config(base.noise_schedule), base.training, state)
+    torch.set_num_threads(threads)
     return run
 
 

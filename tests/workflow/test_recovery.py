@@ -19,7 +19,7 @@ from guda.paths import BASE, STATE
 
 # Seconds from a start of snakemake to the kill: from before the first job to well into the run.
 EARLIEST, LATEST = 3, 25
-SAMPLE = 2
+SAMPLE = 1
 WHOLE = 20
 
 

@@ -15,7 +15,7 @@ from guda.groups import members_by_group
 from guda.imported_models import source_digest
 from guda.noise_schedule import elbo_steps
 from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
-from guda.queries import queries_by_bucket, read_query_digests
+from guda.queries import check_query_shapes, queries_by_bucket, read_query_digests
 from guda.specs import (
     CalibrationSpec,
     ElboSettings,
@@ -74,7 +74,8 @@ class Experiment:
         # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
         for model in self.imports:
             self.model_spec(model)
-        _ = self.buckets
+        if self.query_files is not None:
+            check_query_shapes(self.config.queries.folder, self.queries, self.dataset.image_shape)
 
     def _check_image_size(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from guda.datasets.image_files import file_digests, image_files
+from pathlib import Path
+
+from guda.datasets.image_files import check_shape, file_digests, image_files, image_shape
 from guda.noise import derive_seed
 
 KEY = "queries.folder"
+LIKE = "a training image"
 
 
 def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]]:
@@ -20,3 +23,9 @@ def read_query_digests(folder: str) -> dict[str, str]:
     """SHA-256 of each image file in a folder of queries, by the query's id: its path relative to the folder."""
     names = image_files(folder, KEY)
     return dict(zip(names, file_digests(folder, names, KEY), strict=True))
+
+
+def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, int]) -> None:
+    """Raise DataError for a query that is not of the training images' shape [C, H, W], as its header tells."""
+    for query in queries:
+        check_shape(Path(folder) / query, image_shape(Path(folder) / query), shape, LIKE)

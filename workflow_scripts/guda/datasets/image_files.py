@@ -68,6 +68,12 @@ def image_shape(path: Path) -> tuple[int, int, int]:
         return CHANNELS_OF_MODE[image.mode], image.height, image.width
 
 
+def check_shape(path: Path, found: tuple[int, int, int], shape: tuple[int, int, int], like: str) -> None:
+    """Raise DataError unless an image has the `shape` [C, H, W] of that which `like` names."""
+    if found != shape:
+        raise DataError(f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them")
+
+
 def read_images(
     folder: str | Path, names: list[str], digests: list[str], shape: tuple[int, int, int], like: str
 ) -> np.ndarray:
@@ -89,8 +95,7 @@ def read_image(path: Path, shape: tuple[int, int, int], like: str) -> np.ndarray
     """One image, uint8 `shape` = [C, H, W]. Raises DataError."""
     with _opened(path) as image:
         found = (CHANNELS_OF_MODE[image.mode], image.height, image.width)
-        if found != shape:
-            raise DataError(f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them")
+        check_shape(path, found, shape, like)
         try:
             pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
         except BROKEN as error:

@@ -12,7 +12,8 @@ SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
-from guda.config import load_config, read_yaml
+from guda.config import load_config
+from guda.config_file import read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from guda.config import Config, Section, Unlearning, load_config, read_yaml
+from guda.config import Config, Section, Unlearning, load_config
+from guda.config_file import read_yaml
 from guda.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

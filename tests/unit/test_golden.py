@@ -219,6 +219,7 @@ def counterfactual(tmp_path):
         base=BASE,
         models={"a": "guda/a", "b": "guda/b"},
         model_names={"a": "guda/a", "b": "guda/b"},
+        neighbors={},
         buckets={"bucket-0000": "queries"},
         calibration="calibration",
         members=save_groups(paths),

@@ -12,8 +12,9 @@ LIBRARY = SCRIPTS / "guda"
 STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
-PLANNING = ["artifacts", "config", "paths", "groups", "errors", "experiment"]
-TORCH_FREE = ["config", "paths", "specs", "noise", "noise_schedule", "groups", "experiment", "ranking", "metrics"]
+PLANNING = ["artifacts", "config", "config_file", "paths", "groups", "errors", "experiment"]
+TORCH_FREE = ["config", "config_file", "paths", "specs", "noise", "noise_schedule", "groups", "experiment", "ranking"]
+TORCH_FREE += ["metrics"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 

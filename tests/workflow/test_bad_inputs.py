@@ -19,7 +19,8 @@ import pytest
 from bad_inputs import CONFIGURATION, FILES, OVERLAY, STAGES
 from harness import ROOT, Workflow, merged
 
-from guda.config import load_config, read_yaml
+from guda.config import load_config
+from guda.config_file import read_yaml
 from guda.datasets import Dataset
 from guda.errors import DataError, GudaError
 from guda.experiment import Experiment

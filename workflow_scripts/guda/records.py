@@ -7,7 +7,6 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +73,9 @@ def check_recorded(path: str | Path, spec_digest: str) -> None:
         raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
 
 
-@dataclass(frozen=True)
-class InputOf:
-    """In place of a spec's digest: the one that the spec in `record`, itself checked before, names as its `field`."""
-
-    record: str
-    field: str
-
-    def digest(self) -> str:
-        return json.loads(read_record(self.record)["spec"])[self.field]
-
-
-def total_cost(records: dict[str, str | InputOf]) -> tuple[float, int]:
+def total_cost(records: dict[str, str]) -> tuple[float, int]:
     """Seconds and evaluations, summed over record files, each with the digest of the spec that it must be of."""
-    costs = [
-        read_record(path, expected.digest() if isinstance(expected, InputOf) else expected)
-        for path, expected in records.items()
-    ]
+    costs = [read_record(path, expected) for path, expected in records.items()]
     return sum(cost["seconds"] for cost in costs), sum(cost["evaluations"] for cost in costs)
 
 

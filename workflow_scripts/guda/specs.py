@@ -166,6 +166,7 @@ class CounterfactualSpec(Spec):
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
     model_names: dict[str, str]  # its name under models/
+    neighbors: dict[str, str]  # digest of the neighbours by which each group was unlearned here
     buckets: dict[str, str]
     calibration: str | None
     members: dict[str, str]  # digest of each group, where calibration needs its members

@@ -122,10 +122,9 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
         denoiser = new_denoiser(unet, schedule, images.shape[1:])
-    x = to_network_range(images)
 
     def loss(step: int) -> Tensor:
-        batch = x[batch_rows(step, len(x), settings.batch_size, "train", settings.seed)]
+        batch = to_network_range(images[batch_rows(step, len(images), settings.batch_size, "train", settings.seed)])
         return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))
 
     optimise(denoiser, loss, settings, settings.seed, "training", settings.ema_decay, state)

@@ -16,8 +16,7 @@ from guda.errors import ArtifactError
 from guda.groups import read_members
 from guda.noise import derive_seed
 from guda.noise_schedule import step_weights
-from guda.paths import BASE, CALIBRATION, Paths, logo_model, unlearned_model
-from guda.records import InputOf
+from guda.paths import BASE, CALIBRATION, Paths, logo_model
 from guda.specs import CounterfactualSpec, ElboSpec
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ class _Counterfactual:
             base=experiment.model_spec(BASE).digest(),
             models={group: experiment.model_spec(name).digest() for group, name in names.items()},
             model_names=names,
+            neighbors={},
             buckets=experiment.bucket_digests(),
             calibration=experiment.calibration_spec().digest() if self.calibrated else None,
             members={group: experiment.group_spec(group).digest() for group in groups} if self.calibrated else {},
@@ -62,6 +62,7 @@ class _Counterfactual:
             }
 
         built = {paths.model_record(name): spec.models[group] for group, name in spec.model_names.items()}
+        built |= {paths.neighbors_record(group): expected for group, expected in spec.neighbors.items()}
         files = [paths.elbo(name, bucket) for name in models for bucket in spec.buckets]
         if spec.calibration is not None:
             files += [paths.group(group) for group in spec.members]
@@ -102,12 +103,11 @@ class Unlearned(_Counterfactual):
     def model(self, experiment: Experiment, group: str) -> str:
         return experiment.unlearned(self.operator, group)
 
-    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
-        needs = super().needs(spec, paths)
-        for group, name in spec.model_names.items():
-            if name == unlearned_model(self.operator, group):  # made here, not imported
-                needs.build_records[paths.neighbors_record(group)] = InputOf(paths.model_record(name), "neighbors")
-        return needs
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        spec = super().spec(experiment)
+        made_here = [group for group, name in spec.model_names.items() if name not in experiment.imports]
+        neighbors = {group: experiment.neighbors_spec(group).digest() for group in made_here}
+        return spec.model_copy(update={"neighbors": neighbors})
 
 
 def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

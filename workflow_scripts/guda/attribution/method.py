@@ -10,7 +10,7 @@ import pandas as pd
 
 from guda.artifacts import read_csv
 from guda.paths import Paths
-from guda.records import InputOf, check_recorded
+from guda.records import check_recorded
 from guda.specs import Spec
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Needs:
     """
 
     files: list[str]
-    build_records: dict[str, str | InputOf] = field(default_factory=dict)
-    query_records: dict[str, str | InputOf] = field(default_factory=dict)
+    build_records: dict[str, str] = field(default_factory=dict)
+    query_records: dict[str, str] = field(default_factory=dict)
 
 
 class Method(Protocol):

@@ -63,14 +63,13 @@ def unlearn(
     `images` in the order of the forget images.
     """
     student = copy.deepcopy(full)
-    x = to_network_range(images)
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
     batch_size = settings.batch_size
 
     def loss(step: int) -> Tensor:
         forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
         retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
-        batch = x[torch.cat([forget_rows[forgotten], retained_rows[retained]])]
+        batch = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
         t = torch.cat([random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)])
         noise = torch.randn_like(batch)
         x_t = full.add_noise(batch, noise, t)
@@ -78,7 +77,7 @@ def unlearn(
         target[:batch_size] = redirected_noise(
             x_t[:batch_size],
             noise[:batch_size],
-            x[neighbors[forgotten]],
+            to_network_range(images[neighbors[forgotten]]),
             *full.scales(t[:batch_size]),
             settings.max_correction_norm,
         )

@@ -33,8 +33,9 @@ experiment = load_experiment()
 paths = experiment.paths
 settings = experiment.config
 
-# What jobs find in their environment. Where scripts and data lie stands there because a path in a rule's parameters would
-# make every job stale when a folder moves; PATH begins with the Python that runs Snakemake, not what the shell finds first.
+# What jobs find in their environment. Where scripts and data lie stands there because a path in a rule's parameters
+# would make every job stale when a folder moves; PATH begins with the Python that runs Snakemake, not what the shell
+# finds first.
 os.environ.update(
     GUDA_SCRIPTS=SCRIPTS,
     GUDA_DATA=settings.data.model_dump_json(),

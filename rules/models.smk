@@ -53,7 +53,8 @@ rule train_logo:
         "Retraining without group {wildcards.group}, seed {wildcards.seed}"
     shell:
         'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
-        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q} --exclude {input.group:q}'
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
+        " --exclude {input.group:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
@@ -105,7 +106,8 @@ rule unlearn:
         "Unlearning group {wildcards.group}"
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
-        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})" --images {input.images:q} --group {input.group:q}'
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
+        " --images {input.images:q} --group {input.group:q}"
         ' --neighbors {input.neighbors:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 

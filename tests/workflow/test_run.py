@@ -224,39 +224,6 @@ def test_a_second_run_plans_nothing(workflow):
     assert "Nothing to be done" in workflow.snakemake("--dry-run").stdout
 
 
-def test_touched_files_make_nothing_stale(workflow):
-    for path in workflow.results.rglob("*"):
-        path.touch()
-    assert workflow.planned() == set()
-
-
-def test_how_jobs_run_makes_nothing_stale(workflow):
-    assert workflow.planned("execution: {batch_size: 3, threads: 2}") == set()
-
-
-def test_more_bootstrap_samples_make_the_metrics_stale_only(workflow):
-    assert workflow.planned("metrics: {bootstrap_samples: 51}") == {"metrics.csv", "metrics_by_source.csv"}
-
-
-def test_one_groups_override_makes_stale_exactly_what_follows_from_it(workflow):
-    model = ["config.json", "diffusion_pytorch_model.safetensors", "record.json"]
-    jobs = [*workflow.experiment.buckets, CALIBRATION]
-    expected = {f"models/guda/amber/{file}" for file in model}
-    expected |= {f"elbo/guda/amber/{job}.{suffix}" for job in jobs for suffix in ("safetensors", "record.json")}
-    expected |= {f"scores/{m}.{suffix}" for m in ("guda", "guda_uncalibrated") for suffix in ("csv", "record.json")}
-    expected |= {"rankings.csv", "metrics.csv", "metrics_by_source.csv", "figures/queries.png"}
-    assert workflow.planned("unlearn: {overrides: {amber: {forget_weight: 0.77}}}") == expected
-
-
-def test_an_added_group_makes_no_other_groups_model_stale(workflow):
-    planned = workflow.planned("data: {groups: [amber, birch, cedar]}")
-    new = {
-        path for path in planned if path.split("/")[0] in ("data", "groups", "neighbors", "models", "elbo", "queries")
-    }
-    assert {"models/guda/birch/config.json", "models/logo-2/birch/config.json", "groups/birch.json"} <= new
-    assert all("birch" in path for path in new)
-
-
 # --- what goes wrong is said in a few words ----------------------------------------------------------
 
 

@@ -29,8 +29,10 @@ def words(text):
 
 
 def required_flags(path):
-    """The flags that a stage's source declares as required."""
-    return re.findall(r'add_argument\(\s*"(--[\w-]+)"[^)]*required=True', path.read_text(encoding="utf-8"))
+    """The flags that a stage's source declares as required, by itself or by the function that several share."""
+    source = path.read_text(encoding="utf-8")
+    shared = ["--data"] if "add_data_argument(parser)" in source else []
+    return re.findall(r'add_argument\(\s*"(--[\w-]+)"[^)]*required=True', source) + shared
 
 
 def test_there_is_a_stage_for_every_rule_with_a_program():
@@ -63,7 +65,9 @@ def test_a_bad_spec_is_answered_in_one_line(path, tmp_path):
 
 
 def test_a_spec_file_that_is_missing_is_named(tmp_path):
-    done = call(SCRIPTS / "write_images.py", "--spec", tmp_path / "absent.json", "--output", tmp_path / "out")
+    done = call(
+        SCRIPTS / "write_images.py", "--spec", tmp_path / "absent.json", "--output", tmp_path / "out", "--data", "{}"
+    )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()[1:]
     assert line.startswith("error: ")

@@ -13,6 +13,7 @@ def main() -> None:
     spec = QueryFilesSpec.parse(spec_text(args.spec))
 
     from guda.artifacts import pack_ids, save_tensors
+    from guda.datasets.conversion import Conversion
     from guda.datasets.image_files import read_images
     from guda.queries import LIKE, queries_by_bucket, read_query_digests
 
@@ -20,8 +21,10 @@ def main() -> None:
     ids = queries_by_bucket(list(digests), spec.buckets).get(spec.bucket, [])
     if digest_lines(f"{query} {digests[query]}" for query in ids) != spec.content:
         raise DataError(f"{args.folder}: its images changed since the workflow was planned; run snakemake again")
-    shape = (spec.shape[0], spec.shape[1], spec.shape[2])
-    images = read_images(args.folder, ids, [digests[query] for query in ids], shape, LIKE)
+    channels, height, width = shape = tuple(spec.shape)
+    # Planning has refused queries of another shape, unless the configuration says that they be converted.
+    conversion = Conversion((height, width), channels)
+    images = read_images(args.folder, ids, [digests[query] for query in ids], shape, LIKE, conversion)
     save_tensors(args.output, {"images": images, "ids": pack_ids(ids)}, spec)
 
 

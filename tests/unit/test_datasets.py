@@ -1,14 +1,16 @@
-"""The digits of six providers: who holds what, and that it never changes."""
+"""The digits of six providers: who holds what, and that it never changes. Subsets of any dataset."""
 
 import hashlib
+from typing import get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
-from guda.config import Data
-from guda.datasets import load_dataset
-from guda.datasets.dataset import Dataset
+from guda.config import Data, Subset
+from guda.datasets import _MODULES, load_dataset
+from guda.datasets.dataset import Dataset, chosen_rows
 from guda.specs import digest_lines
 
 SHARING = {"cedar", "dune", "ember", "flint"}
@@ -99,3 +101,73 @@ def test_specs_follow_what_they_describe(digits):
     changed = Dataset.build("digits", images, digits.table.drop(columns="sha256"))
     assert changed.images_spec() != digits.images_spec()
     assert changed.table_spec() != digits.table_spec()
+
+
+def test_every_dataset_of_the_configuration_has_a_module():
+    assert list(get_args(Data.model_fields["dataset"].annotation)) == list(_MODULES)
+
+
+# --- subsets -----------------------------------------------------------------------------------------
+
+IDS = [f"i{number}" for number in range(200)]
+
+
+def chosen(ids, count=50, seed=0):
+    return [ids[row] for row in chosen_rows(ids, Subset(count=count, seed=seed))]
+
+
+def test_the_images_of_the_smallest_hashes_are_chosen_in_their_order():
+    def by_hand(sample_id):
+        return hashlib.sha256(f"subset\x1f3\x1f{sample_id}".encode()).digest()[:8]
+
+    smallest = sorted(IDS, key=by_hand)[:50]
+    assert chosen(IDS, seed=3) == [sample_id for sample_id in IDS if sample_id in smallest]
+
+
+@pytest.mark.parametrize("added", [1, 5, 40, 1000])
+def test_added_images_take_the_place_of_as_many_at_most(added):
+    before = set(chosen(IDS))
+    after = set(chosen([*IDS, *(f"new{number}" for number in range(added))]))
+    assert len(after) == 50
+    assert len(before - after) <= added
+    assert {sample_id for sample_id in after if sample_id in IDS} <= before  # no old one comes in
+
+
+def test_a_larger_subset_holds_the_smaller_one_and_the_order_of_the_images_is_no_matter():
+    assert set(chosen(IDS, 20)) < set(chosen(IDS, 21))
+    assert set(chosen(IDS[::-1])) == set(chosen(IDS))
+    assert set(chosen(IDS, seed=1)) != set(chosen(IDS))
+
+
+def test_a_subset_of_all_or_more_is_the_dataset(digits):
+    for count in (1797, 5000):
+        whole = load_dataset(Data(subset=Subset(count=count)))
+        assert (whole.images_spec(), whole.table_spec()) == (digits.images_spec(), digits.table_spec())
+
+
+def test_a_subset_has_the_rows_and_images_of_its_ids(digits):
+    part = load_dataset(Data(subset=Subset(count=300)))
+    rows = chosen_rows(list(digits.table["id"]), Subset(count=300))
+    assert part.table.equals(digits.table.iloc[rows].reset_index(drop=True))
+    assert np.array_equal(part.images, digits.images[rows])
+    assert part.images_spec() != digits.images_spec()
+    assert part.table_spec() != digits.table_spec()
+
+
+@pytest.mark.parametrize("with_table", [False, True])
+def test_of_a_folder_only_the_subset_is_read(tmp_path, with_table):
+    """The other files are broken, which is no matter."""
+    names, settings = [f"{number}.png" for number in range(40)], {}
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(names):
+        if name in chosen(names, 10):
+            Image.fromarray(np.full((2, 2), number, dtype=np.uint8)).save(tmp_path / "images" / name)
+        else:
+            (tmp_path / "images" / name).write_bytes(b"no image")
+    if with_table:
+        (tmp_path / "table.csv").write_text("\n".join(["file", *names]))
+        settings["table"] = str(tmp_path / "table.csv")
+    folder = str(tmp_path / "images")
+    dataset = load_dataset(Data(dataset="image_folder", folder=folder, subset=Subset(count=10), **settings))
+    assert sorted(dataset.table["id"]) == sorted(chosen(names, 10))
+    assert [f"{image[0, 0, 0]}.png" for image in dataset.images] == list(dataset.table["id"])

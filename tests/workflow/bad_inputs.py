@@ -5,9 +5,11 @@ a function that prepares files in the working directory and returns that text.
 """
 
 import csv
+import gzip
 import os
 import pickle
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,9 @@ OWN_TABLE = (
 )
 OWN_QUERIES = {"folder": "own", "overlay": "queries: {folder: own}\n"}
 PRETRAINED = "model: {pretrained: foreign}\n"
+IDX = "data: {dataset: idx, folder: idx, group_by: label}\nunlearn: {n_neighbors: 1}\n"
+CIFAR = "data: {dataset: cifar10, folder: cifar, group_by: label}\nunlearn: {n_neighbors: 1}\n"
+IDX_IMAGES, IDX_LABELS = "idx/train-images-idx3-ubyte", "idx/train-labels-idx1-ubyte"
 A, B = "a/0.png", "b/0.png"  # an image of each of two groups
 AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 
@@ -98,6 +103,37 @@ def damaged(prepare, path, content=None):
         return overlay
 
     return prepare_and_damage
+
+
+def idx(overlay=IDX):
+    """Two images of 8x8 pixels, of the labels 0 and 1."""
+    Path("idx").mkdir()
+    Path(IDX_IMAGES).write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 2, 8, 8) + bytes(128))
+    Path(IDX_LABELS).write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 2) + bytes([0, 1]))
+    return overlay
+
+
+def gzipped_idx():
+    idx()
+    Path(f"{IDX_IMAGES}.gz").write_bytes(gzip.compress(Path(IDX_IMAGES).read_bytes()))
+    Path(IDX_IMAGES).unlink()
+    return IDX
+
+
+def cifar():
+    """The binary release, with an image of each of two classes in every batch."""
+    Path("cifar").mkdir()
+    for number in range(1, 6):
+        Path(f"cifar/data_batch_{number}.bin").write_bytes(bytes(3073) + b"\1" + bytes(3072))
+    Path("cifar/batches.meta.txt").write_text("airplane\nautomobile\n\n", encoding="utf-8")
+    return CIFAR
+
+
+def pickled_cifar():
+    Path("cifar").mkdir()
+    for number in range(1, 6):
+        Path(f"cifar/data_batch_{number}").write_bytes(pickle.dumps(Planted()))
+    return CIFAR
 
 
 def foreign(change=None, shape=(1, 8, 8), **unet):
@@ -203,7 +239,20 @@ CONFIGURATION = [
     row("no groups", "data: {groups: []}", r"data\.groups .* 'provider' gives 0 group\(s\); attribution needs two"),
     row("no folder named", "data: {dataset: image_folder}", r"  data: dataset image_folder needs `folder`"),
     row("digits in a folder", "data: {folder: images}", r"  data: `folder` and `table` belong to .*, not to digits"),
-    row("unknown dataset", "data: {dataset: mnist}", r"  data\.dataset: must be 'digits' or 'image_folder' .*'mnist'"),
+    row("unknown dataset", "data: {dataset: mnist}", r"  data\.dataset: must be 'digits', 'idx', .* \(found 'mnist'\)"),
+    row("table of CIFAR", "data: {dataset: cifar10, folder: x, table: y}",
+        r"  data: `table` belongs to dataset image_folder, not to cifar10"),
+    row("width alone", "data: {size: 32}", r"  data\.size: expected a list, as in \[32, 32\] \(found 32\)"),
+    row("height alone", "data: {size: [32]}", r"  data\.size\.1: must be given \(found \[32\]\)"),
+    row("three sizes", "data: {size: [8, 8, 3]}", r"  data\.size: has too many values \(found \[8, 8, 3\]\)"),
+    row("no pixels", "data: {size: [0, 8]}", r"  data\.size\.0: must be greater than 0 \(found 0\)"),
+    row("odd size asked for", "data: {size: [9, 8]}", r"unet\.block_out_channels: .* have 8x9 .*, or set data\.size"),
+    row("four channels", "data: {channels: 4}", r"  data\.channels: must be 1 or 3 \(found 4\)"),
+    row("number for a subset", "data: {subset: 500}", r"  data\.subset: expected a mapping of keys \(found 500\)"),
+    row("subset of no count", "data: {subset: {seed: 1}}", r"  data\.subset\.count: must be given"),
+    row("typo in a subset", "data: {subset: {count: 9, sed: 1}}",
+        r"  data\.subset\.sed: unknown key; did you mean 'seed'\?"),
+    row("subset of one group", "data: {subset: {count: 1}}", r"data\.group_by: column 'provider' gives 1 group"),
     row("content", "metrics: {content: lable}", r"metrics\.content: no column 'lable'; did you mean 'label'\?"),
     row("neighbours", "unlearn: {n_neighbors: 1700}",
         r"unlearn\.n_neighbors is 1700, .* only \d+ images are left; lower"),
@@ -257,6 +306,24 @@ FILES = [
       for name in ["base", "calibration", "logo-1"]),
     *(row(f"group {name!r}", artists(name, "y"), rf"the group name '{re.escape(name)}' .* cannot be a file name; use")
       for name in ["../x", "a/b", ".hidden", "😀", "x.", "x ", "{x}"]),
+    row("no IDX folder", IDX, r"data\.folder: 'idx' is no folder"),
+    row("no IDX file", empty_folder("idx", IDX), rf"data\.folder: 'idx' holds no {IDX_IMAGES[4:]} and no .*\.gz; give"),
+    row("no IDX", damaged(idx, IDX_IMAGES, b"PNG?" * 9), rf"{IDX_IMAGES}: no IDX file \(.* 50 4e 47 3f\); download"),
+    row("IDX of floats", damaged(idx, IDX_IMAGES, b"\0\0\x0d\3" + bytes(12)), r"IDX type 0x0d, expected .*; convert"),
+    row("IDX labels for images", damaged(idx, IDX_IMAGES, b"\0\0\x08\1" + bytes(12)),
+        rf"{IDX_IMAGES}: 1 dimension\(s\), expected 3; .* swapped\?"),
+    row("half of IDX", damaged(idx, IDX_IMAGES), rf"{IDX_IMAGES}: 72 bytes, .* \[2, 8, 8\], 144 bytes; download it"),
+    row("half of IDX, packed", damaged(gzipped_idx, f"{IDX_IMAGES}.gz"), r"-ubyte\.gz: no whole gzip file .*; down"),
+    row("three IDX labels", damaged(idx, IDX_LABELS, struct.pack(">4BI", 0, 0, 8, 1, 3) + bytes(3)),
+        rf"{IDX_LABELS}: 3 labels, but {IDX_IMAGES[4:]} has 2 images; take both"),
+    row("no CIFAR file", empty_folder("cifar", CIFAR),
+        r"data\.folder: 'cifar' holds no data_batch_1\.bin and no data_batch_1; give the folder"),
+    row("half of CIFAR", damaged(cifar, "cifar/data_batch_3.bin", bytes(3072)),
+        r"cifar/data_batch_3\.bin: 3072 bytes, expected records of 3073 bytes; download it"),
+    row("class without a name", damaged(cifar, "cifar/batches.meta.txt", b"airplane"),
+        r"cifar/data_batch_1\.bin: label 1, but there are 1 names; download"),
+    row("planted in CIFAR", pickled_cifar,
+        r"cifar/data_batch_1: a pickle that names \w+\.mkdir, which is no data; nothing was called"),
     row("no query", empty_folder("own", OWN_QUERIES["overlay"]), r"queries\.folder: 'own' holds no images"),
     row("query with braces", images("{q}.png", **OWN_QUERIES),
         r"queries\.folder: the file name '\{q\}\.png' .*; rename"),
@@ -264,6 +331,9 @@ FILES = [
         r"own/q\.png: grey of 16x8 pixels, but a training image is grey of 8x8 pixels; convert one of them"),
     row("colour query", images("q.png", **OWN_QUERIES, mode="RGB"),
         r"own/q\.png: colour .* is grey .*; conv"),
+    row("colour query to be scaled", images("q.png", folder="own", mode="RGB", size=(16, 16),
+        overlay="data: {size: [8, 8]}\nqueries: {folder: own}\n"),
+        r"own/q\.png: colour of 8x8 .* grey of 8x8 .*, or set data\.size and data\.channels"),
     row("half a query", damaged(images("q.png", **OWN_QUERIES), "own/q.png"),
         r"own/q\.png: .* image .*; rep"),
     row("empty model", empty_folder("foreign", PRETRAINED), r"model\.pretrained: foreign has no config\.json; give"),
@@ -278,6 +348,11 @@ STAGES = [
         rf"{B}: grey of 8x4 pixels, but '{A}' is grey of 8x8 pixels; convert one of them"),
     row("colour among grey", "images", images(A, B, mode="RGB"),
         rf"{B}: colour of 8x8 pixels, but '{A}' is grey of 8x8 pixels; convert one of them"),
+    row("colour among grey, scaled", "images",
+        images(A, B, mode="RGB", size=(16, 9), overlay=OWN_IMAGES.replace("group_by", "size: [8, 8], group_by")),
+        rf"{B}: colour of 8x8 pixels, but '{A}' is grey of 8x8 pixels; convert .* set data\.size and data\.channels"),
+    row("transparent among opaque", "images", images(A, B, mode="LA"),
+        rf"{B}: images of mode LA are not read; .*, or set data\.channels, which puts it on white"),
     row("sixteen bits", "images", images(A, B, mode="I;16"),
         rf"{B}: images of mode I;16 are not read; convert it to 8"),
     row("half an image", "images", damaged(images(A, B), f"images/{B}"), rf"{B}: .* image .*; repair or remove it"),

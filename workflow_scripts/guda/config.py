@@ -7,7 +7,7 @@ Torch-free, since the workflow reads it each time it plans.
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -44,11 +44,20 @@ class Section(BaseModel):
         return value
 
 
+class Subset(Section):
+    count: PositiveInt = Field(description="Images that are used; all, if there are fewer.")
+    seed: Seed = Field(0, description="Seed of the choice, with the image's own id.")
+
+
 class Data(Section):
-    dataset: Literal["digits", "image_folder"] = Field(
-        "digits", description="Training images: scikit-learn's handwritten digits, or a folder of image files."
+    dataset: Literal["digits", "idx", "cifar10", "cifar100", "image_folder"] = Field(
+        "digits",
+        description="Training images: scikit-learn's handwritten digits, IDX files as of MNIST, CIFAR, or a folder of "
+        "image files.",
     )
-    folder: str | None = Field(None, min_length=1, description="Folder of the images, for dataset image_folder.")
+    folder: str | None = Field(
+        None, min_length=1, description="Folder of the images or of the dataset's files, for all datasets but digits."
+    )
     table: str | None = Field(
         None, description="CSV file with a row per image for dataset image_folder: `file` in the folder, any columns."
     )
@@ -58,13 +67,26 @@ class Data(Section):
         description="The values to attribute to; images of other values train the model but are in no group. "
         "null: every value of the column.",
     )
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="[height, width] that training images and queries from files are brought to: scaled until they "
+        "just cover it, then cropped to the centre. null: as they are.",
+    )
+    channels: Literal[1, 3] | None = Field(
+        None, description="Training images and queries from files become grey (1) or RGB (3). null: as they are."
+    )
+    subset: Subset | None = Field(
+        None, description="Use so many of the images only, chosen by a hash of their ids. null: all."
+    )
 
     @model_validator(mode="after")
-    def _folder_fits(self) -> Data:
-        if self.dataset == "image_folder" and self.folder is None:
-            raise ValueError("dataset image_folder needs `folder`, the folder of the images")
-        if self.dataset != "image_folder" and (self.folder or self.table):
-            raise ValueError(f"`folder` and `table` belong to dataset image_folder, not to {self.dataset}")
+    def _files_fit(self) -> Data:
+        if self.dataset != "digits" and self.folder is None:
+            raise ValueError(f"dataset {self.dataset} needs `folder`, the folder of its files")
+        if self.dataset == "digits" and (self.folder or self.table):
+            raise ValueError("`folder` and `table` belong to datasets in files, not to digits")
+        if self.dataset != "image_folder" and self.table:
+            raise ValueError(f"`table` belongs to dataset image_folder, not to {self.dataset}")
         return self
 
 
@@ -375,6 +397,9 @@ _WORDS = {
     "string_type": "expected text; put numbers and dates in quotes",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
+    "too_long": "has too many values",
+    "tuple_type": "expected a list, as in [32, 32]",
+    "missing": "must be given",
     "int_parsing": "expected a whole number",
     "int_from_float": "expected a whole number",
     "float_parsing": "expected a number",
@@ -403,5 +428,6 @@ def _explain(problem: dict[str, Any]) -> str:
 def _known_keys(location: list[str]) -> list[str]:
     section: Any = Config
     for key in location:
-        section = section.model_fields[key].annotation
+        annotation = section.model_fields[key].annotation
+        section = get_args(annotation)[0] if get_args(annotation) else annotation  # of `Section | None`, the section
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -75,7 +75,8 @@ class Experiment:
         for model in self.imports:
             self.model_spec(model)
         if self.query_files is not None:
-            check_query_shapes(self.config.queries.folder, self.queries, self.dataset.image_shape)
+            shape, conversion = self.dataset.image_shape, self.dataset.conversion
+            check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
 
     def _check_image_size(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
@@ -85,7 +86,7 @@ class Experiment:
         if height % divisor or width % divisor:
             raise ConfigError(
                 f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
-                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or resize the images"
+                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
             )
 
     @cached_property

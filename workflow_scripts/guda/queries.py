@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from guda.datasets.conversion import Conversion
 from guda.datasets.image_files import check_shape, file_digests, image_files, image_shape
 from guda.noise import derive_seed
 
@@ -25,7 +26,8 @@ def read_query_digests(folder: str) -> dict[str, str]:
     return dict(zip(names, file_digests(folder, names, KEY), strict=True))
 
 
-def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, int]) -> None:
-    """Raise DataError for a query that is not of the training images' shape [C, H, W], as its header tells."""
+def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, int], conversion: Conversion) -> None:
+    """Raise DataError for a query that the conversion does not bring to the training images' shape [C, H, W]."""
     for query in queries:
-        check_shape(Path(folder) / query, image_shape(Path(folder) / query), shape, LIKE)
+        path = Path(folder) / query
+        check_shape(path, image_shape(path, conversion), shape, LIKE)

@@ -66,7 +66,7 @@ class Spec(BaseModel):
 class ImagesSpec(Spec):
     stage, version = "images", 1
     dataset: str
-    content: str  # digest of (id, sha256) of every image
+    content: str  # digest of (id, sha256) of every image, and of the shape that they are converted to, if they are
 
 
 class TableSpec(Spec):
@@ -131,7 +131,7 @@ class QueryFilesSpec(Spec):
     stage, version = "query_files", 1
     bucket: str
     buckets: int
-    shape: list[int]  # [C, H, W] of the training images, which queries must have
+    shape: list[int]  # [C, H, W] of the training images, which queries are brought to
     content: str  # digest of (id, sha256) of every image of the bucket
 
 

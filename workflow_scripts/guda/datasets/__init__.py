@@ -7,11 +7,17 @@ import importlib
 from guda import config
 from guda.datasets.dataset import Dataset
 
-_MODULES = {"digits": "guda.datasets.digits", "image_folder": "guda.datasets.image_folder"}
+_MODULES = {
+    "digits": "guda.datasets.digits",
+    "idx": "guda.datasets.idx",
+    "cifar10": "guda.datasets.cifar",
+    "cifar100": "guda.datasets.cifar",
+    "image_folder": "guda.datasets.image_folder",
+}
 
 
 def load_dataset(settings: config.Data) -> Dataset:
-    """Images and table of the configured dataset. Raises DataError for files that are missing or no images."""
+    """Images and table of the configured dataset. Raises DataError for files that are missing or damaged."""
     return importlib.import_module(_MODULES[settings.dataset]).load(settings)
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from guda import config
 from guda.artifacts import CURE
+from guda.datasets.conversion import AS_IT_IS, Conversion, fit_all
 from guda.errors import ArtifactError, DataError
+from guda.noise import derive_seed
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
 
 
@@ -22,23 +25,43 @@ def check_table(path: str | Path, content: str) -> None:
         raise ArtifactError(f"{path}: not the training table of this configuration, or altered. {CURE}")
 
 
+def chosen_rows(ids: list[str], subset: config.Subset | None) -> list[int]:
+    """Rows of the images that are used, ascending: `count` of them (or all, if fewer) by a hash of (seed, id).
+
+    A new image so takes the place of one at most.
+    """
+    if subset is None:
+        return list(range(len(ids)))
+    by_hash = sorted(range(len(ids)), key=lambda row: derive_seed("subset", subset.seed, ids[row]))
+    return sorted(by_hash[: subset.count])
+
+
 @dataclass(frozen=True)
 class Dataset:
     """N images in the order of `table`, whose columns are id, sha256 and any others; an empty value is None.
 
-    `sha256` is that of an image's raw bytes, or of its file. Planning reads `table` and `image_shape` ([C, H, W])
-    alone; `load_images` gives the pixels, uint8 [N, C, H, W].
+    `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
+    `conversion` alone; `load_images` gives the pixels, uint8 [N, C, H, W], with the conversion done.
     """
 
     name: str
     table: pd.DataFrame
     image_shape: tuple[int, int, int]
     load_images: Callable[[], np.ndarray]
+    conversion: Conversion = AS_IT_IS
 
     @classmethod
-    def build(cls, name: str, images: np.ndarray, table: pd.DataFrame) -> Dataset:
+    def build(
+        cls,
+        name: str,
+        images: np.ndarray,
+        table: pd.DataFrame,
+        subset: config.Subset | None = None,
+        conversion: Conversion = AS_IT_IS,
+    ) -> Dataset:
         """A dataset in memory: adds each image's sha256 to a table that has the ids and the other columns.
 
+        Of `images` and `table`, only the `subset` is kept; the conversion is done when the images are asked for.
         Raises DataError unless the images are uint8 [N, C, H, W] with one row of the table each.
         """
         if images.dtype != np.uint8 or images.ndim != 4:
@@ -47,9 +70,11 @@ class Dataset:
             )
         if len(images) != len(table):
             raise DataError(f"dataset {name!r}: {len(images)} images, but {len(table)} rows in the table")
-        table = table.copy()
-        table.insert(1, "sha256", [hashlib.sha256(image.tobytes()).hexdigest() for image in images])
-        return cls(name, table, images.shape[1:], lambda: images)
+        rows = chosen_rows(list(table["id"]), subset)
+        table = table.iloc[rows].reset_index(drop=True)
+        table.insert(1, "sha256", [hashlib.sha256(images[row].tobytes()).hexdigest() for row in rows])
+        shape = conversion.shape(images.shape[1:])
+        return cls(name, table, shape, lambda: fit_all(images if subset is None else images[rows], shape), conversion)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -57,8 +82,10 @@ class Dataset:
         return self.load_images()
 
     def images_spec(self) -> ImagesSpec:
-        rows = self.table["id"] + " " + self.table["sha256"]
-        return ImagesSpec(dataset=self.name, content=digest_lines(rows))
+        lines = list(self.table["id"] + " " + self.table["sha256"])
+        if self.conversion != AS_IT_IS:
+            lines.append(f"as {list(self.image_shape)}")
+        return ImagesSpec(dataset=self.name, content=digest_lines(lines))
 
     def table_spec(self) -> TableSpec:
         return TableSpec(dataset=self.name, content=digest(self.table.to_csv(index=False)))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from guda import config
+from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
 from guda.noise import derive_seed
 
@@ -42,7 +43,7 @@ def load(settings: config.Data) -> Dataset:
             "provider": [_provider(sample_id, label) for sample_id, label in zip(ids, digits.target, strict=True)],
         }
     )
-    return Dataset.build("digits", images, table)
+    return Dataset.build("digits", images, table, settings.subset, Conversion.of(settings))
 
 
 def _provider(sample_id: str, label: int) -> str:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from guda.artifacts import sha256_file
+from guda.datasets.conversion import ALPHA, AS_IT_IS, Conversion, fit, is_transparent
 from guda.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "P": 3}
+CHANNELS_OF_MODE = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
+TURNS = {  # how Pillow turns an image upright, by its EXIF orientation
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, RuntimeError)  # what Pillow raises for damaged files
 FORBIDDEN = set('{}\n\r\t"')  # snakemake reads braces as wildcards; ids stand one a line
 
@@ -62,24 +73,34 @@ def file_digests(folder: str | Path, names: list[str], key: str) -> list[str]:
     return digests
 
 
-def image_shape(path: Path) -> tuple[int, int, int]:
-    """[C, H, W] of an image, from its header. Raises DataError."""
-    with _opened(path) as image:
-        return CHANNELS_OF_MODE[image.mode], image.height, image.width
+def image_shape(path: Path, conversion: Conversion = AS_IT_IS) -> tuple[int, int, int]:
+    """[C, H, W] that an image is brought to, from its header. Raises DataError."""
+    with _opened(path, conversion) as image:
+        turned = _orientation(image) >= 5
+        height, width = (image.width, image.height) if turned else (image.height, image.width)
+        return conversion.shape((CHANNELS_OF_MODE[image.mode], height, width))
 
 
 def check_shape(path: Path, found: tuple[int, int, int], shape: tuple[int, int, int], like: str) -> None:
     """Raise DataError unless an image has the `shape` [C, H, W] of that which `like` names."""
     if found != shape:
-        raise DataError(f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them")
+        raise DataError(
+            f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them, "
+            "or set data.size and data.channels"
+        )
 
 
 def read_images(
-    folder: str | Path, names: list[str], digests: list[str], shape: tuple[int, int, int], like: str
+    folder: str | Path,
+    names: list[str],
+    digests: list[str],
+    shape: tuple[int, int, int],
+    like: str,
+    conversion: Conversion = AS_IT_IS,
 ) -> np.ndarray:
     """The images in files, uint8 [N, C, H, W]. Raises DataError for one that is broken, changed or of another shape.
 
-    `like` says whose `shape` [C, H, W] all images must have.
+    `like` says whose `shape` [C, H, W] the conversion must bring all images to.
     """
     images = np.empty((len(names), *shape), dtype=np.uint8)
     for row, (name, digest) in enumerate(zip(names, digests, strict=True)):
@@ -87,33 +108,57 @@ def read_images(
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise DataError(f"{path}: changed since the workflow was planned; run snakemake again")
-        images[row] = read_image(path, shape, like)
+        images[row] = read_image(path, shape, like, conversion)
     return images
 
 
-def read_image(path: Path, shape: tuple[int, int, int], like: str) -> np.ndarray:
-    """One image, uint8 `shape` = [C, H, W]. Raises DataError."""
-    with _opened(path) as image:
-        found = (CHANNELS_OF_MODE[image.mode], image.height, image.width)
-        check_shape(path, found, shape, like)
+def read_image(path: Path, shape: tuple[int, int, int], like: str, conversion: Conversion = AS_IT_IS) -> np.ndarray:
+    """One image, uint8 `shape` = [C, H, W], the way up that its EXIF orientation says. Raises DataError."""
+    with _opened(path, conversion) as image:
+        channels = CHANNELS_OF_MODE[image.mode]
         try:
-            pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
+            upright = _upright(image)
+            upright.load()
+            check_shape(path, conversion.shape((channels, upright.height, upright.width)), shape, like)
+            return fit(upright, shape)
         except BROKEN as error:
             raise DataError(f"{path}: broken image ({error}); repair or remove it") from None
-    return pixels[None] if shape[0] == 1 else pixels.transpose(2, 0, 1)
 
 
-def _opened(path: Path) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 (upright) to 8, as the header tells; 1 where that cannot be read."""
+    from PIL import ExifTags, Image
+
+    if image.format == "TIFF":  # Pillow turns it by itself
+        return 1
+    try:
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation)  # PNG's own getexif would decode the pixels
+    except (*BROKEN, struct.error):
+        return 1
+    return found if found in TURNS else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(Image.Transpose[TURNS[orientation]])
+
+
+def _opened(path: Path, conversion: Conversion) -> Image.Image:
     from PIL import Image
 
     try:
         image = Image.open(path)
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: no readable image ({error}); repair or remove it") from None
-    if image.mode not in CHANNELS_OF_MODE:
-        image.close()
-        raise DataError(f"{path}: images of mode {image.mode} are not read; convert it to 8-bit grey or RGB")
-    return image
+    known, transparent = image.mode in CHANNELS_OF_MODE, is_transparent(image)
+    if known and not (transparent and conversion.channels is None):
+        return image
+    image.close()
+    kind = f"mode {image.mode}{' with transparency' if transparent and image.mode not in ALPHA else ''}"
+    cure = ", or set data.channels, which puts it on white" if known else ""
+    raise DataError(f"{path}: images of {kind} are not read; convert it to 8-bit grey or RGB{cure}")
 
 
 def _described(shape: tuple[int, int, int]) -> str:

@@ -1,4 +1,4 @@
-"""A folder of images of one size. Columns come from a CSV table with a row per image, or from the sub-folders."""
+"""A folder of images. Columns come from a CSV table with a row per image, or from the sub-folders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import pandas as pd
 
 from guda import config
 from guda.artifacts import read_csv
-from guda.datasets.dataset import Dataset
+from guda.datasets.conversion import Conversion
+from guda.datasets.dataset import Dataset, chosen_rows
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
 from guda.errors import DataError
 
+KEY = "data.folder"
 FILE = "file"
 RESERVED = ("id", "sha256")
 
@@ -20,16 +22,23 @@ def load(settings: config.Data) -> Dataset:
     """An image's id is its path relative to the folder. Without a table, `label` is the sub-folder it lies in."""
     folder = Path(settings.folder)
     if settings.table is None:
-        names = image_files(folder, "data.folder")
+        names = image_files(folder, KEY)
         labels = [str(PurePosixPath(name).parent) for name in names]
         table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
     else:
         table = _read_table(Path(settings.table), folder)
-        names = list(table["id"])
-    digests = file_digests(folder, names, "data.folder")
+    table = table.iloc[chosen_rows(list(table["id"]), settings.subset)].reset_index(drop=True)
+    names, conversion = list(table["id"]), Conversion.of(settings)
+    digests = file_digests(folder, names, KEY)
     table.insert(1, "sha256", digests)
-    first, shape = names[0], image_shape(folder / names[0])
-    return Dataset("image_folder", table, shape, lambda: read_images(folder, names, digests, shape, f"{first!r}"))
+    like, shape = f"{names[0]!r}", image_shape(folder / names[0], conversion)
+    return Dataset(
+        name="image_folder",
+        table=table,
+        image_shape=shape,
+        load_images=lambda: read_images(folder, names, digests, shape, like, conversion),
+        conversion=conversion,
+    )
 
 
 def _read_table(path: Path, folder: Path) -> pd.DataFrame:
@@ -46,7 +55,7 @@ def _read_table(path: Path, folder: Path) -> pd.DataFrame:
     repeated = table[FILE][table[FILE].duplicated()]
     if len(repeated):
         raise DataError(f"data.table: {str(path)!r} lists {repeated.iloc[0]!r} twice; keep one row")
-    known = set(image_files(folder, "data.folder"))
+    known = set(image_files(folder, KEY))
     for name in table[FILE]:
         if name not in known:
             raise DataError(f"data.table: {str(path)!r} lists {name!r}, but there is no such image in {str(folder)!r}")

@@ -13,8 +13,8 @@ STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
 PLANNING = ["artifacts", "config", "config_file", "paths", "groups", "errors", "experiment"]
-TORCH_FREE = ["config", "config_file", "paths", "specs", "noise", "noise_schedule", "groups", "experiment", "ranking"]
-TORCH_FREE += ["metrics"]
+TORCH_FREE = ["config", "config_errors", "config_file", "paths", "specs", "noise", "noise_schedule", "groups"]
+TORCH_FREE += ["experiment", "ranking", "metrics"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 

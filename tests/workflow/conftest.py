@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from harness import ROOT, Workflow, finished, logged_call, merged, save_image, with_flags  # noqa: F401
+from harness import ROOT, Workflow, finished, save_image
 
 
 @pytest.fixture(scope="session")

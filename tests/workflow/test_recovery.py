@@ -31,14 +31,19 @@ def kill_snakemake(process, rng):
 
 
 def kill_job(process, rng):
-    """The program of a job; its shell reports a failure, as it does for the kernel's out-of-memory killer."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    jobs = [child for child in children if any("workflow_scripts" in word for word in child.cmdline()[:2])]
-    if not jobs:
+    """The program of a job; its shell reports a failure, as it does for the kernel's out-of-memory killer.
+
+    False when there was none to be killed: none running, or the chosen one came to its end by itself meanwhile.
+    """
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        jobs = [child for child in children if any("workflow_scripts" in word for word in child.cmdline()[:2])]
+        if not jobs:
+            return False
+        rng.choice(jobs).send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
         return False
-    rng.choice(jobs).send_signal(signal.SIGKILL)
-    assert process.wait() != 0
-    return True
+    return process.wait() != 0
 
 
 def contents(run):

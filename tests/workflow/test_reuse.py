@@ -61,7 +61,7 @@ def test_a_clone_with_one_group_more_makes_that_groups_models_only(shared):
     shutil.rmtree(folder / "third")
 
 
-def test_nothing_is_written_where_there_is_no_cache(own_data):
+def test_jobs_are_given_no_cache_unless_there_is_one(own_data):
     log = own_data.directory / own_data.experiment.paths.log("models", BASE)
     assert "--cache ''" in log.read_text()
 

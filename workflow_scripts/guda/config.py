@@ -6,8 +6,7 @@ Torch-free, since the workflow reads it each time it plans.
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from guda.errors import ConfigError
+from guda.config_errors import explain
+from guda.errors import ConfigError, nearest_name
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MAX_QUERIES_PER_BUCKET = 5000  # their ids stand on a command line, which takes 128 KiB
@@ -234,7 +234,7 @@ class Unlearn(Unlearning):
             try:
                 self.for_group(group)
             except ValidationError as error:
-                raise ValueError(f"overrides.{group}.{_explain(error.errors()[0])}") from None
+                raise ValueError(f"overrides.{group}.{explain(error.errors()[0], Unlearning)}") from None
         return self
 
 
@@ -385,49 +385,5 @@ def load_config(values: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        lines = "\n".join(f"  {explain(problem, Config)}" for problem in error.errors())
         raise ConfigError(f"the configuration has {error.error_count()} problem(s):\n{lines}") from None
-
-
-# In place of pydantic's words, which speak of Python.
-_WORDS = {
-    "model_type": "expected a mapping of keys",
-    "dict_type": "expected a mapping of keys",
-    "list_type": "expected a list, as in [a, b]",
-    "string_type": "expected text; put numbers and dates in quotes",
-    "string_too_short": "must not be empty",
-    "too_short": "must not be empty",
-    "too_long": "has too many values",
-    "tuple_type": "expected a list, as in [32, 32]",
-    "missing": "must be given",
-    "int_parsing": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "float_parsing": "expected a number",
-    "bool_parsing": "expected true or false",
-}
-
-
-def nearest_name(name: str, known: list[str]) -> str:
-    """', did you mean ...' for the known name closest to `name`, or the list of what is known."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {nearest_name(location[-1], _known_keys(location[:-1]))}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    message = _WORDS.get(problem["type"], message)
-    found = problem.get("input")
-    shown = f" (found {found!r})" if problem["type"] != "value_error" and problem["loc"] else ""
-    return f"{key}: {message}{shown}" if key else message  # one about several keys names them itself
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    section: Any = Config
-    for key in location:
-        annotation = section.model_fields[key].annotation
-        section = get_args(annotation)[0] if get_args(annotation) else annotation  # of `Section | None`, the section
-    return [field.alias or name for name, field in section.model_fields.items()]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import cache, cached_property
 
 from guda.attribution import METHODS, get_method
-from guda.config import Config, nearest_name
+from guda.config import Config
 from guda.datasets import Dataset, load_dataset
-from guda.errors import ConfigError, DataError
+from guda.errors import ConfigError, DataError, nearest_name
 from guda.groups import members_by_group
 from guda.imported_models import source_digest
 from guda.noise_schedule import elbo_steps

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.artifacts import CURE, check_spec, read_json, write_json
-from guda.config import nearest_name
-from guda.errors import ArtifactError, ConfigError, DataError
+from guda.errors import ArtifactError, ConfigError, DataError, nearest_name
 from guda.specs import GroupSpec, digest_lines
 
 if TYPE_CHECKING:

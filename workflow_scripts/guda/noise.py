@@ -22,6 +22,15 @@ def gaussian(seed: int, sample_id: str, step: int, shape: tuple[int, ...]) -> np
     return generator.standard_normal(shape, dtype=np.float32)
 
 
+def chosen(ids: list[str], count: int, *parts: str | int) -> list[int]:
+    """Rows of `count` of the ids (or of all, if fewer), ascending: those with the smallest hash of (parts, id).
+
+    A new id so takes the place of one at most.
+    """
+    by_hash = sorted(range(len(ids)), key=lambda row: derive_seed(*parts, ids[row]))
+    return sorted(by_hash[:count])
+
+
 def uniform(*parts: str | int) -> float:
     """A number in [0, 1) that belongs to these names."""
     return derive_seed(*parts) / 2**63

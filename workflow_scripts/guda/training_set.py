@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guda.artifacts import load_tensors, unpack_ids
 from guda.groups import read_members
-from guda.noise import derive_seed
+from guda.noise import chosen
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class TrainingSet:
 
     def sample(self, count: int, seed: int) -> TrainingSet:
         """`count` images (or all, if fewer) by a hash of (seed, id), so that new images upset the choice little."""
-        by_hash = sorted(range(len(self.ids)), key=lambda row: derive_seed("calibration", seed, self.ids[row]))
-        rows = sorted(by_hash[:count])
+        rows = chosen(self.ids, count, "calibration", seed)
         return TrainingSet(self.images[rows], [self.ids[row] for row in rows])
 
 

@@ -11,8 +11,7 @@ from guda.attribution.counterfactual import Oracle, Unlearned
 from guda.attribution.method import Method, Scores
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
-from guda.config import nearest_name
-from guda.errors import GudaError
+from guda.errors import GudaError, nearest_name
 
 METHODS: dict[str, Method] = {
     "guda": Unlearned("guda", calibrated=True),

@@ -15,7 +15,7 @@ from guda import config
 from guda.artifacts import CURE
 from guda.datasets.conversion import AS_IT_IS, Conversion, fit_all
 from guda.errors import ArtifactError, DataError
-from guda.noise import derive_seed
+from guda.noise import chosen
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
 
 
@@ -26,14 +26,10 @@ def check_table(path: str | Path, content: str) -> None:
 
 
 def chosen_rows(ids: list[str], subset: config.Subset | None) -> list[int]:
-    """Rows of the images that are used, ascending: `count` of them (or all, if fewer) by a hash of (seed, id).
-
-    A new image so takes the place of one at most.
-    """
+    """Rows of the images that are used, ascending; a new image takes the place of one at most."""
     if subset is None:
         return list(range(len(ids)))
-    by_hash = sorted(range(len(ids)), key=lambda row: derive_seed("subset", subset.seed, ids[row]))
-    return sorted(by_hash[: subset.count])
+    return chosen(ids, subset.count, "subset", subset.seed)
 
 
 @dataclass(frozen=True)

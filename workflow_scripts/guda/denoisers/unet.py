@@ -153,7 +153,7 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
 def _unet_class() -> type[UNet2DModel]:
     """diffusers' `UNet2DModel`, imported without scipy.stats.
 
-    diffusers imports that for schedulers that are not used here; it is a sixth of the start of every job.
+    diffusers imports that for schedulers that are not used here; it is a seventh of a short scoring job's time.
     """
     import diffusers.utils.import_utils
 

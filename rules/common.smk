@@ -13,7 +13,7 @@ sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
 from guda.config import load_config
-from guda.config_file import read_yaml
+from guda.config.file import read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model

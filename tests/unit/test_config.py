@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from guda.config import Config, Section, Unlearning, load_config
-from guda.config_file import read_yaml
+from guda.config.file import read_yaml
 from guda.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,7 +255,7 @@ def test_config_yaml_holds_every_key_with_its_default():
     shown, defaults = flat(read_yaml(ROOT / "config.yaml")), flat(Config().model_dump(mode="json", by_alias=True))
     assert shown.keys() == defaults.keys()
     differing = {key: (shown[key], defaults[key]) for key in defaults if shown[key] != defaults[key]}
-    assert not differing, f"config.yaml and guda/config.py differ: {differing}"
+    assert not differing, f"config.yaml and guda/config differ: {differing}"
 
 
 @pytest.mark.parametrize(("path", "section"), [pytest.param(*pair, id=pair[0] or ".") for pair in sections()])

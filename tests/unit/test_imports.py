@@ -12,8 +12,8 @@ LIBRARY = SCRIPTS / "guda"
 STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
-PLANNING = ["artifacts", "config", "config_file", "paths", "groups", "errors", "experiment"]
-TORCH_FREE = ["config", "config_errors", "config_file", "paths", "specs", "noise", "noise_schedule", "groups"]
+PLANNING = ["artifacts", "config", "config.file", "paths", "groups", "errors", "experiment"]
+TORCH_FREE = ["config", "config.messages", "config.file", "paths", "specs", "noise", "noise_schedule", "groups"]
 TORCH_FREE += ["experiment", "ranking", "metrics"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 

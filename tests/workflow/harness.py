@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from guda.config import load_config
-from guda.config_file import read_yaml
+from guda.config.file import read_yaml
 from guda.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]

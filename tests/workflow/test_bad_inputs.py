@@ -20,7 +20,7 @@ from bad_inputs import CONFIGURATION, FILES, OVERLAY, STAGES
 from harness import ROOT, Workflow, merged
 
 from guda.config import load_config
-from guda.config_file import read_yaml
+from guda.config.file import read_yaml
 from guda.datasets import Dataset
 from guda.errors import DataError, GudaError
 from guda.experiment import Experiment

@@ -1,0 +1,113 @@
+"""The experiment's configuration: every key with its type, default and meaning.
+
+`config.yaml` documents how to choose each value; `rules/schemas/config.schema.json` is generated from here.
+Torch-free, since the workflow reads it each time it plans.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+
+from guda.config.data import Data, Subset
+from guda.config.messages import explain
+from guda.config.model import Model, NoiseSchedule, UNet
+from guda.config.scoring import Attribution, Calibration, Elbo, Metrics, Nearest, Queries, Random, StepSchedule
+from guda.config.section import Section
+from guda.config.training import Optimisation, Oracle, Training, Unlearn, Unlearning
+from guda.errors import ConfigError
+
+
+class Figure(Section):
+    queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
+    top: PositiveInt = Field(3, description="Groups shown for each.")
+
+
+class Execution(Section):
+    """How jobs run. Nothing here changes a result beyond rounding, so nothing here makes a job stale."""
+
+    batch_size: PositiveInt = Field(256, description="Samples per forward pass when scoring.")
+    checkpoint_steps: PositiveInt = Field(
+        500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
+    )
+    threads: PositiveInt = Field(1, description="CPU threads of each training, unlearning and scoring job.")
+
+
+class Config(Section):
+    results: str = Field("results", min_length=1, description="Folder of all outputs.")
+    data: Data = Field(Data(), description="Training images and their groups.")
+    model: Model = Field(Model(), description="The base model, where it is not trained here.")
+    unet: UNet = Field(UNet(), description="The denoising network.")
+    noise_schedule: NoiseSchedule = Field(NoiseSchedule(), description="The diffusion process.")
+    training: Training = Field(Training(), description="Training of the base model and of every oracle model.")
+    oracle: Oracle = Field(Oracle(), description="Leave-one-group-out retraining.")
+    unlearn: Unlearn = Field(Unlearn(), description="Unlearning of each group from the base model.")
+    queries: Queries = Field(Queries(), description="The images to attribute.")
+    elbo: Elbo = Field(Elbo(), description="Likelihood bounds of queries under each model.")
+    methods: list[str] = Field(
+        ["guda", "guda_uncalibrated", "nearest", "random"], min_length=1, description="Methods in the tables."
+    )
+    attribution: Attribution = Field(Attribution(), description="Settings of single methods.")
+    metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
+    figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
+    execution: Execution = Field(Execution(), description="Resources and batching.")
+
+    @field_validator("results")
+    @classmethod
+    def _results_is_a_path(cls, value: str) -> str:
+        if not value.isprintable() or set("{}") & set(value):
+            raise ValueError(f"{value!r} holds a brace or an invisible character; choose another name")
+        return value
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Config:
+        if self.elbo.steps.last >= self.noise_schedule.num_train_timesteps:
+            raise ValueError(
+                f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
+                f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
+            )
+        if self.queries.sampling_steps > self.noise_schedule.num_train_timesteps:
+            raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods: {self.methods} names a method twice; keep one")
+        return self
+
+
+def load_config(values: dict[str, Any]) -> Config:
+    """Validate a configuration (as read from YAML) and fill in the defaults.
+
+    Raises ConfigError with one line per problem: the key, what was found, and the nearest known name.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {explain(problem, Config)}" for problem in error.errors())
+        raise ConfigError(f"the configuration has {error.error_count()} problem(s):\n{lines}") from None
+
+
+__all__ = [
+    "Attribution",
+    "Calibration",
+    "Config",
+    "Data",
+    "Elbo",
+    "Execution",
+    "Figure",
+    "Metrics",
+    "Model",
+    "Nearest",
+    "NoiseSchedule",
+    "Optimisation",
+    "Oracle",
+    "Queries",
+    "Random",
+    "Section",
+    "StepSchedule",
+    "Subset",
+    "Training",
+    "UNet",
+    "Unlearn",
+    "Unlearning",
+    "load_config",
+]

@@ -1,0 +1,55 @@
+"""Section `data`: the training images and their groups."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from guda.config.section import Section, Seed
+
+
+class Subset(Section):
+    count: PositiveInt = Field(description="Images that are used; all, if there are fewer.")
+    seed: Seed = Field(0, description="Seed of the choice, with the image's own id.")
+
+
+class Data(Section):
+    dataset: Literal["digits", "idx", "cifar10", "cifar100", "image_folder"] = Field(
+        "digits",
+        description="Training images: scikit-learn's handwritten digits, IDX files as of MNIST, CIFAR, or a folder of "
+        "image files.",
+    )
+    folder: str | None = Field(
+        None, min_length=1, description="Folder of the images or of the dataset's files, for all datasets but digits."
+    )
+    table: str | None = Field(
+        None, description="CSV file with a row per image for dataset image_folder: `file` in the folder, any columns."
+    )
+    group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
+    groups: list[str] | None = Field(
+        None,
+        description="The values to attribute to; images of other values train the model but are in no group. "
+        "null: every value of the column.",
+    )
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="[height, width] that training images and queries from files are brought to: scaled until they "
+        "just cover it, then cropped to the centre. null: as they are.",
+    )
+    channels: Literal[1, 3] | None = Field(
+        None, description="Training images and queries from files become grey (1) or RGB (3). null: as they are."
+    )
+    subset: Subset | None = Field(
+        None, description="Use so many of the images only, chosen by a hash of their ids. null: all."
+    )
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Data:
+        if self.dataset != "digits" and self.folder is None:
+            raise ValueError(f"dataset {self.dataset} needs `folder`, the folder of its files")
+        if self.dataset == "digits" and (self.folder or self.table):
+            raise ValueError("`folder` and `table` belong to datasets in files, not to digits")
+        if self.dataset != "image_folder" and self.table:
+            raise ValueError(f"`table` belongs to dataset image_folder, not to {self.dataset}")
+        return self

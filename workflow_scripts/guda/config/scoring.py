@@ -1,0 +1,95 @@
+"""Sections `queries`, `elbo`, `attribution` and `metrics`: what is scored, how, and against what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from guda.config.section import Section, Seed
+
+MAX_QUERIES_PER_BUCKET = 5000  # their ids stand on a command line, which takes 128 KiB
+
+
+class Queries(Section):
+    folder: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of images to attribute, instead of generated ones; `count` and the like are unused.",
+    )
+    count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
+    seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
+    sampling_steps: PositiveInt = Field(50, description="DDIM steps per image.")
+    buckets: PositiveInt = Field(1, description="Files the queries are spread over, by a stable hash of their id.")
+
+    @model_validator(mode="after")
+    def _buckets_fit(self) -> Queries:
+        if self.folder is not None:
+            return self
+        if self.buckets > self.count:
+            raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
+        if self.count > MAX_QUERIES_PER_BUCKET * self.buckets:
+            raise ValueError(
+                f"count {self.count} is too large for {self.buckets} bucket(s); use at least "
+                f"{-(-self.count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
+            )
+        return self
+
+
+class StepSchedule(Section):
+    kind: Literal["all", "stride", "geometric"] = Field(
+        "geometric", description="All steps of the window, every stride-th, or `count` spaced geometrically."
+    )
+    first: PositiveInt = Field(110, description="First diffusion step of the window; step 0 has no finite KL weight.")
+    last: PositiveInt = Field(990, description="Last diffusion step of the window.")
+    stride: PositiveInt = Field(10, description="Distance of neighbouring steps, for kind stride.")
+    count: PositiveInt = Field(24, description="Number of steps, for kind geometric.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StepSchedule:
+        if self.first > self.last:
+            raise ValueError(f"first is {self.first}, after last {self.last}; choose a smaller one")
+        return self
+
+
+class Elbo(Section):
+    seed: Seed = Field(0, description="Seed of the noise, with the sample's id and the step.")
+    steps: StepSchedule = Field(StepSchedule(), description="Diffusion steps at which the KL terms are computed.")
+
+
+class Calibration(Section):
+    count: PositiveInt = Field(128, description="Training images on which an unlearned model's damage is measured.")
+    seed: Seed = Field(0, description="Seed of the choice of these images.")
+
+
+class Nearest(Section):
+    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "top_k", description="How a group's similarities become its score: summed, averaged, or the k largest averaged."
+    )
+    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the nearest image.")
+
+
+class Random(Section):
+    seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
+
+
+class Attribution(Section):
+    """Settings of the methods that have any of their own."""
+
+    calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
+    nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
+    random: Random = Field(Random(), description="Random scores, the floor of the table.")
+
+
+class Metrics(Section):
+    bootstrap_samples: PositiveInt = Field(2000, description="Resamples of the queries behind each interval.")
+    seed: Seed = Field(0, description="Seed of the resampling.")
+    decisive_ratio: float = Field(
+        2.0, ge=1, description="A query is decisive when every oracle's first score is this many times its second."
+    )
+    content: str | None = Field(
+        "label",
+        description="Column whose values are contents. Queries whose content has a single group as its source are "
+        "measured apart from those of shared contents; null: not.",
+    )

@@ -12,9 +12,11 @@ import re
 import struct
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from guda.config import NoiseSchedule as NoiseSettings
@@ -66,6 +68,17 @@ def table(*rows, header=("file", "artist")):
         with Path("table.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *rows])
         return OWN_TABLE
+
+    return prepare
+
+
+def parquet_table(**columns):
+    """Images 0.png and 1.png with a table of these columns."""
+
+    def prepare():
+        images("0.png", "1.png")()
+        parquet.write_table(pa.table(columns), "table.parquet")
+        return OWN_TABLE.replace("table.csv", "table.parquet")
 
     return prepare
 
@@ -297,6 +310,13 @@ FILES = [
     row("absent image", table(["2.png", "x"]), r"data\.table: .* lists '2\.png', but there is no such .* 'images'"),
     row("image outside", table(["../0.png", "x"]), r"data\.table: .* lists '\.\./0\.png', but there is no such"),
     row("image twice", table(["0.png", "x"], ["0.png", "y"]), r"data\.table: .* lists '0\.png' twice; keep one row"),
+    row("row without a file", table(["", "x"]), r"data\.table: .* has a row without a value in 'file'; name its image"),
+    row("table of Excel", images(A, overlay=OWN_TABLE.replace("csv", "xlsx")),
+        r"data\.table: 'table\.xlsx' is no table that can be read; known: \.csv, \.parquet"),
+    row("half of Parquet", damaged(parquet_table(file=["0.png"]), "table.parquet"),
+        r"data\.table: 'table\.parquet' cannot be read as Parquet \(.*"),
+    row("lists in Parquet", parquet_table(file=["0.png"], artist=[["x"]]),
+        r"data\.table: 'table\.parquet': column 'artist' is of type list<.*, which is no text; remove it"),
     row("reserved column", table(header=["file", "id"]), r"data\.table: the column 'id' of .* is reserved; rename it"),
     row("groups without images", artists("", ""), r"data\.group_by: column 'artist' gives 0 group\(s\); .* two"),
     row("group of all images", artists("x", "x"), r"data\.group_by: column 'artist' gives 1 group\(s\); .* two"),

@@ -24,7 +24,9 @@ class Data(Section):
         None, min_length=1, description="Folder of the images or of the dataset's files, for all datasets but digits."
     )
     table: str | None = Field(
-        None, description="CSV file with a row per image for dataset image_folder: `file` in the folder, any columns."
+        None,
+        description="CSV or Parquet file with a row per image for dataset image_folder: `file` in the folder, any "
+        "columns.",
     )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
     groups: list[str] | None = Field(

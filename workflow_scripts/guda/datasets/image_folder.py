@@ -1,4 +1,4 @@
-"""A folder of images. Columns come from a CSV table with a row per image, or from the sub-folders."""
+"""A folder of images. Columns come from a table (CSV or Parquet) with a row per image, or from the sub-folders."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from guda import config
-from guda.artifacts import read_csv
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
+from guda.datasets.tables import read_table
 from guda.errors import DataError
 
 KEY = "data.folder"
@@ -43,15 +43,14 @@ def load(settings: config.Data) -> Dataset:
 
 def _read_table(path: Path, folder: Path) -> pd.DataFrame:
     """Columns id and all of the table's own but `file`; rows in its order. Images without a row are left out."""
-    try:
-        table = read_csv(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"data.table: {str(path)!r} cannot be read as CSV ({str(error).strip()})") from None
+    table = read_table(path, "data.table")
     if FILE not in table.columns:
         raise DataError(f"data.table: {str(path)!r} has no column {FILE!r}; found {', '.join(table.columns)}")
     for name in RESERVED:
         if name in table.columns:
             raise DataError(f"data.table: the column {name!r} of {str(path)!r} is reserved; rename it")
+    if table[FILE].isna().any():
+        raise DataError(f"data.table: {str(path)!r} has a row without a value in {FILE!r}; name its image")
     repeated = table[FILE][table[FILE].duplicated()]
     if len(repeated):
         raise DataError(f"data.table: {str(path)!r} lists {repeated.iloc[0]!r} twice; keep one row")
@@ -62,4 +61,4 @@ def _read_table(path: Path, folder: Path) -> pd.DataFrame:
     if table.empty:
         raise DataError(f"data.table: {str(path)!r} has no rows")
     table.insert(0, "id", table.pop(FILE))
-    return table.replace({"": None})
+    return table

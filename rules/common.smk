@@ -81,7 +81,11 @@ def foreign(path, spec):
 def final_outputs():
     """What `rule all` makes beside metrics.csv, which everything else here follows from."""
     by_source = [paths.metrics_by_source()] if settings.metrics.content else []
-    return [paths.rankings(), paths.figure(), *by_source]
+    return [paths.rankings(), paths.figure(), paths.group_sizes(), *by_source]
+
+
+onstart:
+    print(experiment.describe_groups(), file=sys.stderr)
 
 
 wildcard_constraints:

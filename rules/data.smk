@@ -58,6 +58,27 @@ rule group:
         " > {log:q} 2>&1"
 
 
+rule group_sizes:
+    input:
+        [paths.group(group) for group in experiment.groups],
+        foreign=foreign(paths.group_sizes(), lambda wc: experiment.group_sizes_spec()),
+    output:
+        table=paths.group_sizes(),
+        record=record_of(paths.group_sizes()),
+    log:
+        paths.log("group_sizes"),
+    conda:
+        "../envs/guda.yaml"
+    params:
+        spec=lambda wc: experiment.group_sizes_spec().canonical(),
+        results=lambda wc: str(paths.results),
+    message:
+        "Counting the images of each group"
+    shell:
+        'python "$GUDA_SCRIPTS/count_groups.py" --spec {params.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log:q} 2>&1"
+
+
 rule calibration_sample:
     input:
         images=paths.images(),

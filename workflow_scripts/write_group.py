@@ -2,7 +2,7 @@
 
 from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.datasets import load_dataset
-from guda.groups import members_by_group, write_members
+from guda.groups import read_groups, write_members
 from guda.specs import GroupSpec
 
 
@@ -13,7 +13,8 @@ def main() -> None:
     args = parser.parse_args()
     spec = GroupSpec.parse(spec_text(args.spec))
 
-    members = members_by_group(load_dataset(data_settings(args.data)).table, spec.group_by)
+    settings = data_settings(args.data)
+    members = read_groups(load_dataset(settings).table, settings)
     write_members(args.output, spec, members.get(spec.group, []))
 
 

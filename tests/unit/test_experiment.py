@@ -259,6 +259,15 @@ def test_what_does_not_fit_the_data_is_refused_when_planning(changes, message):
         experiment(**changes)
 
 
+def test_groups_are_described_in_one_line():
+    two = experiment(data={"groups": ["amber", "cedar"]})
+    sizes = {group: len(members) for group, members in two.groups.items()}
+    outside = 1797 - sum(sizes.values())
+    assert two.describe_groups() == (
+        f"1797 training images, {outside} in no group; 2 groups: amber ({sizes['amber']}), cedar ({sizes['cedar']})"
+    )
+
+
 # --- the text of a spec ------------------------------------------------------------------------------
 
 
@@ -276,6 +285,7 @@ def default_specs():
     of = Experiment(load_config({"queries": {"buckets": 1}}), DATASET)
     group = next(iter(of.groups))
     yield from [of.images_spec, DATASET.table_spec(), of.group_spec(group), of.neighbors_spec(group)]
+    yield of.group_sizes_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.calibration_spec()]
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
     yield from [of.method_spec(name) for name in of.score_names]

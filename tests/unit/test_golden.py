@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
+import count_groups
 import import_model
 import import_queries
 import measure_by_source
 import sample_calibration
 from guda import config, specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids, write_csv, write_png
+from guda.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
-from guda.groups import members_by_group, write_members
+from guda.groups import read_groups, write_members
 from guda.imported_models import source_digest
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
@@ -109,7 +110,7 @@ def save_groups(paths):
     """Files of the groups in MEMBERS, and the digests of their specs."""
     digests = {}
     for group, members in MEMBERS.items():
-        spec = specs.GroupSpec(dataset="d", group_by="g", group=group, members=digest_lines(members))
+        spec = specs.GroupSpec(dataset="d", group=group, members=digest_lines(members))
         write_members(paths.group(group), spec, members)
         digests[group] = spec.digest()
     return digests
@@ -142,7 +143,7 @@ def table(tmp_path):
 
 
 def group(tmp_path):
-    groups = members_by_group(load_dataset(config.Data()).table, "provider", ["amber", "dune"])
+    groups = read_groups(load_dataset(config.Data()).table, config.Data(groups=["amber", "dune"]))
     return [value for members in groups.values() for value in (len(members), digest_lines(members))]
 
 
@@ -150,6 +151,12 @@ def neighbors(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     rows, distances = nearest_retained(torch.from_numpy(IMAGES), forget, 2)
     return [*rows.flatten().tolist(), *distances[:2].flatten().tolist()]
+
+
+def sizes(tmp_path):
+    spec = specs.GroupSizesSpec(members=save_groups(Paths(tmp_path)))
+    run_stage(count_groups, spec=spec.canonical(), results=tmp_path, output=tmp_path / "groups.csv")
+    return read_csv(tmp_path / "groups.csv", numbers=("n_images", "n_alone")).to_numpy().ravel().tolist()
 
 
 def trained(tmp_path):
@@ -297,6 +304,7 @@ STAGES = {
     specs.TableSpec: table,
     specs.GroupSpec: group,
     specs.NeighborsSpec: neighbors,
+    specs.GroupSizesSpec: sizes,
     specs.TrainSpec: trained,
     specs.UnlearnSpec: unlearned,
     specs.ImportedModelSpec: imported,
@@ -316,6 +324,7 @@ GOLDEN = {
     specs.ImagesSpec: (1, ["a95be490cd15bf779add"]),
     specs.TableSpec: (1, ["e6ae98ec5b3fffb9ccd5"]),
     specs.GroupSpec: (1, [360, "eaab8316398c8f331109", 241, "9d92d5b71f757a6cd7b7"]),
+    specs.GroupSizesSpec: (1, ["a", 4, 4, "b", 3, 3]),
     specs.NeighborsSpec: (1, [5, 9, 9, 4, 10, 7, 8, 6, 5.53266, 6.50048, 4.93651, 5.93387]),
     specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
     specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),

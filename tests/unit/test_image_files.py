@@ -15,7 +15,7 @@ from guda.datasets import load_dataset
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_image, read_images
 from guda.errors import ConfigError, DataError
 from guda.experiment import Experiment
-from guda.groups import members_by_group
+from guda.groups import members_by_value
 from guda.paths import BASE
 from guda.queries import queries_by_bucket, read_query_digests
 
@@ -97,7 +97,7 @@ def test_labels_are_the_sub_folders_and_digests_those_of_the_files(folder):
     assert list(table.columns) == ["id", "sha256", "label"]
     assert list(table["label"]) == ["a", "a/x", "b", "b", None]
     assert list(table["sha256"]) == [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in table["id"]]
-    assert members_by_group(table, "label", ["a", "b"]) == {"a": ["a/3.jpg"], "b": ["b/10.png", "b/2.png"]}
+    assert members_by_value(table, "label") == {"a": ["a/3.jpg"], "a/x": ["a/x/1.bmp"], "b": ["b/10.png", "b/2.png"]}
 
 
 def test_a_table_gives_columns_order_and_selection(folder, tmp_path):
@@ -109,7 +109,7 @@ def test_a_table_gives_columns_order_and_selection(folder, tmp_path):
     assert list(table["id"]) == ["b/2.png", "a/3.jpg", "top.png", "b/10.png"]  # a/x/1.bmp has no row
     assert list(table["artist"]) == ["ann", None, "bob", "NA"]  # text as it stands; empty is no value
     assert list(table["year"]) == ["007", None, "1e3", "1"]
-    groups = members_by_group(table, "artist")
+    groups = members_by_value(table, "artist")
     assert groups == {"NA": ["b/10.png"], "ann": ["b/2.png"], "bob": ["top.png"]}
 
 

@@ -210,7 +210,7 @@ def run_stage(stage, **flags):
 def stages(full, images, tmp_path):
     """By name: the stage, its spec, and the files that it reads."""
     of_images = specs.ImagesSpec(dataset="d", content="c")
-    of_group = specs.GroupSpec(dataset="d", group_by="g", group="a", members=digest_lines(IDS[:4]))
+    of_group = specs.GroupSpec(dataset="d", group="a", members=digest_lines(IDS[:4]))
     of_neighbors = specs.NeighborsSpec(images=of_images.digest(), group=of_group.digest(), n_neighbors=2)
     inputs = {name: tmp_path / name for name in ("images", "group", "neighbors", "base")}
     save_tensors(inputs["images"], {"images": images, "ids": pack_ids(IDS)}, of_images)

@@ -17,7 +17,7 @@ from guda.records import read_record, write_record
 SETTINGS = {
     "images": ["content"],
     "table": ["content"],
-    "group": ["group_by"],
+    "group": ["dataset"],
     "neighbors": ["n_neighbors"],
     "train": ["training", "seed"],
     "unlearn": ["settings", "seed"],

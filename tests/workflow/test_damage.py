@@ -211,7 +211,7 @@ def test_a_training_state_leads_to_the_same_model_or_is_passed_over(prepared, tm
     "members", [[1], [None], [["a"]], {}, "ab", None], ids=lambda members: json.dumps(members).strip('"')
 )
 def test_group_files_with_members_of_another_shape_are_refused(tmp_path, members):
-    spec = specs.GroupSpec(dataset="d", group_by="g", group="a", members=specs.digest_lines(["a", "b"]))
+    spec = specs.GroupSpec(dataset="d", group="a", members=specs.digest_lines(["a", "b"]))
     write_json(tmp_path / "a.json", {"spec": spec.canonical(), "members": members})
     with pytest.raises(ArtifactError, match=r"a\.json: not a group's file"):
         read_members(tmp_path / "a.json", spec.digest())

@@ -162,6 +162,9 @@ CHANGES = {
     "a group is removed": ("own_data", setting("data: {groups: [ann, cid]}")),
     "a group is renamed": ("own_data", table_edit(",ann", ",anna", "anna")),
     "an image leaves a group": ("own_data", table_edit("00.png,ann", "00.png,", "ann")),
+    "the same groups, said in another way": ("workflow", setting(
+        "data: {conditions: {amber: 'provider == \"amber\"', cedar: 'provider == \"cedar\"'}}")),
+    "`data.noisy_partition`": ("workflow", setting("data: {noisy_partition: {block_size: 5}}")),
     "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),

@@ -11,7 +11,7 @@ from guda.attribution import METHODS, get_method
 from guda.config import Config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, nearest_name
-from guda.groups import members_by_group
+from guda.groups import read_groups
 from guda.imported_models import source_digest
 from guda.noise_schedule import elbo_steps
 from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
@@ -21,6 +21,7 @@ from guda.specs import (
     ElboSettings,
     ElboSpec,
     FigureSpec,
+    GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
     MetricsSpec,
@@ -36,6 +37,8 @@ from guda.specs import (
     digest_lines,
 )
 
+SHOWN_GROUPS = 20
+
 
 class Experiment:
     """Everything that follows from a configuration: names, paths and specs."""
@@ -44,7 +47,7 @@ class Experiment:
         self.config = config
         self.paths = Paths(config.results)
         self.dataset = dataset or load_dataset(config.data)
-        self.groups = members_by_group(self.dataset.table, config.data.group_by, config.data.groups)
+        self.groups = read_groups(self.dataset.table, config.data)
         self.images_spec = self.dataset.images_spec()
         self._check()
 
@@ -158,10 +161,22 @@ class Experiment:
     def group_spec(self, group: str) -> GroupSpec:
         return GroupSpec(
             dataset=self.config.data.dataset,
-            group_by=self.config.data.group_by,
             group=group,
             members=digest_lines(self.groups[group]),
         )
+
+    def describe_groups(self) -> str:
+        """How many training images there are, and in the groups, in one line; of many groups the first are named."""
+        named = [f"{group} ({len(members)})" for group, members in self.groups.items()][:SHOWN_GROUPS]
+        more = len(self.groups) - len(named)
+        outside = len(self.dataset.table) - len(set().union(*self.groups.values()))
+        return (
+            f"{len(self.dataset.table)} training images, {outside} in no group; {len(self.groups)} groups: "
+            f"{', '.join(named)}{f' and {more} more' if more else ''}"
+        )
+
+    def group_sizes_spec(self) -> GroupSizesSpec:
+        return GroupSizesSpec(members={group: self.group_spec(group).digest() for group in self.groups})
 
     @cache  # noqa: B019
     def model_spec(self, model: str) -> Spec:

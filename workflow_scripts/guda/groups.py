@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.artifacts import CURE, check_spec, read_json, write_json
+from guda.config import Data, NoisyPartition
 from guda.errors import ArtifactError, ConfigError, DataError, nearest_name
+from guda.expressions import matching_rows
+from guda.noise import derive_seed
 from guda.specs import GroupSpec, digest_lines
 
 if TYPE_CHECKING:
@@ -18,36 +24,132 @@ MAX_LENGTH = 100  # bytes; file systems take 255, and suffixes are added
 _NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
 
 
-def members_by_group(table: pd.DataFrame, group_by: str, only: list[str] | None = None) -> dict[str, list[str]]:
-    """Ids of each group's samples: the groups are the values of column `group_by`; rows without a value are in none.
+def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
+    """Ids of each group's samples, by the section `data`: groups sorted by name, ids in the table's order.
 
-    With `only`, just these values are groups. Groups are sorted by name; ids keep the table's order. Raises ConfigError
-    for an unknown column or value, DataError for groups that cannot be attributed to (fewer than two, a name that is no
-    file name).
+    Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
+    and leave samples out. Raises ConfigError for an unknown name, DataError for groups that cannot be attributed to
+    (fewer than two, one without images, a name that is no file name).
     """
+    if settings.conditions is not None:
+        key, groups = "data.conditions", members_by_condition(table, settings.conditions)
+    elif settings.memberships is not None:
+        key, groups = "data.memberships", read_memberships(settings.memberships, table, settings.subset is None)
+    else:
+        key = f"data.group_by: column {settings.group_by!r}"
+        groups = members_by_value(table, settings.group_by)
+    for name in settings.groups or []:
+        if name not in groups:
+            raise ConfigError(f"data.groups: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
+    if settings.groups is not None:
+        key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(settings.groups))}
+    if len(groups) < 2:
+        raise DataError(f"{key} gives {len(groups)} group(s); attribution needs two")
+    _check_names(groups, key)
+    if settings.noisy_partition is not None:
+        groups = noisy_partition(groups, settings.noisy_partition)
+    place = {sample_id: row for row, sample_id in enumerate(table["id"])}
+    return {name: sorted(members, key=place.__getitem__) for name, members in groups.items()}
+
+
+def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:
+    """Groups that are the values of column `group_by`. Rows without a value are in none."""
     if group_by not in table.columns:
         raise ConfigError(
             f"data.group_by: no column {group_by!r} in the training table; "
             f"{nearest_name(group_by, list(table.columns))}"
         )
     labelled = table.dropna(subset=group_by)
-    groups = {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
-    for name in only or []:
-        if name not in groups:
-            raise ConfigError(
-                f"data.groups: column {group_by!r} has no value {name!r}; {nearest_name(name, list(groups))}"
-            )
-    if only is not None:
-        groups = {name: members for name, members in groups.items() if name in only}
-    if len(groups) < 2:
-        by = "data.group_by" if only is None else "data.groups and data.group_by"
-        raise DataError(f"{by}: column {group_by!r} gives {len(groups)} group(s); attribution needs two")
-    for name in groups:
-        _check_name(name, group_by)
-    folded = {name.casefold() for name in groups}
-    if len(folded) < len(groups):
-        raise DataError(f"data.group_by: values of column {group_by!r} differ in case only; rename one of them")
+    return {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
+
+
+def members_by_condition(table: pd.DataFrame, conditions: dict[str, str]) -> dict[str, list[str]]:
+    """Groups of the rows that satisfy each group's condition over the columns (see `expressions`)."""
+    groups = {}
+    for name, condition in sorted(conditions.items()):
+        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}")])
+        if not groups[name]:
+            raise DataError(f"data.conditions.{name}: no training image satisfies {condition!r}; change the condition")
     return groups
+
+
+def read_memberships(path: str, table: pd.DataFrame, everything: bool = True) -> dict[str, list[str]]:
+    """Groups by a table of memberships with columns `id` and `group`.
+
+    Unless the training table holds `everything` that the dataset has, ids that it does not hold are passed over.
+    """
+    from guda.datasets.tables import read_table
+
+    rows = read_table(Path(path), "data.memberships")
+    for column in ("id", "group"):
+        if column not in rows.columns:
+            raise DataError(f"data.memberships: {path!r} has no column {column!r}; found {', '.join(rows.columns)}")
+        for number in rows.index[rows[column].isna()][:1]:
+            raise DataError(f"data.memberships: {path!r}: data row {number + 1} has no {column}; fill it in")
+    for _, row in rows[rows.duplicated(["id", "group"])].head(1).iterrows():
+        raise DataError(f"data.memberships: {path!r} lists {row['id']!r} in {row['group']!r} twice; keep one row")
+    known = rows["id"].isin(table["id"])
+    if everything and not known.all():
+        raise DataError(
+            f"data.memberships: {path!r} lists {rows['id'][~known].iloc[0]!r}, but there is no such training image; "
+            "ids are those of data/table.csv in the results"
+        )
+    return {name: list(ids) for name, ids in rows[known].groupby("group", sort=True)["id"]}
+
+
+def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> dict[str, list[str]]:
+    """Groups of the same sizes with `fraction` of each one's images moved to others, in blocks (GUDA, section 5).
+
+    Which images move is a matter of a hash of their ids. A group that has more blocks to give than all others together
+    gives as many as those. Raises DataError for groups that overlap or are smaller than it takes.
+    """
+    if len(set().union(*groups.values())) < sum(map(len, groups.values())):
+        raise DataError("data.noisy_partition: images can be moved between groups that do not overlap only; unset it")
+    size, blocks = settings.block_size, {}
+    for name, members in groups.items():
+        leaving = sorted(members, key=lambda sample_id: derive_seed("noisy", settings.seed, sample_id))
+        n_blocks = round(settings.fraction * len(members) / size)
+        blocks[name] = [leaving[start : start + size] for start in range(0, n_blocks * size, size)]
+    largest = max(blocks, key=lambda name: len(blocks[name]))
+    del blocks[largest][sum(map(len, blocks.values())) - len(blocks[largest]) :]
+    givers = [name for name in blocks for _ in blocks[name]]
+    if not givers:
+        raise DataError(
+            f"data.noisy_partition: {settings.fraction} of a group is less than half a block of {size} images; "
+            "lower block_size"
+        )
+    moved = {
+        sample_id: taker
+        for block, taker in zip(itertools.chain(*blocks.values()), _takers(givers, settings.seed), strict=True)
+        for sample_id in block
+    }
+    noisy = {name: [sample_id for sample_id in members if sample_id not in moved] for name, members in groups.items()}
+    for sample_id, taker in moved.items():
+        noisy[taker].append(sample_id)
+    return noisy
+
+
+def _takers(givers: list[str], seed: int) -> list[str]:
+    """The same names in an order of chance in which none stands where it stood; none fills more than half the list."""
+    n = len(givers)
+    takers = [givers[row] for row in sorted(range(n), key=lambda row: derive_seed("taker", seed, row))]
+    for row in range(n):
+        if takers[row] == givers[row]:
+            name = givers[row]
+            other = next(
+                each % n for each in range(row + 1, row + n) if name not in (givers[each % n], takers[each % n])
+            )
+            takers[row], takers[other] = takers[other], takers[row]
+    return takers
+
+
+def group_sizes(groups: dict[str, Collection[str]]) -> pd.DataFrame:
+    """One row per group: group, n_images, n_alone (images that are in no other group)."""
+    import pandas as pd
+
+    holders = Counter(itertools.chain(*groups.values()))
+    rows = [(name, len(ids), sum(holders[each] == 1 for each in ids)) for name, ids in groups.items()]
+    return pd.DataFrame(rows, columns=["group", "n_images", "n_alone"])
 
 
 def write_members(path: str | Path, spec: GroupSpec, members: list[str]) -> None:
@@ -69,14 +171,19 @@ def read_members(path: str | Path, spec_digest: str) -> set[str]:
     return set(members)
 
 
-def _check_name(name: str, group_by: str) -> None:
-    where = f"data.group_by: the group name {name[:MAX_LENGTH]!r} in column {group_by!r}"
-    if name.casefold() in RESERVED or name.casefold().startswith("logo-"):
-        raise DataError(f"{where} is reserved; rename it")
-    if len(name.encode()) > MAX_LENGTH:
-        raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most (fewer beyond plain ASCII)")
-    if not _NAME.fullmatch(name):
-        raise DataError(
-            f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "
-            "beginning with a letter or digit"
-        )
+def _check_names(names: Iterable[str], key: str) -> None:
+    folded = {}
+    for name in names:
+        where = f"{key}: the group name {name[:MAX_LENGTH]!r}"
+        if name.casefold() in RESERVED or name.casefold().startswith("logo-"):
+            raise DataError(f"{where} is reserved; rename it")
+        if len(name.encode()) > MAX_LENGTH:
+            raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most (fewer beyond plain ASCII)")
+        if not _NAME.fullmatch(name):
+            raise DataError(
+                f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "
+                "beginning with a letter or digit"
+            )
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(f"{key}: the group names {other!r} and {name!r} differ in case only; rename one of them")

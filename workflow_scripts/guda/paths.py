@@ -44,6 +44,9 @@ class Paths:
     def table(self) -> str:
         return self._at("data", "table.csv")
 
+    def group_sizes(self) -> str:
+        return self._at("data", "groups.csv")
+
     def group(self, group: str) -> str:
         return self._at("groups", f"{group}.json")
 

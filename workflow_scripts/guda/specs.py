@@ -78,9 +78,13 @@ class TableSpec(Spec):
 class GroupSpec(Spec):
     stage, version = "group", 1
     dataset: str
-    group_by: str
     group: str
     members: str  # digest of the members' ids
+
+
+class GroupSizesSpec(Spec):
+    stage, version = "group_sizes", 1
+    members: dict[str, str]  # digest of each group
 
 
 class NeighborsSpec(Spec):

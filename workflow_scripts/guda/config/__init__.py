@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
-from guda.config.data import Data, Subset
+from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.messages import explain
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Attribution, Calibration, Elbo, Metrics, Nearest, Queries, Random, StepSchedule
@@ -98,6 +98,7 @@ __all__ = [
     "Model",
     "Nearest",
     "NoiseSchedule",
+    "NoisyPartition",
     "Optimisation",
     "Oracle",
     "Queries",

@@ -6,12 +6,18 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from guda.config.section import Section, Seed
+from guda.config.section import Fraction, Section, Seed
 
 
 class Subset(Section):
     count: PositiveInt = Field(description="Images that are used; all, if there are fewer.")
     seed: Seed = Field(0, description="Seed of the choice, with the image's own id.")
+
+
+class NoisyPartition(Section):
+    fraction: Fraction = Field(0.05, description="Share of each group's images that get into another group.")
+    block_size: PositiveInt = Field(25, description="Images that are moved together.")
+    seed: Seed = Field(0, description="Seed of which images move, with their ids, and where to.")
 
 
 class Data(Section):
@@ -29,10 +35,22 @@ class Data(Section):
         "columns.",
     )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
+    conditions: dict[str, str] | None = Field(
+        None, description="Each group's name with a condition over the table's columns, instead of `group_by`."
+    )
+    memberships: str | None = Field(
+        None,
+        min_length=1,
+        description="CSV or Parquet file with columns `id` and `group`, a row for each group that an image is in, "
+        "instead of `group_by`.",
+    )
     groups: list[str] | None = Field(
         None,
-        description="The values to attribute to; images of other values train the model but are in no group. "
-        "null: every value of the column.",
+        description="The groups to attribute to, of those that the keys above give; images of others train the model. "
+        "null: all.",
+    )
+    noisy_partition: NoisyPartition | None = Field(
+        None, description="Moves some of each group's images to other groups, keeping all sizes. null: none."
     )
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         None,
@@ -54,4 +72,10 @@ class Data(Section):
             raise ValueError("`folder` and `table` belong to datasets in files, not to digits")
         if self.dataset != "image_folder" and self.table:
             raise ValueError(f"`table` belongs to dataset image_folder, not to {self.dataset}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Data:
+        if self.memberships is not None and self.conditions is not None:
+            raise ValueError("`memberships` and `conditions` both say what the groups are; give one of them")
         return self

@@ -39,7 +39,7 @@ settings = experiment.config
 os.environ.update(
     GUDA_SCRIPTS=SCRIPTS,
     GUDA_DATA=settings.data.model_dump_json(),
-    GUDA_QUERIES=settings.queries.folder or "",
+    GUDA_QUERIES=settings.queries.model_dump_json(),
     GUDA_IMPORTS=json.dumps(experiment.imports),
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),

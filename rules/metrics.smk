@@ -31,6 +31,7 @@ rule metrics_by_source:
         paths.images(),
         [paths.group(group) for group in experiment.groups],
         [paths.queries(bucket) for bucket in experiment.buckets],
+        [paths.query_table()] if experiment.knows_contents else [],
         foreign=foreign(paths.metrics_by_source(), lambda wc: experiment.sources_spec()),
     output:
         table=paths.metrics_by_source(),

@@ -1,6 +1,6 @@
 """The images to attribute."""
 
-if settings.queries.folder is None:
+if experiment.given_queries is None:
 
     rule generate_queries:
         input:
@@ -41,8 +41,8 @@ else:
         message:
             "Reading queries, {wildcards.bucket}"
         shell:
-            'python "$GUDA_SCRIPTS/import_queries.py" --spec {params.spec:q} --folder "$GUDA_QUERIES"'
-            " --output {output:q} > {log:q} 2>&1"
+            'python "$GUDA_SCRIPTS/import_queries.py" --spec {params.spec:q} --data "$GUDA_DATA"'
+            ' --queries "$GUDA_QUERIES" --output {output:q} > {log:q} 2>&1'
 
 
 rule query_table:
@@ -63,5 +63,5 @@ rule query_table:
     message:
         "Writing the query images and their table"
     shell:
-        'python "$GUDA_SCRIPTS/write_query_table.py" --spec {params.spec:q}'
-        " --results {params.results:q} > {log:q} 2>&1"
+        'python "$GUDA_SCRIPTS/write_query_table.py" --spec {params.spec:q} --data "$GUDA_DATA"'
+        ' --queries "$GUDA_QUERIES" --results {params.results:q} > {log:q} 2>&1'

@@ -1,31 +1,35 @@
-"""Read one bucket of the images to attribute from a folder."""
+"""Read one bucket of the images to attribute, from a folder or from those held out of training."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.cli import (
+    add_data_argument,
+    add_queries_argument,
+    data_settings,
+    queries_settings,
+    run,
+    spec_text,
+    stage_parser,
+)
 from guda.errors import DataError
-from guda.specs import QueryFilesSpec, digest_lines
+from guda.specs import QueryFilesSpec
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    parser.add_argument("--folder", required=True, help="folder of the images")
+    add_data_argument(parser)
+    add_queries_argument(parser)
     parser.add_argument("--output", required=True, help="safetensors file to write: images and ids")
     args = parser.parse_args()
     spec = QueryFilesSpec.parse(spec_text(args.spec))
 
     from guda.artifacts import pack_ids, save_tensors
-    from guda.datasets.conversion import Conversion
-    from guda.datasets.image_files import read_images
-    from guda.queries import LIKE, queries_by_bucket, read_query_digests
+    from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 
-    digests = read_query_digests(args.folder)
-    ids = queries_by_bucket(list(digests), spec.buckets).get(spec.bucket, [])
-    if digest_lines(f"{query} {digests[query]}" for query in ids) != spec.content:
-        raise DataError(f"{args.folder}: its images changed since the workflow was planned; run snakemake again")
-    channels, height, width = shape = tuple(spec.shape)
-    # Planning has refused queries of another shape, unless the configuration says that they be converted.
-    conversion = Conversion((height, width), channels)
-    images = read_images(args.folder, ids, [digests[query] for query in ids], shape, LIKE, conversion)
-    save_tensors(args.output, {"images": images, "ids": pack_ids(ids)}, spec)
+    found = given_queries(data_settings(args.data), queries_settings(args.queries), shape=spec.shape)
+    ids = queries_by_bucket(list(found.table["id"]), spec.buckets).get(spec.bucket, [])
+    bucket = of_bucket(found, ids)
+    if content_digest(bucket) != spec.content:
+        raise DataError("the images to attribute changed since the workflow was planned; run snakemake again")
+    save_tensors(args.output, {"images": bucket.images, "ids": pack_ids(list(bucket.table["id"]))}, spec)
 
 
 if __name__ == "__main__":

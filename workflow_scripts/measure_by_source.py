@@ -1,6 +1,6 @@
 """Measure apart the queries whose content has a single group as its source, and those of shared contents.
 
-A query's content is that of its nearest training images, by majority in pixel space.
+A query's content is what its own table says, else that of its nearest training images, by majority in pixel space.
 """
 
 from guda.cli import run, spec_text, stage_parser
@@ -30,7 +30,7 @@ def main() -> None:
         vote,
     )
     from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, write_record
+    from guda.records import Stopwatch, check_recorded, write_record
 
     stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content
@@ -47,8 +47,13 @@ def main() -> None:
         winners = vote(nearest, table[content].to_numpy())
         content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
 
+    if spec.query_table is not None:
+        check_recorded(paths.query_table(), spec.query_table)
+        known = read_csv(paths.query_table())
+        content_of |= {query: value for query, value in zip(known["query"], known[content], strict=True) if value}
+
     queries, matrices = score_matrices(read_rankings(paths.rankings(), metrics.rankings))
-    source = np.array([sources[content_of[query]] for query in queries])
+    source = np.array([sources.get(content_of[query], "none") for query in queries])
     costs, tables = read_costs(metrics, paths), []
     for name in sorted(set(source), reverse=True):
         rows = metrics_table(matrices, metrics.oracles, metrics.methods, costs, metrics.settings, source == name)

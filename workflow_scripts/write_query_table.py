@@ -1,11 +1,22 @@
 """Write the query images as PNG files, and the table that lists them."""
 
-from guda.cli import run, spec_text, stage_parser
-from guda.specs import QueryTableSpec
+from guda.cli import (
+    add_data_argument,
+    add_queries_argument,
+    data_settings,
+    queries_settings,
+    run,
+    spec_text,
+    stage_parser,
+)
+from guda.errors import DataError
+from guda.specs import QueryTableSpec, digest
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
+    add_data_argument(parser)
+    add_queries_argument(parser)
     parser.add_argument("--results", required=True, help="results folder with the buckets of queries")
     args = parser.parse_args()
     spec = QueryTableSpec.parse(spec_text(args.spec))
@@ -14,6 +25,7 @@ def main() -> None:
 
     from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
     from guda.paths import Paths, record_of
+    from guda.queries import given_queries, known_of_queries
     from guda.records import Stopwatch, write_record
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
@@ -25,7 +37,13 @@ def main() -> None:
             file = paths.query_image(query)
             write_png(file, image)
             rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
-    write_csv(paths.query_table(), pd.DataFrame(rows).sort_values("query"))
+    table = pd.DataFrame(rows).sort_values("query")
+    if spec.known is not None:
+        known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
+        if digest(known.to_csv(index=False)) != spec.known:
+            raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
+        table = table.merge(known, on="query", suffixes=("", "_of_query"))
+    write_csv(paths.query_table(), table)
     write_record(record_of(paths.query_table()), spec, [paths.query_table()], seconds=stopwatch.seconds())
 
 

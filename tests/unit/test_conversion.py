@@ -254,8 +254,8 @@ def test_queries_are_brought_to_the_training_images(mixed):
 def test_the_job_that_reads_queries_converts_them(mixed, tmp_path, monkeypatch):
     of = Experiment(load_config({"data": {"size": [8, 8], "channels": 1}, "queries": {"folder": mixed}}))
     spec = of.bucket_spec("bucket-0000")
-    call = ["x", "--spec", spec.canonical(), "--folder", mixed, "--output", str(tmp_path / "bucket")]
-    monkeypatch.setattr(sys, "argv", call)
+    sections = ["--data", of.config.data.model_dump_json(), "--queries", of.config.queries.model_dump_json()]
+    monkeypatch.setattr(sys, "argv", ["x", "--spec", spec.canonical(), *sections, "--output", str(tmp_path / "bucket")])
     import_queries.main()
     tensors, _ = load_tensors(tmp_path / "bucket", spec.digest(), "np")
     assert unpack_ids(tensors["ids"]) == ["a/0.png", "a/1.png", "b/0.png"]

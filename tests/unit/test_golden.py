@@ -28,7 +28,7 @@ from guda.imported_models import source_digest
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import BASE, CALIBRATION, Paths, record_of
-from guda.queries import queries_by_bucket, read_query_digests
+from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 from guda.ranking import rankings_frame
 from guda.records import write_record
 from guda.sampling import generate
@@ -192,10 +192,11 @@ def query_files(tmp_path):
     for name, image in zip(IDS, IMAGES, strict=True):
         write_png(folder / f"{name}.png", image)
     ids = queries_by_bucket(sorted(f"{name}.png" for name in IDS), 2)[bucket]
-    digests = read_query_digests(str(folder))
-    content = digest_lines(f"{query} {digests[query]}" for query in ids)
+    data, settings = config.Data(), config.Queries(folder=str(folder), buckets=2)
+    content = content_digest(of_bucket(given_queries(data, settings), ids))
     spec = specs.QueryFilesSpec(bucket=bucket, buckets=2, shape=[1, 8, 8], content=content)
-    run_stage(import_queries, spec=spec.canonical(), folder=folder, output=tmp_path / "bucket")
+    sections = {"data": data.model_dump_json(), "queries": settings.model_dump_json()}
+    run_stage(import_queries, spec=spec.canonical(), **sections, output=tmp_path / "bucket")
     tensors, _ = load_tensors(tmp_path / "bucket", spec.digest())
     return [*unpack_ids(tensors["ids"]), *tensors["images"].double().mean((1, 2, 3)).tolist()]
 
@@ -284,6 +285,7 @@ def by_source(tmp_path):
         images=images_spec.digest(),
         table=specs.digest(table.to_csv(index=False)),
         members=save_groups(paths),
+        query_table=None,
         buckets=save_queries(paths),
     )
     frames = [

@@ -1,23 +1,16 @@
 """A user's own images and queries: which files count, what they are called, what is in them."""
 
 import hashlib
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import import_queries
 from guda import config
-from guda.artifacts import load_tensors, unpack_ids
-from guda.config import load_config
 from guda.datasets import load_dataset
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_image, read_images
-from guda.errors import ConfigError, DataError
-from guda.experiment import Experiment
+from guda.errors import DataError
 from guda.groups import members_by_value
-from guda.paths import BASE
-from guda.queries import queries_by_bucket, read_query_digests
 
 KEY = "data.folder"
 
@@ -117,8 +110,8 @@ def test_a_table_gives_columns_order_and_selection(folder, tmp_path):
     ("text", "message"),
     [
         ("name,artist\na/3.jpg,x\n", "has no column 'file'; found name, artist"),
-        ("file,id\na/3.jpg,x\n", "the column 'id' of .* is reserved"),
-        ("file,sha256\na/3.jpg,x\n", "the column 'sha256' of .* is reserved"),
+        ("file,id\na/3.jpg,x\n", "the column 'id' is reserved"),
+        ("file,sha256\na/3.jpg,x\n", "the column 'sha256' is reserved"),
         ("file,artist\na/3.jpg,x\na/3.jpg,y\n", "lists 'a/3.jpg' twice"),
         ("file,artist\na/4.jpg,x\n", "lists 'a/4.jpg', but there is no such image"),
         ("file,artist\n", "has no rows"),
@@ -232,81 +225,3 @@ def test_a_file_that_vanished_is_named(folder):
         file_digests(folder, names, KEY)
     with pytest.raises((DataError, OSError), match=rf"{folder}/b/2\.png"):
         read_images(folder, names, digests, (1, 4, 6), "y")
-
-
-# --- queries from a folder ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def queries(tmp_path):
-    for index in range(12):
-        draw(tmp_path / "queries" / f"q{index:02d}.png", pixels(8, 8, seed=index))
-    return tmp_path / "queries"
-
-
-def experiment(queries, buckets=4):
-    return Experiment(load_config({"queries": {"folder": str(queries), "buckets": buckets}}))
-
-
-def test_queries_are_the_files_spread_over_buckets(queries):
-    of = experiment(queries)
-    assert of.queries == [f"q{index:02d}.png" for index in range(12)]
-    assert of.query_files == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in queries.iterdir()}
-    assert of.buckets == queries_by_bucket(of.queries, 4)
-    assert len(of.buckets) > 2
-
-
-@pytest.mark.parametrize("change", ["painted over", "added", "removed"])
-def test_a_changed_file_changes_the_specs_of_its_bucket_only(queries, change):
-    before = experiment(queries)
-    name = "new.png" if change == "added" else "q05.png"
-    if change == "removed":
-        (queries / name).unlink()
-    else:
-        draw(queries / name, pixels(8, 8, seed=99))
-    after = experiment(queries)
-    (touched,) = queries_by_bucket([name], 4)
-    assert before.buckets.keys() == after.buckets.keys()
-    for bucket in before.buckets:
-        same = bucket != touched
-        assert (before.bucket_spec(bucket) == after.bucket_spec(bucket)) == same
-        assert (before.elbo_spec(BASE, bucket) == after.elbo_spec(BASE, bucket)) == same
-    assert before.model_spec(BASE) == after.model_spec(BASE)
-    assert before.rankings_spec() != after.rankings_spec()
-
-
-def import_bucket(of, bucket, folder, output):
-    call = ["x", "--spec", of.bucket_spec(bucket).canonical(), "--folder", str(folder), "--output", str(output)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", call)
-        import_queries.main()
-
-
-def test_the_buckets_that_are_read_hold_the_images(queries, tmp_path):
-    of = experiment(queries)
-    for bucket, ids in of.buckets.items():
-        import_bucket(of, bucket, queries, tmp_path / bucket)
-        tensors, _ = load_tensors(tmp_path / bucket, of.bucket_spec(bucket).digest())
-        assert unpack_ids(tensors["ids"]) == ids
-        expected = np.stack([pixels(8, 8, seed=int(query[1:3])) for query in ids])[:, None]
-        assert np.array_equal(tensors["images"].numpy(), expected)
-
-
-def test_queries_that_changed_after_planning_are_refused(queries, tmp_path):
-    of = experiment(queries)
-    (bucket,) = queries_by_bucket(["q05.png"], 4)
-    draw(queries / "q05.png", pixels(8, 8, seed=99))
-    with pytest.raises(DataError, match="its images changed since the workflow was planned"):
-        import_bucket(of, bucket, queries, tmp_path / "bucket")
-    assert not (tmp_path / "bucket").exists()
-
-
-def test_queries_of_another_size_are_refused_by_name_before_anything_is_made(queries):
-    draw(queries / "q05.png", pixels(9, 8))
-    with pytest.raises(DataError, match=r"q05\.png: grey of 8x9 pixels, but a training image is grey of 8x8 pixels"):
-        experiment(queries, buckets=1)
-
-
-def test_no_folder_of_queries_is_refused(tmp_path):
-    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is no folder"):
-        read_query_digests(str(tmp_path / "absent"))

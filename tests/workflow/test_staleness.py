@@ -122,6 +122,12 @@ def query_file(kind):
     return change
 
 
+def query_table(run, tmp_path):
+    names = sorted(path.name for path in (run.directory / "queries").iterdir())
+    (run.directory / "known.csv").write_text("file,medium\n" + "".join(f"{name},ink\n" for name in names))
+    return run, "queries: {table: known.csv}", {}
+
+
 def training_image(run, tmp_path):
     save_image(run.directory / "images" / "new.png", 999)
     with (run.directory / "table.csv").open("a") as table:
@@ -171,6 +177,8 @@ CHANGES = {
     "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),
     "a query file is added, removed or painted over": (
         "own_data", query_file("added"), query_file("removed"), query_file("painted over")),
+    "what is known of the queries": ("own_data", query_table),
+    "`data.held_out`": ("workflow", setting("data: {held_out: {count: 6}}")),
     "`training.seed`": ("workflow", setting("training: {seed: 5}")),
     "a training image is added": ("own_data", training_image),
     "a stage's version is raised (here that of unlearning)": ("workflow", version_raised),

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from guda.config import Data
+from guda.config import Data, Queries
+from guda.config.section import Section
 from guda.errors import GudaError
 
 INTERRUPTED = 130
@@ -50,12 +51,26 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="JSON", help="the section `data` of the configuration")
 
 
+def add_queries_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --queries, which says where queries come from that are not generated."""
+    parser.add_argument("--queries", required=True, metavar="JSON", help="the section `queries` of the configuration")
+
+
 def data_settings(argument: str) -> Data:
     """The settings of --data. Raises GudaError."""
+    return _section("data", Data, argument)
+
+
+def queries_settings(argument: str) -> Queries:
+    """The settings of --queries. Raises GudaError."""
+    return _section("queries", Queries, argument)
+
+
+def _section(name: str, kind: type[Section], argument: str) -> Section:
     try:
-        return Data.model_validate_json(argument)
+        return kind.model_validate_json(argument)
     except ValidationError as error:
-        raise GudaError(f"--data: no valid section `data` ({error.errors()[0]['msg']})") from None
+        raise GudaError(f"--{name}: no valid section `{name}` ({error.errors()[0]['msg']})") from None
 
 
 def spec_text(argument: str) -> str:

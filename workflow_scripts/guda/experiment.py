@@ -6,6 +6,7 @@ Made from the configuration and the training table alone, without torch, each ti
 from __future__ import annotations
 
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from guda.attribution import METHODS, get_method
 from guda.config import Config
@@ -15,7 +16,14 @@ from guda.groups import read_groups
 from guda.imported_models import source_digest
 from guda.noise_schedule import elbo_steps
 from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
-from guda.queries import check_query_shapes, queries_by_bucket, read_query_digests
+from guda.queries import (
+    check_query_shapes,
+    content_digest,
+    given_queries,
+    known_of_queries,
+    of_bucket,
+    queries_by_bucket,
+)
 from guda.specs import (
     CalibrationSpec,
     ElboSettings,
@@ -34,8 +42,12 @@ from guda.specs import (
     Spec,
     TrainSpec,
     UnlearnSpec,
+    digest,
     digest_lines,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN_GROUPS = 20
 
@@ -77,7 +89,7 @@ class Experiment:
         # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
         for model in self.imports:
             self.model_spec(model)
-        if self.query_files is not None:
+        if self.config.queries.folder is not None:
             shape, conversion = self.dataset.image_shape, self.dataset.conversion
             check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
 
@@ -93,17 +105,22 @@ class Experiment:
             )
 
     @cached_property
-    def query_files(self) -> dict[str, str] | None:
-        """SHA-256 of each query's file by the query's id, when queries come from a folder."""
-        folder = self.config.queries.folder
-        return None if folder is None else read_query_digests(folder)
+    def given_queries(self) -> Dataset | None:
+        """The queries, when they are not generated."""
+        return given_queries(self.config.data, self.config.queries, self.dataset)
 
     @cached_property
     def queries(self) -> list[str]:
         """Ids of the queries; an id does not depend on how many there are."""
-        if self.query_files is not None:
-            return list(self.query_files)
+        if self.given_queries is not None:
+            return list(self.given_queries.table["id"])
         return [f"query-{index:06d}" for index in range(self.config.queries.count)]
+
+    @cached_property
+    def known_of_queries(self) -> pd.DataFrame | None:
+        """A row per query with what is known of it, when anything is."""
+        known = None if self.given_queries is None else known_of_queries(self.given_queries)
+        return None if known is None or len(known.columns) == 1 else known
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
@@ -224,12 +241,12 @@ class Experiment:
         """Spec of the images to score: a bucket of queries, or the calibration sample."""
         if bucket == CALIBRATION:
             return self.calibration_spec()
-        if self.query_files is not None:
+        if self.given_queries is not None:
             return QueryFilesSpec(
                 bucket=bucket,
                 buckets=self.config.queries.buckets,
                 shape=list(self.dataset.image_shape),
-                content=digest_lines(f"{query} {self.query_files[query]}" for query in self.buckets[bucket]),
+                content=content_digest(of_bucket(self.given_queries, self.buckets[bucket])),
             )
         return QueriesSpec(
             base=self.model_spec(BASE).digest(),
@@ -254,7 +271,10 @@ class Experiment:
         )
 
     def query_table_spec(self) -> QueryTableSpec:
-        return QueryTableSpec(buckets=self.bucket_digests())
+        known = self.known_of_queries
+        return QueryTableSpec(
+            buckets=self.bucket_digests(), known=None if known is None else digest(known.to_csv(index=False))
+        )
 
     def rankings_spec(self) -> RankingsSpec:
         return RankingsSpec(
@@ -272,6 +292,12 @@ class Experiment:
             settings=self.config.metrics,
         )
 
+    @property
+    def knows_contents(self) -> bool:
+        """Whether the queries' own table says what their content is."""
+        known = self.known_of_queries
+        return known is not None and self.config.metrics.content in known.columns
+
     def sources_spec(self) -> SourcesSpec:
         return SourcesSpec(
             metrics=self.metrics_spec(),
@@ -279,6 +305,7 @@ class Experiment:
             table=self.dataset.table_spec().content,
             members={group: self.group_spec(group).digest() for group in self.groups},
             buckets=self.bucket_digests(),
+            query_table=self.query_table_spec().digest() if self.knows_contents else None,
         )
 
     def figure_spec(self) -> FigureSpec:

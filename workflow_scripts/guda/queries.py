@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from guda.datasets.conversion import Conversion
-from guda.datasets.image_files import check_shape, file_digests, image_files, image_shape
-from guda.noise import derive_seed
+import pandas as pd
 
-KEY = "queries.folder"
+from guda import config
+from guda.datasets import Dataset, load_dataset
+from guda.datasets.conversion import Conversion
+from guda.datasets.image_files import check_shape, image_shape
+from guda.datasets.image_folder import read_folder
+from guda.noise import derive_seed
+from guda.specs import digest_lines
+
 LIKE = "a training image"
 
 
@@ -20,10 +26,34 @@ def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]
     return dict(sorted(buckets.items()))
 
 
-def read_query_digests(folder: str) -> dict[str, str]:
-    """SHA-256 of each image file in a folder of queries, by the query's id: its path relative to the folder."""
-    names = image_files(folder, KEY)
-    return dict(zip(names, file_digests(folder, names, KEY), strict=True))
+def given_queries(
+    data: config.Data, queries: config.Queries, training: Dataset | None = None, shape: list[int] | None = None
+) -> Dataset | None:
+    """The queries that are not generated: images held out of training, or those in a folder; None for generated ones.
+
+    `training` is the training set where it is loaded already; `shape` [C, H, W] is that of its images, needed to read
+    pixels.
+    """
+    if data.held_out is not None:
+        return (training or load_dataset(data)).held_out
+    if queries.folder is None:
+        return None
+    if training is not None:
+        shape = training.image_shape
+    like = None if shape is None else (LIKE, tuple(shape))
+    found = read_folder(queries.folder, queries.table, "queries", Conversion.of(data), like=like)
+    nameless = queries.table is None and found.table["label"].isna().all()
+    return found if not nameless else replace(found, table=found.table.drop(columns="label"))
+
+
+def of_bucket(queries: Dataset, ids: list[str]) -> Dataset:
+    """The queries with these ids."""
+    return queries.select([*queries.table.index[queries.table["id"].isin(ids)]])
+
+
+def content_digest(queries: Dataset) -> str:
+    """Digest of the id and the content of each query."""
+    return digest_lines(queries.table["id"] + " " + queries.table["sha256"])
 
 
 def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, int], conversion: Conversion) -> None:
@@ -31,3 +61,8 @@ def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, i
     for query in queries:
         path = Path(folder) / query
         check_shape(path, image_shape(path, conversion), shape, LIKE)
+
+
+def known_of_queries(queries: Dataset) -> pd.DataFrame:
+    """What is known of given queries: a row each, with `query` and the columns of their table."""
+    return queries.table.drop(columns="sha256").rename(columns={"id": "query"})

@@ -201,6 +201,7 @@ class RankingsSpec(Spec):
 class QueryTableSpec(Spec):
     stage, version = "query_table", 1
     buckets: dict[str, str]
+    known: str | None  # digest of the columns that queries from files come with
 
 
 class MetricsSpec(Spec):
@@ -219,6 +220,7 @@ class SourcesSpec(Spec):
     table: str  # digest of the training table's text
     members: dict[str, str]
     buckets: dict[str, str]
+    query_table: str | None  # digest of the query table, where that says what the queries' contents are
 
 
 class FigureSpec(Spec):

@@ -69,6 +69,8 @@ class Config(Section):
             )
         if self.queries.sampling_steps > self.noise_schedule.num_train_timesteps:
             raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
+        if self.data.held_out is not None and self.queries.folder is not None:
+            raise ValueError("data.held_out and queries.folder both say what the queries are; give one of them")
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         return self

@@ -10,7 +10,7 @@ from guda.config.section import Fraction, Section, Seed
 
 
 class Subset(Section):
-    count: PositiveInt = Field(description="Images that are used; all, if there are fewer.")
+    count: PositiveInt = Field(description="Images that are chosen; all, if there are fewer.")
     seed: Seed = Field(0, description="Seed of the choice, with the image's own id.")
 
 
@@ -62,6 +62,10 @@ class Data(Section):
     )
     subset: Subset | None = Field(
         None, description="Use so many of the images only, chosen by a hash of their ids. null: all."
+    )
+
+    held_out: Subset | None = Field(
+        None, description="So many images are kept out of training and are the queries. null: none."
     )
 
     @model_validator(mode="after")

@@ -17,6 +17,11 @@ class Queries(Section):
         min_length=1,
         description="Folder of images to attribute, instead of generated ones; `count` and the like are unused.",
     )
+    table: str | None = Field(
+        None,
+        min_length=1,
+        description="CSV or Parquet file with a row per image of `folder`: `file`, and what is known of it.",
+    )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
     seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
     sampling_steps: PositiveInt = Field(50, description="DDIM steps per image.")
@@ -26,6 +31,8 @@ class Queries(Section):
     def _buckets_fit(self) -> Queries:
         if self.folder is not None:
             return self
+        if self.table is not None:
+            raise ValueError("`table` tells of the images in `folder`, which is not given")
         if self.buckets > self.count:
             raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
         if self.count > MAX_QUERIES_PER_BUCKET * self.buckets:

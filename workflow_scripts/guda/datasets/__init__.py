@@ -18,7 +18,8 @@ _MODULES = {
 
 def load_dataset(settings: config.Data) -> Dataset:
     """Images and table of the configured dataset. Raises DataError for files that are missing or damaged."""
-    return importlib.import_module(_MODULES[settings.dataset]).load(settings)
+    dataset = importlib.import_module(_MODULES[settings.dataset]).load(settings)
+    return dataset if settings.held_out is None else dataset.without(settings.held_out)
 
 
 __all__ = ["Dataset", "load_dataset"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,14 +37,16 @@ class Dataset:
     """N images in the order of `table`, whose columns are id, sha256 and any others; an empty value is None.
 
     `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
-    `conversion` alone; `load_images` gives the pixels, uint8 [N, C, H, W], with the conversion done.
+    `conversion` alone; `load_images` gives the pixels of some rows, uint8 [n, C, H, W], with the conversion done.
+    `held_out` are the images that the configuration keeps out of training.
     """
 
     name: str
     table: pd.DataFrame
     image_shape: tuple[int, int, int]
-    load_images: Callable[[], np.ndarray]
+    load_images: Callable[[Sequence[int]], np.ndarray]
     conversion: Conversion = AS_IT_IS
+    held_out: Dataset | None = None
 
     @classmethod
     def build(
@@ -70,12 +72,27 @@ class Dataset:
         table = table.iloc[rows].reset_index(drop=True)
         table.insert(1, "sha256", [hashlib.sha256(images[row].tobytes()).hexdigest() for row in rows])
         shape = conversion.shape(images.shape[1:])
-        return cls(name, table, shape, lambda: fit_all(images if subset is None else images[rows], shape), conversion)
+        kept = np.array(rows)
+        return cls(name, table, shape, lambda some: fit_all(images[kept[some]], shape), conversion)
 
     @cached_property
     def images(self) -> np.ndarray:
         """All images, uint8 [N, C, H, W]."""
-        return self.load_images()
+        return self.load_images(range(len(self.table)))
+
+    def select(self, rows: Sequence[int]) -> Dataset:
+        """The dataset of these rows alone, in their order."""
+        table = self.table.iloc[rows].reset_index(drop=True)
+        return replace(self, table=table, load_images=lambda some: self.load_images([rows[row] for row in some]))
+
+    def without(self, held_out: config.Subset) -> Dataset:
+        """The dataset without some images, its `held_out`, chosen by a hash of their ids. Raises DataError."""
+        rows = chosen(list(self.table["id"]), held_out.count, "held out", held_out.seed)
+        if len(rows) == len(self.table):
+            raise DataError(f"data.held_out.count is {held_out.count}, but there are only {len(rows)} images; lower it")
+        left_out = set(rows)
+        kept = [row for row in range(len(self.table)) if row not in left_out]
+        return replace(self.select(kept), held_out=self.select(rows))
 
     def images_spec(self) -> ImagesSpec:
         lines = list(self.table["id"] + " " + self.table["sha256"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from guda import config
@@ -13,52 +15,66 @@ from guda.datasets.image_files import file_digests, image_files, image_shape, re
 from guda.datasets.tables import read_table
 from guda.errors import DataError
 
-KEY = "data.folder"
 FILE = "file"
 RESERVED = ("id", "sha256")
 
 
 def load(settings: config.Data) -> Dataset:
-    """An image's id is its path relative to the folder. Without a table, `label` is the sub-folder it lies in."""
-    folder = Path(settings.folder)
-    if settings.table is None:
-        names = image_files(folder, KEY)
+    """The training images in a folder."""
+    return read_folder(settings.folder, settings.table, "data", Conversion.of(settings), settings.subset)
+
+
+def read_folder(
+    folder: str,
+    table_file: str | None,
+    section: str,
+    conversion: Conversion,
+    subset: config.Subset | None = None,
+    like: tuple[str, tuple[int, int, int]] | None = None,
+) -> Dataset:
+    """Images in a folder, each with its path relative to it as its id; `section` of the configuration names it.
+
+    Without a table, `label` is the sub-folder that an image lies in. `like` is what the images must have the shape
+    [C, H, W] of, and the shape; the first image otherwise.
+    """
+    root, key = Path(folder), f"{section}.folder"
+    if table_file is None:
+        names = image_files(root, key)
         labels = [str(PurePosixPath(name).parent) for name in names]
         table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
     else:
-        table = _read_table(Path(settings.table), folder)
-    table = table.iloc[chosen_rows(list(table["id"]), settings.subset)].reset_index(drop=True)
-    names, conversion = list(table["id"]), Conversion.of(settings)
-    digests = file_digests(folder, names, KEY)
+        table = _read_table(Path(table_file), root, section)
+    table = table.iloc[chosen_rows(list(table["id"]), subset)].reset_index(drop=True)
+    names = list(table["id"])
+    digests = file_digests(root, names, key)
     table.insert(1, "sha256", digests)
-    like, shape = f"{names[0]!r}", image_shape(folder / names[0], conversion)
-    return Dataset(
-        name="image_folder",
-        table=table,
-        image_shape=shape,
-        load_images=lambda: read_images(folder, names, digests, shape, like, conversion),
-        conversion=conversion,
-    )
+    whose, shape = like or (f"{names[0]!r}", image_shape(root / names[0], conversion))
+
+    def load_images(rows: Sequence[int]) -> np.ndarray:
+        return read_images(root, [names[row] for row in rows], [digests[row] for row in rows], shape, whose, conversion)
+
+    return Dataset("image_folder", table, shape, load_images, conversion)
 
 
-def _read_table(path: Path, folder: Path) -> pd.DataFrame:
+def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
     """Columns id and all of the table's own but `file`; rows in its order. Images without a row are left out."""
-    table = read_table(path, "data.table")
+    where = f"{section}.table: {str(path)!r}"
+    table = read_table(path, f"{section}.table")
     if FILE not in table.columns:
-        raise DataError(f"data.table: {str(path)!r} has no column {FILE!r}; found {', '.join(table.columns)}")
+        raise DataError(f"{where} has no column {FILE!r}; found {', '.join(table.columns)}")
     for name in RESERVED:
         if name in table.columns:
-            raise DataError(f"data.table: the column {name!r} of {str(path)!r} is reserved; rename it")
+            raise DataError(f"{where}: the column {name!r} is reserved; rename it")
     if table[FILE].isna().any():
-        raise DataError(f"data.table: {str(path)!r} has a row without a value in {FILE!r}; name its image")
+        raise DataError(f"{where} has a row without a value in {FILE!r}; name its image")
     repeated = table[FILE][table[FILE].duplicated()]
     if len(repeated):
-        raise DataError(f"data.table: {str(path)!r} lists {repeated.iloc[0]!r} twice; keep one row")
-    known = set(image_files(folder, KEY))
+        raise DataError(f"{where} lists {repeated.iloc[0]!r} twice; keep one row")
+    known = set(image_files(folder, f"{section}.folder"))
     for name in table[FILE]:
         if name not in known:
-            raise DataError(f"data.table: {str(path)!r} lists {name!r}, but there is no such image in {str(folder)!r}")
+            raise DataError(f"{where} lists {name!r}, but there is no such image in {str(folder)!r}")
     if table.empty:
-        raise DataError(f"data.table: {str(path)!r} has no rows")
+        raise DataError(f"{where} has no rows")
     table.insert(0, "id", table.pop(FILE))
     return table

@@ -8,6 +8,9 @@ import time
 from functools import cache
 from pathlib import Path
 
+from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import ExecMode
+
 SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
@@ -84,8 +87,8 @@ def final_outputs():
     return [paths.rankings(), paths.figure(), paths.group_sizes(), *by_source]
 
 
-onstart:
-    print(experiment.describe_groups(), file=sys.stderr)
+if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts
+    logger.info(experiment.describe_groups())
 
 
 wildcard_constraints:

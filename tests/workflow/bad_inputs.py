@@ -12,6 +12,7 @@ import re
 import struct
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pytest
 import torch
@@ -36,6 +37,7 @@ PRETRAINED = "model: {pretrained: foreign}\n"
 IDX = "data: {dataset: idx, folder: idx, group_by: label}\nunlearn: {n_neighbors: 1}\n"
 CIFAR = "data: {dataset: cifar10, folder: cifar, group_by: label}\nunlearn: {n_neighbors: 1}\n"
 IDX_IMAGES, IDX_LABELS = "idx/train-images-idx3-ubyte", "idx/train-labels-idx1-ubyte"
+SAVED = "data: {dataset: huggingface, folder: saved, group_by: label}\nunlearn: {n_neighbors: 1}\n"
 A, B = "a/0.png", "b/0.png"  # an image of each of two groups
 AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 
@@ -147,6 +149,19 @@ def pickled_cifar():
     for number in range(1, 6):
         Path(f"cifar/data_batch_{number}").write_bytes(pickle.dumps(Planted()))
     return CIFAR
+
+
+def saved(overlay=SAVED, **columns):
+    """What save_to_disk writes of two images of 8x8 pixels, of the labels x and y, with other columns."""
+
+    def prepare():
+        columns.setdefault("image", [Image.new("L", (8, 8))] * 2)
+        features = {name: datasets.Value("string") for name in ("label", *columns)} | {"image": datasets.Image()}
+        data = {"label": ["x", "y"]} | columns
+        datasets.Dataset.from_dict(data, features=datasets.Features(features)).save_to_disk("saved")
+        return overlay
+
+    return prepare
 
 
 def foreign(change=None, shape=(1, 8, 8), **unet):
@@ -271,6 +286,14 @@ CONFIGURATION = [
     row("no folder named", "data: {dataset: image_folder}", r"  data: dataset image_folder needs `folder`"),
     row("digits in a folder", "data: {folder: images}", r"  data: `folder` and `table` belong to .*, not to digits"),
     row("unknown dataset", "data: {dataset: mnist}", r"  data\.dataset: must be 'digits', 'idx', .* \(found 'mnist'\)"),
+    row("no source of Hugging Face", "data: {dataset: huggingface}",
+        r"  data: dataset huggingface needs `folder` or `hub`, and not both"),
+    row("two sources of Hugging Face", "data: {dataset: huggingface, folder: x, hub: y}", r"`hub`, and not both"),
+    row("hub of CIFAR", "data: {dataset: cifar10, folder: x, hub: a/b}",
+        r"  data: `hub` and `split` belong to .* cifar10"),
+    row("split of digits", "data: {split: test}", r"  data: `hub` and `split` belong to .*, not to digits"),
+    row("branch of a dataset", "data: {dataset: huggingface, hub: a/b@main}",
+        r"data\.hub: 'a/b@main' is no hub id of the form OWNER/NAME@COMMIT \(40 hex digits"),
     row("table of CIFAR", "data: {dataset: cifar10, folder: x, table: y}",
         r"  data: `table` belongs to dataset image_folder, not to cifar10"),
     row("width alone", "data: {size: 32}", r"  data\.size: expected a list, as in \[32, 32\] \(found 32\)"),
@@ -362,6 +385,12 @@ FILES = [
         r"cifar/data_batch_1\.bin: label 1, but there are 1 names; download"),
     row("planted in CIFAR", pickled_cifar,
         r"cifar/data_batch_1: a pickle that names \w+\.mkdir, which is no data; nothing was called"),
+    row("no saved dataset", SAVED, r"data\.folder: 'saved' is no folder"),
+    row("empty saved dataset", empty_folder("saved", SAVED), r"saved: no readable dataset of save_to_disk or"),
+    row("half a saved dataset", damaged(saved(), "saved/data-00000-of-00001.arrow"), r"saved: no readable dataset of"),
+    row("unknown split", saved(SAVED.replace("group_by", "split: test, group_by")),
+        r"data\.split: 'saved' has no split 'test'; known: train"),
+    row("saved without an image", saved(image=[None, None]), r"saved: train-000000: holds no image; remove the row"),
     row("no query", empty_folder("own", OWN_QUERIES["overlay"]), r"queries\.folder: 'own' holds no images"),
     row("query with braces", images("{q}.png", **OWN_QUERIES),
         r"queries\.folder: the file name '\{q\}\.png' .*; rename"),

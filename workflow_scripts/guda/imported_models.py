@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from guda.artifacts import sha256_file
 from guda.errors import ArtifactError, ConfigError
+from guda.hub import FORM, HUB_ID, downloaded
 from guda.paths import WEIGHTS
 from guda.specs import digest
-
-HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 
 def source_digest(source: str, key: str) -> str:
@@ -23,10 +21,7 @@ def source_digest(source: str, key: str) -> str:
     if HUB_ID.fullmatch(source):
         return digest(source)
     if not (source and Path(source).is_dir()):
-        raise ConfigError(
-            f"{key}: {source!r} is no folder, and no hub id of the form OWNER/NAME@COMMIT "
-            "(40 hex digits, so that the model cannot change under the results)"
-        )
+        raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format('model')}")
     return digest(" ".join(sha256_file(file) for file in model_files(source, key)))
 
 
@@ -35,16 +30,9 @@ def fetched(source: str, key: str) -> Path:
 
     `key` names the setting in errors. Raises ArtifactError for a model that cannot be downloaded.
     """
-    hub = HUB_ID.fullmatch(source)
-    if not hub:
+    if not HUB_ID.fullmatch(source):
         return Path(source)
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors"]
-    try:
-        return Path(snapshot_download(hub["repository"], revision=hub["revision"], allow_patterns=patterns))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {source} cannot be downloaded ({' '.join(str(error).split())})") from None
+    return downloaded(source, "model", ["*.json", "*.safetensors"], key)
 
 
 def model_files(source: str | Path, key: str) -> tuple[Path, Path]:

@@ -21,14 +21,18 @@ class NoisyPartition(Section):
 
 
 class Data(Section):
-    dataset: Literal["digits", "idx", "cifar10", "cifar100", "image_folder"] = Field(
+    dataset: Literal["digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface"] = Field(
         "digits",
-        description="Training images: scikit-learn's handwritten digits, IDX files as of MNIST, CIFAR, or a folder of "
-        "image files.",
+        description="Training images: scikit-learn's handwritten digits, IDX files as of MNIST, CIFAR, a folder of "
+        "image files, or a dataset of Hugging Face.",
     )
     folder: str | None = Field(
         None, min_length=1, description="Folder of the images or of the dataset's files, for all datasets but digits."
     )
+    hub: str | None = Field(
+        None, description="For dataset huggingface, instead of `folder`: a hub id OWNER/NAME@COMMIT, of Parquet files."
+    )
+    split: str = Field("train", min_length=1, description="Split whose images are used, of dataset huggingface.")
     table: str | None = Field(
         None,
         description="CSV or Parquet file with a row per image for dataset image_folder: `file` in the folder, any "
@@ -70,7 +74,11 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _files_fit(self) -> Data:
-        if self.dataset != "digits" and self.folder is None:
+        if self.dataset == "huggingface" and (self.folder is None) == (self.hub is None):
+            raise ValueError("dataset huggingface needs `folder` or `hub`, and not both")
+        if self.dataset != "huggingface" and (self.hub is not None or self.split != "train"):
+            raise ValueError(f"`hub` and `split` belong to dataset huggingface, not to {self.dataset}")
+        if self.dataset not in ("digits", "huggingface") and self.folder is None:
             raise ValueError(f"dataset {self.dataset} needs `folder`, the folder of its files")
         if self.dataset == "digits" and (self.folder or self.table):
             raise ValueError("`folder` and `table` belong to datasets in files, not to digits")

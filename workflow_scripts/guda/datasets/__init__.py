@@ -13,6 +13,7 @@ _MODULES = {
     "cifar10": "guda.datasets.cifar",
     "cifar100": "guda.datasets.cifar",
     "image_folder": "guda.datasets.image_folder",
+    "huggingface": "guda.datasets.huggingface",
 }
 
 

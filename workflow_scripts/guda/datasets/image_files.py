@@ -1,10 +1,12 @@
-"""Images in files of a folder, in any format that Pillow reads."""
+"""Encoded images, in any format that Pillow reads, and those in files of a folder."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,19 +75,24 @@ def file_digests(folder: str | Path, names: list[str], key: str) -> list[str]:
     return digests
 
 
-def image_shape(path: Path, conversion: Conversion = AS_IT_IS) -> tuple[int, int, int]:
-    """[C, H, W] that an image is brought to, from its header. Raises DataError."""
-    with _opened(path, conversion) as image:
+def image_shape(
+    source: Path | bytes, conversion: Conversion = AS_IT_IS, name: str | None = None
+) -> tuple[int, int, int]:
+    """[C, H, W] that an image in a file or in memory is brought to, from its header. Raises DataError.
+
+    `name` is what errors call it, if not by its path.
+    """
+    with _opened(source, conversion, name or str(source)) as image:
         turned = _orientation(image) >= 5
         height, width = (image.width, image.height) if turned else (image.height, image.width)
         return conversion.shape((CHANNELS_OF_MODE[image.mode], height, width))
 
 
-def check_shape(path: Path, found: tuple[int, int, int], shape: tuple[int, int, int], like: str) -> None:
+def check_shape(name: str | Path, found: tuple[int, int, int], shape: tuple[int, int, int], like: str) -> None:
     """Raise DataError unless an image has the `shape` [C, H, W] of that which `like` names."""
     if found != shape:
         raise DataError(
-            f"{path}: {_described(found)}, but {like} is {_described(shape)}; convert one of them, "
+            f"{name}: {_described(found)}, but {like} is {_described(shape)}; convert one of them, "
             "or set data.size and data.channels"
         )
 
@@ -102,27 +109,47 @@ def read_images(
 
     `like` says whose `shape` [C, H, W] the conversion must bring all images to.
     """
-    images = np.empty((len(names), *shape), dtype=np.uint8)
-    for row, (name, digest) in enumerate(zip(names, digests, strict=True)):
-        path = Path(folder) / name
-        content = path.read_bytes()
+    paths = [Path(folder) / name for name in names]
+    return decode_images(((str(path), path.read_bytes()) for path in paths), digests, shape, like, conversion)
+
+
+def decode_images(
+    encoded: Iterable[tuple[str, bytes]],
+    digests: list[str],
+    shape: tuple[int, int, int],
+    like: str,
+    conversion: Conversion = AS_IT_IS,
+) -> np.ndarray:
+    """The same for images in memory, one at a time: `encoded` has, for each, its name in errors and its bytes."""
+    images = np.empty((len(digests), *shape), dtype=np.uint8)
+    for row, ((name, content), digest) in enumerate(zip(encoded, digests, strict=True)):
         if hashlib.sha256(content).hexdigest() != digest:
-            raise DataError(f"{path}: changed since the workflow was planned; run snakemake again")
-        images[row] = read_image(path, shape, like, conversion)
+            raise DataError(f"{name}: changed since the workflow was planned; run snakemake again")
+        images[row] = read_image(content, shape, like, conversion, name)
     return images
 
 
-def read_image(path: Path, shape: tuple[int, int, int], like: str, conversion: Conversion = AS_IT_IS) -> np.ndarray:
-    """One image, uint8 `shape` = [C, H, W], the way up that its EXIF orientation says. Raises DataError."""
-    with _opened(path, conversion) as image:
+def read_image(
+    source: Path | bytes,
+    shape: tuple[int, int, int],
+    like: str,
+    conversion: Conversion = AS_IT_IS,
+    name: str | None = None,
+) -> np.ndarray:
+    """One image, uint8 `shape` = [C, H, W], the way up that its EXIF orientation says. Raises DataError.
+
+    It lies in a file or in memory; `name` is what errors call it, if not by its path.
+    """
+    name = name or str(source)
+    with _opened(source, conversion, name) as image:
         channels = CHANNELS_OF_MODE[image.mode]
         try:
             upright = _upright(image)
             upright.load()
-            check_shape(path, conversion.shape((channels, upright.height, upright.width)), shape, like)
+            check_shape(name, conversion.shape((channels, upright.height, upright.width)), shape, like)
             return fit(upright, shape)
         except BROKEN as error:
-            raise DataError(f"{path}: broken image ({error}); repair or remove it") from None
+            raise DataError(f"{name}: broken image ({error}); repair or remove it") from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -145,20 +172,21 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if orientation == 1 else image.transpose(Image.Transpose[TURNS[orientation]])
 
 
-def _opened(path: Path, conversion: Conversion) -> Image.Image:
-    from PIL import Image
+def _opened(source: Path | bytes, conversion: Conversion, name: str) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(path)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (*BROKEN, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: no readable image ({error}); repair or remove it") from None
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{name}: no readable image ({reason}); repair or remove it") from None
     known, transparent = image.mode in CHANNELS_OF_MODE, is_transparent(image)
     if known and not (transparent and conversion.channels is None):
         return image
     image.close()
     kind = f"mode {image.mode}{' with transparency' if transparent and image.mode not in ALPHA else ''}"
     cure = ", or set data.channels, which puts it on white" if known else ""
-    raise DataError(f"{path}: images of {kind} are not read; convert it to 8-bit grey or RGB{cure}")
+    raise DataError(f"{name}: images of {kind} are not read; convert it to 8-bit grey or RGB{cure}")
 
 
 def _described(shape: tuple[int, int, int]) -> str:

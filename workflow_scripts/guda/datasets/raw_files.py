@@ -40,6 +40,6 @@ def read_bytes(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def training_ids(count: int) -> list[str]:
+def training_ids(count: int, split: str = "train") -> list[str]:
     """Ids of images that stand one after the other in files without names of their own."""
-    return [f"train-{index:06d}" for index in range(count)]
+    return [f"{split}-{index:06d}" for index in range(count)]

@@ -1,0 +1,221 @@
+"""Images in a dataset of the `datasets` library: a folder that save_to_disk wrote, Parquet files, or a hub id.
+
+Columns: id (`train-000123`: the split, and the place in it) and those of the dataset that hold text, numbers, booleans,
+dates or classes (by name). Left out are nested and binary columns, and any called id or sha256.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from guda import config
+from guda.datasets.conversion import Conversion
+from guda.datasets.dataset import Dataset, chosen_rows
+from guda.datasets.image_files import decode_images, image_shape
+from guda.datasets.raw_files import training_ids
+from guda.datasets.tables import column_text, is_scalar
+from guda.errors import ConfigError, DataError
+from guda.hub import FORM, HUB_ID, downloaded
+
+BATCH = 64  # rows whose encoded images are held in memory at once
+RESERVED = ("id", "sha256")
+HUB_FILES = ["*.parquet", "README.md"]  # the latter says which files are which split
+BROKEN = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)  # what both libraries raise for damaged files
+
+
+@dataclass(frozen=True)
+class Split:
+    """`count` rows, with these `features`; `batches(rows, columns)` are the rows asked for, ascending, few at a time.
+
+    `source` is what errors call the dataset, `folder` where its files lie.
+    """
+
+    source: str
+    folder: Path
+    features: datasets.Features
+    count: int
+    batches: Callable[[list[int], list[str]], Iterator[pa.Table]]
+
+
+def load(settings: config.Data) -> Dataset:
+    split = _open(settings)
+    image, columns = _image_column(split), _text_columns(split.features)
+    ids = training_ids(split.count, settings.split)
+    rows = chosen_rows(ids, settings.subset)
+    ids = [ids[row] for row in rows]
+    names, conversion = [f"{split.source}: {sample_id}" for sample_id in ids], Conversion.of(settings)
+
+    digests, table, shape = [], {name: [] for name in columns}, None
+    for batch in split.batches(rows, [image, *columns]):
+        for name in columns:
+            table[name] += _texts(batch[name], split.features[name], f"{split.source}: column {name!r}")
+        for value in batch[image].to_pylist():
+            name = names[len(digests)]
+            content = _encoded(value, split.folder, name)
+            shape = shape or image_shape(content, conversion, name)
+            digests.append(hashlib.sha256(content).hexdigest())
+
+    def load_images(some: Sequence[int]) -> np.ndarray:
+        wanted = split.batches([rows[row] for row in some], [image])
+        values = (value for batch in wanted for value in batch[image].to_pylist())
+        encoded = (
+            (names[row], _encoded(value, split.folder, names[row])) for row, value in zip(some, values, strict=True)
+        )
+        return decode_images(encoded, [digests[row] for row in some], shape, repr(ids[0]), conversion)
+
+    return Dataset(
+        name="huggingface",
+        table=pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object),
+        image_shape=shape,
+        load_images=load_images,
+        conversion=conversion,
+    )
+
+
+def _open(settings: config.Data) -> Split:
+    """The configured split. Raises DataError, and as `downloaded` does."""
+    if settings.hub is None:
+        source, folder = settings.folder, Path(settings.folder)
+        if not folder.is_dir():
+            raise DataError(f"data.folder: {source!r} is no folder")
+    else:
+        source = settings.hub
+        if not HUB_ID.fullmatch(source):
+            raise ConfigError(f"data.hub: {source!r} is no {FORM.format('dataset')}")
+        folder = downloaded(source, "dataset", HUB_FILES, "data.hub")
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    split = (_saved_split if saved else _parquet_split)(source, folder, settings.split)
+    if not split.count:
+        raise DataError(f"data.split: {settings.split!r} of {source!r} has no rows")
+    return split
+
+
+def _saved_split(source: str, folder: Path, name: str) -> Split:
+    """A split of what save_to_disk wrote, mapped into memory; a Dataset without a name of its own is called train."""
+    with _reading(source):
+        found = datasets.load_from_disk(str(folder))
+    splits = {str(found.split or "train"): found} if isinstance(found, datasets.Dataset) else found
+    data = _named(splits, name, source)
+
+    def batches(rows: list[int], columns: list[str]) -> Iterator[pa.Table]:
+        selected = data.select_columns(columns).with_format("arrow")
+        with _reading(source):
+            for start in range(0, len(rows), BATCH):
+                yield selected[rows[start : start + BATCH]]
+
+    return Split(source, folder, data.features, len(data), batches)
+
+
+def _parquet_split(source: str, folder: Path, name: str) -> Split:
+    """A split of Parquet files, which the library tells apart by README.md or by their names."""
+    with _reading(source), tempfile.TemporaryDirectory() as cache:
+        path = str(folder.resolve())
+        if datasets.get_dataset_default_config_name(path) is None:
+            names = ", ".join(datasets.get_dataset_config_names(path))
+            raise DataError(f"{source}: holds several datasets ({names}); give data.folder the folder of one")
+        builder = datasets.load_dataset_builder(path, cache_dir=cache)
+    files = _named(builder.config.data_files, name, source)
+    if any(Path(file).suffix != ".parquet" for file in files):
+        raise DataError(f"{source}: split {name!r} is not of Parquet files; save it with save_to_disk or to_parquet")
+    count, schema = 0, None
+    for file in files:
+        with _reading(file), parquet.ParquetFile(file) as opened:
+            count += opened.metadata.num_rows
+            schema = schema or opened.schema_arrow
+            if set(opened.schema_arrow.names) != set(schema.names):
+                raise DataError(f"{file}: has other columns than {files[0]}; keep the files of one dataset")
+    with _reading(source):
+        features = builder.info.features or datasets.Features.from_arrow_schema(schema)
+    return Split(source, folder, features, count, lambda rows, columns: _parquet_rows(files, features, rows, columns))
+
+
+def _parquet_rows(
+    files: list[str], features: datasets.Features, rows: list[int], columns: list[str]
+) -> Iterator[pa.Table]:
+    """The rows, counted over all files; groups of rows that hold none of them are passed over."""
+    schema = datasets.Features({name: features[name] for name in columns}).arrow_schema
+    wanted, start = np.array(rows), 0
+    for file in files:
+        # So that pages of a group of rows are read as they are needed, not all before the first.
+        with _reading(file), parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
+            for group in range(opened.num_row_groups):
+                end = start + opened.metadata.row_group(group).num_rows
+                if not len(_between(wanted, start, end)):
+                    start = end
+                    continue
+                for batch in opened.iter_batches(BATCH, row_groups=[group], columns=columns):
+                    taken = _between(wanted, start, start + len(batch)) - start
+                    yield datasets.table.table_cast(pa.Table.from_batches([batch]).select(columns).take(taken), schema)
+                    start += len(batch)
+
+
+def _between(rows: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Those of the ascending rows that lie from start up to end."""
+    return rows[slice(*np.searchsorted(rows, [start, end]))]
+
+
+def _named(splits: Mapping[str, Any], name: str, source: str) -> Any:
+    """Raises DataError for an unknown split."""
+    if name not in splits:
+        raise DataError(f"data.split: {source!r} has no split {name!r}; known: {', '.join(map(str, splits))}")
+    return splits[name]
+
+
+def _image_column(split: Split) -> str:
+    """Raises DataError unless there is just one."""
+    names = [name for name, feature in split.features.items() if isinstance(feature, datasets.Image)]
+    if not names:
+        kinds = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in split.features.items())
+        raise DataError(f"{split.source}: no column is an Image; found {kinds}. Cast one with cast_column")
+    if len(names) > 1:
+        raise DataError(f"{split.source}: the columns {', '.join(names)} are all Images; keep one")
+    return names[0]
+
+
+def _text_columns(features: datasets.Features) -> list[str]:
+    return [field.name for field in features.arrow_schema if is_scalar(field.type) and field.name not in RESERVED]
+
+
+def _texts(column: pa.ChunkedArray, feature: object, where: str) -> list[str | None]:
+    """A column as text: classes by name, and -1, which the library writes for an unknown class, as None."""
+    if not isinstance(feature, datasets.ClassLabel):
+        return column_text(column)
+    labels = [None if label == -1 else label for label in column.to_pylist()]
+    for label in labels:
+        if label is not None and not 0 <= label < len(feature.names):
+            raise DataError(f"{where} holds {label}, but there are {len(feature.names)} names of classes")
+    return [None if label is None else feature.names[label] for label in labels]
+
+
+def _encoded(value: dict | None, folder: Path, name: str) -> bytes:
+    """The encoded image that a row holds, or that of the file which it names. Raises DataError."""
+    content, path = (value["bytes"], value["path"]) if value else (None, None)
+    if content is not None:
+        return content
+    if path is None:
+        raise DataError(f"{name}: holds no image; remove the row")
+    try:
+        return (folder / path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: its image cannot be read ({error})") from None
+
+
+@contextlib.contextmanager
+def _reading(source: str) -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{source}: no readable dataset of save_to_disk or of Parquet files ({reason})") from None

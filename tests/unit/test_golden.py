@@ -47,16 +47,36 @@ QUERIES = np.stack([IMAGES[:4].mean(0), IMAGES[4:].mean(0)]).astype(np.uint8)  #
 MEMBERS = {"a": IDS[:4], "b": IDS[4:7]}
 SCORES = np.array([[3.0, 1.0, 2.0], [0.5, 0.25, 4.0], [1.0, 5.0, -2.0], [2.0, 1.0, 1.5]])
 ESTIMATE = np.array([[2.0, 2.5, 1.0], [1.0, 0.5, 3.0], [2.0, 1.0, 0.0], [1.0, 2.0, 1.9]])
-SCHEDULE = config.NoiseSchedule(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
+SCHEDULE = config.NoiseSchedule(
+    num_train_timesteps=100,
+    beta_schedule="squaredcos_cap_v2",
+    beta_start=1.0e-4,
+    beta_end=0.02,
+    prediction_type="epsilon",
+)
 UNET = config.UNet(
     block_out_channels=[8, 8],
     layers_per_block=1,
     down_block_types=["DownBlock2D", "DownBlock2D"],
+    mid_block_type="UNetMidBlock2D",
     up_block_types=["UpBlock2D", "UpBlock2D"],
     add_attention=False,
     attention_head_dim=8,
     norm_num_groups=4,
+    attn_norm_num_groups=None,
+    norm_eps=1.0e-5,
+    act_fn="silu",
     dropout=0.0,
+    resnet_time_scale_shift="default",
+    time_embedding_dim=None,
+    freq_shift=0,
+    flip_sin_to_cos=True,
+    center_input_sample=False,
+    downsample_padding=1,
+    downsample_type="conv",
+    upsample_type="conv",
+    mid_block_scale_factor=1.0,
+    learned_variance=False,
 )
 OPTIMISATION = {
     "steps": 6,

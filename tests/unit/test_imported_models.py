@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, ScoreSdeVeScheduler
+from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
 
 from guda import config
@@ -167,23 +168,48 @@ def test_half_precision_becomes_float32(foreign, denoiser, import_from):
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "found", "wanted"),
+    ("changes", "sections"),
     [
-        ({"norm_num_groups": 4}, "norm_num_groups", "4", "8"),
-        ({"norm_num_groups": None}, "norm_num_groups", "32", "8"),  # diffusers' default
-        ({"block_out_channels": [8, 16]}, "block_out_channels", r"\[8, 16\]", r"\[8, 8\]"),
-        ({"act_fn": "gelu"}, "act_fn", "'gelu'", "'silu'"),
-        ({"dropout": 0.5}, "dropout", "0.5", "0.0"),
-        ({"sample_size": 16}, "sample_size", r"\[16, 16\]", r"\[8, 8\]"),
-        ({"in_channels": 3}, "in_channels", "3", "1"),
-        ({"_class_name": "UNet2DConditionModel"}, "_class_name", "'UNet2DConditionModel'", "'UNet2DModel'"),
+        ({"norm_num_groups": 4}, {"unet": {"norm_num_groups": 4}}),
+        ({"norm_num_groups": None}, {"unet": {"norm_num_groups": 32}}),  # diffusers' default
+        ({"act_fn": "gelu", "dropout": 0.5}, {"unet": {"act_fn": "gelu", "dropout": 0.5}}),
+        (
+            {"block_out_channels": [8, 16], "norm_eps": 1e-6},
+            {"unet": {"block_out_channels": [8, 16], "norm_eps": 1e-6}},
+        ),
+        ({"sample_size": 16}, {"data": {"size": [16, 16]}}),
+        ({"in_channels": 3, "out_channels": 3}, {"data": {"channels": 3}}),
+        ({"in_channels": 3, "out_channels": 6}, {"data": {"channels": 3}, "unet": {"learned_variance": True}}),
+        ({"out_channels": 2, "freq_shift": 1}, {"unet": {"freq_shift": 1, "learned_variance": True}}),
     ],
 )
-def test_another_architecture_is_refused_by_the_key_that_differs(foreign, import_from, changes, name, found, wanted):
+def test_another_architecture_is_answered_with_the_sections_to_write(foreign, import_from, changes, sections):
     edit(foreign / CONFIG, **changes)
-    message = f"^{KEY}: {foreign}/config.json has {name} {found}, but `unet` in the configuration .* give {wanted}$"
-    with pytest.raises(ArtifactError, match=message):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign} has") as caught:
         import_from(foreign)
+    assert sections_to_write(caught.value, KEY) == sections
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_class_name", "UNet2DConditionModel"),
+        ("time_embedding_type", "fourier"),
+        ("class_embed_type", "timestep"),
+        ("num_class_embeds", 10),
+    ],
+)
+def test_a_network_of_another_family_is_refused_by_the_key_that_says_so(foreign, import_from, name, value):
+    edit(foreign / CONFIG, **{name: value})
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign / CONFIG} has {name} {value!r}, but only .* supported$"):
+        import_from(foreign)
+
+
+def test_output_channels_that_are_neither_noise_nor_noise_and_variance_are_refused(tiny_unet, foreign, import_from):
+    edit(foreign / CONFIG, out_channels=3)
+    learned = tiny_unet.model_copy(update={"learned_variance": True})
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign / CONFIG} has out_channels 3, but only 2 is supported$"):
+        import_from(foreign, unet=learned)
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "3"])
@@ -252,24 +278,41 @@ def test_a_pipeline_of_a_linear_schedule_is_accepted(pipeline, denoiser, import_
 
 
 @pytest.mark.parametrize(
-    ("of_pipeline", "asked_for", "message"),
+    ("of_pipeline", "asked_for", "settings"),
     [
-        (COSINE | {"num_train_timesteps": 500}, {}, "num_train_timesteps 500, but noise_schedule gives 1000"),
-        ({}, {}, "beta_schedule 'linear', but noise_schedule gives 'squaredcos_cap_v2'"),
-        (COSINE, {"prediction_type": "v_prediction"}, "prediction_type 'epsilon', but .* gives 'v_prediction'"),
-        ({"beta_start": 0.00085}, {"beta_schedule": "linear"}, "beta_start 0.00085, but noise_schedule gives 0.0001"),
-        ({"beta_end": 0.012}, {"beta_schedule": "linear"}, "beta_end 0.012, but noise_schedule gives 0.02"),
-        (
-            {"trained_betas": [0.1], "num_train_timesteps": 1},
-            {"beta_schedule": "linear", "num_train_timesteps": 1},
-            r"trained_betas \[0.1\], but noise_schedule gives None",
-        ),
+        (COSINE | {"num_train_timesteps": 500}, {}, {"num_train_timesteps": 500}),
+        ({"beta_end": 0.012}, {}, {"beta_schedule": "linear", "beta_end": 0.012}),
+        (COSINE, {"prediction_type": "v_prediction"}, {"prediction_type": "epsilon"}),
+        ({"beta_start": 0.00085}, {"beta_schedule": "linear"}, {"beta_start": 0.00085}),
+        ({}, {"beta_schedule": "linear", "beta_end": 0.03}, {"beta_end": 0.02}),
     ],
 )
-def test_another_noise_schedule_is_refused(pipeline, import_from, of_pipeline, asked_for, message):
+@pytest.mark.parametrize("beside", [False, True], ids=["in its folder", "beside the network"])
+def test_another_noise_schedule_is_answered_with_the_section_to_write(
+    pipeline, import_from, of_pipeline, asked_for, settings, beside
+):
     folder = pipeline(DDPMScheduler(**of_pipeline))
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/scheduler/scheduler_config.json has {message}$"):
+    if beside:
+        (folder / "scheduler" / "scheduler_config.json").rename(folder / "scheduler_config.json")
+    with pytest.raises(ArtifactError) as caught:
         import_from(folder, **asked_for)
+    assert sections_to_write(caught.value, KEY) == {"noise_schedule": settings}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (DDPMScheduler(num_train_timesteps=1, trained_betas=[0.1]), r"has trained_betas \[0.1\], but only None is"),
+        (DDIMScheduler(rescale_betas_zero_snr=True), "has rescale_betas_zero_snr True, but only False is supported$"),
+        (DPMSolverMultistepScheduler(use_flow_sigmas=True), "has use_flow_sigmas True, but only False is supported$"),
+        (ScoreSdeVeScheduler(), "has no beta_schedule; a process that is not given by betas is unknown here$"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_no_noise_schedule_expresses_is_refused_by_name(pipeline, import_from, scheduler, message):
+    folder = pipeline(scheduler)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/scheduler/scheduler_config.json {message}"):
+        import_from(folder)
 
 
 FETCH = f"""

@@ -27,13 +27,47 @@ def step_schedules(draw):
     return config.StepSchedule(kind=kind, first=first, last=last, stride=stride, count=count)
 
 
+@pytest.mark.parametrize("betas", [(1e-4, 0.02), (0.00085, 0.012), (2.5e-5, 0.005)], ids=str)
 @pytest.mark.parametrize(("beta_schedule", "T"), SCHEDULES)
-def test_alphas_are_those_of_diffusers(beta_schedule, T):
+def test_alphas_are_those_of_diffusers(beta_schedule, T, betas):
     from diffusers import DDPMScheduler
 
-    theirs = DDPMScheduler(num_train_timesteps=T, beta_schedule=beta_schedule).alphas_cumprod.double().numpy()
-    # Theirs is a float32 product of T factors: its relative error is of the order of sqrt(T) 2^-24 to T 2^-24.
-    np.testing.assert_allclose(make(beta_schedule, T).alphas_cumprod, theirs, rtol=T * 2**-24)
+    settings = {"beta_schedule": beta_schedule, "num_train_timesteps": T}
+    settings |= dict(zip(("beta_start", "beta_end"), betas, strict=True))
+    ours = NoiseSchedule.from_config(config.NoiseSchedule(**settings)).alphas_cumprod
+    scheduler = DDPMScheduler(**settings)
+    # Their betas are float32, so b is off by up to 2^-22 b where it was squared, and log(1 - b) by 1 / (1 - b) of it;
+    # what is left once their product is taken in float64.
+    theirs = scheduler.betas.double().numpy()
+    tolerance = 1e-12 + np.cumsum(theirs / (1 - theirs)) * 2**-22
+    assert (np.abs(np.log(ours) - np.cumsum(np.log1p(-theirs))) < tolerance).all()
+    # Their own product is one of T factors of float32.
+    np.testing.assert_allclose(ours, scheduler.alphas_cumprod.double().numpy(), rtol=T * 2**-24)
+
+
+def test_betas_by_hand():
+    # 0.1, 0.2, 0.3; and the squares of 0.2, 0.3, 0.4.
+    linear = config.NoiseSchedule(beta_schedule="linear", num_train_timesteps=3, beta_start=0.1, beta_end=0.3)
+    np.testing.assert_allclose(NoiseSchedule.from_config(linear).alphas_cumprod, [0.9, 0.72, 0.504])
+    scaled = linear.model_copy(update={"beta_schedule": "scaled_linear", "beta_start": 0.04, "beta_end": 0.16})
+    np.testing.assert_allclose(NoiseSchedule.from_config(scaled).alphas_cumprod, [0.96, 0.8736, 0.733824])
+
+
+def test_the_cosine_schedule_reads_no_betas():
+    other = config.NoiseSchedule(beta_schedule="squaredcos_cap_v2", beta_start=0.01, beta_end=0.5)
+    np.testing.assert_array_equal(
+        NoiseSchedule.from_config(other).alphas_cumprod, make("squaredcos_cap_v2", 1000).alphas_cumprod
+    )
+
+
+@pytest.mark.parametrize(("beta_schedule", "T"), SCHEDULES)
+def test_variance_ranges_are_those_of_beta_and_the_posterior(beta_schedule, T):
+    schedule = make(beta_schedule, T)
+    a = schedule.alphas_cumprod
+    b = 1 - a[1:] / a[:-1]
+    of_posterior = b * (1 - a[:-1]) / (1 - a[1:])
+    assert np.isinf(schedule.log_variance_ranges[0])
+    np.testing.assert_allclose(schedule.log_variance_ranges[1:], np.log(b / of_posterior), rtol=1e-9, atol=1e-15)
 
 
 def test_scales_satisfy_pythagoras_and_lose_signal_at_every_step():

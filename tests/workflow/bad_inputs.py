@@ -6,6 +6,7 @@ a function that prepares files in the working directory and returns that text.
 
 import csv
 import gzip
+import json
 import os
 import pickle
 import re
@@ -177,6 +178,11 @@ def foreign(change=None, shape=(1, 8, 8), **unet):
     return prepare
 
 
+def scheduler(**values):
+    """A network of the default settings beside a scheduler of these."""
+    return damaged(foreign(), "foreign/scheduler/scheduler_config.json", json.dumps(values).encode())
+
+
 class Planted:
     """Unpickling this makes the folder `planted`."""
 
@@ -260,6 +266,16 @@ CONFIGURATION = [
         r"  unet\.up_block_types\.0: must be 'UpBlock2D', .*'A'"),
     row("wide heads", "unet: {attention_head_dim: 64, add_attention: true}",
         r"  unet: attention_head_dim is 64, .*; use 32"),
+    row("groups before attention", "unet: {add_attention: true, attn_norm_num_groups: 3}",
+        r"  unet: attn_norm_num_groups is 3, which does not divide the 32 channels .*; change one"),
+    row("frequencies", "unet: {freq_shift: 8}", r"  unet: freq_shift is 8, but 16 channels .* 8 frequencies; use less"),
+    row("padding", "unet: {downsample_padding: 2}", r"  unet\.downsample_padding: must be 0 or 1 \(found 2\)"),
+    row("unknown activation", "unet: {act_fn: tanh}", r"  unet\.act_fn: must be 'silu', .* \(found 'tanh'\)"),
+    row("betas the wrong way round", "noise_schedule: {beta_start: 0.02, beta_end: 0.01}",
+        r"  noise_schedule: beta_start is 0\.02, above beta_end 0\.01; choose a smaller one"),
+    row("beta 0", "noise_schedule: {beta_start: 0}",
+        r"  noise_schedule\.beta_start: must be greater than 0 \(found 0\)"),
+    row("beta 1", "noise_schedule: {beta_end: 1}", r"  noise_schedule\.beta_end: must be less than 1 \(found 1\)"),
     row("group_by", "data: {group_by: provder}", r"data\.group_by: no column 'provder' .*; did you mean 'provider'\?"),
     row("unknown group", "data: {groups: [amber, ceder]}", r"data\.groups: .* no group 'ceder'; did you mean 'cedar'"),
     row("one group", "data: {groups: [amber]}",
@@ -425,8 +441,8 @@ STAGES = [
     row("half an image", "images", damaged(images(A, B), f"images/{B}"), rf"{B}: .* image .*; repair or remove it"),
     row("empty image", "images", damaged(images(A, B), f"images/{B}", b""), rf"{B}: no readable image .*; repair or"),
     row("other architecture", "base", foreign(block_out_channels=[8, 8]),
-        r"model\.pretrained: foreign/config\.json has block_out_channels \[8, 8\], but `unet` .* give \[16, 32\]"),
-    row("model of colours", "base", foreign(shape=(3, 8, 8)), r"foreign/config\.json has in_channels 3, but .* give 1"),
+        r"model\.pretrained: foreign has other settings .* write\nunet:\n  block_out_channels: \[8, 8\]$"),
+    row("model of colours", "base", foreign(shape=(3, 8, 8)), r"foreign has other .* write\ndata: \{channels: 3\}$"),
     row("renamed pickle", "base", foreign(pickled_and_renamed),
         rf"model\.pretrained: foreign/{WEIGHTS} is not a readable safetensors file"),
     row("half a model", "base", damaged(foreign(), f"foreign/{WEIGHTS}"), rf"foreign/{WEIGHTS} is not a readable safe"),
@@ -434,9 +450,14 @@ STAGES = [
         r"model\.pretrained: foreign/config\.json is no configuration of diffusers"),
     row("list in config.json", "base", damaged(foreign(), "foreign/config.json", b"[]"),
         r"config\.json .* no JSON object"),
-    row("other scheduler", "base",
-        damaged(foreign(), "foreign/scheduler/scheduler_config.json", b'{"prediction_type": "sample"}'),
-        r"scheduler_config\.json has prediction_type 'sample', but noise_schedule gives 'epsilon'"),
+    row("other scheduler", "base", scheduler(beta_schedule="linear", prediction_type="sample"),
+        r"foreign has .* write\nnoise_schedule: \{beta_schedule: linear, prediction_type: sample\}$"),
+    row("betas of its own", "base", scheduler(beta_schedule="linear", trained_betas=[0.1]),
+        r"scheduler_config\.json has trained_betas \[0\.1\], but only None is supported"),
+    row("no signal at the end", "base", scheduler(beta_schedule="linear", rescale_betas_zero_snr=True),
+        r"scheduler_config\.json has rescale_betas_zero_snr True, but only False is supported"),
+    row("process of another kind", "base", scheduler(sigma_max=1348.0),
+        r"scheduler_config\.json has no beta_schedule; a"),
     row("missing tensor", "base", foreign(without_bias), rf"foreign/{WEIGHTS} lacks tensor 'conv_in\.bias'"),
     row("nan in a model", "base", foreign(with_nan), rf"foreign/{WEIGHTS}: tensor 'conv_in\.bias' .* not finite"),
 ]  # fmt: skip

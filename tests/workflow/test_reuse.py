@@ -84,13 +84,14 @@ def test_models_brought_along_give_the_scores_that_they_gave_where_they_were_mad
     pd.testing.assert_frame_equal(pd.read_csv(run.directory / scores)[columns], expected[columns], check_exact=True)
 
 
-def test_a_brought_model_of_another_architecture_is_refused_by_name(own_data, tmp_path):
+def test_a_brought_model_of_another_architecture_is_answered_with_its_settings(own_data, tmp_path):
     run = clone(own_data, tmp_path / "other")
     base = own_data.results / "models" / BASE
     overlay = f"model: {{pretrained: {base}}}\nunet: {{block_out_channels: [8, 16]}}"
     done = run.snakemake("--cores", "1", run.experiment.paths.model_weights(BASE), overlays=(overlay,))
     assert done.returncode != 0
     log = (run.directory / run.experiment.paths.log("models", BASE)).read_text()
-    assert f"model.pretrained: {base}/config.json has block_out_channels [8, 8]" in log
+    assert f"model.pretrained: {base} has other settings than the configuration; to take it, write\nunet:\n" in log
+    assert "  block_out_channels: [8, 8]" in log
     assert "Traceback" not in log
     assert not (run.directory / run.experiment.paths.model_weights(BASE)).exists()

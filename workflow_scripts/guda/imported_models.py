@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from guda.artifacts import sha256_file
+from guda.config import UNet
 from guda.errors import ArtifactError, ConfigError
 from guda.hub import FORM, HUB_ID, downloaded
 from guda.paths import WEIGHTS
 from guda.specs import digest
+
+SCHEDULER = "scheduler_config.json"
+# What a scheduler has unless it changes the process beyond what noise_schedule expresses.
+UNCHANGED_PROCESS = {"trained_betas": None, "rescale_betas_zero_snr": False, "use_flow_sigmas": False}
+DATA_SETTINGS = {"in_channels": "channels", "sample_size": "size"}
+ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def source_digest(source: str, key: str) -> str:
@@ -57,35 +67,66 @@ def model_files(source: str | Path, key: str) -> tuple[Path, Path]:
     return config_file, weights_file
 
 
-def check_architecture(config_file: Path, expected: dict[str, Any], defaults: dict[str, Any], key: str) -> None:
-    """Raise ArtifactError, naming the first key that differs, unless the file holds the expected architecture.
+def current_name(tensor: str) -> str:
+    """A tensor's name as diffusers writes it now; older files call the layers of attention otherwise."""
+    return re.sub(rf"\.({'|'.join(ATTENTION)})\.(?=weight$|bias$)", lambda old: f".{ATTENTION[old[1]]}.", tensor)
 
-    `expected` is the configuration of the network that `unet` and the images give, `defaults` what diffusers takes for
-    a key that the file lacks, both as JSON would hold them.
+
+def check_settings(
+    folder: Path, network: dict[str, Any], defaults: dict[str, Any], process: dict[str, Any], key: str
+) -> None:
+    """Raise ArtifactError unless a folder's model is of the network and the process that the configuration gives.
+
+    `network` is what `unet` and the images give, `defaults` what diffusers takes for a key that the file lacks, both as
+    JSON would hold them; `process` holds the settings of `noise_schedule`. `key` names the setting in errors. Settings
+    that differ are all listed, as the YAML to write; what no setting expresses is refused by name.
     """
-    found = defaults | _read_object(config_file, key)
+    differing = _differing_network(model_files(folder, key)[0], network, defaults, key)
+    differing |= _differing_process(folder, process, key)
+    sections = {section: settings for section, settings in differing.items() if settings}
+    if sections:
+        lines = yaml.safe_dump(sections, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()
+        raise ArtifactError(f"{key}: {folder} has other settings than the configuration; to take it, write\n{lines}")
+
+
+def _differing_network(file: Path, network: dict[str, Any], defaults: dict[str, Any], key: str) -> dict[str, Any]:
+    """The settings of `data` and `unet` that give a file's network, where the configuration's do not."""
+    found = defaults | _read_object(file, key)
     size = found["sample_size"]  # diffusers' own examples give one number; no layer depends on it, and null is no size
-    found["sample_size"] = [size, size] if isinstance(size, int) else size or expected["sample_size"]
-    for name, value in expected.items():
-        if name != "_diffusers_version" and name in found and found[name] != value:
-            raise ArtifactError(
-                f"{key}: {config_file} has {name} {found[name]!r}, but `unet` in the configuration and the training "
-                f"images give {value!r}"
-            )
+    found["sample_size"] = [size, size] if isinstance(size, int) else size or network["sample_size"]
+    found, wanted = (
+        values | {"learned_variance": values["out_channels"] != values["in_channels"]} for values in (found, network)
+    )
+    differing = {name: found[name] for name in wanted if name in found and found[name] != wanted[name]}
+    differing.pop("_diffusers_version", None)
+    if differing.keys() & {"in_channels", "learned_variance"}:
+        differing.pop("out_channels", None)  # follows from these
+    data = {setting: differing.pop(name) for name, setting in DATA_SETTINGS.items() if name in differing}
+    unet = {name: differing.pop(name) for name in UNet.model_fields if name in differing}
+    for name, value in differing.items():
+        raise ArtifactError(f"{key}: {file} has {name} {value!r}, but only {wanted[name]!r} is supported")
+    return {"data": data, "unet": unet}
 
 
-def check_schedule(folder: Path, expected: dict[str, Any], key: str) -> None:
-    """Raise ArtifactError when a pipeline's scheduler was configured otherwise than `noise_schedule` says.
+def _differing_process(folder: Path, process: dict[str, Any], key: str) -> dict[str, Any]:
+    """The settings of `noise_schedule` that give a pipeline's process, where the configuration's do not.
 
-    `expected` has the scheduler's values under diffusers' names.
+    The scheduler has a folder of its own, or lies beside the network in older pipelines; without it nothing is known.
     """
-    file = folder / "scheduler" / "scheduler_config.json"
-    if not file.exists():
-        return
-    found = _read_object(file, key)
-    for name, value in expected.items():
-        if name in found and found[name] != value:
-            raise ArtifactError(f"{key}: {file} has {name} {found[name]!r}, but noise_schedule gives {value!r}")
+    files = [file for file in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER) if file.is_file()]
+    if not files:
+        return {}
+    found = UNCHANGED_PROCESS | {"prediction_type": "epsilon"} | _read_object(files[0], key)
+    for name, value in UNCHANGED_PROCESS.items():
+        if found[name] != value:
+            raise ArtifactError(f"{key}: {files[0]} has {name} {found[name]!r}, but only {value!r} is supported")
+    if "beta_schedule" not in found:
+        raise ArtifactError(
+            f"{key}: {files[0]} has no beta_schedule; a process that is not given by betas is unknown here"
+        )
+    unread = {"beta_start", "beta_end"} if found["beta_schedule"] == "squaredcos_cap_v2" else set()
+    names = [name for name in process if name in found and name not in unread and found[name] != process[name]]
+    return {"noise_schedule": {name: found[name] for name in names}}
 
 
 def _read_object(file: Path, key: str) -> dict[str, Any]:

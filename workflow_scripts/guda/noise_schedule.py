@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from guda import config
 
 MAX_BETA = 0.999
-BETA_NAMES, LINEAR_BETAS = ("beta_start", "beta_end"), (1e-4, 0.02)
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class NoiseSchedule:
             level = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
             betas = np.minimum(1 - level[1:] / level[:-1], MAX_BETA)
         elif settings.beta_schedule == "linear":
-            betas = np.linspace(*LINEAR_BETAS, steps)
+            betas = np.linspace(settings.beta_start, settings.beta_end, steps)
         else:
-            betas = np.linspace(*np.sqrt(LINEAR_BETAS), steps) ** 2
+            betas = np.linspace(np.sqrt(settings.beta_start), np.sqrt(settings.beta_end), steps) ** 2
         return cls(np.cumprod(1 - betas), settings.prediction_type)
 
     @property
@@ -53,11 +51,14 @@ class NoiseSchedule:
         snr = self.alphas_cumprod / (1 - self.alphas_cumprod)
         return np.concatenate([[np.inf], (snr[:-1] / snr[1:] - 1) / 2])
 
+    @property
+    def log_variance_ranges(self) -> np.ndarray:
+        """log(beta_i / beta~_i), [T]: beta_i is the variance of a step forward, beta~_i that of the true posterior.
 
-def schedule_settings(settings: config.NoiseSchedule) -> dict[str, Any]:
-    """The same process as diffusers' schedulers are configured for it; the cosine schedule reads no betas."""
-    betas = {} if settings.beta_schedule == "squaredcos_cap_v2" else dict(zip(BETA_NAMES, LINEAR_BETAS, strict=True))
-    return settings.model_dump() | betas | {"trained_betas": None}
+        beta~_i = (1 - a_{i-1}) / (1 - a_i) beta_i (Ho et al. 2020, eq. 7); at step 0 it is zero.
+        """
+        left = 1 - self.alphas_cumprod
+        return np.concatenate([[np.inf], np.log(left[1:] / left[:-1])])
 
 
 def elbo_steps(settings: config.StepSchedule) -> np.ndarray:

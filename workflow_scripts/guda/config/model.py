@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Section
 
 # Of diffusers' blocks, those that work in a network of the arguments that `UNet` has.
 DownBlock = Literal["DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"]
 UpBlock = Literal["UpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Model(Section):
@@ -29,11 +30,48 @@ class UNet(Section):
     )
     layers_per_block: PositiveInt = Field(1, description="Residual layers per resolution.")
     down_block_types: list[DownBlock] = Field(["DownBlock2D", "DownBlock2D"], description="One per resolution.")
+    mid_block_type: Literal["UNetMidBlock2D"] | None = Field(
+        "UNetMidBlock2D", description="Block at the coarsest resolution, between down and up; null: none."
+    )
     up_block_types: list[UpBlock] = Field(["UpBlock2D", "UpBlock2D"], description="One per resolution, coarsest first.")
     add_attention: bool = Field(False, description="Self-attention in the middle block.")
-    attention_head_dim: PositiveInt = Field(8, description="Channels per attention head.")
+    attention_head_dim: PositiveInt | None = Field(
+        8, description="Channels per attention head; null: one head of all channels."
+    )
     norm_num_groups: PositiveInt = Field(8, description="Groups of the group normalisation.")
+    attn_norm_num_groups: PositiveInt | None = Field(
+        None,
+        description="Groups of the normalisation before the middle block's attention; null: norm_num_groups, and no "
+        "normalisation with resnet_time_scale_shift scale_shift.",
+    )
+    norm_eps: PositiveFloat = Field(1.0e-5, description="Added to the variance in every normalisation.")
+    act_fn: Literal["silu", "swish", "mish", "gelu", "relu"] = Field(
+        "silu", description="Activation of the residual layers; swish is another name of silu."
+    )
     dropout: Fraction = Field(0.0, description="Dropout inside the residual layers.")
+    resnet_time_scale_shift: Literal["default", "scale_shift"] = Field(
+        "default", description="How residual layers take the diffusion step: added, or as scale and shift."
+    )
+    time_embedding_dim: PositiveInt | None = Field(
+        None,
+        description="Channels of the diffusion step's embedding; null: four times the first of block_out_channels.",
+    )
+    freq_shift: NonNegativeInt = Field(
+        0, description="Frequency k of K in the embedding is 10000^(-k / (K - freq_shift))."
+    )
+    flip_sin_to_cos: bool = Field(True, description="The embedding's cosines stand before its sines.")
+    center_input_sample: bool = Field(False, description="The network sees 2 x - 1 in place of x.")
+    downsample_padding: Literal[0, 1] = Field(
+        1, description="Zeros around the image at the convolutions that halve it; 0: right and below only."
+    )
+    downsample_type: Literal["conv", "resnet"] = Field("conv", description="What halves the image in AttnDownBlock2D.")
+    upsample_type: Literal["conv", "resnet"] = Field("conv", description="What doubles the image in AttnUpBlock2D.")
+    mid_block_scale_factor: PositiveFloat = Field(1.0, description="The middle block's layers are divided by it.")
+    learned_variance: bool = Field(
+        False,
+        description="The network also predicts the variance of its reverse steps, in as many channels again. Scores "
+        "and samples use the noise alone.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> UNet:
@@ -49,16 +87,32 @@ class UNet(Section):
                     f"block_out_channels: {channels} is no multiple of norm_num_groups {self.norm_num_groups}; "
                     "change one of them"
                 )
+        frequencies = self.block_out_channels[0] // 2
+        if self.freq_shift and self.freq_shift >= frequencies:
+            raise ValueError(
+                f"freq_shift is {self.freq_shift}, but {self.block_out_channels[0]} channels at the finest resolution "
+                f"give {frequencies} frequencies; use less"
+            )
+        self._check_attention()
+        return self
+
+    def _check_attention(self) -> None:
+        coarsest = self.block_out_channels[-1]
         finest_first = [*zip(self.block_out_channels, self.down_block_types, strict=True)]
         coarsest_first = [*zip(reversed(self.block_out_channels), self.up_block_types, strict=True)]
         attended = [channels for channels, block in finest_first + coarsest_first if block.startswith("Attn")]
-        attended += [self.block_out_channels[-1]] if self.add_attention else []
-        if attended and min(attended) < self.attention_head_dim:
+        if self.add_attention and self.mid_block_type:
+            attended.append(coarsest)
+            if self.attn_norm_num_groups and coarsest % self.attn_norm_num_groups:
+                raise ValueError(
+                    f"attn_norm_num_groups is {self.attn_norm_num_groups}, which does not divide the {coarsest} "
+                    "channels of the coarsest resolution; change one of them"
+                )
+        if attended and min(attended) < (self.attention_head_dim or 0):
             raise ValueError(
                 f"attention_head_dim is {self.attention_head_dim}, but self-attention stands at a resolution of "
                 f"{min(attended)} channels; use {min(attended)} or less"
             )
-        return self
 
 
 class NoiseSchedule(Section):
@@ -66,6 +120,14 @@ class NoiseSchedule(Section):
     beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = Field(
         "squaredcos_cap_v2", description="As in diffusers; squaredcos_cap_v2 is the cosine schedule."
     )
+    beta_start: Beta = Field(1.0e-4, description="Variance added at the first step, for linear and scaled_linear.")
+    beta_end: Beta = Field(0.02, description="Variance added at the last step, for linear and scaled_linear.")
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
         "epsilon", description="What the network predicts: the noise, the velocity, or the clean image."
     )
+
+    @model_validator(mode="after")
+    def _betas_ascend(self) -> NoiseSchedule:
+        if self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start is {self.beta_start}, above beta_end {self.beta_end}; choose a smaller one")
+        return self

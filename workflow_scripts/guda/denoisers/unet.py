@@ -12,9 +12,10 @@ from torch import Tensor
 
 from guda import config
 from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
+from guda.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.errors import ArtifactError
-from guda.imported_models import check_architecture, check_schedule, model_files
-from guda.noise_schedule import NoiseSchedule, schedule_settings
+from guda.imported_models import check_settings, current_name, model_files
+from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
 from guda.specs import ImportedModelSpec, Spec
 
@@ -39,6 +40,10 @@ class UNetDenoiser(torch.nn.Module):
         self.schedule = schedule
         self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
         self.register_buffer("sigmas", torch.tensor(schedule.sigmas, dtype=torch.float32), persistent=False)
+        # Step 0 is the decoder term, which the variational term leaves out: its infinite entries become 0.
+        for name in ("kl_weights", "log_variance_ranges"):
+            values = torch.tensor(getattr(schedule, name), dtype=torch.float32).nan_to_num(posinf=0)
+            self.register_buffer(name, values, persistent=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -58,7 +63,9 @@ class UNetDenoiser(torch.nn.Module):
         """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped."""
         if condition is not None:
             raise ValueError("UNet2DModel takes no condition")
-        output = self.unet(x_t, t).sample[:, : x_t.shape[1]].float()
+        return self._noise(self.unet(x_t, t).sample[:, : x_t.shape[1]].float(), x_t, t)
+
+    def _noise(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         gamma, sigma = self.scales(t)
         if self.schedule.prediction_type == "v_prediction":
             return gamma * output + sigma * x_t  # v = gamma e - sigma x (Salimans & Ho 2022)
@@ -67,18 +74,33 @@ class UNetDenoiser(torch.nn.Module):
         return output
 
     def training_loss(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Mean squared error of the network's own prediction (noise, velocity or image), a scalar."""
+        """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
+
+        A network with a learned variance adds L_vlb = T * mean KL of steps 1 .. T-1, in nats per dimension, weighted by
+        VLB_WEIGHT. It reaches the channels of the variance and what they are computed from, not those of the noise.
+        """
+        channels = x.shape[1]
         gamma, sigma = self.scales(t)
+        x_t = gamma * x + sigma * noise
         target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
-        output = self.unet(gamma * x + sigma * noise, t).sample[:, : x.shape[1]].float()
-        return torch.nn.functional.mse_loss(output, target[self.schedule.prediction_type])
+        output = self.unet(x_t, t).sample.float()
+        prediction, variance = output[:, :channels], output[:, channels:]
+        loss = torch.nn.functional.mse_loss(prediction, target[self.schedule.prediction_type])
+        if not variance.shape[1]:
+            return loss
+        error = noise - self._noise(prediction.detach(), x_t, t)
+        at_steps = (values[t][:, None, None, None] for values in (self.kl_weights, self.log_variance_ranges))
+        return loss + VLB_WEIGHT * len(self.gammas) * reverse_step_kl(variance, error, *at_steps).mean()
 
 
 def new_denoiser(settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> UNetDenoiser:
     """A network with fresh weights (from torch's global generator) for images of shape [C, H, W]."""
     channels, height, width = image_shape
     unet = _unet_class()(
-        sample_size=(height, width), in_channels=channels, out_channels=channels, **settings.model_dump()
+        sample_size=(height, width),
+        in_channels=channels,
+        out_channels=2 * channels if settings.learned_variance else channels,
+        **settings.model_dump(exclude={"learned_variance"}),
     )
     return UNetDenoiser(unet, schedule)
 
@@ -124,15 +146,15 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
     import safetensors
     from safetensors.torch import load_file
 
-    config_file, weights_file = model_files(folder, key)
+    _, weights_file = model_files(folder, key)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
     arguments = inspect.signature(type(denoiser.unet)).parameters.values()
     defaults = json.loads(json.dumps({argument.name: argument.default for argument in arguments}))
-    check_architecture(config_file, json.loads(denoiser.unet.to_json_string()), defaults, key)
-    check_schedule(folder, schedule_settings(spec.noise_schedule), key)
+    network = json.loads(denoiser.unet.to_json_string())
+    check_settings(folder, network, defaults, spec.noise_schedule.model_dump(), key)
     try:
-        weights = load_file(weights_file)
+        weights = {current_name(name): tensor for name, tensor in load_file(weights_file).items()}
     except safetensors.SafetensorError as error:
         raise ArtifactError(f"{key}: {weights_file} is not a readable safetensors file ({error})") from None
     expected = denoiser.unet.state_dict()

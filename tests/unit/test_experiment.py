@@ -100,6 +100,9 @@ AMBER = ["model:guda/amber", "elbo:guda/amber:*", *GUDA, *TABLES]
 CHANGES = {
     "training steps": ({"training": {"steps": 21}}, [*BELOW_BASE, "model:logo-*"]),
     "network": ({"unet": {"dropout": 0.5}}, [*BELOW_BASE, "model:logo-*"]),
+    "learned variance": ({"unet": {"learned_variance": True}}, [*BELOW_BASE, "model:logo-*"]),
+    "mirror images": ({"training": {"flip": True}}, [*BELOW_BASE, "model:logo-*"]),
+    "betas": ({"noise_schedule": {"beta_end": 0.03}}, [*BELOW_BASE, "model:logo-*"]),
     "training seed, which is not the oracle's": ({"training": {"seed": 9}}, BELOW_BASE),
     "unlearn steps": ({"unlearn": {"steps": 11}}, UNLEARNED),
     "unlearn seed": ({"unlearn": {"seed": 9}}, UNLEARNED),

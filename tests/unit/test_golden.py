@@ -180,7 +180,7 @@ def sizes(tmp_path):
 
 
 def trained(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5)
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
     denoiser, evaluations = train(torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings)
     return [evaluations, *summary(denoiser)]
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guda import config
-from guda.training import batch_rows, learning_rate, optimise, random_steps, to_network_range, train
+from guda.denoisers import UNetDenoiser
+from guda.training import batch_rows, learning_rate, mirrored_at_random, optimise, random_steps, to_network_range, train
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 SHORT = config.Training(steps=6, batch_size=4, learning_rate=2e-3, warmup_steps=2, seed=3)
@@ -136,6 +137,47 @@ def test_random_steps_reach_both_ends(schedule):
     steps = drawn_steps(20_000, schedule)
     assert steps.dtype == torch.int64
     assert steps.unique().tolist() == list(range(1000))
+
+
+def seen_in_training(images, tiny_unet, schedule, **settings):
+    """The images that the loss is taken of, uint8, in their order."""
+    seen, loss = [], UNetDenoiser.training_loss
+
+    def recording(self, x, noise, t):
+        seen.append(((x + 1) * 127.5).round().to(torch.uint8))
+        return loss(self, x, noise, t)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UNetDenoiser, "training_loss", recording)
+        train(images, tiny_unet, schedule, SHORT.model_copy(update=settings))
+    return torch.cat(seen)
+
+
+def test_flip_mirrors_half_the_images_and_changes_nothing_else(images, tiny_unet, schedule):
+    run = {"steps": 30, "batch_size": 12}
+    plain = seen_in_training(images, tiny_unet, schedule, **run)
+    flipped = seen_in_training(images, tiny_unet, schedule, flip=True, **run)
+    as_it_was = (flipped == plain).flatten(1).all(1)
+    mirrored = (flipped == plain.flip(3)).flatten(1).all(1)
+    assert (as_it_was ^ mirrored).all()
+    # 360 coins: half of them within four standard deviations; and no batch of one kind only.
+    assert abs(mirrored.sum() - 180) < 4 * math.sqrt(360 / 4)
+    assert not torch.isin(mirrored.reshape(30, 12).sum(1), torch.tensor([0, 12])).any()
+
+
+def test_mirrored_is_left_to_right():
+    image = torch.arange(6.0).reshape(1, 1, 2, 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        seen = mirrored_at_random(image.expand(20, -1, -1, -1)).unique(dim=0)
+    assert seen.tolist() == [[[[0, 1, 2], [3, 4, 5]]], [[[2, 1, 0], [5, 4, 3]]]]
+
+
+def test_training_with_flip_repeats_bit_for_bit(images, tiny_unet, schedule):
+    flipped = SHORT.model_copy(update={"flip": True})
+    one, other = (trained(images, tiny_unet, schedule, flipped) for _ in range(2))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, trained(images, tiny_unet, schedule))
 
 
 class Quadratic:

@@ -28,7 +28,7 @@ SCHEDULE = config.NoiseSchedule(num_train_timesteps=1000)
 PROCESS = NoiseSchedule.from_config(SCHEDULE)
 UNET = config.UNet(block_out_channels=[8, 8], norm_num_groups=8, dropout=0.3)
 COMMON = {"steps": STEPS, "batch_size": 2, "learning_rate": 5e-3, "warmup_steps": 2, "seed": 3}
-TRAINING = config.Training(**COMMON, weight_decay=0.1, ema_decay=0.5)
+TRAINING = config.Training(**COMMON, weight_decay=0.1, ema_decay=0.5, flip=True)
 UNLEARNING = config.Unlearning(**COMMON, n_neighbors=2, preserve="distillation", forget_weight=0.3)
 IDS = [f"i{row:02d}" for row in range(12)]
 FORGET = torch.arange(12) < 4

@@ -125,10 +125,18 @@ def train(
 
     def loss(step: int) -> Tensor:
         batch = to_network_range(images[batch_rows(step, len(images), settings.batch_size, "train", settings.seed)])
+        if settings.flip:
+            batch = mirrored_at_random(batch)
         return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))
 
     optimise(denoiser, loss, settings, settings.seed, "training", settings.ema_decay, state)
     return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
+
+
+def mirrored_at_random(images: Tensor) -> Tensor:
+    """Images [B, C, H, W], each of them mirrored left to right with probability 1/2."""
+    mirrored = torch.rand(len(images)) < 0.5
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
 def random_steps(n: int, schedule: NoiseSchedule) -> Tensor:

@@ -35,6 +35,7 @@ class Optimisation(Section):
 class Training(Optimisation):
     seed: Seed = Field(0, description="Initial weights, order of the images, noise. Oracles use their own seeds.")
     ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are the checkpoint; 0: none.")
+    flip: bool = Field(False, description="Each training image is mirrored left to right with probability 1/2.")
 
 
 class Oracle(Section):

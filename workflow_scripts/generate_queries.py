@@ -18,7 +18,7 @@ def main() -> None:
     from guda.sampling import generate
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
-    images = generate(base, spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps)
+    images = generate(base, spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler)
     save_tensors(args.output, {"images": images, "ids": pack_ids(spec.ids)}, spec)
 
 

@@ -168,6 +168,12 @@ def test_values_that_do_not_fit_each_other_are_refused_with_both_named(values, p
         {"noise_schedule": {"num_train_timesteps": 100}, "elbo": {"steps": {"first": 99, "last": 99}},
          "queries": {"sampling_steps": 100}},
         {"queries": {"count": 4, "buckets": 4}},
+        {"queries": {"sampling_steps": 300, "sampler": "dpmsolver++"}},
+        {"queries": {"sampling_steps": 300, "folder": "own"}},
+        {"noise_schedule": {"beta_schedule": "linear", "beta_start": 0.02, "beta_end": 0.02}},
+        {"unet": {"freq_shift": 7}},
+        {"unet": {"attn_norm_num_groups": 3}},
+        {"unet": {"attention_head_dim": None, "add_attention": True}},
     ],
 )  # fmt: skip
 def test_values_at_the_limit_are_accepted(values):

@@ -138,7 +138,9 @@ def save_groups(paths):
 
 def save_queries(paths):
     """A bucket of queries; returns the digests by bucket."""
-    spec = specs.QueriesSpec(base="b", noise_schedule=SCHEDULE, seed=0, sampling_steps=1, ids=["q0", "q1"])
+    spec = specs.QueriesSpec(
+        base="b", noise_schedule=SCHEDULE, seed=0, sampler="ddim", sampling_steps=1, ids=["q0", "q1"]
+    )
     save_images(paths.queries("bucket-0000"), spec, QUERIES, spec.ids)
     return {"bucket-0000": spec.digest()}
 
@@ -222,7 +224,7 @@ def query_files(tmp_path):
 
 
 def queries(tmp_path):
-    generated = generate(fixed_denoiser(), SCHEDULE, ["q0", "q1"], 7, 4).double()
+    generated = generate(fixed_denoiser(), SCHEDULE, ["q0", "q1"], 7, 4, "ddim").double()
     return [*generated.mean((1, 2, 3)).tolist(), *generated.std((1, 2, 3)).tolist()]
 
 

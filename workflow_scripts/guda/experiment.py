@@ -252,6 +252,7 @@ class Experiment:
             base=self.model_spec(BASE).digest(),
             noise_schedule=self.config.noise_schedule,
             seed=self.config.queries.seed,
+            sampler=self.config.queries.sampler,
             sampling_steps=self.config.queries.sampling_steps,
             ids=self.buckets[bucket],
         )

@@ -127,6 +127,7 @@ class QueriesSpec(Spec):
     base: str
     noise_schedule: config.NoiseSchedule
     seed: int
+    sampler: str
     sampling_steps: int
     ids: list[str]
 

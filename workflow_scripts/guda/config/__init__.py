@@ -67,13 +67,23 @@ class Config(Section):
                 f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
                 f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
             )
-        if self.queries.sampling_steps > self.noise_schedule.num_train_timesteps:
-            raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
         if self.data.held_out is not None and self.queries.folder is not None:
             raise ValueError("data.held_out and queries.folder both say what the queries are; give one of them")
+        if self.data.held_out is None and self.queries.folder is None:
+            self._check_sampling(self.queries.sampling_steps, self.noise_schedule.num_train_timesteps)
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         return self
+
+    def _check_sampling(self, steps: int, all_steps: int) -> None:
+        if steps > all_steps:
+            raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
+        # diffusers' DDIM takes steps of T // steps, wherever the next one is, and would leave noise in the images.
+        if all_steps % steps and self.queries.sampler != "dpmsolver++":
+            raise ValueError(
+                f"queries.sampling_steps is {steps}, which does not divide noise_schedule.num_train_timesteps "
+                f"{all_steps}, as sampler {self.queries.sampler} needs; choose a divisor, or dpmsolver++"
+            )
 
 
 def load_config(values: dict[str, Any]) -> Config:

@@ -23,8 +23,11 @@ class Queries(Section):
         description="CSV or Parquet file with a row per image of `folder`: `file`, and what is known of it.",
     )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
-    seed: Seed = Field(0, description="Seed of the initial noise of every query, with the query's own id.")
-    sampling_steps: PositiveInt = Field(50, description="DDIM steps per image.")
+    seed: Seed = Field(0, description="Seed of the noise of every query, with the query's own id.")
+    sampler: Literal["ddim", "ddpm", "dpmsolver++"] = Field(
+        "ddim", description="How images are generated: deterministic, ancestral, or by a solver of second order."
+    )
+    sampling_steps: PositiveInt = Field(50, description="Steps of the sampler per image.")
     buckets: PositiveInt = Field(1, description="Files the queries are spread over, by a stable hash of their id.")
 
     @model_validator(mode="after")

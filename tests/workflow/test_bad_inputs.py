@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from bad_inputs import CONFIGURATION, FILES, OVERLAY, STAGES
+from bad_files import OVERLAY
+from bad_inputs import CONFIGURATION, FILES, STAGES
 from harness import ROOT, Workflow, merged
 
 from guda.config import load_config

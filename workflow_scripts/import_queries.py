@@ -29,7 +29,7 @@ def main() -> None:
     bucket = of_bucket(found, ids)
     if content_digest(bucket) != spec.content:
         raise DataError("the images to attribute changed since the workflow was planned; run snakemake again")
-    save_tensors(args.output, {"images": bucket.images, "ids": pack_ids(list(bucket.table["id"]))}, spec)
+    save_tensors(args.output, {"images": bucket.stream(), "ids": pack_ids(list(bucket.table["id"]))}, spec)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main() -> None:
     dataset = load_dataset(data_settings(args.data))
     if dataset.images_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
-    save_tensors(args.output, {"images": dataset.images, "ids": pack_ids(list(dataset.table["id"]))}, spec)
+    save_tensors(args.output, {"images": dataset.stream(), "ids": pack_ids(list(dataset.table["id"]))}, spec)
 
 
 if __name__ == "__main__":

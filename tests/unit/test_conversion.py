@@ -14,7 +14,7 @@ from guda import config
 from guda.artifacts import load_tensors, unpack_ids
 from guda.config import load_config
 from guda.datasets import Dataset, load_dataset
-from guda.datasets.conversion import AS_IT_IS, Conversion, fit, fit_all
+from guda.datasets.conversion import AS_IT_IS, Conversion, fit, fit_array
 from guda.datasets.image_files import image_shape, read_image
 from guda.errors import DataError
 from guda.experiment import Experiment
@@ -94,11 +94,11 @@ def test_the_shorter_side_is_scaled_and_the_longer_one_cropped():
 
 def test_arrays_are_brought_to_size_like_files(tmp_path):
     images = pixels(3, 3, 12, 10)
-    found = fit_all(images, (1, 6, 8))
-    for image, each in zip(images, found, strict=True):
+    for image in images:
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "x.png")
-        assert np.array_equal(read_image(tmp_path / "x.png", (1, 6, 8), "y", Conversion((6, 8), 1)), each)
-    assert fit_all(images, (3, 12, 10)) is images
+        expected = read_image(tmp_path / "x.png", (1, 6, 8), "y", Conversion((6, 8), 1))
+        assert np.array_equal(fit_array(image, (1, 6, 8)), expected)
+    assert fit_array(images[0], (3, 12, 10)).base is images
 
 
 # --- channels and transparency -----------------------------------------------------------------------
@@ -207,7 +207,7 @@ def table(n):
 
 
 def spec(images, *conversion):
-    return Dataset.build("mine", images, table(len(images)), conversion=Conversion(*conversion)).images_spec()
+    return Dataset.build("mine", [images], table(len(images)), conversion=Conversion(*conversion)).images_spec()
 
 
 def test_the_spec_follows_what_images_are_brought_to():

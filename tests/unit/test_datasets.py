@@ -92,13 +92,13 @@ def test_loading_twice_gives_the_same_specs(digits):
 def test_specs_follow_what_they_describe(digits):
     """A provider is no matter of the images' spec; a pixel is a matter of both."""
     relabelled = digits.table.drop(columns="sha256").assign(provider="x")
-    changed = Dataset.build("digits", digits.images, relabelled)
+    changed = Dataset.build("digits", [digits.images], relabelled)
     assert changed.images_spec() == digits.images_spec()
     assert changed.table_spec() != digits.table_spec()
 
     images = digits.images.copy()
     images[5, 0, 0, 0] ^= 1
-    changed = Dataset.build("digits", images, digits.table.drop(columns="sha256"))
+    changed = Dataset.build("digits", [images], digits.table.drop(columns="sha256"))
     assert changed.images_spec() != digits.images_spec()
     assert changed.table_spec() != digits.table_spec()
 

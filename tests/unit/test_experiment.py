@@ -173,7 +173,7 @@ def test_groups_named_in_another_order_or_all_by_null_are_the_same():
 def rebuilt(images=None, **columns):
     """The experiment on altered training data."""
     table = DATASET.table.drop(columns="sha256").assign(**columns)
-    return Experiment(load_config(TINY), Dataset.build("digits", DATASET.images if images is None else images, table))
+    return Experiment(load_config(TINY), Dataset.build("digits", [DATASET.images if images is None else images], table))
 
 
 def moved(source, target):

@@ -202,7 +202,7 @@ def test_snakemake_refuses_a_file_that_is_no_mapping_in_words_of_its_own(directo
 )
 def test_arrays_that_are_no_images_are_refused(pixels, pattern):
     with pytest.raises(DataError) as caught:
-        Dataset.build("mine", pixels, pd.DataFrame({"id": ["a", "b"]}))
+        Dataset.build("mine", [pixels], pd.DataFrame({"id": ["a", "b"]}))
     assert_told(str(caught.value), pattern)
 
 

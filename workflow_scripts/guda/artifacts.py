@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Array = np.ndarray | torch.Tensor
 
 CURE = "Delete it and run snakemake again."
+# numpy's types by the names that safetensors gives them, in the order in which it lays tensors out.
+TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @contextlib.contextmanager
@@ -99,39 +103,63 @@ def read_json(path: str | Path) -> Any:
         raise ArtifactError(f"{path}: not valid JSON ({error}). {CURE}") from None
 
 
-def save_tensors(path: str | Path, tensors: dict[str, Array], spec: Spec, **metadata: str) -> None:
+class Stream(NamedTuple):
+    """A tensor that is written part by part and never in memory as a whole: `parts` follow each other in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    parts: Iterable[np.ndarray]
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spec, **metadata: str) -> None:
     """Write a safetensors file with the spec, the package version, a checksum and further metadata.
 
-    Takes torch tensors and numpy arrays; torch is imported for the former only. The same content gives the same bytes.
+    Tensors are read once and not copied. The same content gives the same bytes, in the library's own layout, which
+    itself writes metadata in an order of chance and asks for all tensors at once.
     """
-    from safetensors import SafetensorError
-
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
-    metadata["checksum"] = checksum(tensors, metadata)
-    if all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
-        from safetensors.numpy import save_file
-    else:
-        from safetensors.torch import save_file
-        from torch import as_tensor
+    streams = {name: _stream(tensor) for name, tensor in tensors.items()}
+    entries, end = {}, 0
+    for name in sorted(streams, key=lambda name: (list(TYPES.values()).index(streams[name].dtype), name)):
+        dtype, shape, _ = streams[name]
+        begin, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
+        entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # The checksum is known when all is written; until then zeros keep its place.
+        start = _write_header(file, entries, metadata | {"checksum": 64 * "0"})
+        written = {
+            name: stream._replace(parts=_written(file, start, entries[name]["data_offsets"], stream.parts))
+            for name, stream in streams.items()
+        }
+        _write_header(file, entries, metadata | {"checksum": checksum(written, metadata)})
 
-        tensors = {name: as_tensor(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from None
-        _sort_header(temporary)
+
+def _stream(tensor: Array | Stream) -> Stream:
+    if isinstance(tensor, Stream):
+        return tensor
+    array = tensor if isinstance(tensor, np.ndarray) else tensor.detach().cpu().numpy()
+    return Stream(array.dtype.name, array.shape, [array])
 
 
-def _sort_header(path: Path) -> None:
-    """Sort a safetensors file's JSON header in place: the library writes metadata in an order of chance."""
-    with path.open("rb+") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.dumps(json.loads(file.read(size)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if len(header.encode()) > size:
-            raise ValueError(f"{path}: the sorted header is longer than the one that safetensors wrote")
-        file.seek(8)
-        file.write(header.encode().ljust(size))
+def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, str]) -> int:
+    """Write a safetensors file's header, padded to multiples of eight bytes; returns where the data begin."""
+    header = entries | {"__metadata__": metadata}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    file.seek(0)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return 8 + len(text)
+
+
+def _written(file: BinaryIO, start: int, offsets: list[int], parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The parts of a tensor, each written to its place in the file on the way."""
+    begin, end = offsets
+    file.seek(start + begin)
+    for part in parts:
+        file.write(_bytes(part))
+        yield part
+    if file.tell() != start + end:
+        raise ValueError(f"{file.name}: {file.tell() - start - begin} bytes of a tensor of {end - begin}")
 
 
 def load_tensors(
@@ -139,16 +167,14 @@ def load_tensors(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file written here: its tensors (torch, or numpy without importing torch) and its metadata.
 
-    Raises ArtifactError when it is missing, truncated, altered, or not of the expected spec.
+    Tensors are mapped into memory: they take up what is looked at, and the system takes that back when it runs short.
+    Raises ArtifactError when the file is missing, truncated, altered, or not of the expected spec.
     """
     import safetensors
 
-    tensors = {}
     try:
-        with safetensors.safe_open(path, framework=framework) as file:
-            metadata = file.metadata() or {}
-            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                tensors[name] = file.get_tensor(name)
+        with safetensors.safe_open(path, framework="np"):  # refuses what is no whole safetensors file
+            tensors, metadata = _mapped(path)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
     except (safetensors.SafetensorError, OSError) as error:
@@ -156,6 +182,27 @@ def load_tensors(
     if metadata.get("checksum") != checksum(tensors, metadata):
         raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
     check_spec(path, metadata.get("spec"), spec_digest)
+    if framework == "pt":
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    return tensors, metadata
+
+
+def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a whole safetensors file, mapped, and its metadata. What is changed in them is not written back.
+
+    The library would copy them for numpy.
+    """
+    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="c"))
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    entries = json.loads(content[8:start].tobytes())
+    metadata, tensors = entries.pop("__metadata__", {}), {}
+    for name, entry in entries.items():
+        if entry["dtype"] not in TYPES:
+            raise OSError(f"tensor {name!r} is of type {entry['dtype']}")
+        begin, end = entry["data_offsets"]
+        tensors[name] = content[start + begin : start + end].view(TYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
 
 
@@ -183,20 +230,21 @@ def made_for(path: str | Path) -> str | None:
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
 
 
-def checksum(tensors: dict[str, Array], metadata: dict[str, str]) -> str:
+def checksum(tensors: dict[str, Array | Stream], metadata: dict[str, str]) -> str:
     """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
-        result.update(f"{name}|{str(tensor.dtype).removeprefix('torch.')}|{tuple(tensor.shape)}|".encode())
-        if isinstance(tensor, np.ndarray):
-            result.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
-        else:
-            import torch
-
-            result.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        dtype, shape, parts = _stream(tensors[name])
+        result.update(f"{name}|{dtype}|{tuple(shape)}|".encode())
+        for part in parts:
+            result.update(_bytes(part))
     return result.hexdigest()
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """An array's bytes in C order, uint8 [n]; copied only where they lie in another order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def sha256_file(path: str | Path) -> str:

@@ -74,12 +74,12 @@ def load(settings: config.Data) -> Dataset:
     else:
         batches = [_read_pickled(find_file(settings, name), release) for name in release.batches]
         names = _pickled_names(find_file(settings, release.meta), release)
-    images = np.concatenate([batch.pixels for batch in batches]).reshape(-1, *SHAPE)
+    images = [batch.pixels.reshape(-1, *SHAPE) for batch in batches]
     columns = {
         column: [label for batch in batches for label in _named(batch, column, names[column])]
         for column in release.columns
     }
-    table = pd.DataFrame({"id": training_ids(len(images)), **columns})
+    table = pd.DataFrame({"id": training_ids(sum(map(len, images))), **columns})
     return Dataset.build(settings.dataset, images, table, settings.subset, Conversion.of(settings))
 
 

@@ -62,14 +62,11 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def fit_all(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Images uint8 [N, c, h, w], of one channel or three, as uint8 [N, *shape]; see `fit`."""
+def fit_array(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """An image uint8 [c, h, w], of one channel or three, as uint8 of this `shape`; see `fit`."""
     from PIL import Image
 
-    if images.shape[1:] == shape:
-        return images
-    fitted = np.empty((len(images), *shape), dtype=np.uint8)
-    for row, image in enumerate(images):
-        pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        fitted[row] = fit(Image.fromarray(pixels), shape)
-    return fitted
+    if image.shape == shape:
+        return image
+    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    return fit(Image.fromarray(pixels), shape)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.artifacts import CURE
-from guda.datasets.conversion import AS_IT_IS, Conversion, fit_all
+from guda.artifacts import CURE, Stream
+from guda.datasets.conversion import AS_IT_IS, Conversion, fit_array
 from guda.errors import ArtifactError, DataError
 from guda.noise import chosen
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
@@ -37,14 +38,14 @@ class Dataset:
     """N images in the order of `table`, whose columns are id, sha256 and any others; an empty value is None.
 
     `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
-    `conversion` alone; `load_images` gives the pixels of some rows, uint8 [n, C, H, W], with the conversion done.
-    `held_out` are the images that the configuration keeps out of training.
+    `conversion` alone; `load_images` gives the pixels of some rows (ascending), image after image, uint8 [C, H, W],
+    with the conversion done. `held_out` are the images that the configuration keeps out of training.
     """
 
     name: str
     table: pd.DataFrame
     image_shape: tuple[int, int, int]
-    load_images: Callable[[Sequence[int]], np.ndarray]
+    load_images: Callable[[Sequence[int]], Iterator[np.ndarray]]
     conversion: Conversion = AS_IT_IS
     held_out: Dataset | None = None
 
@@ -52,36 +53,48 @@ class Dataset:
     def build(
         cls,
         name: str,
-        images: np.ndarray,
+        images: list[np.ndarray],
         table: pd.DataFrame,
         subset: config.Subset | None = None,
         conversion: Conversion = AS_IT_IS,
     ) -> Dataset:
-        """A dataset in memory: adds each image's sha256 to a table that has the ids and the other columns.
+        """A dataset of arrays, which may be mapped files: adds each image's sha256 to a table of all other columns.
 
-        Of `images` and `table`, only the `subset` is kept; the conversion is done when the images are asked for.
-        Raises DataError unless the images are uint8 [N, C, H, W] with one row of the table each.
+        Of `images` (all arrays, one after the other) and `table`, only the `subset` is kept. Images are converted when
+        they are asked for. Raises DataError unless all are uint8 [N, C, H, W] with one row of the table each.
         """
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise DataError(
-                f"dataset {name!r}: images must be uint8 [N, C, H, W], found {images.dtype} {list(images.shape)}"
-            )
-        if len(images) != len(table):
-            raise DataError(f"dataset {name!r}: {len(images)} images, but {len(table)} rows in the table")
+        for array in images:
+            if array.dtype != np.uint8 or array.ndim != 4:
+                raise DataError(
+                    f"dataset {name!r}: images must be uint8 [N, C, H, W], found {array.dtype} {list(array.shape)}"
+                )
+        n_images = sum(map(len, images))
+        if n_images != len(table):
+            raise DataError(f"dataset {name!r}: {n_images} images, but {len(table)} rows in the table")
         rows = chosen_rows(list(table["id"]), subset)
+        starts = np.cumsum([0, *map(len, images)]).tolist()
+
+        def as_it_is(row: int) -> np.ndarray:
+            which = bisect_right(starts, row) - 1
+            return images[which][row - starts[which]]
+
         table = table.iloc[rows].reset_index(drop=True)
-        table.insert(1, "sha256", [hashlib.sha256(images[row].tobytes()).hexdigest() for row in rows])
-        shape = conversion.shape(images.shape[1:])
-        kept = np.array(rows)
-        return cls(name, table, shape, lambda some: fit_all(images[kept[some]], shape), conversion)
+        table.insert(1, "sha256", [hashlib.sha256(as_it_is(row).tobytes()).hexdigest() for row in rows])
+        shape = conversion.shape(images[0].shape[1:])
+        return cls(name, table, shape, lambda some: (fit_array(as_it_is(rows[row]), shape) for row in some), conversion)
 
     @cached_property
     def images(self) -> np.ndarray:
-        """All images, uint8 [N, C, H, W]."""
-        return self.load_images(range(len(self.table)))
+        """All images at once in memory, uint8 [N, C, H, W]."""
+        return np.stack(list(self.load_images(range(len(self.table)))))
+
+    def stream(self) -> Stream:
+        """All images, to be written to a file one after the other."""
+        n_images = len(self.table)
+        return Stream("uint8", (n_images, *self.image_shape), self.load_images(range(n_images)))
 
     def select(self, rows: Sequence[int]) -> Dataset:
-        """The dataset of these rows alone, in their order."""
+        """The dataset of these rows (ascending) alone."""
         table = self.table.iloc[rows].reset_index(drop=True)
         return replace(self, table=table, load_images=lambda some: self.load_images([rows[row] for row in some]))
 

@@ -43,7 +43,7 @@ def load(settings: config.Data) -> Dataset:
             "provider": [_provider(sample_id, label) for sample_id, label in zip(ids, digits.target, strict=True)],
         }
     )
-    return Dataset.build("digits", images, table, settings.subset, Conversion.of(settings))
+    return Dataset.build("digits", [images], table, settings.subset, Conversion.of(settings))
 
 
 def _provider(sample_id: str, label: int) -> str:

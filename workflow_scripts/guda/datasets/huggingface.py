@@ -67,7 +67,7 @@ def load(settings: config.Data) -> Dataset:
             shape = shape or image_shape(content, conversion, name)
             digests.append(hashlib.sha256(content).hexdigest())
 
-    def load_images(some: Sequence[int]) -> np.ndarray:
+    def load_images(some: Sequence[int]) -> Iterator[np.ndarray]:
         wanted = split.batches([rows[row] for row in some], [image])
         values = (value for batch in wanted for value in batch[image].to_pylist())
         encoded = (

@@ -30,7 +30,7 @@ def load(settings: config.Data) -> Dataset:
             "take both from one release"
         )
     table = pd.DataFrame({"id": training_ids(len(images)), "label": [str(label) for label in labels]})
-    return Dataset.build("idx", images[:, None], table, settings.subset, Conversion.of(settings))
+    return Dataset.build("idx", [images[:, None]], table, settings.subset, Conversion.of(settings))
 
 
 def read_idx(path: Path, n_dimensions: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,13 +104,13 @@ def read_images(
     shape: tuple[int, int, int],
     like: str,
     conversion: Conversion = AS_IT_IS,
-) -> np.ndarray:
-    """The images in files, uint8 [N, C, H, W]. Raises DataError for one that is broken, changed or of another shape.
+) -> Iterator[np.ndarray]:
+    """The images in files, one by one, uint8 [C, H, W].
 
-    `like` says whose `shape` [C, H, W] the conversion must bring all images to.
+    `like` says whose `shape` [C, H, W] the conversion must bring all images to. Raises DataError for an image that is
+    broken, changed or of another shape.
     """
-    paths = [Path(folder) / name for name in names]
-    return decode_images(((str(path), path.read_bytes()) for path in paths), digests, shape, like, conversion)
+    return decode_images(_contents([Path(folder) / name for name in names]), digests, shape, like, conversion)
 
 
 def decode_images(
@@ -119,14 +119,20 @@ def decode_images(
     shape: tuple[int, int, int],
     like: str,
     conversion: Conversion = AS_IT_IS,
-) -> np.ndarray:
-    """The same for images in memory, one at a time: `encoded` has, for each, its name in errors and its bytes."""
-    images = np.empty((len(digests), *shape), dtype=np.uint8)
-    for row, ((name, content), digest) in enumerate(zip(encoded, digests, strict=True)):
+) -> Iterator[np.ndarray]:
+    """The same for images in memory: `encoded` has, for each, its name in errors and its bytes."""
+    for (name, content), digest in zip(encoded, digests, strict=True):
         if hashlib.sha256(content).hexdigest() != digest:
             raise DataError(f"{name}: changed since the workflow was planned; run snakemake again")
-        images[row] = read_image(content, shape, like, conversion, name)
-    return images
+        yield read_image(content, shape, like, conversion, name)
+
+
+def _contents(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        try:
+            yield str(path), path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); run snakemake again") from None
 
 
 def read_image(

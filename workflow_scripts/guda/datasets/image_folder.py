@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -50,7 +50,7 @@ def read_folder(
     table.insert(1, "sha256", digests)
     whose, shape = like or (f"{names[0]!r}", image_shape(root / names[0], conversion))
 
-    def load_images(rows: Sequence[int]) -> np.ndarray:
+    def load_images(rows: Sequence[int]) -> Iterator[np.ndarray]:
         return read_images(root, [names[row] for row in rows], [digests[row] for row in rows], shape, whose, conversion)
 
     return Dataset("image_folder", table, shape, load_images, conversion)

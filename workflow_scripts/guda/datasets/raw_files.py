@@ -32,7 +32,8 @@ def read_bytes(path: Path) -> np.ndarray:
     """A file's bytes, uint8 [n]: mapped into memory, or unpacked when its name ends in .gz. Raises DataError."""
     try:
         if path.suffix == ".gz":
-            return np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8)
+            with gzip.open(path) as file:
+                return np.frombuffer(file.read(), dtype=np.uint8)
         return np.asarray(np.memmap(path, dtype=np.uint8, mode="r")) if path.stat().st_size else np.empty(0, np.uint8)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: no whole gzip file ({error}); download it again") from None

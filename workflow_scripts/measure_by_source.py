@@ -18,10 +18,11 @@ def main() -> None:
     import pandas as pd
 
     from guda.artifacts import load_tensors, read_csv, unpack_ids, write_csv
-    from guda.attribution.similarity import similarity
+    from guda.attribution.similarity import similarities
     from guda.datasets.dataset import check_table
     from guda.groups import read_members
     from guda.metrics_table import (
+        VOTERS,
         metrics_table,
         read_costs,
         read_rankings,
@@ -43,8 +44,9 @@ def main() -> None:
     content_of = {}
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
-        nearest = np.argsort(-similarity(tensors["images"], images, "euclidean"), axis=1, kind="stable")
-        winners = vote(nearest, table[content].to_numpy())
+        blocks = similarities(tensors["images"], images, "euclidean")
+        nearest = [np.argsort(-similar, kind="stable")[:VOTERS] for block in blocks for similar in block]
+        winners = vote(np.stack(nearest), table[content].to_numpy())
         content_of |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
 
     if spec.query_table is not None:

@@ -23,6 +23,8 @@ def main() -> None:
     if cache.fetch(args.model, spec):
         return
 
+    import torch
+
     from guda.denoisers import save_denoiser
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
@@ -32,12 +34,12 @@ def main() -> None:
     from guda.training_state import TrainingState
 
     training_set = read_training_set(args.images, spec.images)
-    images = training_set.images
+    rows = None
     if args.exclude:
-        images = images[~training_set.in_group(args.exclude, spec.excluded)]
+        rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    denoiser, evaluations = train(images, spec.unet, schedule, spec.training, state)
+    denoiser, evaluations = train(training_set.images, spec.unet, schedule, spec.training, state, rows)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, seconds=seconds, evaluations=evaluations)

@@ -15,6 +15,7 @@ from PIL import Image
 from guda import __version__
 from guda.artifacts import (
     CURE,
+    Stream,
     check_spec,
     load_tensors,
     pack_ids,
@@ -150,6 +151,44 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     for index in range(12):
         save_tensors(tmp_path / str(index), TENSORS, SPEC, model_sha256="ab12", query_ids="[]", parent_sha256="cd")
     assert len({sha256_file(tmp_path / str(index)) for index in range(12)}) == 1
+
+
+def test_the_bytes_are_those_of_the_library_with_its_header_sorted(artifact, tmp_path):
+    from safetensors.torch import save_file
+
+    _, metadata = load_tensors(artifact)
+    save_file(TENSORS, tmp_path / "library", metadata=metadata)
+    written, library = artifact.read_bytes(), (tmp_path / "library").read_bytes()
+    start = header_length(library)
+    assert written[:8] + written[start:] == library[:8] + library[start:]
+    header = json.dumps(json.loads(library[8:start]), sort_keys=True, separators=(",", ":"))
+    assert written[8:start].decode() == header.ljust(start - 8)
+
+
+def test_a_stream_gives_the_bytes_of_the_array(artifact, tmp_path):
+    for parts in ([TENSORS["images"][:1], TENSORS["images"][1:]], TENSORS["images"].reshape(8, 1)):
+        stream = Stream("uint8", (2, 1, 2, 2), [part.numpy() for part in parts])
+        save_tensors(tmp_path / "streamed", TENSORS | {"images": stream}, SPEC, model_sha256="ab12")
+        assert (tmp_path / "streamed").read_bytes() == artifact.read_bytes()
+
+
+def test_a_stream_that_ends_early_or_late_leaves_no_file(tmp_path):
+    for n in (1, 3):
+        with pytest.raises(ValueError, match=f"{n} bytes of a tensor of 2"):
+            save_tensors(tmp_path / "a", {"x": Stream("uint8", (2,), [np.zeros(n, np.uint8)])}, SPEC)
+    assert names(tmp_path) == []
+
+
+def test_a_tensor_that_is_changed_leaves_the_file_alone(artifact):
+    load_tensors(artifact)[0]["rows"][0] = 9
+    assert same(load_tensors(artifact, SPEC.digest())[0], TENSORS)
+
+
+def test_a_type_that_is_not_written_here_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
+    assert "of type BF16" in refused(tmp_path / "a.safetensors")
 
 
 def test_views_are_written_as_what_they_show(tmp_path):

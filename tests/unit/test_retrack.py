@@ -168,6 +168,30 @@ def test_as_many_neighbors_as_are_retained_and_no_more():
         nearest_retained(images, forget, 3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "levels"),
+    [
+        ((3, 16, 23), 256),  # 1104 pixels, more than one exact sum
+        ((1, 3, 3), 4),  # the same distances time and again
+        ((1, 3, 3), 256),
+        ((1, 3, 3), 1),  # copies only
+    ],
+)
+def test_neighbors_and_the_order_of_ties_are_those_of_cdist_and_topk(shape, levels, monkeypatch):
+    images = torch.randint(
+        256 - levels, 256, (300, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    forget = torch.rand(300, generator=torch.Generator().manual_seed(1)) < 0.3
+    pixels, retained = images.flatten(1).float() / 127.5, torch.nonzero(~forget).flatten()
+    known = torch.cdist(pixels[forget], pixels[retained], compute_mode="donot_use_mm_for_euclid_dist")
+    expected = known.topk(7, largest=False)
+    for at_once in (16, 2048):
+        monkeypatch.setattr("guda.unlearning.neighbors._rows_at_once", lambda images, at_once=at_once: at_once)
+        rows, distances = nearest_retained(images, forget, 7)
+        assert torch.equal(rows, retained[expected.indices])
+        assert torch.equal(distances, expected.values)
+
+
 # Unlearning
 
 UNLEARNING = config.Unlearning(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1, n_neighbors=2)

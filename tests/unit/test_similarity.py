@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from guda import config
-from guda.attribution.similarity import aggregate, similarity
+from guda.attribution.similarity import aggregate, similarities, similarity
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(1), st.just(2), st.just(2)))
 SIMILAR = np.array([[0.9, 0.5, 0.1, 0.3], [0.0, -1.0, 0.4, 0.8]])
-MEMBERSHIP = np.array([[True, True, False, True], [False, False, True, True]])  # the last image is in both groups
+MEMBERSHIP = [np.array([0, 1, 3]), np.array([2, 3])]  # the last image is in both groups
 
 
 def grey(*pixels):
@@ -36,6 +36,18 @@ def test_all_pixels_count_whatever_the_shape():
     query, image = np.zeros((1, 3, 2, 2), np.uint8), np.full((1, 3, 2, 2), 255, np.uint8)
     # Twelve pixels that differ by 2: sqrt(12 * 4).
     np.testing.assert_allclose(similarity(query, image, "euclidean"), [[-np.sqrt(48)]])
+
+
+@pytest.mark.parametrize("kind", ["euclidean", "cosine"])
+def test_blocks_of_queries_and_images_give_the_same(kind, monkeypatch):
+    draw = np.random.default_rng(0)
+    queries, images = (draw.integers(0, 256, (n, 1, 5, 5), dtype=np.uint8) for n in (70, 500))
+    whole = similarity(queries, images, kind)
+    monkeypatch.setattr("guda.attribution.similarity.SIMILARITIES", 20 * 500)
+    monkeypatch.setattr("guda.attribution.similarity.PIXELS", 200 * 25)
+    blocks = list(similarities(queries, images, kind))
+    assert [len(block) for block in blocks] == [16, 16, 16, 22]
+    np.testing.assert_allclose(np.concatenate(blocks), whole, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("value", [0, 127, 128, 255])

@@ -83,6 +83,12 @@ def test_training_repeats_bit_for_bit_whatever_the_global_generator(images, tiny
     assert torch.equal(one, other)
 
 
+def test_rows_are_the_images_that_are_trained_on(images, tiny_unet, schedule):
+    rows = torch.tensor([7, 2, 11])
+    part, _ = train(images, tiny_unet, schedule, SHORT, rows=rows)
+    assert torch.equal(weights_of(part), trained(images[rows], tiny_unet, schedule))
+
+
 def test_training_leaves_the_global_generators_alone(images, tiny_unet, schedule):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     trained(images, tiny_unet, schedule)

@@ -114,17 +114,20 @@ def train(
     schedule: NoiseSchedule,
     settings: config.Training,
     state: TrainingState | None = None,
+    rows: Tensor | None = None,
 ) -> tuple[UNetDenoiser, int]:
-    """Train a denoiser from fresh weights on uint8 images [N, C, H, W].
+    """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
 
     Returns it with its averaged weights, and the number of evaluations spent (FORWARD_AND_BACKWARD per sample).
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
         denoiser = new_denoiser(unet, schedule, images.shape[1:])
+    rows = torch.arange(len(images)) if rows is None else rows
 
     def loss(step: int) -> Tensor:
-        batch = to_network_range(images[batch_rows(step, len(images), settings.batch_size, "train", settings.seed)])
+        chosen = rows[batch_rows(step, len(rows), settings.batch_size, "train", settings.seed)]
+        batch = to_network_range(images[chosen])
         if settings.flip:
             batch = mirrored_at_random(batch)
         return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))

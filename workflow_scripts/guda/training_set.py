@@ -14,7 +14,7 @@ from guda.noise import chosen
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`images` uint8 [N, C, H, W] and their ids, in the order of the training table."""
+    """`images` uint8 [N, C, H, W], mapped into memory, and their ids, in the order of the training table."""
 
     images: Tensor
     ids: list[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from guda.experiment import Experiment
 
 CHUNK = 256
+SIMILARITIES = 2**24  # at a time: 128 MiB
+PIXELS = 2**22  # at a time: 32 MiB
 
 
 class Nearest:
@@ -42,15 +45,21 @@ class Nearest:
         membership = []
         for group, expected in spec.members.items():
             members = read_members(paths.group(group), expected)
-            membership.append([sample_id in members for sample_id in train_ids])
+            membership.append(np.flatnonzero([sample_id in members for sample_id in train_ids]))
         queries, score = [], []
         for bucket, expected in spec.buckets.items():
             tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
             queries += unpack_ids(tensors["ids"])
             for chunk in np.array_split(tensors["images"], -(-len(tensors["images"]) // CHUNK)):
-                similar = similarity(chunk, training["images"], spec.settings.similarity)
-                score.append(aggregate(similar, np.array(membership), spec.settings))
+                for similar in similarities(chunk, training["images"], spec.settings.similarity):
+                    score.append(aggregate(similar, membership, spec.settings))
         return Scores(queries, list(spec.members), np.concatenate(score))
+
+
+def similarities(queries: np.ndarray, images: np.ndarray, kind: str) -> Iterator[np.ndarray]:
+    """`similarity` for block after block of the queries, float64 [q, N]."""
+    for block in _blocks(len(queries), SIMILARITIES // len(images), 16):
+        yield similarity(queries[block], images, kind)
 
 
 def similarity(queries: np.ndarray, images: np.ndarray, kind: str) -> np.ndarray:
@@ -59,19 +68,37 @@ def similarity(queries: np.ndarray, images: np.ndarray, kind: str) -> np.ndarray
     'cosine', or 'euclidean': minus the distance.
     """
     q = queries.reshape(len(queries), -1) / 127.5 - 1
-    x = images.reshape(len(images), -1) / 127.5 - 1
-    if kind == "cosine":
-        return (q / np.linalg.norm(q, axis=1, keepdims=True)) @ (x / np.linalg.norm(x, axis=1, keepdims=True)).T
-    squared = (q**2).sum(1)[:, None] + (x**2).sum(1) - 2 * q @ x.T
-    return -np.sqrt(squared.clip(min=0))
+    similar = np.empty((len(queries), len(images)))
+    for block in _blocks(len(images), PIXELS // q.shape[1], 192):
+        x = images[block].reshape(-1, q.shape[1]) / 127.5 - 1
+        if kind == "cosine":
+            x /= np.linalg.norm(x, axis=1, keepdims=True)
+            similar[:, block] = (q / np.linalg.norm(q, axis=1, keepdims=True)) @ x.T
+        else:
+            squared = (q**2).sum(1)[:, None] + (x**2).sum(1) - 2 * q @ x.T
+            similar[:, block] = -np.sqrt(squared.clip(min=0))
+    return similar
 
 
-def aggregate(similar: np.ndarray, membership: np.ndarray, settings: config.Nearest) -> np.ndarray:
-    """Group scores [Q, G] from similarities [Q, N] and membership bool [G, N]."""
+def _blocks(length: int, size: int, multiple: int) -> list[slice]:
+    """Slices of about `size`, which becomes a multiple, that make up `length`; the last one takes the rest.
+
+    A product of matrices is so rounded alike, bit for bit, whole or in blocks: none begins within the rows that a
+    kernel takes at once, and none is of so few rows that another kernel takes over.
+    """
+    size = max(1, size // multiple) * multiple
+    starts = range(0, max(1, length - size + 1), size)
+    return [slice(start, length if start == starts[-1] else start + size) for start in starts]
+
+
+def aggregate(similar: np.ndarray, membership: list[np.ndarray], settings: config.Nearest) -> np.ndarray:
+    """Group scores [Q, G] from similarities [Q, N] and, for each group, the rows of its images."""
     columns = []
     for members in membership:
         of_group = similar[:, members]
         if settings.aggregate == "top_k":
-            of_group = -np.sort(-of_group, axis=1)[:, : settings.top_k]
+            np.negative(of_group, out=of_group)
+            of_group.sort(axis=1)
+            of_group = -of_group[:, : settings.top_k]
         columns.append(of_group.sum(1) if settings.aggregate == "sum" else of_group.mean(1))
     return np.stack(columns, axis=1)

@@ -114,4 +114,8 @@ class Dataset:
         return ImagesSpec(dataset=self.name, content=digest_lines(lines))
 
     def table_spec(self) -> TableSpec:
-        return TableSpec(dataset=self.name, content=digest(self.table.to_csv(index=False)))
+        return TableSpec(dataset=self.name, content=self._table_digest)
+
+    @cached_property
+    def _table_digest(self) -> str:
+        return digest(self.table.to_csv(index=False))

@@ -58,7 +58,7 @@ class Nearest:
 
 def similarities(queries: np.ndarray, images: np.ndarray, kind: str) -> Iterator[np.ndarray]:
     """`similarity` for block after block of the queries, float64 [q, N]."""
-    for block in _blocks(len(queries), SIMILARITIES // len(images), 16):
+    for block in _blocks(len(queries), SIMILARITIES // len(images), 8):
         yield similarity(queries[block], images, kind)
 
 
@@ -81,13 +81,13 @@ def similarity(queries: np.ndarray, images: np.ndarray, kind: str) -> np.ndarray
 
 
 def _blocks(length: int, size: int, multiple: int) -> list[slice]:
-    """Slices of about `size`, which becomes a multiple, that make up `length`; the last one takes the rest.
+    """Slices that make up `length`: each of the last multiple before `size`, the last one with the rest.
 
-    A product of matrices is so rounded alike, bit for bit, whole or in blocks: none begins within the rows that a
-    kernel takes at once, and none is of so few rows that another kernel takes over.
+    A product of matrices is so rounded alike whole and in blocks: none begins within the rows that a kernel takes at
+    once, and none has so few rows, less than the multiple, that another kernel takes over.
     """
     size = max(1, size // multiple) * multiple
-    starts = range(0, max(1, length - size + 1), size)
+    starts = range(0, max(1, length - multiple + 1), size)
     return [slice(start, length if start == starts[-1] else start + size) for start in starts]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from guda import config
-from guda.artifacts import Stream, load_tensors, pack_ids, save_tensors
+from guda.artifacts import load_tensors, pack_ids, save_tensors
 from guda.attribution.similarity import similarities
 from guda.datasets import load_dataset
 from guda.specs import RandomSpec
@@ -39,8 +39,7 @@ def artifact(folder, tmp_path_factory):
 
 def write(folder, path, **settings):
     dataset = load_dataset(config.Data(dataset="idx", folder=str(folder), group_by="label", **settings))
-    images = Stream("uint8", (len(dataset.table), *dataset.image_shape), dataset.load_images())
-    save_tensors(path, {"images": images, "ids": pack_ids(list(dataset.table["id"]))}, SPEC)
+    save_tensors(path, {"images": dataset.stream(), "ids": pack_ids(list(dataset.table["id"]))}, SPEC)
     return path
 
 

@@ -1,6 +1,6 @@
 """Compute the per-step KL terms of a set of images under one model."""
 
-from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import ElboSpec
 
 
@@ -13,9 +13,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
     args = parser.parse_args()
     spec = ElboSpec.parse(spec_text(args.spec))
-    set_threads(args.threads)
+    device = device_of(args)
 
     import json
 
@@ -24,12 +25,14 @@ def main() -> None:
 
     from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
     from guda.denoisers import load_denoiser
+    from guda.device import costs
     from guda.elbo import kl_terms
     from guda.noise_schedule import NoiseSchedule, step_weights
     from guda.paths import WEIGHTS
     from guda.records import Stopwatch, write_record
 
     model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(spec.elbo.noise_schedule), spec.model)
+    model.to(device)
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
     stopwatch = Stopwatch()
@@ -48,7 +51,7 @@ def main() -> None:
         model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
         parent_sha256=provenance.get("parent_sha256", ""),
     )
-    write_record(args.record, spec, [args.output], seconds=seconds, evaluations=len(ids) * len(steps))
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), seconds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Generate a bucket of query images from the base model, each from its own seed."""
 
-from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import QueriesSpec
 
 
@@ -8,9 +8,10 @@ def main() -> None:
     parser = stage_parser(__doc__, threads=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--output", required=True, help="safetensors file to write: images and ids")
+    add_device_arguments(parser)
     args = parser.parse_args()
     spec = QueriesSpec.parse(spec_text(args.spec))
-    set_threads(args.threads)
+    device = device_of(args)
 
     from guda.artifacts import pack_ids, save_tensors
     from guda.denoisers import load_denoiser
@@ -18,6 +19,7 @@ def main() -> None:
     from guda.sampling import generate
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    base.to(device)
     images = generate(base, spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler)
     save_tensors(args.output, {"images": images, "ids": pack_ids(spec.ids)}, spec)
 

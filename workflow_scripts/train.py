@@ -1,6 +1,6 @@
 """Train a model from scratch: on all images (the base model), or without one group (a LOGO oracle model)."""
 
-from guda.cli import add_training_arguments, run, set_threads, spec_text, stage_parser
+from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.errors import GudaError
 from guda.specs import TrainSpec
 
@@ -11,21 +11,23 @@ def main() -> None:
     parser.add_argument("--exclude", help="members of the group to leave out (write_group.py); default: none")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
+    add_device_arguments(parser)
     args = parser.parse_args()
     spec = TrainSpec.parse(spec_text(args.spec))
     if bool(args.exclude) != bool(spec.excluded):
         raise GudaError("--exclude must be given exactly when the spec names an excluded group")
-    set_threads(args.threads)
 
     from guda.model_cache import ModelCache
 
     cache = ModelCache(args.cache)
     if cache.fetch(args.model, spec):
         return
+    device = device_of(args)
 
     import torch
 
     from guda.denoisers import save_denoiser
+    from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
     from guda.records import write_record
@@ -39,10 +41,10 @@ def main() -> None:
         rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    denoiser, evaluations = train(training_set.images, spec.unet, schedule, spec.training, state, rows)
+    denoiser, evaluations = train(training_set.images, spec.unet, schedule, spec.training, state, rows, device)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, seconds=seconds, evaluations=evaluations)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec)
 

@@ -1,6 +1,6 @@
 """Unlearn one group from the base model, by ReTrack."""
 
-from guda.cli import add_training_arguments, run, set_threads, spec_text, stage_parser
+from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import UnlearnSpec
 
 
@@ -12,9 +12,9 @@ def main() -> None:
     parser.add_argument("--neighbors", required=True, help="their nearest retained images (find_neighbors.py)")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
+    add_device_arguments(parser)
     args = parser.parse_args()
     spec = UnlearnSpec.parse(spec_text(args.spec))
-    set_threads(args.threads)
 
     from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
@@ -23,9 +23,11 @@ def main() -> None:
     cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
     if cache.fetch(args.model, spec, parent):
         return
+    device = device_of(args)
 
     from guda.artifacts import load_tensors
     from guda.denoisers import load_denoiser, save_denoiser
+    from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
     from guda.records import write_record
     from guda.training_set import read_training_set
@@ -33,6 +35,7 @@ def main() -> None:
     from guda.unlearning.retrack import unlearn
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    base.to(device)
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
     neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
@@ -40,7 +43,7 @@ def main() -> None:
     denoiser, evaluations = unlearn(base, training_set.images, forget, neighbors["rows"], spec.settings, state)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
-    write_record(f"{args.model}/{RECORD}", spec, written, seconds=seconds, evaluations=evaluations)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec, parent)
 

@@ -14,6 +14,8 @@ IDS = [f"query-{i}" for i in range(12)]
 class RecordingDenoiser:
     """Predicts slope * x_t + t / 1000, and keeps what it was shown."""
 
+    device = torch.device("cpu")
+
     def __init__(self, schedule, slope):
         self.schedule, self.slope = schedule, slope
         self.shown = []
@@ -47,6 +49,8 @@ def test_terms_by_hand_in_float64(schedule, images):
 def test_perfect_prediction_costs_nothing(schedule):
     # All-black image, x = -1: e = (x_t + gamma) / sigma.
     class Perfect(RecordingDenoiser):
+        device = torch.device("cpu")
+
         def predict_noise(self, x_t, t, condition=None):
             gamma, sigma = (torch.from_numpy(scale)[t][:, None, None, None] for scale in self.scales())
             return (x_t + gamma) / sigma

@@ -18,6 +18,7 @@ IDS = [f"q-{i:03}" for i in range(BATCH_SIZE + 6)]
 class NoiseFromImage:
     """Knows the one image x that there is: e = (x_t - gamma x) / sigma."""
 
+    device = torch.device("cpu")
     image_shape = (1, 2, 2)
 
     def __init__(self, schedule, x):
@@ -72,6 +73,8 @@ def test_first_noise_is_that_of_the_id_and_shared_with_no_elbo_step(denoiser):
     shown = []
 
     class Recorder(NoiseFromImage):
+        device = torch.device("cpu")
+
         def predict_noise(self, x_t, t, condition=None):
             shown.append((int(t[0]), x_t.clone()))
             return super().predict_noise(x_t, t)
@@ -92,6 +95,7 @@ def test_generation_draws_nothing_from_the_global_generator(denoiser, sampler):
 class GaussianData:
     """The ideal denoiser of data whose every pixel is drawn from N(MEAN, SCALE^2)."""
 
+    device = torch.device("cpu")
     image_shape = (1, 8, 8)
     MEAN, SCALE = 0.2, 0.2
 

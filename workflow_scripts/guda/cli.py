@@ -8,13 +8,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
 from guda.config import Data, Queries
 from guda.config.section import Section
 from guda.errors import GudaError
+
+if TYPE_CHECKING:
+    import torch
 
 INTERRUPTED = 130
 
@@ -91,6 +94,24 @@ def run(main: Callable[[], None]) -> NoReturn:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --gpus and --deterministic, for the stages that run a network; see `device_of`."""
+    parser.add_argument(
+        "--gpus", type=int, choices=[0, 1], default=0, help="run on a GPU of its own when there is any (default: 0)"
+    )
+    parser.add_argument(
+        "--deterministic", type=int, choices=[0, 1], default=0, help="GPU: equal bits in each run, slower (default: 0)"
+    )
+
+
+def device_of(args: argparse.Namespace) -> torch.device:
+    """The device that a stage's arguments ask for; torch then uses as many CPU threads as they say."""
+    from guda.device import use_device
+
+    set_threads(args.threads)
+    return use_device(args.gpus, bool(args.deterministic))
 
 
 def set_threads(threads: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from guda.denoisers import UNetDenoiser
+from guda.device import Batches
 from guda.noise import gaussian
 from guda.progress import track
 from guda.training import to_network_range
@@ -29,13 +32,16 @@ def kl_terms(
         raise ValueError("KL terms exist for steps >= 1; step 0 is the decoder term")
     x = to_network_range(images)
     pairs = [(row, step) for row in range(len(x)) for step in steps.tolist()]
-    errors = []
-    batches = range(0, len(pairs), batch_size)
-    for start in track(batches, "ELBO batches", len(batches)):
-        batch = pairs[start : start + batch_size]
+
+    def squared_errors(batch: Sequence[tuple[int, int]]) -> Tensor:
         rows, t = (torch.tensor(column) for column in zip(*batch, strict=True))
         noise = torch.from_numpy(np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in batch]))
-        residual = noise - denoiser.predict_noise(denoiser.add_noise(x[rows], noise, t), t)
-        errors.append(residual.double().square().flatten(1).sum(1))
+        clean, noise, t = (tensor.to(denoiser.device) for tensor in (x[rows], noise, t))
+        residual = noise - denoiser.predict_noise(denoiser.add_noise(clean, noise, t), t)
+        return residual.double().square().flatten(1).sum(1).cpu()
+
+    errors, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
+    for start in track(starts, "ELBO batches", len(starts)):
+        errors += batches.run(squared_errors, pairs[start : start + batch_size])
     weights = torch.from_numpy(denoiser.schedule.kl_weights[steps])
     return (torch.cat(errors).reshape(len(x), len(steps)) * weights).float()

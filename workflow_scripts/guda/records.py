@@ -35,7 +35,7 @@ def write_record(
     *,
     seconds: float,
     evaluations: int = 0,
-    **costs: float,
+    **costs: float | str,
 ) -> None:
     """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
 

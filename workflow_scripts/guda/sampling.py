@@ -37,20 +37,20 @@ def generate(
     finished, starts = [], range(0, len(ids), BATCH_SIZE)
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]
-        noise_at = partial(_noise, seed, batch, denoiser.image_shape)
+        noise_at = partial(_noise, seed, batch, denoiser.image_shape, denoiser.device)
         timesteps, step = _new_sampler(sampler, schedule, steps, noise_at)
         x = noise_at(schedule.num_train_timesteps)
         for t in timesteps:
-            x = step(denoiser.predict_noise(x, t.expand(BATCH_SIZE)), t, x).prev_sample
-        finished.append(((x[: len(batch)].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+            x = step(denoiser.predict_noise(x, t.expand(BATCH_SIZE).to(x.device)), t, x).prev_sample
+        finished.append(((x[: len(batch)].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu())
     return torch.cat(finished)
 
 
-def _noise(seed: int, ids: list[str], shape: tuple[int, ...], index: int) -> Tensor:
+def _noise(seed: int, ids: list[str], shape: tuple[int, ...], device: torch.device, index: int) -> Tensor:
     """Standard normal noise of each image at an index, [BATCH_SIZE, C, H, W]; zero in the padding."""
     noise = torch.zeros(BATCH_SIZE, *shape)
     noise[: len(ids)] = torch.from_numpy(np.stack([gaussian(seed, name, index, shape) for name in ids]))
-    return noise
+    return noise.to(device)
 
 
 def _new_sampler(

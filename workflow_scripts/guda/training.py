@@ -11,6 +11,7 @@ from torch import Tensor
 
 from guda import config
 from guda.denoisers import UNetDenoiser, new_denoiser
+from guda.device import training_precision
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
@@ -92,7 +93,8 @@ def optimise(
             torch.manual_seed(derive_seed("step", seed, step))
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            value = loss(step)
+            with training_precision(parameters[0].device):
+                value = loss(step)
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
             value.backward()
@@ -115,6 +117,7 @@ def train(
     settings: config.Training,
     state: TrainingState | None = None,
     rows: Tensor | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[UNetDenoiser, int]:
     """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
 
@@ -122,7 +125,7 @@ def train(
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
-        denoiser = new_denoiser(unet, schedule, images.shape[1:])
+        denoiser = new_denoiser(unet, schedule, images.shape[1:]).to(device)
     rows = torch.arange(len(images)) if rows is None else rows
 
     def loss(step: int) -> Tensor:
@@ -130,7 +133,8 @@ def train(
         batch = to_network_range(images[chosen])
         if settings.flip:
             batch = mirrored_at_random(batch)
-        return denoiser.training_loss(batch, torch.randn_like(batch), random_steps(len(batch), schedule))
+        drawn = batch, torch.randn_like(batch), random_steps(len(batch), schedule)
+        return denoiser.training_loss(*(tensor.to(device) for tensor in drawn))
 
     optimise(denoiser, loss, settings, settings.seed, "training", settings.ema_decay, state)
     return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

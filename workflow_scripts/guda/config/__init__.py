@@ -6,7 +6,7 @@ Torch-free, since the workflow reads it each time it plans.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
@@ -31,6 +31,10 @@ class Execution(Section):
     checkpoint_steps: PositiveInt = Field(
         500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
     )
+    gpus: Literal[0, 1] = Field(
+        0, description="GPUs that each training, unlearning, scoring and sampling job asks for; without one, the CPU."
+    )
+    deterministic: bool = Field(False, description="GPU jobs give equal bits in each run, and take longer.")
     threads: PositiveInt = Field(1, description="CPU threads of each training, unlearning and scoring job.")
 
 

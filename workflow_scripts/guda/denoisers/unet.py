@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class Denoiser(Protocol):
     """What scoring, sampling and unlearning ask of a network."""
 
+    device: torch.device
+
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does."""
         ...
@@ -49,6 +51,10 @@ class UNetDenoiser(torch.nn.Module):
     def image_shape(self) -> tuple[int, int, int]:
         """[C, H, W] of the images that the network is made for."""
         return self.unet.config.in_channels, *self.unet.config.sample_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.gammas.device
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1]."""

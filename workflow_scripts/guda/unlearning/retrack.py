@@ -72,12 +72,13 @@ def unlearn(
         batch = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
         t = torch.cat([random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)])
         noise = torch.randn_like(batch)
+        batch, t, noise = (tensor.to(full.device) for tensor in (batch, t, noise))
         x_t = full.add_noise(batch, noise, t)
         target = noise.clone()
         target[:batch_size] = redirected_noise(
             x_t[:batch_size],
             noise[:batch_size],
-            to_network_range(images[neighbors[forgotten]]),
+            to_network_range(images[neighbors[forgotten]]).to(full.device),
             *full.scales(t[:batch_size]),
             settings.max_correction_norm,
         )

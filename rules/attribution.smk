@@ -12,6 +12,10 @@ rule scores:
         paths.log("scores", "{method}"),
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.method_spec(wc.method).canonical(),
         results=lambda wc: str(paths.results),
@@ -33,8 +37,13 @@ rule rankings:
         record=record_of(paths.rankings()),
     log:
         paths.log("rankings"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         spec=lambda wc: experiment.rankings_spec().canonical(),
         results=lambda wc: str(paths.results),

@@ -20,6 +20,7 @@ from guda.config.file import read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model
+from guda.resources import needs
 
 
 def load_experiment():
@@ -79,6 +80,22 @@ def foreign(path, spec):
         return [] if found in (None, spec(wildcards).canonical()) else [foreign_mark()]
 
     return marks
+
+
+@cache
+def need(stage):
+    """What a job of the stage needs of a cluster."""
+    return needs(experiment)[stage]
+
+
+def memory(stage):
+    """Resource function: megabytes that a job of the stage asks a cluster for, growing with `attempt`."""
+    return lambda wildcards, attempt: need(stage).mem_mb(attempt)
+
+
+def minutes(stage):
+    """Resource function: the same of its minutes."""
+    return lambda wildcards, attempt, threads: need(stage).minutes(threads, attempt)
 
 
 def final_outputs():

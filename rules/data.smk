@@ -10,6 +10,10 @@ rule training_images:
         paths.log("training_images"),
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.images_spec.canonical(),
     message:
@@ -27,8 +31,13 @@ rule training_table:
         record=record_of(paths.table()),
     log:
         paths.log("training_table"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         spec=lambda wc: experiment.dataset.table_spec().canonical(),
     message:
@@ -47,8 +56,13 @@ rule group:
         paths.group("{group}"),
     log:
         paths.log("groups", "{group}"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         spec=lambda wc: experiment.group_spec(wc.group).canonical(),
     message:
@@ -67,8 +81,13 @@ rule group_sizes:
         record=record_of(paths.group_sizes()),
     log:
         paths.log("group_sizes"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         spec=lambda wc: experiment.group_sizes_spec().canonical(),
         results=lambda wc: str(paths.results),
@@ -89,6 +108,10 @@ rule calibration_sample:
         paths.log("queries", CALIBRATION),
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.calibration_spec().canonical(),
     message:

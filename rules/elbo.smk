@@ -15,6 +15,8 @@ rule elbo:
         "../envs/guda.yaml"
     threads: settings.execution.threads
     resources:
+        mem_mb=memory("elbo"),
+        runtime=minutes("elbo"),
         batch_size=settings.execution.batch_size,
     params:
         spec=lambda wc: experiment.elbo_spec(wc.model, wc.bucket).canonical(),

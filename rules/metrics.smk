@@ -11,8 +11,13 @@ rule metrics:
         record=record_of(paths.metrics()),
     log:
         paths.log("metrics"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         spec=lambda wc: experiment.metrics_spec().canonical(),
         results=lambda wc: str(paths.results),
@@ -40,6 +45,10 @@ rule metrics_by_source:
         paths.log("metrics_by_source"),
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.sources_spec().canonical(),
         results=lambda wc: str(paths.results),

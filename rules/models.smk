@@ -17,6 +17,8 @@ if BASE not in experiment.imports:
             "../envs/guda.yaml"
         threads: settings.execution.threads
         resources:
+            mem_mb=memory("train"),
+            runtime=minutes("train"),
             checkpoint_steps=settings.execution.checkpoint_steps,
         params:
             spec=lambda wc: experiment.model_spec(BASE).canonical(),
@@ -46,6 +48,8 @@ rule train_logo:
         "../envs/guda.yaml"
     threads: settings.execution.threads
     resources:
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
         checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
@@ -71,6 +75,9 @@ rule neighbors:
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
+    resources:
+        mem_mb=memory("neighbors"),
+        runtime=minutes("neighbors"),
     params:
         spec=lambda wc: experiment.neighbors_spec(wc.group).canonical(),
     message:
@@ -99,6 +106,8 @@ rule unlearn:
         "../envs/guda.yaml"
     threads: settings.execution.threads
     resources:
+        mem_mb=memory("unlearn"),
+        runtime=minutes("unlearn"),
         checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)).canonical(),
@@ -125,6 +134,10 @@ if experiment.imports:
             model=one_of(experiment.imports),
         conda:
             "../envs/guda.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory("table"),
+            runtime=minutes("table"),
         params:
             spec=lambda wc: experiment.model_spec(wc.model).canonical(),
         message:

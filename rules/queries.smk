@@ -15,6 +15,9 @@ if experiment.given_queries is None:
         conda:
             "../envs/guda.yaml"
         threads: settings.execution.threads
+        resources:
+            mem_mb=memory("queries"),
+            runtime=minutes("queries"),
         params:
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
@@ -36,6 +39,10 @@ else:
             bucket=one_of(experiment.buckets),
         conda:
             "../envs/guda.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory("images"),
+            runtime=minutes("images"),
         params:
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
@@ -55,8 +62,13 @@ rule query_table:
         record=record_of(paths.query_table()),
     log:
         paths.log("queries", "table"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.query_table_spec().canonical(),
         results=lambda wc: str(paths.results),

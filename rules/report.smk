@@ -11,8 +11,13 @@ rule query_figure:
         record=record_of(paths.figure()),
     log:
         paths.log("query_figure"),
+    localrule: True
     conda:
         "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("images"),
+        runtime=minutes("images"),
     params:
         spec=lambda wc: experiment.figure_spec().canonical(),
         results=lambda wc: str(paths.results),

@@ -12,9 +12,9 @@ LIBRARY = SCRIPTS / "guda"
 STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
-PLANNING = ["artifacts", "config", "config.file", "paths", "groups", "errors", "experiment"]
+PLANNING = ["artifacts", "config", "config.file", "paths", "groups", "errors", "experiment", "resources"]
 TORCH_FREE = ["config", "config.messages", "config.file", "paths", "specs", "noise", "noise_schedule", "groups"]
-TORCH_FREE += ["experiment", "ranking", "metrics"]
+TORCH_FREE += ["experiment", "ranking", "metrics", "resources"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 

@@ -1,0 +1,98 @@
+"""Memory and time that jobs ask for: near the real network's numbers, growing with attempts and sizes."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from guda import config
+from guda.config import load_config
+from guda.denoisers import new_denoiser
+from guda.experiment import Experiment
+from guda.noise_schedule import NoiseSchedule
+from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters
+
+STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "elbo"}
+NETWORKS = {
+    "default": (config.UNet(), 8),
+    "deep": (
+        config.UNet(
+            block_out_channels=[16, 32, 32],
+            layers_per_block=2,
+            down_block_types=["DownBlock2D", "AttnDownBlock2D", "DownBlock2D"],
+            up_block_types=["UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
+            add_attention=True,
+        ),
+        16,
+    ),
+    "no middle": (config.UNet(block_out_channels=[32, 32], mid_block_type=None), 8),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request):
+    """Settings, side of the images, and the real network of them."""
+    settings, side = NETWORKS[request.param]
+    return settings, side, new_denoiser(settings, NoiseSchedule.from_config(config.NoiseSchedule()), (3, side, side))
+
+
+def test_parameters_are_those_of_the_network(network):
+    settings, _, denoiser = network
+    real = sum(parameter.numel() for parameter in denoiser.parameters())
+    assert 0.8 * real < parameters(settings) < 1.3 * real
+
+
+def test_operations_are_those_of_the_network(network):
+    settings, side, denoiser = network
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        denoiser.predict_noise(torch.zeros(1, 3, side, side), torch.tensor([5]))
+    assert 0.7 * counter.get_total_flops() < operations(settings, side * side) < 1.3 * counter.get_total_flops()
+
+
+def test_activations_cover_what_torch_keeps(network):
+    settings, side, denoiser = network
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    n = 16
+    weights = {parameter.untyped_storage().data_ptr() for parameter in denoiser.parameters()}
+    x, t = torch.zeros(n, 3, side, side), torch.arange(n)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = denoiser.training_loss(x, torch.ones_like(x), t)
+    real = sum(size for storage, size in kept.items() if storage not in weights) / n
+    assert loss.requires_grad
+    assert real < activations(settings, side * side) < 3 * real
+
+
+def test_a_layer_by_hand():
+    layer = Layer(pixels=4, inputs=2, outputs=3, attention=True)
+    assert layer.weights == 9 * 2 * 3 + 9 * 3 * 3 + 2 * 3 + 4 * 3 * 3
+    assert layer.activations == 4 * (6 + 18 + 24)
+
+
+def test_memory_and_time_grow_with_attempts():
+    need = Need(memory=1000 * MB, operations=60 * 10e9 * 4)  # four minutes of a processor
+    assert [need.mem_mb(attempt) for attempt in (1, 2)] == [1500, 3000]
+    assert [need.minutes(1, attempt) for attempt in (1, 2)] == [14, 28]
+    assert need.minutes(4) == 11
+    assert need.minutes(1, 1000) == LONGEST
+
+
+def test_the_embedded_experiment_fits_everywhere():
+    found = needs(Experiment(load_config({})))
+    assert found.keys() == STAGES
+    assert all(900 <= need.mem_mb() < 2000 for need in found.values())
+    assert all(10 <= need.minutes(threads=1) < 30 for need in found.values())
+
+
+def test_larger_networks_and_batches_ask_for_more():
+    small = needs(Experiment(load_config({})))
+    large = needs(Experiment(load_config({"unet": {"block_out_channels": [32, 64]}})))
+    for stage in ("train", "unlearn", "queries", "elbo"):
+        assert large[stage].memory > small[stage].memory
+        assert 3 < large[stage].operations / small[stage].operations < 5
+    assert large["table"] == small["table"]
+    batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))
+    assert batches["train"].operations == 2 * small["train"].operations

@@ -1,0 +1,142 @@
+"""What each stage's jobs ask a cluster for: memory and time, estimated from the data and the network without torch.
+
+Estimates are meant to be generous, never exact: a job that was short of either is started again with more (`attempt`),
+and a training goes on from its saved state. Nothing here makes a job stale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from guda import config
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+FLOAT = 4  # bytes
+MB = 1e6
+# Measured: a job's Python with torch and diffusers has 0.4 GB; on a cluster, two Snakemakes stand around it.
+LIBRARIES = 600 * MB
+# Measured: ids and digests of a million training images have 0.5 GB, in the job and in the Snakemakes around it.
+PLANNING = 1500  # bytes an image
+# Weights, gradients, both moments and the average; the same again while a state is saved; unlearning's full model.
+COPIES = 11
+# Over all that is counted here, for what is not.
+MARGIN = 1.5
+# Forward passes that a training step on one sample costs: one, and twice as much backwards.
+FORWARD_AND_BACKWARD = 3
+# Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
+SPEED = 10e9
+# Minutes until a job is at work and after it: Python, planning, a slow file system.
+OVERHEAD = 10
+# Minutes that no job asks for more than, since partitions have limits; what takes longer goes on in its next attempt.
+LONGEST = 24 * 60
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory (bytes) and work (floating point operations) of a job."""
+
+    memory: float = LIBRARIES
+    operations: float = 0
+
+    def mem_mb(self, attempt: int = 1) -> int:
+        """Megabytes to ask for, more with each attempt."""
+        return math.ceil(attempt * MARGIN * self.memory / MB)
+
+    def minutes(self, threads: int, attempt: int = 1) -> int:
+        """Minutes to ask for, more with each attempt; LONGEST at most."""
+        return min(LONGEST, attempt * math.ceil(OVERHEAD + self.operations / (threads * SPEED * 60)))
+
+
+class Layer(NamedTuple):
+    """A residual layer of the network: two 3x3 convolutions on so many pixels, from and to so many channels."""
+
+    pixels: float
+    inputs: int
+    outputs: int
+    attention: bool
+
+    @property
+    def weights(self) -> int:
+        """Numbers in its kernels, with those of its shortcut and its attention."""
+        shortcut = self.inputs * self.outputs if self.inputs != self.outputs else 0
+        return 9 * (self.inputs + self.outputs) * self.outputs + shortcut + 4 * self.attention * self.outputs**2
+
+    @property
+    def activations(self) -> float:
+        """Numbers of one sample that are kept for the way back, around each normalisation, convolution and attention."""
+        return self.pixels * (3 * self.inputs + (6 + 8 * self.attention) * self.outputs)
+
+
+def layers(unet: config.UNet, pixels: int) -> Iterator[Layer]:
+    """The network's residual layers, in order, for images of so many pixels."""
+    channels, before = unet.block_out_channels, unet.block_out_channels[0]
+    sizes = [pixels / 4**level for level in range(len(channels))]
+    for size, here, block in zip(sizes, channels, unet.down_block_types, strict=True):
+        for _ in range(unet.layers_per_block):
+            yield Layer(size, before, here, block.startswith("Attn"))
+            before = here
+    if unet.mid_block_type:
+        yield from [Layer(sizes[-1], before, before, unet.add_attention)] * 2
+    for size, here, block in zip(reversed(sizes), reversed(channels), unet.up_block_types, strict=True):
+        for _ in range(unet.layers_per_block + 1):
+            yield Layer(size, before + here, here, block.startswith("Attn"))
+            before = here
+
+
+def parameters(unet: config.UNet) -> int:
+    """About how many the network has: kernels, what brings the diffusion step to each layer, and resampling."""
+    embedding = unet.time_embedding_dim or 4 * unet.block_out_channels[0]
+    resampling = 2 * sum(9 * channels**2 for channels in unet.block_out_channels[:-1])
+    return resampling + embedding**2 + sum(layer.weights + embedding * layer.outputs for layer in layers(unet, 1))
+
+
+def operations(unet: config.UNet, pixels: int) -> float:
+    """About how many one sample's forward pass takes: a multiplication and an addition per weight and pixel."""
+    return 2 * sum(layer.weights * layer.pixels for layer in layers(unet, pixels))
+
+
+def activations(unet: config.UNet, pixels: int) -> float:
+    """About how many bytes one sample's forward pass leaves behind for the way back."""
+    return FLOAT * sum(layer.activations for layer in layers(unet, pixels))
+
+
+def needs(experiment: Experiment) -> dict[str, Need]:
+    """What a job of each stage needs, by the stage's name, for its largest group and bucket."""
+    settings, (channels, height, width) = experiment.config, experiment.dataset.image_shape
+    n_images, pixels = len(experiment.dataset.table), height * width
+    planned = LIBRARIES + PLANNING * n_images
+    read = planned + n_images * channels * pixels
+    model, forward = FLOAT * parameters(settings.unet), operations(settings.unet, pixels)
+    kept = activations(settings.unet, pixels)
+    largest_group = max(map(len, experiment.groups.values()))
+    n_queries = max(map(len, experiment.buckets.values()))
+    n_scored = max(n_queries, settings.attribution.calibration.count)
+    # Unlearning takes as many retained images as forget images, and asks the full model about both.
+    unlearned = 2 * settings.unlearn.batch_size
+    # Without a way back, about half of a forward pass is there at any time.
+    scored = model + settings.execution.batch_size * kept / 2
+    return {
+        "table": Need(planned),
+        "images": Need(read),
+        "train": Need(
+            read + COPIES * model + settings.training.batch_size * kept,
+            FORWARD_AND_BACKWARD * forward * settings.training.steps * settings.training.batch_size,
+        ),
+        "unlearn": Need(
+            read + COPIES * model + unlearned * kept,
+            (FORWARD_AND_BACKWARD + 1) * forward * max_steps(experiment) * unlearned,
+        ),
+        "neighbors": Need(read, 2 * largest_group * n_images * channels * pixels),
+        "queries": Need(planned + scored, forward * n_queries * settings.queries.sampling_steps),
+        "elbo": Need(planned + scored, forward * n_scored * len(experiment.elbo_settings.steps)),
+    }
+
+
+def max_steps(experiment: Experiment) -> int:
+    """Steps of the longest unlearning."""
+    return max(experiment.config.unlearn.for_group(group).steps for group in experiment.groups)

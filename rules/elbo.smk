@@ -17,6 +17,8 @@ rule elbo:
     resources:
         mem_mb=memory("elbo"),
         runtime=minutes("elbo"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
         spec=lambda wc: experiment.elbo_spec(wc.model, wc.bucket).canonical(),
@@ -24,5 +26,6 @@ rule elbo:
         "Scoring {wildcards.bucket} under model {wildcards.model}"
     shell:
         'python "$GUDA_SCRIPTS/compute_elbo.py" --spec {params.spec:q} --threads {threads}'
-        ' --batch-size {resources.batch_size} --model "$(dirname {input.weights:q})"'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        ' --model "$(dirname {input.weights:q})"'
         " --samples {input.samples:q} --output {output.elbo:q} --record {output.record:q} > {log:q} 2>&1"

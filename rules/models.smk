@@ -19,6 +19,8 @@ if BASE not in experiment.imports:
         resources:
             mem_mb=memory("train"),
             runtime=minutes("train"),
+            gpu=settings.execution.gpus,
+            deterministic=int(settings.execution.deterministic),
             checkpoint_steps=settings.execution.checkpoint_steps,
         params:
             spec=lambda wc: experiment.model_spec(BASE).canonical(),
@@ -26,6 +28,7 @@ if BASE not in experiment.imports:
             "Training the base model"
         shell:
             'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+            " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
             ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
@@ -50,6 +53,8 @@ rule train_logo:
     resources:
         mem_mb=memory("train"),
         runtime=minutes("train"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
@@ -57,6 +62,7 @@ rule train_logo:
         "Retraining without group {wildcards.group}, seed {wildcards.seed}"
     shell:
         'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
         " --exclude {input.group:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
@@ -108,6 +114,8 @@ rule unlearn:
     resources:
         mem_mb=memory("unlearn"),
         runtime=minutes("unlearn"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
     params:
         spec=lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)).canonical(),
@@ -115,6 +123,7 @@ rule unlearn:
         "Unlearning group {wildcards.group}"
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
         " --images {input.images:q} --group {input.group:q}"
         ' --neighbors {input.neighbors:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

@@ -18,12 +18,15 @@ if experiment.given_queries is None:
         resources:
             mem_mb=memory("queries"),
             runtime=minutes("queries"),
+            gpu=settings.execution.gpus,
+            deterministic=int(settings.execution.deterministic),
         params:
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
             "Generating queries, {wildcards.bucket}"
         shell:
             'python "$GUDA_SCRIPTS/generate_queries.py" --spec {params.spec:q} --threads {threads}'
+            " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             ' --base "$(dirname {input.weights:q})" --output {output:q} > {log:q} 2>&1'
 
 else:

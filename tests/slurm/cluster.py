@@ -20,6 +20,7 @@ PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 SECONDS_TO_START = 30
 SECONDS_TO_STOP = 10
 NULL_DEVICE = os.makedev(1, 3)
+DEVICES = "devices"
 
 
 def why_not() -> str | None:
@@ -73,8 +74,25 @@ def configure(folder: Path) -> None:
         (folder / name).mkdir()
     # Snakemake's plugin takes SLURM_CONF, like all variables of that name, from the srun that it starts in a job.
     srun = shutil.which("srun", path=search_path())
-    (folder / "bin" / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {srun} "$@"\n')
-    (folder / "bin" / "srun").chmod(0o755)
+    write_program(folder / "bin" / "srun", f'SLURM_CONF={folder}/slurm.conf exec {srun} "$@"')
+    # Slurm runs this in the environment of each task before it starts.
+    line = f'echo "$SLURM_JOB_ID ${{CUDA_VISIBLE_DEVICES-none}}" >> {folder}/{DEVICES}'
+    write_program(folder / "bin" / "note-devices", line)
+
+
+def write_program(path: Path, line: str) -> None:
+    """A shell script of one line."""
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def devices_of_jobs(environment: dict[str, str]) -> dict[str, set[str]]:
+    """What each job's tasks saw in CUDA_VISIBLE_DEVICES, by the job's number; `none` where it was not set."""
+    devices = {}
+    for line in Path(environment["SLURM_CONF"]).with_name(DEVICES).read_text().splitlines():
+        job, seen = line.split()
+        devices.setdefault(job, set()).add(seen)
+    return devices
 
 
 def free_ports(count: int) -> list[int]:

@@ -68,7 +68,7 @@ class Layer(NamedTuple):
 
     @property
     def activations(self) -> float:
-        """Numbers of one sample that are kept for the way back, around each normalisation, convolution and attention."""
+        """Numbers of one sample kept for the way back, around each normalisation, convolution and attention."""
         return self.pixels * (3 * self.inputs + (6 + 8 * self.attention) * self.outputs)
 
 

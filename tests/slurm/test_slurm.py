@@ -107,6 +107,13 @@ def test_rankings_are_the_local_ones_to_the_bit(runs):
     assert (here.directory / file).read_bytes() == (there.directory / file).read_bytes()
 
 
+@pytest.mark.parametrize("profile", [[], PROFILE], ids=["here", "on the cluster"])
+def test_nothing_is_left_to_do(runs, profile):
+    """What one has made the other takes over, since resources and where a job ran make nothing stale."""
+    planned = runs[1].snakemake("--dry-run", *profile, runs[1].experiment.paths.rankings())
+    assert "Nothing to be done" in planned.stdout + planned.stderr
+
+
 def test_who_asks_for_a_graphics_card_sees_one_and_nobody_else(runs, slurm):
     jobs = re.findall(r"SLURM jobid (\d+) \(log: \S*/rule_(\w+)/", runs[2])
     devices = devices_of_jobs(slurm)
@@ -129,3 +136,20 @@ def test_a_job_that_is_cancelled_and_one_out_of_time_run_again(runs, slurm, tmp_
     assert "'CANCELLED'" in text
     for file in files:
         assert sha256_file(run.directory / file) == sha256_file(runs[0].directory / file)
+
+
+def test_a_killed_snakemake_is_gone_on_from(runs, slurm, tmp_path):
+    run = without_models(runs[1], tmp_path / "run")
+    file = run.experiment.paths.model_weights(BASE)
+    process = start(run, file)
+    wait_for(lambda: training(run, BASE), "the base model's training").send_signal(signal.SIGSTOP)
+    process.kill()
+    process.communicate(timeout=SECONDS)
+    orphan = slurm_job(slurm, "train_base")
+    assert orphan, "the job lives on"
+    subprocess.run(["scancel", orphan], env=slurm, timeout=30, check=True)
+    wait_for(lambda: slurm_job(slurm, "train_base") is None and training(run, BASE) is None, "the end of the job")
+    unlocked = run.snakemake("--unlock")
+    assert unlocked.returncode == 0, unlocked.stderr
+    said(start(run, file))
+    assert sha256_file(run.directory / file) == sha256_file(runs[0].directory / file)

@@ -42,7 +42,7 @@ def main() -> None:
         known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
         if digest(known.to_csv(index=False)) != spec.known:
             raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
-        table = table.merge(known, on="query", suffixes=("", "_of_query"))
+        table = table.merge(known, on="query")
     write_csv(paths.query_table(), table)
     write_record(record_of(paths.query_table()), spec, [paths.query_table()], seconds=stopwatch.seconds())
 

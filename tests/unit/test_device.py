@@ -1,4 +1,4 @@
-"""Which GPU a job gets, and what happens when its memory runs out. What needs a GPU itself is in tests/gpu."""
+"""Which GPU a job gets, and what happens when its memory runs out, as far as that needs no GPU."""
 
 import os
 import signal

@@ -137,6 +137,10 @@ def test_groups_by_condition_overlap_nest_and_leave_images_out():
         ("artist", "'artist' is no comparison"),
         ("artist == X", r"'X' is neither a text in quotes nor a number"),
         ("artist == True", "'True' is neither"),
+        ("artist == -'X'", "is neither"),
+        ("artist == None", "'None' is neither"),
+        ("artist == {[]: 1}", "is neither"),
+        ("artist in [['X']]", "is neither"),
         ("artist is None", "compared by `is`"),
         ("'X' in artist", "`in` needs a list"),
         ("artist in []", "`in` needs a list"),
@@ -191,6 +195,18 @@ def test_memberships_may_be_restricted_to_some_groups(tmp_path):
 def test_memberships_of_images_outside_of_the_subset_are_passed_over(tmp_path):
     rows = "id,group\nw0,a\nw1,b\nelsewhere,b\n"
     assert memberships(tmp_path, rows, subset={"count": 5}) == {"a": ["w0"], "b": ["w1"]}
+
+
+def test_memberships_of_images_held_out_of_training_are_passed_over(tmp_path):
+    rows = "id,group\nw0,a\nw1,b\nelsewhere,b\n"
+    assert memberships(tmp_path, rows, held_out={"count": 1}) == {"a": ["w0"], "b": ["w1"]}
+
+
+def test_a_group_that_is_left_without_images_is_refused_unless_nobody_asks_for_it(tmp_path):
+    rows = "id,group\nw0,a\nw1,b\nelsewhere,c\n"
+    with pytest.raises(DataError, match=r"data\.memberships: group 'c' has no training image; remove it, or name"):
+        memberships(tmp_path, rows, subset={"count": 5})
+    assert memberships(tmp_path, rows, subset={"count": 5}, groups=["a", "b"]) == {"a": ["w0"], "b": ["w1"]}
 
 
 @pytest.mark.parametrize(

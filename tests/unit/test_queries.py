@@ -129,6 +129,15 @@ def test_the_table_of_queries_takes_over_what_is_known(queries, tmp_path):
     assert known[["query", "label", "year"]].to_numpy().tolist() == [["q01.png", "1", ""], ["q03.png", "3", "1990"]]
 
 
+def test_columns_that_are_called_like_the_tables_own_get_another_name(queries, tmp_path):
+    table = tmp_path / "known.csv"
+    table.write_text("file,query,bucket\nq03.png,why,red\n")
+    of = Experiment(load_config({"queries": {"folder": str(queries), "table": str(table)}}))
+    known = table_of_queries(of, tmp_path)
+    assert list(known.columns) == ["query", "bucket", "file", "sha256", "query_of_query", "bucket_of_query"]
+    assert known[["query", "query_of_query", "bucket_of_query"]].to_numpy().tolist() == [["q03.png", "why", "red"]]
+
+
 def test_a_changed_value_changes_the_table_of_queries_and_no_score(queries, tmp_path):
     table, settings = tmp_path / "known.csv", {"folder": str(queries), "table": str(tmp_path / "known.csv")}
     table.write_text("file,label\nq03.png,3\n")
@@ -190,6 +199,13 @@ def test_images_are_held_out_of_the_subset():
     whole = Experiment(load_config({"data": {"subset": {"count": 100}, "group_by": "label"}}))
     assert (len(of.dataset.table), len(of.queries)) == (95, 5)
     assert set(of.queries) | set(of.dataset.table["id"]) == set(whole.dataset.table["id"])
+
+
+def test_the_count_of_generated_queries_does_not_limit_the_buckets_of_given_ones():
+    of = Experiment(
+        load_config({"data": {"held_out": {"count": 300}}, "queries": {"buckets": 260, "sampling_steps": 7}})
+    )
+    assert len(of.queries) == 300
 
 
 def test_holding_out_everything_is_refused():

@@ -91,7 +91,6 @@ def test_the_tutorial_from_pictures_to_metrics(project):
     assert {row["group"] for row in read(results / "rankings.csv")} == {"ann", "early", "landscapes"}
     metrics = {row["method"]: row for row in read(results / "metrics.csv")}
     assert metrics["guda"]["n_queries"] == "8"
-    assert 0 <= float(metrics["guda"]["top1"]) <= 1
 
     models = {file: file.stat().st_mtime_ns for file in results.glob("models/**/*.safetensors")}
     assert len(models) == 7  # the base; without each group: retrained, and unlearned

@@ -96,13 +96,14 @@ class _Evaluation:
         return numbers.to_numpy(dtype=np.float64), numbers.notna().to_numpy()
 
     def _value(self, node: ast.expr) -> str | float:
-        try:
-            value = ast.literal_eval(node)
-        except ValueError:
-            value = None
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise self._error(f"{ast.unparse(node)!r} is neither a text in quotes nor a number")
-        return value
+        match node:
+            case ast.Constant(value=bool()):
+                pass
+            case ast.Constant(value=str() | int() | float()):
+                return node.value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float())):
+                return -node.operand.value
+        raise self._error(f"{ast.unparse(node)!r} is neither a text in quotes nor a number")
 
     def _error(self, problem: str) -> ConfigError:
         return ConfigError(f"{self.where} {problem}; {SYNTAX}")

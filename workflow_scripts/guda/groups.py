@@ -34,7 +34,8 @@ def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
     if settings.conditions is not None:
         key, groups = "data.conditions", members_by_condition(table, settings.conditions)
     elif settings.memberships is not None:
-        key, groups = "data.memberships", read_memberships(settings.memberships, table, settings.subset is None)
+        everything = settings.subset is None and settings.held_out is None
+        key, groups = "data.memberships", read_memberships(settings.memberships, table, everything)
     else:
         key = f"data.group_by: column {settings.group_by!r}"
         groups = members_by_value(table, settings.group_by)
@@ -45,6 +46,11 @@ def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
         key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(settings.groups))}
     if len(groups) < 2:
         raise DataError(f"{key} gives {len(groups)} group(s); attribution needs two")
+    for name, members in groups.items():
+        if not members:
+            raise DataError(
+                f"{key}: group {name!r} has no training image; remove it, or name the others in data.groups"
+            )
     _check_names(groups, key)
     if settings.noisy_partition is not None:
         groups = noisy_partition(groups, settings.noisy_partition)
@@ -76,7 +82,8 @@ def members_by_condition(table: pd.DataFrame, conditions: dict[str, str]) -> dic
 def read_memberships(path: str, table: pd.DataFrame, everything: bool = True) -> dict[str, list[str]]:
     """Groups by a table of memberships with columns `id` and `group`.
 
-    Unless the training table holds `everything` that the dataset has, ids that it does not hold are passed over.
+    Unless the training table holds `everything` that the dataset has, ids that it does not hold are passed over, and
+    groups may be left without members.
     """
     from guda.datasets.tables import read_table
 
@@ -94,7 +101,7 @@ def read_memberships(path: str, table: pd.DataFrame, everything: bool = True) ->
             f"data.memberships: {path!r} lists {rows['id'][~known].iloc[0]!r}, but there is no such training image; "
             "ids are those of data/table.csv in the results"
         )
-    return {name: list(ids) for name, ids in rows[known].groupby("group", sort=True)["id"]}
+    return {name: list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
 
 
 def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> dict[str, list[str]]:

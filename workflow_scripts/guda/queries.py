@@ -16,6 +16,7 @@ from guda.noise import derive_seed
 from guda.specs import digest_lines
 
 LIKE = "a training image"
+OWN_COLUMNS = ("query", "bucket", "file")
 
 
 def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]]:
@@ -64,5 +65,9 @@ def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, i
 
 
 def known_of_queries(queries: Dataset) -> pd.DataFrame:
-    """What is known of given queries: a row each, with `query` and the columns of their table."""
-    return queries.table.drop(columns="sha256").rename(columns={"id": "query"})
+    """What is known of given queries: a row each, with `query` and the columns of their table.
+
+    A column whose name queries.csv has for its own gets another, as in `bucket_of_query`.
+    """
+    known = queries.table.drop(columns="sha256").rename(columns={name: f"{name}_of_query" for name in OWN_COLUMNS})
+    return known.rename(columns={"id": "query"})

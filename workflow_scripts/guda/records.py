@@ -16,6 +16,7 @@ from guda.paths import record_of
 from guda.specs import Spec, digest
 
 COSTS = ("seconds", "evaluations")
+FORWARD_AND_BACKWARD = 3  # evaluations that a training step on one sample counts as: one, and twice as much backwards
 
 
 class Stopwatch:
@@ -39,7 +40,7 @@ def write_record(
 ) -> None:
     """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
 
-    An evaluation is one network forward on one sample; a training step on one sample counts 3.
+    An evaluation is one network forward on one sample; a training step on one sample counts FORWARD_AND_BACKWARD.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from guda import config
+from guda.records import FORWARD_AND_BACKWARD
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -26,8 +27,6 @@ PLANNING = 1500  # bytes an image
 COPIES = 11
 # Over all that is counted here, for what is not.
 MARGIN = 1.5
-# Forward passes that a training step on one sample costs: one, and twice as much backwards.
-FORWARD_AND_BACKWARD = 3
 # Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
 SPEED = 10e9
 # Minutes until a job is at work and after it: Python, planning, a slow file system.

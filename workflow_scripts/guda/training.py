@@ -15,10 +15,10 @@ from guda.device import training_precision
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
+from guda.records import FORWARD_AND_BACKWARD
 from guda.training_state import TrainingState, restore, state_tensors
 
 ADAM_BETA1 = 0.9
-FORWARD_AND_BACKWARD = 3  # evaluations that one training step on one sample counts as
 
 
 def to_network_range(images: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from guda.config.section import Section
 from guda.config.training import Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
 
+MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
+
 
 class Figure(Section):
     queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
@@ -74,19 +76,27 @@ class Config(Section):
         if self.data.held_out is not None and self.queries.folder is not None:
             raise ValueError("data.held_out and queries.folder both say what the queries are; give one of them")
         if self.data.held_out is None and self.queries.folder is None:
-            self._check_sampling(self.queries.sampling_steps, self.noise_schedule.num_train_timesteps)
+            self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         return self
 
-    def _check_sampling(self, steps: int, all_steps: int) -> None:
+    def _check_generated(self, queries: Queries, all_steps: int) -> None:
+        count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps
+        if buckets > count:
+            raise ValueError(f"queries: buckets is {buckets} but count is {count}; use at most one bucket per query")
+        if count > MAX_QUERIES_PER_BUCKET * buckets:
+            raise ValueError(
+                f"queries: count {count} is too large for {buckets} bucket(s); use at least "
+                f"{-(-count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
+            )
         if steps > all_steps:
             raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
         # diffusers' DDIM takes steps of T // steps, wherever the next one is, and would leave noise in the images.
-        if all_steps % steps and self.queries.sampler != "dpmsolver++":
+        if all_steps % steps and queries.sampler != "dpmsolver++":
             raise ValueError(
                 f"queries.sampling_steps is {steps}, which does not divide noise_schedule.num_train_timesteps "
-                f"{all_steps}, as sampler {self.queries.sampler} needs; choose a divisor, or dpmsolver++"
+                f"{all_steps}, as sampler {queries.sampler} needs; choose a divisor, or dpmsolver++"
             )
 
 

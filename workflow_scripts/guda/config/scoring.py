@@ -8,8 +8,6 @@ from pydantic import Field, PositiveInt, model_validator
 
 from guda.config.section import Section, Seed
 
-MAX_QUERIES_PER_BUCKET = 5000  # their ids stand on a command line, which takes 128 KiB
-
 
 class Queries(Section):
     folder: str | None = Field(
@@ -31,18 +29,9 @@ class Queries(Section):
     buckets: PositiveInt = Field(1, description="Files the queries are spread over, by a stable hash of their id.")
 
     @model_validator(mode="after")
-    def _buckets_fit(self) -> Queries:
-        if self.folder is not None:
-            return self
-        if self.table is not None:
+    def _table_has_a_folder(self) -> Queries:
+        if self.folder is None and self.table is not None:
             raise ValueError("`table` tells of the images in `folder`, which is not given")
-        if self.buckets > self.count:
-            raise ValueError(f"buckets is {self.buckets} but count is {self.count}; use at most one bucket per query")
-        if self.count > MAX_QUERIES_PER_BUCKET * self.buckets:
-            raise ValueError(
-                f"count {self.count} is too large for {self.buckets} bucket(s); use at least "
-                f"{-(-self.count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
-            )
         return self
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from guda import config
 from guda.denoisers import UNetDenoiser
-from guda.training import FORWARD_AND_BACKWARD, batch_rows, optimise, random_steps, to_network_range
+from guda.records import FORWARD_AND_BACKWARD
+from guda.training import batch_rows, optimise, random_steps, to_network_range
 from guda.training_state import TrainingState
 
 

@@ -19,7 +19,6 @@ def main() -> None:
 
     from guda.artifacts import load_tensors, read_csv, unpack_ids, write_csv
     from guda.attribution.similarity import similarities
-    from guda.datasets.dataset import check_table
     from guda.groups import read_members
     from guda.metrics_table import (
         VOTERS,
@@ -35,7 +34,7 @@ def main() -> None:
 
     stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content
-    check_table(paths.table(), spec.table)
+    check_recorded(paths.table(), spec.table)
     table = read_csv(paths.table())
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
     sources = sources_of_content(table, content, groups)

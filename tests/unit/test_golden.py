@@ -297,7 +297,9 @@ def by_source(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
     table = pd.DataFrame({"id": IDS, "label": ["x"] * 4 + ["y"] * 8})
+    table_spec = specs.TableSpec(dataset="d", content=specs.digest(table.to_csv(index=False)))
     write_csv(paths.table(), table)
+    write_record(record_of(paths.table()), table_spec, [paths.table()], seconds=0)
     scores = specs.RandomSpec(groups=["a", "b"], buckets={}, seed=0)
     ranked = specs.RankingsSpec(scores=dict.fromkeys(["o", "m"], scores.digest()), files={}, queries={})
     spec = specs.SourcesSpec(
@@ -305,7 +307,7 @@ def by_source(tmp_path):
             rankings=ranked.digest(), oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
         ),
         images=images_spec.digest(),
-        table=specs.digest(table.to_csv(index=False)),
+        table=table_spec.digest(),
         members=save_groups(paths),
         query_table=None,
         buckets=save_queries(paths),

@@ -303,7 +303,7 @@ class Experiment:
         return SourcesSpec(
             metrics=self.metrics_spec(),
             images=self.images_spec.digest(),
-            table=self.dataset.table_spec().content,
+            table=self.dataset.table_spec().digest(),
             members={group: self.group_spec(group).digest() for group in self.groups},
             buckets=self.bucket_digests(),
             query_table=self.query_table_spec().digest() if self.knows_contents else None,

@@ -218,7 +218,7 @@ class SourcesSpec(Spec):
     stage, version = "metrics_by_source", 1
     metrics: MetricsSpec
     images: str
-    table: str  # digest of the training table's text
+    table: str
     members: dict[str, str]
     buckets: dict[str, str]
     query_table: str | None  # digest of the query table, where that says what the queries' contents are

@@ -7,23 +7,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.artifacts import CURE, Stream
+from guda.artifacts import Stream
 from guda.datasets.conversion import AS_IT_IS, Conversion, fit_array
-from guda.errors import ArtifactError, DataError
+from guda.errors import DataError
 from guda.noise import chosen
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
-
-
-def check_table(path: str | Path, content: str) -> None:
-    """Raise ArtifactError unless the training table in the file has the expected digest."""
-    if digest(Path(path).read_bytes()) != content:
-        raise ArtifactError(f"{path}: not the training table of this configuration, or altered. {CURE}")
 
 
 def chosen_rows(ids: list[str], subset: config.Subset | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Pixel similarities and their aggregation over groups, by hand."""
+"""Pixel similarities, by hand."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from guda import config
-from guda.attribution.similarity import aggregate, similarities, similarity
+from guda.attribution.similarity import similarities, similarity
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(1), st.just(2), st.just(2)))
-SIMILAR = np.array([[0.9, 0.5, 0.1, 0.3], [0.0, -1.0, 0.4, 0.8]])
-MEMBERSHIP = [np.array([0, 1, 3]), np.array([2, 3])]  # the last image is in both groups
 
 
 def grey(*pixels):
@@ -66,24 +63,3 @@ def test_similarities_agree_with_a_loop(queries, images):
     # ||a||^2 + ||b||^2 - 2ab rounds at 1e-15, the root of which is 3e-8.
     np.testing.assert_allclose(similarity(queries, images, "euclidean"), -np.array(distance), atol=1e-7)
     np.testing.assert_allclose(similarity(queries, images, "cosine"), angle, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"aggregate": "sum"}, [[1.7, 0.4], [-0.2, 1.2]]),
-        ({"aggregate": "mean"}, [[1.7 / 3, 0.2], [-0.2 / 3, 0.6]]),
-        ({"aggregate": "top_k", "top_k": 1}, [[0.9, 0.3], [0.8, 0.8]]),
-        ({"aggregate": "top_k", "top_k": 2}, [[0.7, 0.2], [0.4, 0.6]]),
-        # Three of the first group, both of the second: as many as there are.
-        ({"aggregate": "top_k", "top_k": 3}, [[1.7 / 3, 0.2], [-0.2 / 3, 0.6]]),
-    ],
-)
-def test_aggregates(settings, expected):
-    np.testing.assert_allclose(aggregate(SIMILAR, MEMBERSHIP, config.Nearest(**settings)), expected)
-
-
-def test_aggregation_leaves_the_similarities_alone():
-    before = SIMILAR.copy()
-    aggregate(SIMILAR, MEMBERSHIP, config.Nearest(aggregate="top_k", top_k=2))
-    np.testing.assert_array_equal(SIMILAR, before)

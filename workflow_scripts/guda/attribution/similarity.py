@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guda import config
 from guda.artifacts import load_tensors, unpack_ids
-from guda.attribution.method import Needs, Scores
-from guda.groups import read_members
+from guda.attribution.instance import InstanceLevel
+from guda.attribution.method import Needs
 from guda.paths import Paths
 from guda.specs import NearestSpec
 
@@ -22,8 +21,8 @@ SIMILARITIES = 2**24  # at a time: 128 MiB
 PIXELS = 2**22  # at a time: 32 MiB
 
 
-class Nearest:
-    """A group's score is the similarity of its images to the query, aggregated."""
+class Nearest(InstanceLevel):
+    """An image's score is its similarity to the query."""
 
     def spec(self, experiment: Experiment) -> NearestSpec:
         return NearestSpec(
@@ -39,21 +38,15 @@ class Nearest:
     def needs(self, spec: NearestSpec, paths: Paths) -> Needs:
         return Needs([paths.images(), *map(paths.group, spec.members), *map(paths.queries, spec.buckets)])
 
-    def scores(self, spec: NearestSpec, paths: Paths) -> Scores:
+    def instance_scores(self, spec: NearestSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
         training, _ = load_tensors(paths.images(), spec.images, "np")
-        train_ids = unpack_ids(training["ids"])
-        membership = []
-        for group, expected in spec.members.items():
-            members = read_members(paths.group(group), expected)
-            membership.append(np.flatnonzero([sample_id in members for sample_id in train_ids]))
-        queries, score = [], []
         for bucket, expected in spec.buckets.items():
             tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
-            queries += unpack_ids(tensors["ids"])
-            for chunk in np.array_split(tensors["images"], -(-len(tensors["images"]) // CHUNK)):
+            ids, done = unpack_ids(tensors["ids"]), 0
+            for chunk in np.array_split(tensors["images"], -(-len(ids) // CHUNK)):
                 for similar in similarities(chunk, training["images"], spec.settings.similarity):
-                    score.append(aggregate(similar, membership, spec.settings))
-        return Scores(queries, list(spec.members), np.concatenate(score))
+                    yield ids[done : done + len(similar)], similar
+                    done += len(similar)
 
 
 def similarities(queries: np.ndarray, images: np.ndarray, kind: str) -> Iterator[np.ndarray]:
@@ -89,16 +82,3 @@ def _blocks(length: int, size: int, multiple: int) -> list[slice]:
     size = max(1, size // multiple) * multiple
     starts = range(0, max(1, length - multiple + 1), size)
     return [slice(start, length if start == starts[-1] else start + size) for start in starts]
-
-
-def aggregate(similar: np.ndarray, membership: list[np.ndarray], settings: config.Nearest) -> np.ndarray:
-    """Group scores [Q, G] from similarities [Q, N] and, for each group, the rows of its images."""
-    columns = []
-    for members in membership:
-        of_group = similar[:, members]
-        if settings.aggregate == "top_k":
-            np.negative(of_group, out=of_group)
-            of_group.sort(axis=1)
-            of_group = -of_group[:, : settings.top_k]
-        columns.append(of_group.sum(1) if settings.aggregate == "sum" else of_group.mean(1))
-    return np.stack(columns, axis=1)

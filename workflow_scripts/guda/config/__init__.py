@@ -13,7 +13,17 @@ from pydantic import Field, PositiveInt, ValidationError, field_validator, model
 from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.messages import explain
 from guda.config.model import Model, NoiseSchedule, UNet
-from guda.config.scoring import Attribution, Calibration, Elbo, Metrics, Nearest, Queries, Random, StepSchedule
+from guda.config.scoring import (
+    Aggregation,
+    Attribution,
+    Calibration,
+    Elbo,
+    Metrics,
+    Nearest,
+    Queries,
+    Random,
+    StepSchedule,
+)
 from guda.config.section import Section
 from guda.config.training import Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
@@ -113,6 +123,7 @@ def load_config(values: dict[str, Any]) -> Config:
 
 
 __all__ = [
+    "Aggregation",
     "Attribution",
     "Calibration",
     "Config",

@@ -61,12 +61,17 @@ class Calibration(Section):
     seed: Seed = Field(0, description="Seed of the choice of these images.")
 
 
-class Nearest(Section):
-    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
+class Aggregation(Section):
+    """How scores of training images become the score of their group."""
+
     aggregate: Literal["sum", "mean", "top_k"] = Field(
-        "top_k", description="How a group's similarities become its score: summed, averaged, or the k largest averaged."
+        "top_k", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
     )
-    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the nearest image.")
+    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the highest score alone.")
+
+
+class Nearest(Aggregation):
+    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
 
 
 class Random(Section):

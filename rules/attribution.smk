@@ -26,6 +26,45 @@ rule scores:
         " --results {params.results:q} --output {output.scores:q} --record {output.record:q} > {log:q} 2>&1"
 
 
+VISION_MODEL = settings.attribution.embedding.model
+FEATURE_NETWORK = '"$GUDA_VISION_MODEL"' if VISION_MODEL else '"$(dirname {input.weights:q})"'
+
+
+rule features:
+    input:
+        **({} if VISION_MODEL else model_files(BASE)),
+        images=lambda wc: paths.images() if wc.images == TRAINING else paths.queries(wc.images),
+        foreign=foreign(
+            paths.features("embedding", "{images}"),
+            lambda wc: METHODS["embedding"].features_spec(experiment, wc.images),
+        ),
+    output:
+        features=paths.features("embedding", "{images}"),
+        record=paths.features_record("embedding", "{images}"),
+    log:
+        paths.log("features", "embedding", "{images}"),
+    wildcard_constraints:
+        images=one_of([TRAINING, *experiment.buckets]),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("features"),
+        runtime=minutes("features"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        batch_size=settings.execution.batch_size,
+    params:
+        spec=lambda wc: METHODS["embedding"].features_spec(experiment, wc.images).canonical(),
+    message:
+        "Computing features, {wildcards.images}"
+    shell:
+        'python "$GUDA_SCRIPTS/compute_features.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        f" --network {FEATURE_NETWORK} --images {{input.images:q}}"
+        " --output {output.features:q} --record {output.record:q} > {log:q} 2>&1"
+
+
 rule rankings:
     input:
         [paths.scores(name) for name in experiment.score_names],

@@ -15,11 +15,12 @@ SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
+from guda.attribution import METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
-from guda.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model
+from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, record_of, unlearned_model
 from guda.resources import needs
 
 
@@ -45,6 +46,7 @@ os.environ.update(
     GUDA_DATA=settings.data.model_dump_json(),
     GUDA_QUERIES=settings.queries.model_dump_json(),
     GUDA_IMPORTS=json.dumps(experiment.imports),
+    GUDA_VISION_MODEL=settings.attribution.embedding.model or "",
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )

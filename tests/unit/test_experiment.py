@@ -6,11 +6,12 @@ from fnmatch import fnmatch
 import pytest
 
 from guda import specs
+from guda.attribution import METHODS
 from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, GudaError
 from guda.experiment import Experiment
-from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, unlearned_model
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
 
 DATASET = load_dataset(Data())
@@ -286,13 +287,14 @@ def test_every_stage_has_a_name_and_a_version_of_its_own():
 
 
 def default_specs():
-    of = Experiment(load_config({"queries": {"buckets": 1}}), DATASET)
+    of = Experiment(load_config({"queries": {"buckets": 1}, "methods": list(METHODS)}), DATASET)
     group = next(iter(of.groups))
     yield from [of.images_spec, DATASET.table_spec(), of.group_spec(group), of.neighbors_spec(group)]
     yield of.group_sizes_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.calibration_spec()]
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
     yield from [of.method_spec(name) for name in of.score_names]
+    yield METHODS["embedding"].features_spec(of, TRAINING)
     yield from [of.rankings_spec(), of.metrics_spec(), of.sources_spec(), of.figure_spec()]
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)

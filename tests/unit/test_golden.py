@@ -23,11 +23,12 @@ from guda.attribution import get_method
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
+from guda.features import denoiser_features
 from guda.groups import read_groups, write_members
 from guda.imported_models import source_digest
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE, CALIBRATION, Paths, record_of
+from guda.paths import BASE, CALIBRATION, TRAINING, Paths, record_of
 from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 from guda.ranking import rankings_frame
 from guda.records import write_record
@@ -274,6 +275,28 @@ def nearest(tmp_path):
     return get_method("nearest").scores(spec, paths).score.ravel().tolist()
 
 
+def features(tmp_path):
+    found = denoiser_features(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], 30, 5, 4).double()
+    return [*found.shape, *found.mean(1).tolist(), *found[:, [0, 100]].flatten().tolist()]
+
+
+def embedding(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    seen = {name: specs.FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
+    for (name, spec), ids in zip(seen.items(), (IDS, ["q0", "q1"]), strict=True):
+        vectors = torch.cos(torch.arange(len(ids) * 3) * 1.3).reshape(-1, 3)
+        save_tensors(paths.features("embedding", name), {"features": vectors, "ids": pack_ids(ids)}, spec)
+    spec = specs.EmbeddingSpec(
+        images=images_spec.digest(),
+        training=seen[TRAINING].digest(),
+        buckets={"bucket-0000": seen["bucket-0000"].digest()},
+        members=save_groups(paths),
+        settings=config.Aggregation(aggregate="top_k", top_k=2),
+    )
+    return get_method("embedding").scores(spec, paths).score.ravel().tolist()
+
+
 def random(tmp_path):
     paths = Paths(tmp_path)
     spec = specs.RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
@@ -340,6 +363,8 @@ STAGES = {
     specs.ElboSpec: elbo,
     specs.CounterfactualSpec: counterfactual,
     specs.NearestSpec: nearest,
+    specs.FeaturesSpec: features,
+    specs.EmbeddingSpec: embedding,
     specs.RandomSpec: random,
     specs.RankingsSpec: rankings,
     specs.MetricsSpec: metrics,
@@ -363,6 +388,8 @@ GOLDEN = {
     specs.CounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
     specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
+    specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
+    specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     specs.RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
     specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),

@@ -176,6 +176,10 @@ CONFIGURATION = [
     row("no base model", "model: {pretrained: nowhere}",
         r"model\.pretrained: 'nowhere' is no folder, .*OWNER/NAME@COMMIT"),
     row("branch of a model", "model: {pretrained: a/b@main}", r"model\.pretrained: 'a/b@main' is no .*\(40 hex digits"),
+    row("no vision model", "methods: [embedding]\nattribution: {embedding: {model: nowhere}}",
+        r"attribution\.embedding\.model: 'nowhere' is no folder, .*OWNER/NAME@COMMIT"),
+    row("late step of features", "methods: [embedding]\nattribution: {embedding: {step: 1000}}",
+        r"attribution\.embedding\.step is 1000, after the noise schedule's last, 999"),
     row("nameless folder", "queries: {folder: ''}", r"  queries\.folder: must not be empty"),
     row("no folder of queries", "queries: {folder: nowhere}", r"queries\.folder: 'nowhere' is no folder"),
 ]  # fmt: skip

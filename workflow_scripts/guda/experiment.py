@@ -89,6 +89,8 @@ class Experiment:
         # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
         for model in self.imports:
             self.model_spec(model)
+        for name in self.config.methods:
+            self.method_spec(name)
         if self.config.queries.folder is not None:
             shape, conversion = self.dataset.image_shape, self.dataset.conversion
             check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)

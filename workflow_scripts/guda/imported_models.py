@@ -36,6 +36,24 @@ def source_digest(source: str, key: str) -> str:
     return digest(" ".join(sha256_file(file) for file in model_files(source, key)))
 
 
+def vision_digest(source: str, key: str) -> str:
+    """Digest of a transformers vision model: of its files for a folder, of the pinned commit for a hub id.
+
+    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
+    """
+    if HUB_ID.fullmatch(source):
+        return digest(source)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format('model')}")
+    settings = [folder / name for name in ("config.json", "preprocessor_config.json")]
+    weights = sorted(folder.glob("*.safetensors"))
+    for name, there in [*((file.name, file.is_file()) for file in settings), ("*.safetensors", weights)]:
+        if not there:
+            raise ArtifactError(f"{key}: {folder} has no {name}; give the folder of a transformers vision model")
+    return digest(" ".join(sha256_file(file) for file in [*settings, *weights]))
+
+
 def fetched(source: str, key: str) -> Path:
     """The local folder of a model; a hub id is downloaded, or found in the hub's own cache.
 

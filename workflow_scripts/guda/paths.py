@@ -6,6 +6,7 @@ from pathlib import Path
 
 BASE = "base"
 CALIBRATION = "calibration"
+TRAINING = "training"  # among sets of images that have features, the training set
 IMPORTED = "imported"
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -79,6 +80,12 @@ class Paths:
 
     def neighbors_record(self, group: str) -> str:
         return record_of(self.neighbors(group))
+
+    def features(self, kind: str, images: str) -> str:
+        return self._at("features", kind, f"{images}.safetensors")
+
+    def features_record(self, kind: str, images: str) -> str:
+        return record_of(self.features(kind, images))
 
     def scores(self, method: str) -> str:
         return self._at("scores", f"{method}.csv")

@@ -119,6 +119,8 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     unlearned = 2 * settings.unlearn.batch_size
     # Without a way back, about half of a forward pass is there at any time.
     scored = model + settings.execution.batch_size * kept / 2
+    # Features come from the coarsest resolution. A vision model's are fewer, its own size is not counted.
+    features = settings.unet.block_out_channels[-1] * pixels / 4 ** (len(settings.unet.block_out_channels) - 1)
     return {
         "table": Need(planned),
         "images": Need(read),
@@ -132,6 +134,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         ),
         "neighbors": Need(read, 2 * largest_group * n_images * channels * pixels),
         "queries": Need(planned + scored, forward * n_queries * settings.queries.sampling_steps),
+        "features": Need(read + scored + FLOAT * n_images * features, forward * max(n_images, n_queries)),
         "elbo": Need(planned + scored, forward * n_scored * len(experiment.elbo_settings.steps)),
     }
 

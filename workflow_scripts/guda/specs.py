@@ -185,6 +185,31 @@ class NearestSpec(Spec):
     settings: config.Nearest
 
 
+class FeatureNoise(BaseModel):
+    """With which noise images are shown to the base network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    noise_schedule: config.NoiseSchedule
+    step: int
+    seed: int
+
+
+class FeaturesSpec(Spec):
+    stage, version = "features", 1
+    model: str  # digest of the base model, or of the content of a vision model
+    images: str  # digest of the training images, or of a bucket of queries
+    noise: FeatureNoise | None  # None: by a vision model
+
+
+class EmbeddingSpec(Spec):
+    stage, version = "embedding", 1
+    images: str
+    training: str  # digest of the training images' features
+    buckets: dict[str, str]  # digest of the features of each bucket
+    members: dict[str, str]
+    settings: config.Aggregation
+
+
 class RandomSpec(Spec):
     stage, version = "random", 1
     groups: list[str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from guda.attribution.counterfactual import Oracle, Unlearned
+from guda.attribution.embedding import Embedding
 from guda.attribution.method import Method, Scores
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
@@ -17,6 +18,7 @@ METHODS: dict[str, Method] = {
     "guda": Unlearned("guda", calibrated=True),
     "guda_uncalibrated": Unlearned("guda", calibrated=False),
     "nearest": Nearest(),
+    "embedding": Embedding(),
     "random": Random(),
 }
 

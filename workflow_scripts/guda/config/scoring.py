@@ -74,6 +74,17 @@ class Nearest(Aggregation):
     similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
 
 
+class Embedding(Aggregation):
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="A transformers vision model: a folder, or a hub id OWNER/NAME@COMMIT; null: the base model's own "
+        "middle block.",
+    )
+    step: PositiveInt = Field(20, description="Diffusion step at which the base model sees images, for model null.")
+    top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
+
+
 class Random(Section):
     seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
 
@@ -83,6 +94,7 @@ class Attribution(Section):
 
     calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
     nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
+    embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -179,13 +180,20 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
 
 
 def _unet_class() -> type[UNet2DModel]:
-    """diffusers' `UNet2DModel`, imported without scipy.stats.
+    """diffusers' `UNet2DModel`, imported without scipy.stats and transformers.
 
-    diffusers imports that for schedulers that are not used here; it is a seventh of a short scoring job's time.
+    diffusers imports these for schedulers and pipelines that are not used here; they are a third of a short job's time.
     """
     import diffusers.utils.import_utils
 
     diffusers.utils.import_utils._scipy_available = False
-    from diffusers import UNet2DModel
-
+    diffusers.utils.import_utils._transformers_available = False
+    absent = "transformers" not in sys.modules
+    if absent:
+        sys.modules["transformers"] = None  # one import of diffusers' goes by neither flag, but can do without
+    try:
+        from diffusers import UNet2DModel
+    finally:
+        if absent:
+            del sys.modules["transformers"]
     return UNet2DModel

@@ -1,0 +1,50 @@
+"""Compute the features of images: of the base model's middle block, or of a transformers vision model."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import FeaturesSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument(
+        "--network", required=True, help="folder of the base model; for a spec without noise, the vision model"
+    )
+    parser.add_argument("--images", required=True, help="images (write_images.py, generate_queries.py)")
+    parser.add_argument("--batch-size", type=int, default=256, help="images per forward pass (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: features, ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = FeaturesSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
+    from guda.attribution.embedding import KEY
+    from guda.denoisers import load_denoiser
+    from guda.device import costs
+    from guda.errors import ArtifactError
+    from guda.features import denoiser_features, load_vision_model, vision_features
+    from guda.imported_models import fetched, vision_digest
+    from guda.noise_schedule import NoiseSchedule
+    from guda.records import Stopwatch, write_record
+
+    tensors, _ = load_tensors(args.images, spec.images)
+    images, ids = tensors["images"], unpack_ids(tensors["ids"])
+    if spec.noise is None:
+        if vision_digest(args.network, KEY) != spec.model:
+            raise ArtifactError(f"{KEY}: {args.network} changed since the workflow was planned; run snakemake again")
+        network = load_vision_model(fetched(args.network, KEY), KEY)
+        stopwatch = Stopwatch()
+        features = vision_features(*network, images, args.batch_size, device)
+    else:
+        denoiser, _ = load_denoiser(args.network, NoiseSchedule.from_config(spec.noise.noise_schedule), spec.model)
+        denoiser.to(device)
+        stopwatch = Stopwatch()
+        features = denoiser_features(denoiser, images, ids, spec.noise.step, spec.noise.seed, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
+    write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))
+
+
+if __name__ == "__main__":
+    run(main)

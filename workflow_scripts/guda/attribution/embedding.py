@@ -1,0 +1,79 @@
+"""Who has images like this one, in the eyes of a network? Similarity of features, as CLIPA measures it with CLIP's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guda import config
+from guda.artifacts import load_tensors, unpack_ids
+from guda.attribution.instance import InstanceLevel
+from guda.attribution.method import Needs
+from guda.errors import ConfigError
+from guda.imported_models import vision_digest
+from guda.paths import BASE, TRAINING, Paths
+from guda.specs import EmbeddingSpec, FeatureNoise, FeaturesSpec
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+NAME = "embedding"
+KEY = "attribution.embedding.model"
+CHUNK = 1024
+
+
+class Embedding(InstanceLevel):
+    """An image's score is the cosine of its features and the query's."""
+
+    def features_spec(self, experiment: Experiment, images: str) -> FeaturesSpec:
+        """Spec of the features of the training images (TRAINING) or of a bucket of queries."""
+        settings, schedule = experiment.config.attribution.embedding, experiment.config.noise_schedule
+        source = experiment.images_spec if images == TRAINING else experiment.bucket_spec(images)
+        if settings.model is not None:
+            return FeaturesSpec(model=vision_digest(settings.model, KEY), images=source.digest(), noise=None)
+        if experiment.config.unet.mid_block_type is None:
+            raise ConfigError(f"{KEY} is null, but the network has no middle block (unet.mid_block_type); name a model")
+        if settings.step >= schedule.num_train_timesteps:
+            last = schedule.num_train_timesteps - 1
+            raise ConfigError(f"attribution.embedding.step is {settings.step}, after the noise schedule's last, {last}")
+        noise = FeatureNoise(noise_schedule=schedule, step=settings.step, seed=experiment.config.elbo.seed)
+        return FeaturesSpec(model=experiment.model_spec(BASE).digest(), images=source.digest(), noise=noise)
+
+    def spec(self, experiment: Experiment) -> EmbeddingSpec:
+        settings = experiment.config.attribution.embedding
+        return EmbeddingSpec(
+            images=experiment.images_spec.digest(),
+            training=self.features_spec(experiment, TRAINING).digest(),
+            buckets={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
+            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            settings=config.Aggregation(aggregate=settings.aggregate, top_k=settings.top_k),
+        )
+
+    def parse(self, text: str) -> EmbeddingSpec:
+        return EmbeddingSpec.parse(text)
+
+    def needs(self, spec: EmbeddingSpec, paths: Paths) -> Needs:
+        sources = {TRAINING: spec.training} | spec.buckets
+        return Needs(
+            [paths.images(), *map(paths.group, spec.members), *(paths.features(NAME, images) for images in sources)],
+            {paths.features_record(NAME, TRAINING): spec.training},
+            {paths.features_record(NAME, bucket): expected for bucket, expected in spec.buckets.items()},
+        )
+
+    def instance_scores(self, spec: EmbeddingSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
+        tensors, _ = load_tensors(paths.features(NAME, TRAINING), spec.training, "np")
+        training = unit_vectors(tensors["features"])
+        for bucket, expected in spec.buckets.items():
+            tensors, _ = load_tensors(paths.features(NAME, bucket), expected, "np")
+            ids, features = unpack_ids(tensors["ids"]), unit_vectors(tensors["features"])
+            for start in range(0, len(ids), CHUNK):
+                block = slice(start, start + CHUNK)
+                yield ids[block], (features[block] @ training.T).astype(np.float64)
+
+
+def unit_vectors(features: np.ndarray) -> np.ndarray:
+    """Each row [n, d] scaled to length one; a row of zeros stays."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1)

@@ -1,0 +1,97 @@
+"""What a network sees in images: features in which similarity is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from guda.denoisers import UNetDenoiser
+from guda.device import Batches
+from guda.errors import ArtifactError
+from guda.noise import gaussian
+from guda.progress import track
+from guda.training import to_network_range
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.image_processing_utils import BaseImageProcessor
+
+
+@torch.no_grad()
+def denoiser_features(
+    denoiser: UNetDenoiser, images: Tensor, ids: list[str], step: int, seed: int, batch_size: int
+) -> Tensor:
+    """What leaves the denoiser's middle block at a diffusion step, float32 [n, channels * height * width there].
+
+    `images` uint8 [n, C, H, W]; one noise per (seed, id, step), as in the likelihood's terms. Positions are kept apart:
+    averaged over them, the features of small networks tell too little.
+    """
+    x, found = to_network_range(images), []
+    hook = denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: found.append(output))
+
+    def features(rows: Sequence[int]) -> Tensor:
+        found.clear()
+        noise = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
+        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(noise).to(denoiser.device)
+        t = torch.full((len(rows),), step, device=denoiser.device)
+        denoiser.predict_noise(denoiser.add_noise(clean, noise, t), t)
+        return found[0].float().flatten(1).cpu()
+
+    try:
+        return _in_batches(features, len(x), batch_size)
+    finally:
+        hook.remove()
+
+
+def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """A transformers vision model and what prepares its images. `key` names the setting in errors.
+
+    Raises ArtifactError for a folder that transformers cannot read; weights are read from safetensors alone.
+    """
+    from transformers import AutoImageProcessor, AutoModel
+
+    try:
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        return model.eval(), AutoImageProcessor.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{key}: {folder} is no vision model of transformers ({error})") from None
+
+
+@torch.no_grad()
+def vision_features(
+    model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor, batch_size: int, device: torch.device
+) -> Tensor:
+    """One vector an image by a transformers vision model, float32 [n, d], for uint8 images [n, C, H, W].
+
+    The projected image embedding of models of images and texts such as CLIP, else the pooled output, else the mean over
+    the patches. Images are scaled and normalised as the model's own preprocessor says; grey ones become colour.
+    """
+    model.to(device)
+    embed = getattr(model, "get_image_features", model)
+
+    def features(rows: Sequence[int]) -> Tensor:
+        pictures = [_picture(images[row]) for row in rows]
+        output = embed(**processor(images=pictures, return_tensors="pt").to(device))
+        pooled = output.pooler_output
+        return (output.last_hidden_state.mean(1) if pooled is None else pooled).float().flatten(1).cpu()
+
+    return _in_batches(features, len(images), batch_size)
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """A colour picture of one uint8 image [1 or 3, H, W]."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+
+
+def _in_batches(features: Callable[[Sequence[int]], Tensor], n: int, batch_size: int) -> Tensor:
+    batches, starts, parts = Batches(batch_size), range(0, n, batch_size), []
+    for start in track(starts, "feature batches", len(starts)):
+        parts += batches.run(features, range(start, min(start + batch_size, n)))
+    return torch.cat(parts)

@@ -230,7 +230,11 @@ def first_loss(denoiser, images, monkeypatch):
 
     def value(**changes):
         losses = []
-        monkeypatch.setattr(retrack, "optimise", lambda student, loss, *_, **__: losses.append(loss(0).item()))
+
+        def first_step(student, draw, loss, *_, **__):
+            losses.append(loss(*draw(0)).item())
+
+        monkeypatch.setattr(retrack, "optimise", first_step)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             unlearned(denoiser, images, **changes)
@@ -250,6 +254,20 @@ def test_forget_weight_multiplies_the_forget_term_alone(first_loss, preserve):
     preserved, one, three = (first_loss(forget_weight=weight, preserve=preserve) for weight in (0.0, 1.0, 3.0))
     assert one - preserved > 1  # the squared distance from a fresh network's guess to another image's direction
     assert three - preserved == pytest.approx(3 * (one - preserved), rel=1e-5)
+
+
+@pytest.mark.parametrize("preserve", ["denoising", "distillation"])
+def test_a_batch_in_parts_has_the_loss_of_the_whole(denoiser, images, monkeypatch, preserve):
+    found = []
+
+    def first_step(student, draw, loss, *_, **__):
+        rows = draw(0)
+        parts = zip(*(each.split(3) for each in rows), strict=True)
+        found.extend([loss(*rows), sum(loss(*part) * len(part[0]) / 4 for part in parts)])  # 3 pairs, then 1
+
+    monkeypatch.setattr(retrack, "optimise", first_step)
+    unlearned(denoiser, images, preserve=preserve, forget_weight=0.7)
+    torch.testing.assert_close(found[1], found[0])
 
 
 @pytest.mark.parametrize(("preserve", "per_pair"), [("denoising", 6), ("distillation", 7)])

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from guda import config
 from guda.denoisers import UNetDenoiser
-from guda.training import batch_rows, learning_rate, mirrored_at_random, optimise, random_steps, to_network_range, train
+from guda.device import Batches
+from guda.training import (
+    batch_rows,
+    differentiate,
+    learning_rate,
+    mirrored_at_random,
+    optimise,
+    random_steps,
+    to_network_range,
+    train,
+)
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 SHORT = config.Training(steps=6, batch_size=4, learning_rate=2e-3, warmup_steps=2, seed=3)
@@ -195,12 +205,15 @@ class Quadratic:
             self.model.weight.copy_(torch.tensor([[1.0, -2.0, 3.0]]))
         self.seen = []
 
-    def loss(self, step):
+    def draw(self, step):
         self.seen.append(self.model.weight.detach().clone())
-        return (self.model.weight - step).square().sum()
+        return (torch.full((1,), float(step)),)
+
+    def loss(self, target):
+        return (self.model.weight - target).square().sum()
 
     def run(self, ema_decay=0.0, **settings):
-        optimise(self.model, self.loss, config.Optimisation(**settings), 0, "quadratic", ema_decay)
+        optimise(self.model, self.draw, self.loss, config.Optimisation(**settings), 0, "quadratic", ema_decay)
         return self.model.weight.detach()
 
 
@@ -251,12 +264,12 @@ def test_gradients_are_clipped_to_the_norm():
 def test_a_loss_that_is_not_finite_stops_the_run(value):
     model = torch.nn.Linear(1, 1)
 
-    def loss(step):
-        return model.weight.sum() * (value if step == 2 else 1)
+    def draw(step):
+        return (torch.tensor([value if step == 2 else 1.0]),)
 
     settings = config.Optimisation(steps=4, warmup_steps=0)
     with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) at step 2; lower the learning rate"):
-        optimise(model, loss, settings, 0, "broken")
+        optimise(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, "broken")
 
 
 def test_frozen_weights_stay():
@@ -264,5 +277,102 @@ def test_frozen_weights_stay():
     model.bias.requires_grad_(False)
     before = model.bias.clone()
     settings = config.Optimisation(steps=3, warmup_steps=0, weight_decay=0.5)
-    optimise(model, lambda step: model(torch.ones(1, 2)).square().sum(), settings, 0, "frozen", ema_decay=0.9)
+    optimise(model, lambda step: [torch.ones(1, 2)], lambda x: model(x).square().sum(), settings, 0, "frozen", 0.9)
     assert torch.equal(model.bias, before)
+
+
+# When the GPU's memory runs out
+
+
+def gradient(denoiser, draw, loss, parts):
+    """The gradient of step 5, and how often memory ran out on the way."""
+    tries = 1
+    denoiser.zero_grad()
+    with torch.random.fork_rng():
+        while not differentiate(draw, loss, 5, 0, torch.device("cpu"), parts):
+            denoiser.zero_grad()
+            tries += 1
+    return torch.cat([parameter.grad.flatten() for parameter in denoiser.parameters()]), tries - 1
+
+
+def drawing(images, schedule):
+    """Batches of seven images with noise and steps, and those that were drawn."""
+    drawn = []
+
+    def draw(step):
+        x = to_network_range(images[batch_rows(step, len(images), 7, "train", 0)])
+        drawn.append((x, torch.randn_like(x), random_steps(7, schedule)))
+        return drawn[-1]
+
+    return draw, drawn
+
+
+@pytest.mark.parametrize(("limit", "parts", "times"), [(7, [7], 0), (6, [3, 3, 1], 1), (2, [1] * 7, 2)])
+def test_a_batch_worked_off_in_parts_has_the_gradient_of_the_whole(
+    denoiser, images, schedule, capsys, limit, parts, times
+):
+    draw, drawn = drawing(images, schedule)
+    whole, _ = gradient(denoiser, draw, denoiser.training_loss, Batches(7))
+    seen = []
+
+    def loss(x, noise, t):
+        if len(x) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seen.append((x, noise, t))
+        return denoiser.training_loss(x, noise, t)
+
+    in_parts, ran_out = gradient(denoiser, draw, loss, Batches(64))
+    torch.testing.assert_close(in_parts, whole, rtol=1e-4, atol=1e-6)
+    assert (ran_out, [len(x) for x, _, _ in seen]) == (times, parts)
+    assert len(capsys.readouterr().err.splitlines()) == times
+    # The parts are of the batch, noise and steps that were drawn for the whole.
+    for pieces, rows in zip(zip(*seen, strict=True), drawn[0], strict=True):
+        assert torch.equal(torch.cat(pieces), rows)
+
+
+def test_what_a_step_added_before_memory_ran_out_is_thrown_away(denoiser, images, schedule):
+    draw, _ = drawing(images, schedule)
+    whole, _ = gradient(denoiser, draw, denoiser.training_loss, Batches(7))
+
+    sizes = []
+
+    def loss(x, noise, t):
+        sizes.append(len(x))
+        return denoiser.training_loss(x, noise, t)
+
+    def full(*_):
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    # The last layers have their gradients by the time the way back comes to the first.
+    denoiser.unet.conv_in.weight.register_hook(full)
+
+    in_parts, ran_out = gradient(denoiser, draw, loss, Batches(7))
+    assert (ran_out, sizes) == (2, [7, 3] + 7 * [1])
+    torch.testing.assert_close(in_parts, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_goes_on_with_what_fits(images, tiny_unet, schedule, monkeypatch, capsys):
+    sizes, training_loss = [], UNetDenoiser.training_loss
+
+    def small(self, x, noise, t):
+        sizes.append(len(x))
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return training_loss(self, x, noise, t)
+
+    monkeypatch.setattr(UNetDenoiser, "training_loss", small)
+    denoiser, evaluations = train(images, tiny_unet, schedule, SHORT)
+    assert sizes == [4] + 6 * [2, 2]
+    assert evaluations == 6 * 4 * 3
+    assert torch.isfinite(weights_of(denoiser)).all()
+    assert "out of GPU memory, going on with 2 at a time" in capsys.readouterr().err
+
+
+def test_one_image_that_does_not_fit_is_an_error(images, tiny_unet, schedule, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(UNetDenoiser, "training_loss", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(images, tiny_unet, schedule, SHORT)

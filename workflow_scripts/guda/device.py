@@ -84,13 +84,16 @@ class Batches:
             try:
                 results.append(work(part))
                 start += len(part)
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                self.size = len(part) // 2
-                print(f"out of GPU memory, going on with batches of {self.size}", file=sys.stderr, flush=True)
-                torch.cuda.empty_cache()
+            except torch.OutOfMemoryError as error:
+                self.halve(len(part), error)
         return results
+
+    def halve(self, tried: int, error: torch.OutOfMemoryError) -> None:
+        """Half as many items at a time as were tried. Raises the error when that was a single one."""
+        if tried == 1:
+            raise error
+        self.size = tried // 2
+        print(f"out of GPU memory, going on with {self.size} at a time", file=sys.stderr, flush=True)
 
 
 def training_precision(device: torch.device) -> contextlib.AbstractContextManager:

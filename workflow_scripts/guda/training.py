@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from guda import config
 from guda.denoisers import UNetDenoiser, new_denoiser
-from guda.device import training_precision
+from guda.device import Batches, training_precision
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
@@ -57,18 +57,20 @@ def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
 
 def optimise(
     denoiser: UNetDenoiser,
-    loss: Callable[[int], Tensor],
+    draw: Callable[[int], Sequence[Tensor]],
+    loss: Callable[..., Tensor],
     settings: config.Optimisation,
     seed: int,
     description: str,
     ema_decay: float = 0.0,
     state: TrainingState | None = None,
 ) -> None:
-    """Minimise `loss(step)` over the denoiser's weights, in place; with `ema_decay`, leave the averaged weights.
+    """Minimise `loss(*draw(step))` over the denoiser's weights, in place; with `ema_decay`, leave the averaged weights.
 
-    Before each step torch's generators are seeded from (seed, step): everything drawn inside `loss`, dropout
-    included, depends on nothing else. With `state`, goes on from the last saved state, to the same weights on the
-    same CPU, bit for bit, as without an interruption.
+    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch that is too large
+    for the GPU is worked off in parts. Before each step torch's generators are seeded from (seed, step): everything
+    drawn inside both, dropout included, depends on nothing else. With `state`, goes on from the last saved state, to
+    the same weights on the same CPU, bit for bit, as without an interruption.
     """
     from diffusers.training_utils import EMAModel
 
@@ -88,16 +90,13 @@ def optimise(
         if average:
             average.optimization_step = done
     denoiser.train()
+    device, parts = parameters[0].device, Batches(settings.batch_size)
     with torch.random.fork_rng():
         for step in track(range(done, settings.steps), description, settings.steps - done):
-            torch.manual_seed(derive_seed("step", seed, step))
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            with training_precision(parameters[0].device):
-                value = loss(step)
-            if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
-            value.backward()
+            while not differentiate(draw, loss, step, seed, device, parts):
+                optimiser.zero_grad()
             torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
             optimiser.step()
             optimiser.zero_grad()
@@ -108,6 +107,34 @@ def optimise(
     if average:
         average.copy_to(parameters)
     denoiser.eval()
+
+
+def differentiate(
+    draw: Callable[[int], Sequence[Tensor]],
+    loss: Callable[..., Tensor],
+    step: int,
+    seed: int,
+    device: torch.device,
+    parts: Batches,
+) -> bool:
+    """Add the gradient of a step's mean loss, worked off in parts of `parts.size` rows, to the weights' own.
+
+    False when the GPU runs out of memory: `parts` is halved then, and what was added has to be thrown away. All parts
+    are of the one batch that is drawn for the step, whatever their size; only dropout differs with it.
+    """
+    torch.manual_seed(derive_seed("step", seed, step))
+    batch = draw(step)
+    try:
+        for part in zip(*(rows.split(parts.size) for rows in batch), strict=True):
+            with training_precision(device):
+                value = loss(*(rows.to(device) for rows in part))
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
+            (value * (len(part[0]) / len(batch[0]))).backward()
+    except torch.OutOfMemoryError as error:
+        parts.halve(min(parts.size, len(batch[0])), error)
+        return False
+    return True
 
 
 def train(
@@ -128,15 +155,14 @@ def train(
         denoiser = new_denoiser(unet, schedule, images.shape[1:]).to(device)
     rows = torch.arange(len(images)) if rows is None else rows
 
-    def loss(step: int) -> Tensor:
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         chosen = rows[batch_rows(step, len(rows), settings.batch_size, "train", settings.seed)]
         batch = to_network_range(images[chosen])
         if settings.flip:
             batch = mirrored_at_random(batch)
-        drawn = batch, torch.randn_like(batch), random_steps(len(batch), schedule)
-        return denoiser.training_loss(*(tensor.to(device) for tensor in drawn))
+        return batch, torch.randn_like(batch), random_steps(len(batch), schedule)
 
-    optimise(denoiser, loss, settings, settings.seed, "training", settings.ema_decay, state)
+    optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, "training", settings.ema_decay, state)
     return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

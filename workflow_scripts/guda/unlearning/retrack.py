@@ -67,28 +67,36 @@ def unlearn(
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
     batch_size = settings.batch_size
 
-    def loss(step: int) -> Tensor:
+    def draw(step: int) -> list[Tensor]:
+        """Forget and retained images, the steps of both, the noise of both, and the forget images' neighbours."""
         forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
         retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
-        batch = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
-        t = torch.cat([random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)])
-        noise = torch.randn_like(batch)
-        batch, t, noise = (tensor.to(full.device) for tensor in (batch, t, noise))
-        x_t = full.add_noise(batch, noise, t)
-        target = noise.clone()
-        target[:batch_size] = redirected_noise(
-            x_t[:batch_size],
-            noise[:batch_size],
-            to_network_range(images[neighbors[forgotten]]).to(full.device),
-            *full.scales(t[:batch_size]),
-            settings.max_correction_norm,
+        x = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
+        t = [random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)]
+        noise = torch.randn_like(x)
+        return [*x.split(batch_size), *t, *noise.split(batch_size), images[neighbors[forgotten]]]
+
+    def loss(
+        x_forget: Tensor,
+        x_retain: Tensor,
+        t_forget: Tensor,
+        t_retain: Tensor,
+        noise_forget: Tensor,
+        noise_retain: Tensor,
+        near: Tensor,
+    ) -> Tensor:
+        n, t, noise = len(x_forget), torch.cat([t_forget, t_retain]), torch.cat([noise_forget, noise_retain])
+        x_t = full.add_noise(torch.cat([x_forget, x_retain]), noise, t)
+        forget_target = redirected_noise(
+            x_t[:n], noise_forget, to_network_range(near), *full.scales(t_forget), settings.max_correction_norm
         )
+        retain_target = noise_retain
         if settings.preserve == "distillation":
             with torch.no_grad():
-                target[batch_size:] = full.predict_noise(x_t[batch_size:], t[batch_size:])
-        error = (student.predict_noise(x_t, t) - target).square()
-        return settings.forget_weight * error[:batch_size].mean() + error[batch_size:].mean()
+                retain_target = full.predict_noise(x_t[n:], t_retain)
+        error = (student.predict_noise(x_t, t) - torch.cat([forget_target, retain_target])).square()
+        return settings.forget_weight * error[:n].mean() + error[n:].mean()
 
-    optimise(student, loss, settings, settings.seed, "unlearning", state=state)
+    optimise(student, draw, loss, settings, settings.seed, "unlearning", state=state)
     teacher_evaluations = 1 if settings.preserve == "distillation" else 0
     return student, settings.steps * batch_size * (2 * FORWARD_AND_BACKWARD + teacher_evaluations)

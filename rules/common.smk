@@ -103,7 +103,7 @@ def minutes(stage):
 def final_outputs():
     """What `rule all` makes beside metrics.csv, which everything else here follows from."""
     by_source = [paths.metrics_by_source()] if settings.metrics.content else []
-    return [paths.rankings(), paths.figure(), paths.group_sizes(), *by_source]
+    return [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes(), *by_source]
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

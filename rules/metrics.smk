@@ -57,3 +57,29 @@ rule metrics_by_source:
     shell:
         'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log:q} 2>&1"
+
+
+rule significance:
+    input:
+        paths.rankings(),
+        foreign=foreign(paths.significance(), lambda wc: experiment.significance_spec()),
+    output:
+        table=paths.significance(),
+        record=record_of(paths.significance()),
+    log:
+        paths.log("significance"),
+    localrule: True
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
+    params:
+        spec=lambda wc: experiment.significance_spec().canonical(),
+        results=lambda wc: str(paths.results),
+    message:
+        "Comparing every method with the first"
+    shell:
+        'python "$GUDA_SCRIPTS/compare_methods.py" --spec {params.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log:q} 2>&1"

@@ -28,7 +28,7 @@ TINY = {
     "metrics": {"bootstrap_samples": 50, "content": "label"},
     "figure": {"queries": 3},
 }
-TABLES = ["rankings", "metrics", "sources", "figure"]
+TABLES = ["rankings", "metrics", "significance", "sources", "figure"]
 UNLEARNED = ["model:guda/*", "elbo:guda/*", "scores:guda", "scores:guda_uncalibrated", *TABLES]
 COUNTERFACTUAL = ["scores:logo-?", "scores:guda", "scores:guda_uncalibrated"]
 GUDA = ["scores:guda", "scores:guda_uncalibrated"]
@@ -66,6 +66,7 @@ def digests(of):
         "query_table": of.query_table_spec(),
         "rankings": of.rankings_spec(),
         "metrics": of.metrics_spec(),
+        "significance": of.significance_spec(),
         "sources": of.sources_spec(),
         "figure": of.figure_spec(),
     }
@@ -123,7 +124,7 @@ CHANGES = {
     "calibration seed": ({"attribution": {"calibration": {"seed": 9}}}, CALIBRATED),
     "a setting of nearest": ({"attribution": {"nearest": {"top_k": 2}}}, ["scores:nearest", *TABLES]),
     "seed of random": ({"attribution": {"random": {"seed": 9}}}, ["scores:random", *TABLES]),
-    "bootstrap": ({"metrics": {"bootstrap_samples": 77}}, ["metrics", "sources"]),
+    "bootstrap": ({"metrics": {"bootstrap_samples": 77}}, ["metrics", "significance", "sources"]),
     "content": ({"metrics": {"content": None}}, ["metrics", "sources"]),
     "figure": ({"figure": {"queries": 5}}, ["figure"]),
     "the other oracle first": ({"oracle": {"seeds": [2, 1]}}, TABLES),
@@ -295,7 +296,7 @@ def default_specs():
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
-    yield from [of.rankings_spec(), of.metrics_spec(), of.sources_spec(), of.figure_spec()]
+    yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")

@@ -33,6 +33,7 @@ from guda.queries import content_digest, given_queries, of_bucket, queries_by_bu
 from guda.ranking import rankings_frame
 from guda.records import write_record
 from guda.sampling import generate
+from guda.significance import significance_table
 from guda.specs import digest_lines
 from guda.training import train
 from guda.unlearning.neighbors import nearest_retained
@@ -315,6 +316,14 @@ def metrics(tmp_path):
     return frame.set_index("method").loc["m", columns].tolist()
 
 
+def significance(tmp_path):
+    matrices = {"logo": SCORES, "logo-2": SCORES[:, ::-1], "m": ESTIMATE, "n": SCORES + ESTIMATE}
+    frame = significance_table(matrices, ["logo", "logo-2"], ["m", "n"], 100, 2, 1.5)
+    return (
+        frame.loc[frame["metric"].isin(["rbo", "effect_spearman"]), "difference":"p_holm"].to_numpy().ravel().tolist()
+    )
+
+
 def by_source(tmp_path):
     """Content x is group a's alone, y is of b and of no group."""
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
@@ -368,6 +377,7 @@ STAGES = {
     specs.RandomSpec: random,
     specs.RankingsSpec: rankings,
     specs.MetricsSpec: metrics,
+    specs.SignificanceSpec: significance,
     specs.SourcesSpec: by_source,
 }
 # Each stage's version with its numbers.
@@ -394,6 +404,8 @@ GOLDEN = {
     specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
     specs.MetricsSpec: (1, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667]),
+    specs.SignificanceSpec: (1, [0.226015, 0.0830258, 0.369004, 0.019802, 0.039604, 0.694591, 0.0, 2.0, 0.772277, 1.0,
+        0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
     specs.SourcesSpec: (1, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
 }  # fmt: skip
 PICTURES = {specs.QueryTableSpec, specs.FigureSpec}  # show the numbers of other stages

@@ -14,7 +14,7 @@ SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
 PLANNING = ["artifacts", "attribution", "config", "config.file", "paths", "groups", "errors", "experiment", "resources"]
 TORCH_FREE = ["config", "config.messages", "config.file", "paths", "specs", "noise", "noise_schedule", "groups"]
-TORCH_FREE += ["experiment", "ranking", "metrics", "resources"]
+TORCH_FREE += ["experiment", "ranking", "metrics", "resources", "significance"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 
@@ -66,7 +66,7 @@ def test_no_stage_imports_another(path):
     assert roots(imports(path)) & STAGES == set()
 
 
-@pytest.mark.parametrize("name", ["metrics", "ranking"])
+@pytest.mark.parametrize("name", ["metrics", "ranking", "significance"])
 def test_metrics_and_rankings_never_need_torch(name):
     assert roots(imports(LIBRARY / f"{name}.py")) & HEAVY == set()
 

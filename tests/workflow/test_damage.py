@@ -76,8 +76,8 @@ READERS = {
     "queries": ["elbo/base/bucket-0000", "scores/nearest", "metrics_by_source", "query_figure"],
     "elbo_record": ["scores/guda"],
     "scores_record": ["rankings", "metrics_by_source"],
-    "rankings": ["query_figure", "metrics_by_source"],
-    "rankings_record": ["metrics", "metrics_by_source"],
+    "rankings": ["query_figure", "metrics_by_source", "significance"],
+    "rankings_record": ["metrics", "metrics_by_source", "significance"],
 }  # fmt: skip
 
 

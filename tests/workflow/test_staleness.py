@@ -14,7 +14,7 @@ from guda.paths import BASE
 from guda.queries import queries_by_bucket
 
 ELBO_SEED = "elbo: {seed: 7}"
-TABLES = ["rankings", "metrics", "metrics_by_source", "figures/queries"]
+TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries"]
 
 
 def documented():

@@ -38,6 +38,7 @@ from guda.specs import (
     QueryFilesSpec,
     QueryTableSpec,
     RankingsSpec,
+    SignificanceSpec,
     SourcesSpec,
     Spec,
     TrainSpec,
@@ -293,6 +294,17 @@ class Experiment:
             methods=self.config.methods,
             files={self.table_name(name): name for name in self.score_names},
             settings=self.config.metrics,
+        )
+
+    def significance_spec(self) -> SignificanceSpec:
+        settings = self.config.metrics
+        return SignificanceSpec(
+            rankings=self.rankings_spec().digest(),
+            oracles=[self.table_name(name) for name in self.oracles],
+            methods=self.config.methods,
+            bootstrap_samples=settings.bootstrap_samples,
+            seed=settings.seed,
+            decisive_ratio=settings.decisive_ratio,
         )
 
     @property

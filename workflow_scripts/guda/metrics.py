@@ -6,7 +6,7 @@ the choice of the oracle's top k in wpra) break ties by group position, as `rank
 correlations treat ties as ties.  Bad input raises ValueError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -192,6 +192,17 @@ def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
     return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
 
 
+def resamples(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of n images, drawn n at a time with replacement: int [n], `n_bootstrap` times.
+
+    Whatever is resampled by the same (n, seed) sees the same images, so that differences are paired.
+    """
+    _positive("n_bootstrap", n_bootstrap)
+    rng = np.random.default_rng(seed)
+    # One at a time, so that memory does not grow with n_bootstrap.
+    return (rng.integers(n, size=n) for _ in range(n_bootstrap))
+
+
 def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: float = 0.95) -> tuple[float, float]:
     """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
     values = np.asarray(values, dtype=np.float64)
@@ -200,19 +211,16 @@ def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: fl
         raise ValueError(
             f"values must be a non-empty finite vector, found shape {values.shape} with {bad} NaN or infinite"
         )
-    _positive("n_bootstrap", n_bootstrap)
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, found {level}")
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    # One resample at a time, so that memory does not grow with n_bootstrap.
-    means = [values[rng.integers(n, size=n)].mean() for _ in range(n_bootstrap)]
+    means = [values[rows].mean() for rows in resamples(len(values), n_bootstrap, seed)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-# Column name -> per-query metric, in the order of the report; top1 leads, with its interval.
-_AVERAGED = {
+# Column name -> per-query metric whose mean is reported, in the order of the report; top1 has an interval beside it.
+AVERAGED = {
+    "top1": top1,
     "top3": top3,
     "ndcg_exp@3": ndcg_exp,
     "ndcg_lin@3": ndcg_lin,
@@ -233,15 +241,15 @@ def agreement(
     top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
     """
     scores, oracle = _pair(scores, oracle)
-    hits = top1(scores, oracle)
-    low, high = bootstrap_interval(hits, n_bootstrap, seed)
+    low, high = bootstrap_interval(top1(scores, oracle), n_bootstrap, seed)
+    means = {name: float(metric(scores, oracle).mean()) for name, metric in AVERAGED.items()}
     return {
         "n_queries": scores.shape[0],
         "n_groups": scores.shape[1],
-        "top1": float(hits.mean()),
+        "top1": means.pop("top1"),
         "top1_low": low,
         "top1_high": high,
-        **{name: float(metric(scores, oracle).mean()) for name, metric in _AVERAGED.items()},
+        **means,
         "effect_spearman": effect_spearman(scores, oracle),
         "decisive_auroc": decisive_auroc(scores, is_decisive),
     }

@@ -102,6 +102,9 @@ class Paths:
     def metrics_by_source(self) -> str:
         return self._at("metrics_by_source.csv")
 
+    def significance(self) -> str:
+        return self._at("significance.csv")
+
     def figure(self) -> str:
         return self._at("figures", "queries.png")
 

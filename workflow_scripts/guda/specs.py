@@ -239,6 +239,16 @@ class MetricsSpec(Spec):
     settings: config.Metrics
 
 
+class SignificanceSpec(Spec):
+    stage, version = "significance", 1
+    rankings: str
+    oracles: list[str]  # names in the tables; the first is reported against
+    methods: list[str]  # the others are compared with the first
+    bootstrap_samples: int
+    seed: int
+    decisive_ratio: float
+
+
 class SourcesSpec(Spec):
     stage, version = "metrics_by_source", 1
     metrics: MetricsSpec

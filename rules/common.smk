@@ -22,6 +22,7 @@ from guda.errors import GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, record_of, unlearned_model
 from guda.resources import needs
+from guda.unlearning import OPERATORS
 
 
 def load_experiment():
@@ -116,3 +117,4 @@ wildcard_constraints:
     bucket=one_of([CALIBRATION, *experiment.buckets]),
     model=r"base|[^/]+/[^/]+",
     method=one_of(experiment.score_names),
+    operator=one_of(OPERATORS),

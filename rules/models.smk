@@ -98,16 +98,16 @@ rule unlearn:
         **model_files(BASE),
         images=paths.images(),
         group=paths.group("{group}"),
-        neighbors=paths.neighbors("{group}"),
+        neighbors=lambda wc: experiment.neighbors_files(wc.operator, wc.group),
         foreign=foreign(
-            paths.model_weights(unlearned_model("guda", "{group}")),
-            lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)),
+            paths.model_weights(unlearned_model("{operator}", "{group}")),
+            lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)),
         ),
     output:
-        **model_files(unlearned_model("guda", "{group}")),
-        record=paths.model_record(unlearned_model("guda", "{group}")),
+        **model_files(unlearned_model("{operator}", "{group}")),
+        record=paths.model_record(unlearned_model("{operator}", "{group}")),
     log:
-        paths.log("models", unlearned_model("guda", "{group}")),
+        paths.log("models", unlearned_model("{operator}", "{group}")),
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -118,9 +118,9 @@ rule unlearn:
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
     params:
-        spec=lambda wc: experiment.model_spec(unlearned_model("guda", wc.group)).canonical(),
+        spec=lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)).canonical(),
     message:
-        "Unlearning group {wildcards.group}"
+        "Unlearning group {wildcards.group} by {wildcards.operator}"
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"

@@ -1,7 +1,8 @@
-"""Unlearn one group from the base model, by ReTrack."""
+"""Unlearn one group from the base model, by the operator that the spec is of: ReTrack, fine-tuning or ascent."""
 
 from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
-from guda.specs import UnlearnSpec
+from guda.specs import FinetuneSpec, NegGradSpec, parse_any
+from guda.unlearning import OPERATORS
 
 
 def main() -> None:
@@ -9,12 +10,12 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
     parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
-    parser.add_argument("--neighbors", required=True, help="their nearest retained images (find_neighbors.py)")
+    parser.add_argument("--neighbors", nargs="?", help="their nearest retained images (find_neighbors.py), for ReTrack")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args()
-    spec = UnlearnSpec.parse(spec_text(args.spec))
+    spec = parse_any(OPERATORS.values(), spec_text(args.spec))
 
     from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
@@ -32,15 +33,21 @@ def main() -> None:
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
-    from guda.unlearning.retrack import unlearn
+    from guda.unlearning import finetune, neggrad, retrack
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
-    neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
     state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
-    denoiser, evaluations = unlearn(base, training_set.images, forget, neighbors["rows"], spec.settings, state)
+    task = base, training_set.images, forget
+    if isinstance(spec, FinetuneSpec):
+        denoiser, evaluations = finetune.unlearn(*task, spec.settings, state)
+    elif isinstance(spec, NegGradSpec):
+        denoiser, evaluations = neggrad.unlearn(*task, spec.settings, state)
+    else:
+        neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
+        denoiser, evaluations = retrack.unlearn(*task, neighbors["rows"], spec.settings, state)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

@@ -13,6 +13,7 @@ from guda.errors import ConfigError, DataError, GudaError
 from guda.experiment import Experiment
 from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, unlearned_model
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
+from guda.unlearning import OPERATORS
 
 DATASET = load_dataset(Data())
 ARGUMENT_LIMIT = 128 * 1024
@@ -292,7 +293,8 @@ def default_specs():
     group = next(iter(of.groups))
     yield from [of.images_spec, DATASET.table_spec(), of.group_spec(group), of.neighbors_spec(group)]
     yield of.group_sizes_spec()
-    yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.calibration_spec()]
+    yield from [of.model_spec(BASE), of.calibration_spec()]
+    yield from [of.model_spec(unlearned_model(operator, group)) for operator in OPERATORS]
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)

@@ -36,6 +36,7 @@ from guda.sampling import generate
 from guda.significance import significance_table
 from guda.specs import digest_lines
 from guda.training import train
+from guda.unlearning import finetune, neggrad
 from guda.unlearning.neighbors import nearest_retained
 from guda.unlearning.retrack import unlearn
 
@@ -196,6 +197,20 @@ def unlearned(tmp_path):
         **OPTIMISATION, forget_weight=0.3, n_neighbors=2, preserve="denoising", max_correction_norm=None
     )
     denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def finetuned(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = config.FineTuning(**OPTIMISATION)
+    denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def driven(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = config.NegGrad(**OPTIMISATION, preserve_weight=0.5)
+    denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
     return [evaluations, *summary(denoiser)]
 
 
@@ -365,6 +380,8 @@ STAGES = {
     specs.GroupSizesSpec: sizes,
     specs.TrainSpec: trained,
     specs.UnlearnSpec: unlearned,
+    specs.FinetuneSpec: finetuned,
+    specs.NegGradSpec: driven,
     specs.ImportedModelSpec: imported,
     specs.QueriesSpec: queries,
     specs.QueryFilesSpec: query_files,
@@ -389,6 +406,8 @@ GOLDEN = {
     specs.NeighborsSpec: (1, [5, 9, 9, 4, 10, 7, 8, 6, 5.53266, 6.50048, 4.93651, 5.93387]),
     specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
     specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
+    specs.FinetuneSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
+    specs.NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
     specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
     specs.QueryFilesSpec: (1, [*(f"i{index:02d}.png" for index in (0, 1, 2, 3, 7, 9, 10, 11)),
         139.578, 122.672, 123.344, 137.672, 135.453, 122.156, 126.188, 139.953]),

@@ -13,8 +13,9 @@ STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
 PLANNING = ["artifacts", "attribution", "config", "config.file", "paths", "groups", "errors", "experiment", "resources"]
+PLANNING += ["unlearning"]
 TORCH_FREE = ["config", "config.messages", "config.file", "paths", "specs", "noise", "noise_schedule", "groups"]
-TORCH_FREE += ["experiment", "ranking", "metrics", "resources", "significance"]
+TORCH_FREE += ["unlearning", "experiment", "ranking", "metrics", "resources", "significance"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 

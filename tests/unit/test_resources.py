@@ -9,7 +9,7 @@ from guda.config import load_config
 from guda.denoisers import new_denoiser
 from guda.experiment import Experiment
 from guda.noise_schedule import NoiseSchedule
-from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters
+from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters, unlearning_work
 
 STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "features", "elbo"}
 NETWORKS = {
@@ -94,5 +94,10 @@ def test_larger_networks_and_batches_ask_for_more():
         assert large[stage].memory > small[stage].memory
         assert 3 < large[stage].operations / small[stage].operations < 5
     assert large["table"] == small["table"]
+    unlearn = {"unlearn": {"batch_size": 10, "steps": 50}, "attribution": {"neggrad": {"batch_size": 30, "steps": 60}}}
+    assert unlearning_work(Experiment(load_config(unlearn))) == (20, 50)
+    assert unlearning_work(Experiment(load_config(unlearn | {"methods": ["neggrad"]}))) == (60, 60)
+    distilled = unlearn | {"unlearn": unlearn["unlearn"] | {"preserve": "distillation"}, "methods": ["finetune"]}
+    assert unlearning_work(Experiment(load_config(distilled))) == (23, 50)
     batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))
     assert batches["train"].operations == 2 * small["train"].operations

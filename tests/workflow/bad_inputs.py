@@ -79,7 +79,7 @@ CONFIGURATION = [
     row("no method", "methods: []", r"  methods: must not be empty"),
     row("unknown method", "methods: [nearst]", r"methods: unknown method 'nearst'; did you mean 'nearest'\?"),
     row("method twice", "methods: [guda, guda]", r"  methods: \['guda', 'guda'\] names a method twice; keep one"),
-    row("oracle as method", "methods: [logo-1]", r"methods: unknown method 'logo-1'; known: guda, guda_uncalibrated"),
+    row("oracle as method", "methods: [logo-1]", r"methods: unknown method 'logo-1'; known: .*guda, guda_uncalibrated"),
     row("oracle seed twice", "oracle: {seeds: [1, 2, 1]}", r"  oracle: seeds \[1, 2, 1\] repeats a seed; two"),
     row("no oracle seed", "oracle: {seeds: []}", r"  oracle\.seeds: must not be empty"),
     row("warm-up", "training: {steps: 9, warmup_steps: 10}",

@@ -6,10 +6,10 @@ Made from the configuration and the training table alone, without torch, each ti
 from __future__ import annotations
 
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guda.attribution import METHODS, get_method
-from guda.config import Config
+from guda.config import Config, FineTuning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.groups import read_groups
@@ -42,10 +42,10 @@ from guda.specs import (
     SourcesSpec,
     Spec,
     TrainSpec,
-    UnlearnSpec,
     digest,
     digest_lines,
 )
+from guda.unlearning import FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +140,9 @@ class Experiment:
         }
 
     def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`: made by the operator, or imported."""
-        return unlearned_model(IMPORTED if group in self.config.unlearn.imported else operator, group)
+        """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
+        imported = operator == RETRACK and group in self.config.unlearn.imported
+        return unlearned_model(IMPORTED if imported else operator, group)
 
     @property
     def oracles(self) -> list[str]:
@@ -200,7 +201,7 @@ class Experiment:
 
     @cache  # noqa: B019
     def model_spec(self, model: str) -> Spec:
-        """Spec of a model by its name under models/: base, logo-SEED/GROUP, METHOD/GROUP or imported/GROUP."""
+        """Spec of a model by its name under models/: base, logo-SEED/GROUP, OPERATOR/GROUP or imported/GROUP."""
         if model in self.imports:
             return ImportedModelSpec(
                 content=source_digest(*self.imports[model]),
@@ -213,15 +214,30 @@ class Experiment:
         family, group = model.split("/")
         if family.startswith("logo-"):
             return self._train_spec(int(family.removeprefix("logo-")), group)
-        return UnlearnSpec(
-            method=family,
+        return OPERATORS[family](
             base=self.model_spec(BASE).digest(),
             images=self.images_spec.digest(),
             group=self.group_spec(group).digest(),
-            neighbors=self.neighbors_spec(group).digest(),
             noise_schedule=self.config.noise_schedule,
-            settings=self.config.unlearn.for_group(group),
+            **self._operator_part(family, group),
         )
+
+    def _operator_part(self, operator: str, group: str) -> dict[str, Any]:
+        """What the specs of the operator's models have beside the fields that all operators share."""
+        if operator == FINETUNE:
+            return {"settings": self.finetuning}
+        if operator == NEGGRAD:
+            return {"settings": self.config.attribution.neggrad}
+        settings, neighbors = self.config.unlearn.for_group(group), self.neighbors_spec(group).digest()
+        return {"method": operator, "neighbors": neighbors, "settings": settings}
+
+    def neighbors_files(self, operator: str, group: str) -> list[str]:
+        """The neighbours by which the operator unlearns the group, if it does so by any."""
+        return [self.paths.neighbors(group)] if operator == RETRACK else []
+
+    @property
+    def finetuning(self) -> FineTuning:
+        return finetuning(self.config.unlearn, self.config.attribution.finetune)
 
     def _train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
         return TrainSpec(

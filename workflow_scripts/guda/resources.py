@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guda import config
 from guda.records import FORWARD_AND_BACKWARD
+from guda.unlearning import FINETUNE, NEGGRAD
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -115,8 +116,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     largest_group = max(map(len, experiment.groups.values()))
     n_queries = max(map(len, experiment.buckets.values()))
     n_scored = max(n_queries, settings.attribution.calibration.count)
-    # Unlearning takes as many retained images as forget images, and asks the full model about both.
-    unlearned = 2 * settings.unlearn.batch_size
+    unlearned, unlearned_steps = unlearning_work(experiment)
     # Without a way back, about half of a forward pass is there at any time.
     scored = model + settings.execution.batch_size * kept / 2
     # Features come from the coarsest resolution. A vision model's are fewer, its own size is not counted.
@@ -130,7 +130,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         ),
         "unlearn": Need(
             read + COPIES * model + unlearned * kept,
-            (FORWARD_AND_BACKWARD + 1) * forward * max_steps(experiment) * unlearned,
+            (FORWARD_AND_BACKWARD + 1) * forward * unlearned_steps * unlearned,
         ),
         "neighbors": Need(read, 2 * largest_group * n_images * channels * pixels),
         "queries": Need(planned + scored, forward * n_queries * settings.queries.sampling_steps),
@@ -139,6 +139,16 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     }
 
 
-def max_steps(experiment: Experiment) -> int:
-    """Steps of the longest unlearning."""
-    return max(experiment.config.unlearn.for_group(group).steps for group in experiment.groups)
+def unlearning_work(experiment: Experiment) -> tuple[int, int]:
+    """Images of the largest step of an unlearning, and steps of the longest.
+
+    ReTrack takes as many retained images as forget images, and asks the full model about both.
+    """
+    work = [(2 * each.batch_size, each.steps) for each in map(experiment.config.unlearn.for_group, experiment.groups)]
+    if FINETUNE in experiment.config.methods:
+        work.append((experiment.finetuning.batch_size, experiment.finetuning.steps))
+    if NEGGRAD in experiment.config.methods:
+        neggrad = experiment.config.attribution.neggrad
+        work.append((2 * neggrad.batch_size, neggrad.steps))
+    batch_sizes, steps = zip(*work, strict=True)
+    return max(batch_sizes), max(steps)

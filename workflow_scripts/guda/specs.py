@@ -63,6 +63,16 @@ class Spec(BaseModel):
             raise GudaError(f"{problem}: {'; '.join(lines)}") from None
 
 
+def parse_any(kinds: Iterable[type[Spec]], text: str) -> Spec:
+    """Read the canonical text of one of several kinds of specs, told apart by their stage. Raises GudaError."""
+    first, *others = kinds
+    try:
+        stage = json.loads(text)["stage"]
+    except (ValueError, LookupError, TypeError):
+        return first.parse(text)
+    return next((kind for kind in others if kind.stage == stage), first).parse(text)
+
+
 class ImagesSpec(Spec):
     stage, version = "images", 1
     dataset: str
@@ -122,6 +132,24 @@ class UnlearnSpec(Spec):
     settings: config.Unlearning
 
 
+class FinetuneSpec(Spec):
+    stage, version = "finetune", 1
+    base: str
+    images: str
+    group: str
+    noise_schedule: config.NoiseSchedule
+    settings: config.FineTuning
+
+
+class NegGradSpec(Spec):
+    stage, version = "neggrad", 1
+    base: str
+    images: str
+    group: str
+    noise_schedule: config.NoiseSchedule
+    settings: config.NegGrad
+
+
 class QueriesSpec(Spec):
     stage, version = "queries", 1
     base: str
@@ -171,7 +199,7 @@ class CounterfactualSpec(Spec):
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
     model_names: dict[str, str]  # its name under models/
-    neighbors: dict[str, str]  # digest of the neighbours by which each group was unlearned here
+    neighbors: dict[str, str]  # digest of the neighbours by which each group was unlearned here, if it was by any
     buckets: dict[str, str]
     calibration: str | None
     members: dict[str, str]  # digest of each group, where calibration needs its members

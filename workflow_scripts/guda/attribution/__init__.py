@@ -13,10 +13,13 @@ from guda.attribution.method import Method, Scores
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
 from guda.errors import GudaError, nearest_name
+from guda.unlearning import FINETUNE, NEGGRAD, RETRACK
 
 METHODS: dict[str, Method] = {
-    "guda": Unlearned("guda", calibrated=True),
-    "guda_uncalibrated": Unlearned("guda", calibrated=False),
+    "guda": Unlearned(RETRACK, calibrated=True),
+    "guda_uncalibrated": Unlearned(RETRACK, calibrated=False),
+    "finetune": Unlearned(FINETUNE, calibrated=True),
+    "neggrad": Unlearned(NEGGRAD, calibrated=True),
     "nearest": Nearest(),
     "embedding": Embedding(),
     "random": Random(),

@@ -17,7 +17,7 @@ from guda.groups import read_members
 from guda.noise import derive_seed
 from guda.noise_schedule import step_weights
 from guda.paths import BASE, CALIBRATION, Paths, logo_model
-from guda.specs import CounterfactualSpec, ElboSpec
+from guda.specs import CounterfactualSpec, ElboSpec, UnlearnSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -94,7 +94,7 @@ class Oracle(_Counterfactual):
 
 
 class Unlearned(_Counterfactual):
-    """GUDA: the full model after unlearning each group, with or without retain calibration."""
+    """GUDA and its rivals: the full model after an operator unlearned each group, with or without calibration."""
 
     def __init__(self, operator: str, calibrated: bool):
         self.operator = operator
@@ -105,8 +105,8 @@ class Unlearned(_Counterfactual):
 
     def spec(self, experiment: Experiment) -> CounterfactualSpec:
         spec = super().spec(experiment)
-        made_here = [group for group, name in spec.model_names.items() if name not in experiment.imports]
-        neighbors = {group: experiment.neighbors_spec(group).digest() for group in made_here}
+        models = {group: experiment.model_spec(name) for group, name in spec.model_names.items()}
+        neighbors = {group: model.neighbors for group, model in models.items() if isinstance(model, UnlearnSpec)}
         return spec.model_copy(update={"neighbors": neighbors})
 
 

@@ -18,6 +18,7 @@ from guda.config.scoring import (
     Attribution,
     Calibration,
     Elbo,
+    Finetune,
     Metrics,
     Nearest,
     Queries,
@@ -25,7 +26,7 @@ from guda.config.scoring import (
     StepSchedule,
 )
 from guda.config.section import Section
-from guda.config.training import Optimisation, Oracle, Training, Unlearn, Unlearning
+from guda.config.training import FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
 
 MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
@@ -131,9 +132,12 @@ __all__ = [
     "Elbo",
     "Execution",
     "Figure",
+    "FineTuning",
+    "Finetune",
     "Metrics",
     "Model",
     "Nearest",
+    "NegGrad",
     "NoiseSchedule",
     "NoisyPartition",
     "Optimisation",

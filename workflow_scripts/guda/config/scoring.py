@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from guda.config.section import Section, Seed
+from guda.config.training import NegGrad
 
 
 class Queries(Section):
@@ -89,6 +90,10 @@ class Random(Section):
     seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
 
 
+class Finetune(Section):
+    learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
+
+
 class Attribution(Section):
     """Settings of the methods that have any of their own."""
 
@@ -96,6 +101,8 @@ class Attribution(Section):
     nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
+    finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
+    neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")
 
 
 class Metrics(Section):

@@ -71,6 +71,26 @@ class Unlearning(Optimisation):
     )
 
 
+class FineTuning(Optimisation):
+    """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
+
+    seed: Seed
+
+
+class NegGrad(Optimisation):
+    """Gradient ascent on the denoising loss of the forget images."""
+
+    steps: PositiveInt = Field(20, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples if any, per step.")
+    learning_rate: PositiveFloat = Field(3.0e-4, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    preserve_weight: float = Field(
+        0.0, ge=0, description="Weight of the denoising loss on retained images, which is minimised; 0: ascent alone."
+    )
+
+
 class Unlearn(Unlearning):
     overrides: dict[str, dict[str, Any]] = Field(
         {}, description="Settings of single groups: a group's name, then any key of this section with its value."

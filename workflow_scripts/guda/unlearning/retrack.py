@@ -9,9 +9,9 @@ from torch import Tensor
 
 from guda import config
 from guda.denoisers import UNetDenoiser
-from guda.records import FORWARD_AND_BACKWARD
 from guda.training import batch_rows, optimise, random_steps, to_network_range
 from guda.training_state import TrainingState
+from guda.unlearning import retrack_evaluations
 
 
 def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
@@ -98,5 +98,4 @@ def unlearn(
         return settings.forget_weight * error[:n].mean() + error[n:].mean()
 
     optimise(student, draw, loss, settings, settings.seed, "unlearning", state=state)
-    teacher_evaluations = 1 if settings.preserve == "distillation" else 0
-    return student, settings.steps * batch_size * (2 * FORWARD_AND_BACKWARD + teacher_evaluations)
+    return student, settings.steps * retrack_evaluations(settings)

@@ -1,0 +1,129 @@
+"""Fine-tuning and gradient ascent, by hand; and the price at which they are compared with ReTrack."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import mse_loss
+
+from guda import config
+from guda.attribution import METHODS
+from guda.config import load_config
+from guda.experiment import Experiment
+from guda.noise import derive_seed
+from guda.training import batch_rows, random_steps, to_network_range
+from guda.unlearning import OPERATORS, finetune, finetuning, neggrad, retrack, retrack_evaluations
+from guda.unlearning.neighbors import nearest_retained
+
+FORGET = torch.tensor([True] * 5 + [False] * 7)
+RATE = 1e-3
+# One epoch of the five forget images, or five of the retained ones; the rate does not fall within a step.
+ONE_STEP = {"steps": 1, "batch_size": 5, "learning_rate": RATE, "warmup_steps": 0, "seed": 4, "weight_decay": 0.0}
+
+
+def weights_of(denoiser):
+    return torch.cat([parameter.detach().flatten() for parameter in denoiser.parameters()])
+
+
+def gradient_by_hand(full, images, members, name):
+    """Of the mean squared error of the noise, in the first step's batch."""
+    model = copy.deepcopy(full).train()
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("step", ONE_STEP["seed"], 0))
+        chosen = torch.nonzero(members).flatten()[batch_rows(0, int(members.sum()), 5, name, ONE_STEP["seed"])]
+        x = to_network_range(images[chosen])
+        noise = torch.randn_like(x)
+        t = random_steps(5, full.schedule)
+    mse_loss(model.predict_noise(model.add_noise(x, noise, t), t), noise).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def moved_against(before, after, gradient):
+    """Adam's first step is the rate times the gradient's sign; where the gradient is rounding, it says nothing."""
+    clear = gradient.abs() > 1e-3 * gradient.abs().max()
+    assert clear.float().mean() > 0.5
+    torch.testing.assert_close((after - before)[clear], -RATE * gradient[clear].sign(), rtol=1e-2, atol=1e-6)
+
+
+def test_fine_tuning_goes_down_the_denoising_loss_of_retained_images(denoiser, images):
+    tuned, evaluations = finetune.unlearn(denoiser, images, FORGET, config.FineTuning(**ONE_STEP))
+    moved_against(weights_of(denoiser), weights_of(tuned), gradient_by_hand(denoiser, images, ~FORGET, "retain"))
+    assert evaluations == 1 * 5 * 3
+
+
+def test_ascent_goes_up_the_denoising_loss_of_forget_images(denoiser, images):
+    driven, evaluations = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**ONE_STEP))
+    moved_against(weights_of(denoiser), weights_of(driven), -gradient_by_hand(denoiser, images, FORGET, "forget"))
+    assert evaluations == 1 * 5 * 3
+
+
+def test_fine_tuning_never_sees_the_forget_images_and_ascent_alone_never_the_retained(denoiser, images):
+    other_forget, other_retained = images.clone(), images.clone()
+    other_forget[FORGET], other_retained[~FORGET] = 255 - images[FORGET], 255 - images[~FORGET]
+    tuning, ascent = config.FineTuning(**ONE_STEP), config.NegGrad(**ONE_STEP)
+    tuned = [weights_of(finetune.unlearn(denoiser, each, FORGET, tuning)[0]) for each in (images, other_forget)]
+    driven = [weights_of(neggrad.unlearn(denoiser, each, FORGET, ascent)[0]) for each in (images, other_retained)]
+    assert torch.equal(*tuned)
+    assert torch.equal(*driven)
+
+
+def test_a_preserve_term_holds_the_retained_images_and_costs_as_much_again(denoiser, images):
+    twenty = ONE_STEP | {"steps": 20}
+    alone, _ = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**twenty))
+    held, evaluations = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**twenty, preserve_weight=1e6))
+    assert evaluations == 20 * 2 * 5 * 3
+    # Nothing else counts beside a million times the retained images' loss.
+    x = to_network_range(images[~FORGET]).repeat(20, 1, 1, 1)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    t = torch.arange(len(x)) * 1000 // len(x)
+
+    @torch.no_grad()
+    def error(model):
+        return mse_loss(model.predict_noise(model.add_noise(x, noise, t), t), noise).item()
+
+    assert error(held) < error(denoiser) < error(alone)
+
+
+@pytest.mark.parametrize("operator", [finetune, neggrad])
+def test_operators_leave_the_full_model_alone_and_repeat_bit_for_bit(operator, denoiser, images):
+    before = weights_of(denoiser)
+    settings = {finetune: config.FineTuning, neggrad: config.NegGrad}[operator](**ONE_STEP | {"steps": 3})
+    students = [operator.unlearn(denoiser, images, FORGET, settings)[0] for _ in range(2)]
+    assert torch.equal(weights_of(denoiser), before)
+    assert not any(parameter.grad is not None for parameter in denoiser.parameters())
+    assert torch.equal(*map(weights_of, students))
+    assert not students[0].training
+
+
+@pytest.mark.parametrize(("preserve", "batch_size"), [("denoising", 8), ("distillation", 9)])
+def test_fine_tuning_spends_the_evaluations_of_retrack(preserve, batch_size, denoiser, images):
+    # ReTrack: 4 pairs, 3 for each image, and 1 for each retained one with distillation: 24 or 28 a step. At 3 an image,
+    # that is 8, or 9 1/3: to the nearest image.
+    unlearn = config.Unlearning(steps=2, batch_size=4, warmup_steps=1, n_neighbors=2, preserve=preserve)
+    settings = finetuning(unlearn, config.Finetune())
+    assert (settings.steps, settings.batch_size) == (2, batch_size)
+    neighbors, _ = nearest_retained(images, FORGET, 2)
+    spent = retrack.unlearn(denoiser, images, FORGET, neighbors, unlearn)[1]
+    assert spent == 2 * retrack_evaluations(unlearn)
+    assert finetune.unlearn(denoiser, images, FORGET, settings)[1] == {"denoising": spent, "distillation": 54}[preserve]
+
+
+def test_fine_tuning_takes_the_settings_of_unlearning_but_for_a_rate_of_its_own():
+    unlearn = config.Unlearn(steps=7, batch_size=3, learning_rate=0.5, adam_beta2=0.9, weight_decay=0.1, seed=5)
+    settings = finetuning(unlearn, config.Finetune(learning_rate=0.25))
+    shared = {name: value for name, value in settings if name not in ("batch_size", "learning_rate")}
+    assert shared == {name: getattr(unlearn, name) for name in shared}
+    assert settings.learning_rate == 0.25
+    assert finetuning(unlearn, config.Finetune()).learning_rate == 0.5
+
+
+def test_overrides_and_imports_are_of_guda_alone(tmp_path):
+    methods = {"methods": ["guda", "finetune", "neggrad"], "data": {"groups": ["amber", "cedar"]}}
+    before = Experiment(load_config(methods))
+    after = Experiment(load_config(methods | {"unlearn": {"overrides": {"amber": {"steps": 9}}}}))
+    for operator in OPERATORS:
+        assert after.unlearned(operator, "amber") == f"{operator}/amber"
+        same = after.model_spec(f"{operator}/amber") == before.model_spec(f"{operator}/amber")
+        assert same == (operator != "guda")
+        assert bool(after.neighbors_files(operator, "amber")) == (operator == "guda")
+    assert {"finetune", "neggrad"} <= METHODS.keys()

@@ -1,0 +1,50 @@
+"""Fine-tuning on what is retained: the group is forgotten only by no longer being seen."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser
+from guda.noise_schedule import NoiseSchedule
+from guda.records import FORWARD_AND_BACKWARD
+from guda.training import batch_rows, optimise, random_steps, to_network_range
+from guda.training_state import TrainingState
+
+
+def noised(images: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:
+    """uint8 images [B, C, H, W] in the network's range, noise for them, and diffusion steps int64 [B]."""
+    x = to_network_range(images)
+    return x, torch.randn_like(x), random_steps(len(x), schedule)
+
+
+def denoising_error(denoiser: UNetDenoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Mean of ||e - e_theta(x_t, t)||^2 over images and pixels, ReTrack's preserve term `denoising`."""
+    return (denoiser.predict_noise(denoiser.add_noise(x, noise, t), t) - noise).square().mean()
+
+
+def unlearn(
+    full: UNetDenoiser,
+    images: Tensor,
+    forget: Tensor,
+    settings: config.FineTuning,
+    state: TrainingState | None = None,
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that went on training without the forget images, and the evaluations spent.
+
+    `images` uint8 [N, C, H, W]; `forget` bool [N].
+    """
+    student, retained_rows = copy.deepcopy(full), torch.nonzero(~forget).flatten()
+
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows = batch_rows(step, len(retained_rows), settings.batch_size, "retain", settings.seed)
+        return noised(images[retained_rows[rows]], full.schedule)
+
+    def loss(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return denoising_error(student, x, noise, t)
+
+    optimise(student, draw, loss, settings, settings.seed, "fine-tuning", state=state)
+    return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

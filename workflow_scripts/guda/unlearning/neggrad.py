@@ -1,0 +1,52 @@
+"""Gradient ascent on the denoising loss of the forget images: the naive floor of unlearning.
+
+The loss has no upper bound; what bounds the damage is that steps are few and each moves a weight by about the learning
+rate at most, whatever the gradient.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser
+from guda.records import FORWARD_AND_BACKWARD
+from guda.training import batch_rows, optimise
+from guda.training_state import TrainingState
+from guda.unlearning.finetune import denoising_error, noised
+
+
+def unlearn(
+    full: UNetDenoiser,
+    images: Tensor,
+    forget: Tensor,
+    settings: config.NegGrad,
+    state: TrainingState | None = None,
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that was driven away from the forget images, and the evaluations spent.
+
+    Minimises minus the denoising error of forget images plus, where `preserve_weight` is not zero, that weight times
+    the denoising error of as many retained ones. `images` uint8 [N, C, H, W]; `forget` bool [N].
+    """
+    student = copy.deepcopy(full)
+    terms = {"forget": (-1.0, torch.nonzero(forget).flatten())}
+    if settings.preserve_weight:
+        terms["retain"] = (settings.preserve_weight, torch.nonzero(~forget).flatten())
+
+    def draw(step: int) -> list[Tensor]:
+        """Images, noise and steps of one term after the other."""
+        drawn = []
+        for name, (_, members) in terms.items():
+            rows = batch_rows(step, len(members), settings.batch_size, name, settings.seed)
+            drawn += noised(images[members[rows]], full.schedule)
+        return drawn
+
+    def loss(*drawn: Tensor) -> Tensor:
+        errors = [denoising_error(student, *drawn[start : start + 3]) for start in range(0, len(drawn), 3)]
+        return sum(weight * error for (weight, _), error in zip(terms.values(), errors, strict=True))
+
+    optimise(student, draw, loss, settings, settings.seed, "gradient ascent", state=state)
+    return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD

@@ -15,6 +15,7 @@ include: "rules/queries.smk"
 include: "rules/elbo.smk"
 include: "rules/attribution.smk"
 include: "rules/metrics.smk"
+include: "rules/evaluation.smk"
 include: "rules/report.smk"
 
 

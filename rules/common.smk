@@ -104,7 +104,10 @@ def minutes(stage):
 def final_outputs():
     """What `rule all` makes beside metrics.csv, which everything else here follows from."""
     by_source = [paths.metrics_by_source()] if settings.metrics.content else []
-    return [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes(), *by_source]
+    lds = [paths.lds()] if settings.lds.subsets else []
+    removal = [paths.removal(), paths.removal_figure()] if settings.removal.queries else []
+    tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
+    return [*tables, *by_source, *lds, *removal]
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

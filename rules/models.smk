@@ -36,7 +36,7 @@ if BASE not in experiment.imports:
 rule train_logo:
     input:
         images=paths.images(),
-        group=paths.group("{group}"),
+        excluded=paths.group("{group}"),
         foreign=foreign(
             paths.model_weights(logo_model("{seed}", "{group}")),
             lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)),
@@ -64,7 +64,7 @@ rule train_logo:
         'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
-        " --exclude {input.group:q}"
+        " --exclude {input.excluded:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 

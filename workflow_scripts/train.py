@@ -1,4 +1,4 @@
-"""Train a model from scratch: on all images (the base model), or without one group (a LOGO oracle model)."""
+"""Train a model from scratch: on all images (the base model), without one group (LOGO), or without any set of them."""
 
 from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.errors import GudaError
@@ -8,14 +8,14 @@ from guda.specs import TrainSpec
 def main() -> None:
     parser = stage_parser(__doc__, threads=True)
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
-    parser.add_argument("--exclude", help="members of the group to leave out (write_group.py); default: none")
+    parser.add_argument("--exclude", help="images to leave out (write_group.py, write_exclusion.py); default: none")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args()
     spec = TrainSpec.parse(spec_text(args.spec))
     if bool(args.exclude) != bool(spec.excluded):
-        raise GudaError("--exclude must be given exactly when the spec names an excluded group")
+        raise GudaError("--exclude must be given exactly when the spec names what is excluded")
 
     from guda.model_cache import ModelCache
 

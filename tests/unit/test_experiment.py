@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from guda import specs
+from guda import evaluation, specs
 from guda.attribution import METHODS
 from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
@@ -301,6 +301,10 @@ def default_specs():
     yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
+    retrained = Experiment(load_config({"lds": {"subsets": 3}, "removal": {"queries": 2}}), DATASET)
+    yield from [evaluation.lds_spec(retrained), evaluation.removal_sets_spec(retrained)]
+    yield from [evaluation.removal_spec(retrained), evaluation.removal_figure_spec(retrained)]
+    yield retrained.exclusion_spec(evaluation.subset_models(retrained)[0])
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
 
 

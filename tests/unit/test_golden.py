@@ -17,6 +17,7 @@ import import_model
 import import_queries
 import measure_by_source
 import sample_calibration
+import write_exclusion
 from guda import config, specs
 from guda.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
@@ -24,14 +25,17 @@ from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
 from guda.features import denoiser_features
-from guda.groups import read_groups, write_members
+from guda.groups import read_groups, read_members, write_members
+from guda.image_metrics import mse, ssim
 from guda.imported_models import source_digest
+from guda.lds import kept_by_subset, kept_matrix, lds_table
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import BASE, CALIBRATION, TRAINING, Paths, record_of
 from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 from guda.ranking import rankings_frame
 from guda.records import write_record
+from guda.removal import GROUPS, at_random, removal_sets, removal_table
 from guda.sampling import generate
 from guda.significance import significance_table
 from guda.specs import digest_lines
@@ -372,6 +376,41 @@ def by_source(tmp_path):
     return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]
 
 
+def exclusion(tmp_path):
+    """The images of both groups, which is what a set of removed images may be too."""
+    paths, spec = Paths(tmp_path), specs.ExclusionSpec(members=digest_lines(IDS[:7]))
+    save_groups(paths)
+    files = [paths.group(group) for group in MEMBERS]
+    with pytest.MonkeyPatch.context() as patch:
+        flags = ["--spec", spec.canonical(), "--output", str(tmp_path / "out")]
+        patch.setattr(sys, "argv", ["write_exclusion", *flags, "--groups", *files])
+        write_exclusion.main()
+    return [spec.digest(), *sorted(read_members(tmp_path / "out", spec.digest()))]
+
+
+def linear_datamodeling(tmp_path):
+    settings, outputs = config.Lds(subsets=3, alpha=0.6, seed=2), np.cos(np.arange(12.0)).reshape(4, 3)
+    frame = lds_table({"m": ESTIMATE}, kept_matrix(["a", "b", "c"], settings), outputs, settings, 100, 2)
+    return [*map("".join, kept_by_subset(["a", "b", "c"], settings)), *frame.loc[0, ["lds", "lds_low", "lds_high"]]]
+
+
+def chosen_removals(tmp_path):
+    removals = at_random(["a", "b", "c"], GROUPS, ["q0", "q1"], [1, 2], 5)
+    frame, sets = removal_sets(removals, {"a": set(IDS[:4]), "b": set(IDS[3:7]), "c": set(IDS[9:])}, 12, 1)
+    return [*frame["model"], *(len(ids) for ids in sets.values())]
+
+
+def removed(tmp_path):
+    def moved(model):
+        images = IMAGES[:2] if model == "x" else IMAGES[2:4]
+        rise = np.array([2.0, 5.0]) * len(model)
+        return {"loss_rise": rise, "mse": mse(QUERIES, images), "ssim": ssim(QUERIES, images)}
+
+    sets = pd.DataFrame({"method": "m", "unit": GROUPS, "k": 1, "query": ["q0", "q1"], "model": ["x", "yy"]})
+    frame = removal_table(sets, ["q0", "q1"], moved, 100, 2)
+    return frame.drop(columns=["method", "unit", "k", "n_queries"]).loc[0].tolist()
+
+
 STAGES = {
     specs.ImagesSpec: images,
     specs.TableSpec: table,
@@ -396,6 +435,10 @@ STAGES = {
     specs.MetricsSpec: metrics,
     specs.SignificanceSpec: significance,
     specs.SourcesSpec: by_source,
+    specs.ExclusionSpec: exclusion,
+    specs.LdsSpec: linear_datamodeling,
+    specs.RemovalSetsSpec: chosen_removals,
+    specs.RemovalSpec: removed,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
@@ -426,8 +469,13 @@ GOLDEN = {
     specs.SignificanceSpec: (1, [0.226015, 0.0830258, 0.369004, 0.019802, 0.039604, 0.694591, 0.0, 2.0, 0.772277, 1.0,
         0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
     specs.SourcesSpec: (1, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
+    specs.ExclusionSpec: (1, ["24174d39921b0c58e242", *IDS[:7]]),
+    specs.LdsSpec: (1, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
+    specs.RemovalSetsSpec: (1, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
+        "removed-1/f013023e18abb0281f50", 7]),
+    specs.RemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
 }  # fmt: skip
-PICTURES = {specs.QueryTableSpec, specs.FigureSpec}  # show the numbers of other stages
+PICTURES = {specs.QueryTableSpec, specs.FigureSpec, specs.RemovalFigureSpec}  # show the numbers of other stages
 
 
 @pytest.mark.parametrize("spec", STAGES, ids=lambda spec: spec.stage)

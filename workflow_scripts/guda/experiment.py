@@ -12,8 +12,10 @@ from guda.attribution import METHODS, get_method
 from guda.config import Config, FineTuning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, nearest_name
+from guda.evaluation import check_evaluation
 from guda.groups import read_groups
 from guda.imported_models import source_digest
+from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
 from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
 from guda.queries import (
@@ -28,6 +30,7 @@ from guda.specs import (
     CalibrationSpec,
     ElboSettings,
     ElboSpec,
+    ExclusionSpec,
     FigureSpec,
     GroupSizesSpec,
     GroupSpec,
@@ -87,6 +90,7 @@ class Experiment:
         if content is not None and content not in columns:
             raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
         self._check_image_size()
+        check_evaluation(self)
         # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
         for model in self.imports:
             self.model_spec(model)
@@ -201,7 +205,10 @@ class Experiment:
 
     @cache  # noqa: B019
     def model_spec(self, model: str) -> Spec:
-        """Spec of a model by its name under models/: base, logo-SEED/GROUP, OPERATOR/GROUP or imported/GROUP."""
+        """Spec of a model by its name under models/.
+
+        base, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or removed-SEED/MEMBERS.
+        """
         if model in self.imports:
             return ImportedModelSpec(
                 content=source_digest(*self.imports[model]),
@@ -210,10 +217,12 @@ class Experiment:
                 noise_schedule=self.config.noise_schedule,
             )
         if model == BASE:
-            return self._train_spec(self.config.training.seed, None)
+            return self.train_spec(self.config.training.seed, None)
         family, group = model.split("/")
         if family.startswith("logo-"):
-            return self._train_spec(int(family.removeprefix("logo-")), group)
+            return self.train_spec(int(family.removeprefix("logo-")), self.group_spec(group).digest())
+        if family.startswith(("subset-", "removed-")):
+            return self.train_spec(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
         return OPERATORS[family](
             base=self.model_spec(BASE).digest(),
             images=self.images_spec.digest(),
@@ -239,14 +248,34 @@ class Experiment:
     def finetuning(self) -> FineTuning:
         return finetuning(self.config.unlearn, self.config.attribution.finetune)
 
-    def _train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
+    def train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
+        """Spec of a model trained from a seed without what has this digest; None: on everything."""
         return TrainSpec(
             images=self.images_spec.digest(),
-            excluded=self.group_spec(excluded).digest() if excluded else None,
+            excluded=excluded,
             unet=self.config.unet,
             noise_schedule=self.config.noise_schedule,
             training=self.config.training.model_copy(update={"seed": seed}),
         )
+
+    @cached_property
+    def left_out_groups(self) -> list[list[str]]:
+        """The groups that each random subset leaves out."""
+        subsets = kept_by_subset(list(self.groups), self.config.lds)
+        return [[group for group in self.groups if group not in kept] for kept in subsets]
+
+    @cache  # noqa: B019
+    def exclusion_spec(self, model: str) -> ExclusionSpec:
+        """What subset-SEED/INDEX or removed-SEED/MEMBERS is trained without."""
+        family, name = model.split("/")
+        if family.startswith("removed-"):
+            return ExclusionSpec(members=name)
+        ids = set().union(*(self.groups[group] for group in self.left_out_groups[int(name)]))
+        return ExclusionSpec(members=digest_lines(sorted(ids)))
+
+    def regenerated_spec(self, model: str, bucket: str) -> QueriesSpec:
+        """Spec of the images that another model makes of the noise of the queries."""
+        return self.bucket_spec(bucket).model_copy(update={"base": self.model_spec(model).digest()})
 
     def neighbors_spec(self, group: str) -> NeighborsSpec:
         return NeighborsSpec(

@@ -25,6 +25,16 @@ def unlearned_model(method: str, group: str) -> str:
     return f"{method}/{group}"
 
 
+def subset_model(seed: int | str, index: int | str) -> str:
+    """Name of the model trained on a random subset of the groups, that of this number by `seed`."""
+    return f"subset-{seed}/{index}"
+
+
+def removed_model(seed: int | str, members: str) -> str:
+    """Name of the model retrained from `seed` without a set of images, which the digest of their ids names."""
+    return f"removed-{seed}/{members}"
+
+
 def record_of(path: str | Path) -> str:
     """The record beside a file: what it was made for and what it cost."""
     return str(Path(path).with_suffix(".record.json"))
@@ -50,6 +60,9 @@ class Paths:
 
     def group(self, group: str) -> str:
         return self._at("groups", f"{group}.json")
+
+    def exclusion(self, model: str) -> str:
+        return self._at("exclusions", f"{model}.json")
 
     def neighbors(self, group: str) -> str:
         return self._at("neighbors", f"{group}.safetensors")
@@ -87,6 +100,9 @@ class Paths:
     def features_record(self, kind: str, images: str) -> str:
         return record_of(self.features(kind, images))
 
+    def regenerated(self, model: str, bucket: str) -> str:
+        return self._at("regenerated", model, f"{bucket}.safetensors")
+
     def scores(self, method: str) -> str:
         return self._at("scores", f"{method}.csv")
 
@@ -104,6 +120,21 @@ class Paths:
 
     def significance(self) -> str:
         return self._at("significance.csv")
+
+    def lds(self) -> str:
+        return self._at("lds.csv")
+
+    def removal_sets(self) -> str:
+        return self._at("removal", "sets.csv")
+
+    def removal_members(self) -> str:
+        return self._at("removal", "members.json")
+
+    def removal(self) -> str:
+        return self._at("removal.csv")
+
+    def removal_figure(self) -> str:
+        return self._at("figures", "removal.png")
 
     def figure(self) -> str:
         return self._at("figures", "queries.png")

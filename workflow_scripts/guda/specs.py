@@ -92,6 +92,11 @@ class GroupSpec(Spec):
     members: str  # digest of the members' ids
 
 
+class ExclusionSpec(Spec):
+    stage, version = "exclusion", 1
+    members: str  # digest of the ids that are left out, in the order of text
+
+
 class GroupSizesSpec(Spec):
     stage, version = "group_sizes", 1
     members: dict[str, str]  # digest of each group
@@ -107,7 +112,7 @@ class NeighborsSpec(Spec):
 class TrainSpec(Spec):
     stage, version = "train", 1
     images: str
-    excluded: str | None  # digest of the group that is left out; None: the base model
+    excluded: str | None  # digest of the group, or of the exclusion, that is left out; None: the base model
     unet: config.UNet
     noise_schedule: config.NoiseSchedule
     training: config.Training
@@ -294,3 +299,45 @@ class FigureSpec(Spec):
     method: str
     oracle: str
     settings: config.Figure
+
+
+class LdsSpec(Spec):
+    stage, version = "lds", 1
+    rankings: str
+    methods: list[str]  # names in the tables
+    groups: list[str]
+    models: list[str]  # digest of each subset's model
+    buckets: dict[str, str]
+    elbo: ElboSettings
+    settings: config.Lds
+    bootstrap_samples: int
+    bootstrap_seed: int
+
+
+class RemovalSetsSpec(Spec):
+    stage, version = "removal_sets", 1
+    rankings: str
+    images: str
+    members: dict[str, str]  # digest of each group
+    methods: list[str]  # names in the tables
+    instance_level: list[str]  # those that score single training images
+    oracle_seed: int
+    settings: config.Removal
+
+
+class RemovalSpec(Spec):
+    stage, version = "removal", 1
+    sets: str
+    base: str
+    train: TrainSpec  # of the retrained models, but for what is left out
+    members: dict[str, str]
+    buckets: dict[str, str]
+    elbo: ElboSettings
+    generation: QueriesSpec | None  # of the queries, but for base and ids; None: they were given
+    bootstrap_samples: int
+    bootstrap_seed: int
+
+
+class RemovalFigureSpec(Spec):
+    stage, version = "removal_figure", 1
+    removal: str

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from guda.config.data import Data, NoisyPartition, Subset
+from guda.config.evaluation import Lds, Removal
 from guda.config.messages import explain
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import (
@@ -67,6 +68,8 @@ class Config(Section):
     )
     attribution: Attribution = Field(Attribution(), description="Settings of single methods.")
     metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
+    lds: Lds = Field(Lds(), description="Linear datamodeling score: models trained on random subsets of the groups.")
+    removal: Removal = Field(Removal(), description="Counterfactual removal of what a method puts first.")
     figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
     execution: Execution = Field(Execution(), description="Resources and batching.")
 
@@ -134,6 +137,7 @@ __all__ = [
     "Figure",
     "FineTuning",
     "Finetune",
+    "Lds",
     "Metrics",
     "Model",
     "Nearest",
@@ -144,6 +148,7 @@ __all__ = [
     "Oracle",
     "Queries",
     "Random",
+    "Removal",
     "Section",
     "StepSchedule",
     "Subset",

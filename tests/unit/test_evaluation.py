@@ -1,0 +1,105 @@
+"""What `lds` and `removal` add to the plan, what makes it stale, and what is refused."""
+
+import pytest
+
+from guda import evaluation
+from guda.config import Data, load_config
+from guda.datasets import load_dataset
+from guda.errors import ArtifactError, ConfigError, DataError
+from guda.experiment import Experiment
+from guda.groups import read_members, write_members
+from guda.paths import removed_model, subset_model
+from guda.specs import ExclusionSpec, digest_lines
+
+DATASET = load_dataset(Data())
+
+
+def experiment(**sections):
+    return Experiment(load_config(sections), DATASET)
+
+
+def test_a_subset_leaves_out_all_images_of_the_groups_that_it_does_not_keep():
+    of = experiment(lds={"subsets": 4})
+    for index, left_out in enumerate(of.left_out_groups):
+        ids = sorted(name for group in left_out for name in of.groups[group])
+        assert len(left_out) == 3
+        expected = ExclusionSpec(members=digest_lines(ids))
+        assert of.exclusion_spec(subset_model(0, index)) == expected
+        spec = of.model_spec(subset_model(0, index))
+        assert (spec.excluded, spec.training.seed) == (expected.digest(), 1)
+
+
+def test_an_image_in_several_groups_goes_with_any_of_them():
+    conditions = {"zeros": 'label == "0"', "amber": 'provider == "amber"', "nines": 'label == "9"'}
+    of = experiment(data={"conditions": conditions}, lds={"subsets": 3, "alpha": 0.7})
+    assert set(of.groups["zeros"]) & set(of.groups["amber"])
+    for index, (left_out,) in enumerate(of.left_out_groups):
+        assert of.exclusion_spec(subset_model(0, index)).members == digest_lines(sorted(of.groups[left_out]))
+
+
+def test_more_subsets_leave_the_others_alone():
+    few, many = (evaluation.lds_spec(experiment(lds={"subsets": subsets})).models for subsets in (4, 9))
+    assert many[:4] == few
+    assert len(evaluation.subset_models(experiment(lds={"subsets": 9}))) == 9
+
+
+def test_a_removed_set_is_named_by_its_images_so_nothing_else_changes_its_model():
+    before = experiment(removal={"queries": 2}).model_spec(removed_model(1, "0" * 20))
+    after = experiment(
+        removal={"queries": 3, "images": [7]}, methods=["nearest"], unlearn={"steps": 9, "warmup_steps": 0}
+    )
+    assert after.model_spec(removed_model(1, "0" * 20)) == before
+    assert before.excluded == ExclusionSpec(members="0" * 20).digest()
+
+
+def test_the_sections_change_no_other_spec():
+    before, after = experiment(), experiment(lds={"subsets": 3}, removal={"queries": 2})
+    assert after.metrics_spec() == before.metrics_spec()
+    assert after.figure_spec() == before.figure_spec()
+
+
+def test_methods_that_score_images_are_asked_for_their_files_where_images_are_removed():
+    groups_only = evaluation.removal_sets_files(experiment(removal={"queries": 2}))
+    both = experiment(removal={"queries": 2, "images": [5]})
+    assert evaluation.instance_level(both) == ["nearest"]
+    assert both.paths.queries("bucket-0000") not in groups_only
+    assert set(evaluation.removal_sets_files(both)) == {*groups_only, *both.method_files("nearest")}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"lds": {"subsets": 1}}, "lds.subsets: one subset cannot be ranked"),
+        ({"lds": {"subsets": 21}}, r"lds\.subsets is 21, but 3 of 6 groups can be kept in 20 ways only"),
+        ({"lds": {"subsets": 2, "alpha": 0.95}}, r"lds\.alpha 0.95 keeps 6 of 6 groups"),
+        ({"lds": {"subsets": 2, "alpha": 0.05}}, r"lds\.alpha 0.05 keeps 0 of 6 groups"),
+        ({"removal": {"queries": 1, "groups": [1, 1]}}, "`groups` .* repeats a number"),
+        ({"removal": {"queries": 1, "groups": []}}, "`groups` and `images` are both empty"),
+        ({"removal": {"queries": 1, "groups": [6]}}, r"removal\.groups: 6 of 6 groups cannot be removed"),
+        ({"removal": {"queries": 1, "images": [1797]}}, r"removal\.images: 1797 of 1797 images cannot be removed"),
+        ({"removal": {"queries": 1, "images": [5]}, "methods": ["guda"]}, r"removal\.images: none of the methods"),
+    ],
+)
+def test_what_cannot_be_kept_or_removed_is_refused_when_planning(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment(**sections)
+
+
+def test_a_subset_without_training_images_is_refused():
+    """Of three groups two hold half of the images each, so leaving out these two leaves nothing."""
+    halves = {"conditions": {"low": "label < 5", "high": "label >= 5", "zeros": "label == 0"}}
+    with pytest.raises(DataError, match=r"leaves no training image; raise lds\.alpha"):
+        experiment(data=halves, lds={"subsets": 3, "alpha": 0.34})
+
+
+def test_an_exclusion_comes_back_and_is_refused_for_another_or_damaged_one(tmp_path):
+    spec, path = ExclusionSpec(members=digest_lines(["i1", "i2"])), tmp_path / "0.json"
+    write_members(path, spec, ["i1", "i2"])
+    assert read_members(path, spec.digest()) == {"i1", "i2"}
+    with pytest.raises(ArtifactError, match="made for another configuration"):
+        read_members(path, ExclusionSpec(members="other").digest())
+    path.write_text(path.read_text().replace('"i2"', '"i3"'))
+    with pytest.raises(ArtifactError, match="its members do not match its spec"):
+        read_members(path, spec.digest())
+    with pytest.raises(DataError, match="the dataset changed"):
+        write_members(path, spec, ["i1"])

@@ -1,0 +1,52 @@
+"""Choose what is removed for each query: what every method puts first, and as much at random."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import RemovalSetsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder with rankings and what methods read")
+    parser.add_argument("--output", required=True, help="CSV file to write: one row per removal, with its model")
+    parser.add_argument("--members", required=True, help="JSON file to write: the images of each set to train without")
+    args = parser.parse_args()
+    spec = RemovalSetsSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import load_tensors, unpack_ids, write_csv, write_json
+    from guda.attribution import get_method
+    from guda.groups import read_members
+    from guda.metrics_table import read_rankings
+    from guda.noise import chosen
+    from guda.paths import Paths, record_of
+    from guda.records import Stopwatch, read_record, write_record
+    from guda.removal import GROUPS, IMAGES, at_random, removal_sets, top_groups, top_images
+    from guda.specs import RankingsSpec
+
+    stopwatch, paths, settings = Stopwatch(), Paths(args.results), spec.settings
+    rankings = read_rankings(paths.rankings(), spec.rankings)
+    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
+    train_ids = unpack_ids(load_tensors(paths.images(), spec.images, "np")[0]["ids"])
+    members = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
+    queries = sorted(rankings["query"].unique())
+    queries = [queries[row] for row in chosen(queries, settings.queries, "removal", settings.seed)]
+
+    removals = []
+    if settings.groups:
+        for name in spec.methods:
+            removals += top_groups(rankings, name, queries, settings.groups)
+        removals += at_random(list(members), GROUPS, queries, settings.groups, settings.seed)
+    if settings.images:
+        for name in spec.instance_level:
+            method = get_method(ranked.files[name])
+            recorded = read_record(paths.scores_record(ranked.files[name]), ranked.scores[name])
+            scores = method.instance_scores(method.parse(recorded["spec"]), paths)
+            removals += top_images(scores, train_ids, name, queries, settings.images)
+        removals += at_random(train_ids, IMAGES, queries, settings.images, settings.seed)
+    frame, sets = removal_sets(removals, members, len(train_ids), spec.oracle_seed)
+    write_json(args.members, sets)
+    write_csv(args.output, frame)
+    write_record(record_of(args.output), spec, [args.output, args.members], seconds=stopwatch.seconds())
+
+
+if __name__ == "__main__":
+    run(main)

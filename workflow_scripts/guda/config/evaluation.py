@@ -1,0 +1,42 @@
+"""Sections `lds` and `removal`: evaluation by retraining, beyond agreement with the oracle."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from guda.config.section import Section, Seed
+
+
+class Lds(Section):
+    subsets: int = Field(
+        0, ge=0, description="Random subsets of the groups, with a model trained on each; 0: lds.csv is not made."
+    )
+    alpha: float = Field(0.5, gt=0, lt=1, description="Share of the groups that a subset keeps.")
+    seed: Seed = Field(0, description="Seed of the subsets, with their number.")
+
+    @field_validator("subsets")
+    @classmethod
+    def _can_be_ranked(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one subset cannot be ranked; use dozens, or 0 for none")
+        return value
+
+
+class Removal(Section):
+    queries: int = Field(
+        0, ge=0, description="Queries whose most influential data are removed; 0: removal.csv is not made."
+    )
+    groups: list[PositiveInt] = Field([1, 2], description="Numbers of top groups that are removed.")
+    images: list[PositiveInt] = Field(
+        [], description="Numbers of top training images that are removed, for methods that score single images."
+    )
+    seed: Seed = Field(0, description="Seed of the choice of queries and of the random removal, with their ids.")
+
+    @model_validator(mode="after")
+    def _says_what_to_remove(self) -> Removal:
+        for name, values in (("groups", self.groups), ("images", self.images)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"`{name}` {values} repeats a number; keep one")
+        if self.queries and not (self.groups or self.images):
+            raise ValueError("`groups` and `images` are both empty, so nothing would be removed; fill one")
+        return self

@@ -1,0 +1,42 @@
+"""Measure how well every method's scores, added up, predict models trained on random subsets of the groups."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.specs import LdsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder with rankings and likelihood terms")
+    parser.add_argument("--output", required=True, help="CSV file to write: one row a method")
+    args = parser.parse_args()
+    spec = LdsSpec.parse(spec_text(args.spec))
+
+    import numpy as np
+
+    from guda.artifacts import write_csv
+    from guda.lds import kept_matrix, lds_table
+    from guda.metrics_table import read_rankings, score_matrices
+    from guda.paths import Paths, record_of, subset_model
+    from guda.records import Stopwatch, write_record
+    from guda.retrained import read_elbos
+
+    stopwatch, paths = Stopwatch(), Paths(args.results)
+    queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    elbos = [
+        read_elbos(paths, subset_model(spec.settings.seed, index), model, spec.buckets, spec.elbo)
+        for index, model in enumerate(spec.models)
+    ]
+    table = lds_table(
+        {name: matrices[name] for name in spec.methods},
+        kept_matrix(spec.groups, spec.settings),
+        np.stack([elbo[queries] for elbo in elbos], axis=1),
+        spec.settings,
+        spec.bootstrap_samples,
+        spec.bootstrap_seed,
+    )
+    write_csv(args.output, table)
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Write which images a model is trained without: those of some groups, or a set that choose_removals.py wrote."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.errors import ArtifactError
+from guda.groups import read_members, write_members
+from guda.specs import ExclusionSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--groups", nargs="+", metavar="FILE", help="members of these groups (write_group.py)")
+    source.add_argument("--sets", metavar="FILE", help="or the set of the spec among these (choose_removals.py)")
+    parser.add_argument("--output", required=True, help="JSON file to write")
+    args = parser.parse_args()
+    spec = ExclusionSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import CURE, read_json
+
+    if args.groups:
+        members = sorted(set().union(*(read_members(file, None) for file in args.groups)))
+    else:
+        members = read_json(args.sets).get(spec.members)
+        if members is None:
+            raise ArtifactError(f"{args.sets}: has no set {spec.members}. {CURE}")
+    write_members(args.output, spec, members)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,19 +1,21 @@
 """Write which images a model is trained without: those of some groups, or a set that choose_removals.py wrote."""
 
 from guda.cli import run, spec_text, stage_parser
-from guda.errors import ArtifactError
+from guda.errors import ArtifactError, GudaError
 from guda.groups import read_members, write_members
 from guda.specs import ExclusionSpec
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--groups", nargs="+", metavar="FILE", help="members of these groups (write_group.py)")
-    source.add_argument("--sets", metavar="FILE", help="or the set of the spec among these (choose_removals.py)")
+    parser.add_argument("--groups", nargs="+", metavar="FILE", help="members of these groups (write_group.py)")
+    parser.add_argument("--sets", metavar="FILE", help="or the set of the spec among these (choose_removals.py)")
     parser.add_argument("--output", required=True, help="JSON file to write")
     args = parser.parse_args()
     spec = ExclusionSpec.parse(spec_text(args.spec))
+
+    if bool(args.groups) == bool(args.sets):
+        raise GudaError("give either --groups or --sets")
 
     from guda.artifacts import CURE, read_json
 

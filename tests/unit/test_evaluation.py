@@ -1,15 +1,19 @@
 """What `lds` and `removal` add to the plan, what makes it stale, and what is refused."""
 
 import pytest
+import torch
 
-from guda import evaluation
-from guda.config import Data, load_config
+import train
+from guda import evaluation, noise_schedule, training
+from guda.artifacts import pack_ids, save_tensors
+from guda.config import Data, NoiseSchedule, Training, load_config
 from guda.datasets import load_dataset
+from guda.denoisers import load_denoiser
 from guda.errors import ArtifactError, ConfigError, DataError
 from guda.experiment import Experiment
 from guda.groups import read_members, write_members
 from guda.paths import removed_model, subset_model
-from guda.specs import ExclusionSpec, digest_lines
+from guda.specs import ExclusionSpec, ImagesSpec, TrainSpec, digest_lines
 
 DATASET = load_dataset(Data())
 
@@ -90,6 +94,35 @@ def test_a_subset_without_training_images_is_refused():
     halves = {"conditions": {"low": "label < 5", "high": "label >= 5", "zeros": "label == 0"}}
     with pytest.raises(DataError, match=r"leaves no training image; raise lds\.alpha"):
         experiment(data=halves, lds={"subsets": 3, "alpha": 0.34})
+
+
+def test_a_model_is_trained_on_exactly_the_images_that_are_not_excluded(images, tiny_unet, tmp_path, monkeypatch):
+    """The program, given an exclusion, gives the very weights of a training on the others alone."""
+    ids, others = [f"i{row:02d}" for row in range(len(images))], [0, 2, 3, 5, 6, 7, 8, 9, 11]
+    images_spec = ImagesSpec(dataset="d", content="c")
+    save_tensors(tmp_path / "images", {"images": images, "ids": pack_ids(ids)}, images_spec)
+    excluded = [ids[row] for row in range(len(ids)) if row not in others]
+    exclusion = ExclusionSpec(members=digest_lines(excluded))
+    write_members(tmp_path / "excluded.json", exclusion, excluded)
+    process = NoiseSchedule()
+    spec = TrainSpec(
+        images=images_spec.digest(),
+        excluded=exclusion.digest(),
+        unet=tiny_unet,
+        noise_schedule=process,
+        training=Training(steps=3, batch_size=4, warmup_steps=0, seed=1),
+    )
+    flags = {"spec": spec.canonical(), "images": "images", "exclude": "excluded.json", "model": "model"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "sys.argv", ["train", *(text for flag, value in flags.items() for text in (f"--{flag}", value))]
+    )
+    train.main()
+    schedule = noise_schedule.NoiseSchedule.from_config(process)
+    expected, _ = training.train(images[others], spec.unet, schedule, spec.training)
+    found, _ = load_denoiser("model", schedule, spec.digest())
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name])
 
 
 def test_an_exclusion_comes_back_and_is_refused_for_another_or_damaged_one(tmp_path):

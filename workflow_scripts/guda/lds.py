@@ -1,6 +1,6 @@
 """Linear datamodeling score: do a method's scores, added up, predict models trained on subsets of the groups?
 
-(Park et al. 2023, TRAK, section 2.2, with groups in place of single images.)
+(Park et al. 2023, TRAK, with groups in place of single images.)
 """
 
 from __future__ import annotations

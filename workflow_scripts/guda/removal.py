@@ -1,6 +1,6 @@
 """Counterfactual removal: what becomes of a query when the data that a method puts first are not there in training?
 
-The test of AbU (Wang et al. 2024, section 4), with the controls of MUCS: random removal, and queries not aimed at.
+The test of AbU (Wang et al. 2024), with the controls of MUCS: random removal, and queries not aimed at.
 """
 
 from __future__ import annotations

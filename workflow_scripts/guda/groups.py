@@ -165,7 +165,7 @@ def write_members(path: str | Path, spec: GroupSpec | ExclusionSpec, members: li
     Raises DataError when the members are not those that the spec was made for.
     """
     if digest_lines(members) != spec.members:
-        raise DataError(f"{path}: the dataset changed while snakemake was running; run it again")
+        raise DataError(f"{Path(path).stem!r}: the dataset changed while snakemake was running; run it again")
     write_json(path, {"spec": spec.canonical(), "members": members})
 
 

@@ -1,4 +1,72 @@
-"""Scores of every method, and the rankings they give."""
+"""Influence of training images, scores of every method, and the rankings they give."""
+
+
+rule fisher:
+    input:
+        **model_files(BASE),
+        images=paths.images(),
+        foreign=foreign(paths.fisher(), lambda wc: experiment.fisher_spec()),
+    output:
+        fisher=paths.fisher(),
+        record=paths.fisher_record(),
+    log:
+        paths.log("fisher", BASE),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("fisher"),
+        runtime=minutes("fisher"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        batch_size=settings.execution.batch_size,
+    params:
+        spec=lambda wc: experiment.fisher_spec().canonical(),
+    message:
+        "Computing the base model's Fisher information"
+    shell:
+        'python "$GUDA_SCRIPTS/compute_fisher.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        ' --base "$(dirname {input.weights:q})" --images {input.images:q}'
+        " --output {output.fisher:q} --record {output.record:q} > {log:q} 2>&1"
+
+
+rule influence:
+    input:
+        **model_files(BASE),
+        images=paths.images(),
+        samples=paths.queries("{bucket}"),
+        fisher=lambda wc: [paths.fisher()] if wc.method == "abu" else [],
+        foreign=foreign(
+            paths.influence("{method}", "{bucket}"), lambda wc: experiment.influence_spec(wc.method, wc.bucket)
+        ),
+    output:
+        influence=paths.influence("{method}", "{bucket}"),
+        record=paths.influence_record("{method}", "{bucket}"),
+    log:
+        paths.log("influence", "{method}", "{bucket}"),
+    wildcard_constraints:
+        method="abu|mucs",
+        bucket=one_of(experiment.buckets),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("influence"),
+        runtime=minutes("influence"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        batch_size=settings.execution.batch_size,
+    params:
+        spec=lambda wc: experiment.influence_spec(wc.method, wc.bucket).canonical(),
+    message:
+        "Unlearning the queries of {wildcards.bucket} by {wildcards.method}"
+    shell:
+        'python "$GUDA_SCRIPTS/compute_influence.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        ' --base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}'
+        " --fisher {input.fisher:q}"
+        " --output {output.influence:q} --record {output.record:q} > {log:q} 2>&1"
 
 
 rule scores:

@@ -296,6 +296,7 @@ def default_specs():
     yield from [of.model_spec(BASE), of.calibration_spec()]
     yield from [of.model_spec(unlearned_model(operator, group)) for operator in OPERATORS]
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
+    yield from [of.fisher_spec(), *(of.influence_spec(name, "bucket-0000") for name in ("abu", "mucs"))]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
     yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]

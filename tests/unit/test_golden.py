@@ -25,9 +25,11 @@ from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
 from guda.features import denoiser_features
+from guda.fisher import diagonal_fisher
 from guda.groups import read_groups, read_members, write_members
 from guda.image_metrics import mse, ssim
 from guda.imported_models import source_digest
+from guda.influence import abu_influence, mucs_influence
 from guda.lds import kept_by_subset, kept_matrix, lds_table
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
@@ -40,6 +42,7 @@ from guda.sampling import generate
 from guda.significance import significance_table
 from guda.specs import digest_lines
 from guda.training import train
+from guda.training_set import TrainingSet
 from guda.unlearning import finetune, neggrad
 from guda.unlearning.neighbors import nearest_retained
 from guda.unlearning.retrack import unlearn
@@ -98,6 +101,11 @@ OPTIMISATION = {
 }
 METRICS = config.Metrics(bootstrap_samples=100, seed=2, decisive_ratio=1.5, content="label")
 COST = {"build_seconds": 6.0, "query_seconds": 2.0, "build_evaluations": 5, "query_evaluations": 7}
+TRAINING_SET = TrainingSet(torch.from_numpy(IMAGES), IDS)
+QUERY_SET = TrainingSet(torch.from_numpy(QUERIES), ["q0", "q1"])
+PARTS = ["weight", "bias"]
+ASKED = {"train_sample": 3, "loss_steps": 4}
+ABU = {"seed": 2, "steps": 2, "step_size": 1.0e-3, "damping": 0.5, "query_steps": 4, "parameters": None}
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
 
 
@@ -317,6 +325,38 @@ def embedding(tmp_path):
     return get_method("embedding").scores(spec, paths).score.ravel().tolist()
 
 
+def fisher(tmp_path):
+    settings = config.Fisher(images=3, steps=2, seed=1)
+    found, evaluations = diagonal_fisher(fixed_denoiser(), TRAINING_SET, settings, 4)
+    return [evaluations, *(found[f"conv_{end}.{kind}"].sum().item() for end in ("in", "out") for kind in PARTS)]
+
+
+def abu(tmp_path):
+    denoiser, settings = fixed_denoiser(), config.AbuInfluence(**ASKED, **ABU)
+    curvature = {name: (weight - 0.1) ** 2 for name, weight in denoiser.unet.state_dict().items()}
+    found, evaluations = abu_influence(denoiser, QUERY_SET, TRAINING_SET, curvature, True, settings, 8)
+    return [evaluations, *found.flatten().tolist()]
+
+
+def mucs(tmp_path):
+    settings = config.MucsInfluence(**ASKED, **OPTIMISATION, forget_weight=0.7)
+    found, evaluations = mucs_influence(fixed_denoiser(), QUERY_SET, TRAINING_SET, settings, 8)
+    return [evaluations, *found.flatten().tolist()]
+
+
+def influence_scores(tmp_path):
+    paths, job = Paths(tmp_path), specs.RandomSpec(groups=[], buckets={}, seed=0)
+    scores = {"scores": torch.from_numpy(SCORES[:, :3]).float(), "ids": pack_ids(["q0", "q1", "q2", "q3"])}
+    save_tensors(paths.influence("abu", "b"), scores | {"train_ids": pack_ids(["i01", "i02", "i05"])}, job)
+    spec = specs.InfluenceScoresSpec(
+        members=save_groups(paths),
+        influence={"b": job.digest()},
+        fisher=None,
+        settings=config.Aggregation(aggregate="sum", top_k=1),
+    )
+    return get_method("abu").scores(spec, paths).score.ravel().tolist()
+
+
 def random(tmp_path):
     paths = Paths(tmp_path)
     spec = specs.RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
@@ -430,6 +470,10 @@ STAGES = {
     specs.NearestSpec: nearest,
     specs.FeaturesSpec: features,
     specs.EmbeddingSpec: embedding,
+    specs.FisherSpec: fisher,
+    specs.AbuSpec: abu,
+    specs.MucsSpec: mucs,
+    specs.InfluenceScoresSpec: influence_scores,
     specs.RandomSpec: random,
     specs.RankingsSpec: rankings,
     specs.MetricsSpec: metrics,
@@ -462,6 +506,10 @@ GOLDEN = {
     specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
     specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
+    specs.FisherSpec: (1, [18, 0.00911636, 0.00132414, 1.62403, 1.68201]),
+    specs.AbuSpec: (1, [120, 0.136528, 0.136467, 0.124407, 0.154302, 0.153951, 0.140629]),
+    specs.MucsSpec: (1, [324, -0.155056, -0.141683, -0.144323, -0.153917, -0.141137, -0.143739]),
+    specs.InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
     specs.RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
     specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),

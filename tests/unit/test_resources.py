@@ -11,7 +11,7 @@ from guda.experiment import Experiment
 from guda.noise_schedule import NoiseSchedule
 from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters, unlearning_work
 
-STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "features", "elbo"}
+STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "features", "elbo", "fisher", "influence"}
 NETWORKS = {
     "default": (config.UNet(), 8),
     "deep": (

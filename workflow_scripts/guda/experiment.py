@@ -32,6 +32,7 @@ from guda.specs import (
     ElboSpec,
     ExclusionSpec,
     FigureSpec,
+    FisherSpec,
     GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
@@ -99,6 +100,8 @@ class Experiment:
         if self.config.queries.folder is not None:
             shape, conversion = self.dataset.image_shape, self.dataset.conversion
             check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
+        for name in self.config.methods:
+            self.method_spec(name)
 
     def _check_image_size(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
@@ -318,6 +321,18 @@ class Experiment:
             samples=self.bucket_spec(bucket).digest(),
             elbo=self.elbo_settings,
         )
+
+    def fisher_spec(self) -> FisherSpec:
+        return FisherSpec(
+            base=self.model_spec(BASE).digest(),
+            images=self.images_spec.digest(),
+            noise_schedule=self.config.noise_schedule,
+            settings=self.config.attribution.abu.fisher,
+        )
+
+    def influence_spec(self, method: str, bucket: str) -> Spec:
+        """Spec of a bucket's influence by a method that unlearns the query."""
+        return get_method(method).influence_spec(self, bucket)
 
     def query_table_spec(self) -> QueryTableSpec:
         known = self.known_of_queries

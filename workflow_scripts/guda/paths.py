@@ -103,6 +103,18 @@ class Paths:
     def regenerated(self, model: str, bucket: str) -> str:
         return self._at("regenerated", model, f"{bucket}.safetensors")
 
+    def fisher(self) -> str:
+        return self._at("fisher", "base.safetensors")
+
+    def fisher_record(self) -> str:
+        return record_of(self.fisher())
+
+    def influence(self, method: str, bucket: str) -> str:
+        return self._at("influence", method, f"{bucket}.safetensors")
+
+    def influence_record(self, method: str, bucket: str) -> str:
+        return record_of(self.influence(method, bucket))
+
     def scores(self, method: str) -> str:
         return self._at("scores", f"{method}.csv")
 

@@ -26,6 +26,8 @@ LIBRARIES = 600 * MB
 PLANNING = 1500  # bytes an image
 # Weights, gradients, both moments and the average; the same again while a state is saved; unlearning's full model.
 COPIES = 11
+# Bytes of samples' gradients at a time, where these are squared one by one.
+GRADIENTS = 64 * MB
 # Over all that is counted here, for what is not.
 MARGIN = 1.5
 # Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
@@ -121,6 +123,14 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     scored = model + settings.execution.batch_size * kept / 2
     # Features come from the coarsest resolution. A vision model's are fewer, its own size is not counted.
     features = settings.unet.block_out_channels[-1] * pixels / 4 ** (len(settings.unet.block_out_channels) - 1)
+    abu, mucs, batch_size = settings.attribution.abu, settings.attribution.mucs, settings.execution.batch_size
+    views = 2 if settings.training.flip else 1
+    # For each query a pass over the sampled training images, whose noise is kept.
+    pairs = {method: (method.train_sample or n_images) * method.loss_steps for method in (abu, mucs)}
+    noise = FLOAT * channels * pixels * max(pairs.values())
+    gradients = max(model, min(GRADIENTS, batch_size * model))
+    abu_work = views * pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps
+    mucs_work = pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size
     return {
         "table": Need(planned),
         "images": Need(read),
@@ -136,6 +146,14 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "queries": Need(planned + scored, forward * n_queries * settings.queries.sampling_steps),
         "features": Need(read + scored + FLOAT * n_images * features, forward * max(n_images, n_queries)),
         "elbo": Need(planned + scored, forward * n_scored * len(experiment.elbo_settings.steps)),
+        "fisher": Need(
+            read + 4 * model + 3 * gradients + gradients / model * kept,
+            FORWARD_AND_BACKWARD * forward * abu.fisher.images * abu.fisher.steps,
+        ),
+        "influence": Need(
+            read + COPIES * model + noise + max(batch_size, 2 * mucs.batch_size) * kept,
+            forward * n_queries * max(abu_work, mucs_work),
+        ),
     }
 
 

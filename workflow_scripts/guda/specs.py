@@ -243,6 +243,42 @@ class EmbeddingSpec(Spec):
     settings: config.Aggregation
 
 
+class FisherSpec(Spec):
+    stage, version = "fisher", 1
+    base: str
+    images: str
+    noise_schedule: config.NoiseSchedule
+    settings: config.Fisher
+
+
+class AbuSpec(Spec):
+    stage, version = "abu", 1
+    base: str
+    images: str
+    samples: str  # digest of the bucket of queries
+    fisher: str
+    mirror: bool  # images are mirrored in training
+    noise_schedule: config.NoiseSchedule
+    settings: config.AbuInfluence
+
+
+class MucsSpec(Spec):
+    stage, version = "mucs", 1
+    base: str
+    images: str
+    samples: str  # digest of the bucket of queries
+    noise_schedule: config.NoiseSchedule
+    settings: config.MucsInfluence
+
+
+class InfluenceScoresSpec(Spec):
+    stage, version = "influence_scores", 1
+    members: dict[str, str]
+    influence: dict[str, str]  # digest of each bucket's influence
+    fisher: str | None
+    settings: config.Aggregation
+
+
 class RandomSpec(Spec):
     stage, version = "random", 1
     groups: list[str]

@@ -61,7 +61,7 @@ def optimise(
     loss: Callable[..., Tensor],
     settings: config.Optimisation,
     seed: int,
-    description: str,
+    description: str | None,
     ema_decay: float = 0.0,
     state: TrainingState | None = None,
 ) -> None:
@@ -70,7 +70,8 @@ def optimise(
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch that is too large
     for the GPU is worked off in parts. Before each step torch's generators are seeded from (seed, step): everything
     drawn inside both, dropout included, depends on nothing else. With `state`, goes on from the last saved state, to
-    the same weights on the same CPU, bit for bit, as without an interruption.
+    the same weights on the same CPU, bit for bit, as without an interruption. Progress is shown under `description`,
+    or not at all for None.
     """
     from diffusers.training_utils import EMAModel
 
@@ -90,9 +91,10 @@ def optimise(
         if average:
             average.optimization_step = done
     denoiser.train()
+    steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(settings.batch_size)
     with torch.random.fork_rng():
-        for step in track(range(done, settings.steps), description, settings.steps - done):
+        for step in steps if description is None else track(steps, description, len(steps)):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
             while not differentiate(draw, loss, step, seed, device, parts):

@@ -10,6 +10,7 @@ import re
 from guda.attribution.counterfactual import Oracle, Unlearned
 from guda.attribution.embedding import Embedding
 from guda.attribution.method import Method, Scores
+from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
 from guda.errors import GudaError, nearest_name
@@ -22,6 +23,8 @@ METHODS: dict[str, Method] = {
     "neggrad": Unlearned(NEGGRAD, calibrated=True),
     "nearest": Nearest(),
     "embedding": Embedding(),
+    "abu": Abu(),
+    "mucs": Mucs(),
     "random": Random(),
 }
 

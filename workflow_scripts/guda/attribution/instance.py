@@ -25,17 +25,20 @@ class InstanceSpec(Protocol):
 class InstanceLevel:
     """A method that gives `instance_scores`; the rest of `Method` is the subclass's too."""
 
-    def instance_scores(self, spec: InstanceSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Block after block of the queries: their ids and the score of every training image, float64 [q, N].
+    def train_ids(self, spec: InstanceSpec, paths: Paths) -> list[str]:
+        """Ids of the training images that are scored: all, in the order of the training table."""
+        training, _ = load_tensors(paths.images(), spec.images, "np")
+        return unpack_ids(training["ids"])
 
-        Columns are in the order of the training table; higher is more influential. Raises ArtifactError for a file
-        that is not of the spec.
+    def instance_scores(self, spec: InstanceSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Block after block of the queries: their ids and the score of every image of `train_ids`, float64 [q, N].
+
+        Higher is more influential. Raises ArtifactError for a file that is not of the spec.
         """
         raise NotImplementedError
 
     def scores(self, spec: InstanceSpec, paths: Paths) -> Scores:
-        training, _ = load_tensors(paths.images(), spec.images, "np")
-        membership = rows_of_groups(unpack_ids(training["ids"]), spec.members, paths)
+        membership = rows_of_groups(self.train_ids(spec, paths), spec.members, paths)
         queries, score = [], []
         for ids, of_images in self.instance_scores(spec, paths):
             queries += ids

@@ -12,15 +12,18 @@ from pydantic import Field, PositiveInt, ValidationError, field_validator, model
 
 from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.evaluation import Lds, Removal
+from guda.config.influence import AbuInfluence, Fisher, Influence, MucsInfluence
 from guda.config.messages import explain
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import (
+    Abu,
     Aggregation,
     Attribution,
     Calibration,
     Elbo,
     Finetune,
     Metrics,
+    Mucs,
     Nearest,
     Queries,
     Random,
@@ -127,6 +130,8 @@ def load_config(values: dict[str, Any]) -> Config:
 
 
 __all__ = [
+    "Abu",
+    "AbuInfluence",
     "Aggregation",
     "Attribution",
     "Calibration",
@@ -137,9 +142,13 @@ __all__ = [
     "Figure",
     "FineTuning",
     "Finetune",
+    "Fisher",
+    "Influence",
     "Lds",
     "Metrics",
     "Model",
+    "Mucs",
+    "MucsInfluence",
     "Nearest",
     "NegGrad",
     "NoiseSchedule",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from guda.config.influence import AbuInfluence, Fisher, MucsInfluence
 from guda.config.section import Section, Seed
 from guda.config.training import NegGrad
 
@@ -86,6 +87,15 @@ class Embedding(Aggregation):
     top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
 
 
+class Abu(Aggregation, AbuInfluence):
+    top_k: PositiveInt = Field(15, description=Aggregation.model_fields["top_k"].description)
+    fisher: Fisher = Field(Fisher(), description="Fisher information, computed once for a base model.")
+
+
+class Mucs(Aggregation, MucsInfluence):
+    top_k: PositiveInt = Field(15, description=Aggregation.model_fields["top_k"].description)
+
+
 class Random(Section):
     seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
 
@@ -100,6 +110,8 @@ class Attribution(Section):
     calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
     nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
+    abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")
+    mucs: Mucs = Field(Mucs(), description="Mirrored unlearning of the query (MUCS).")
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")

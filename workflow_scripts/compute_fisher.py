@@ -1,0 +1,38 @@
+"""Compute the diagonal of the base model's Fisher information over a sample of the training images."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import FisherSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
+    parser.add_argument("--images", required=True, help="training images (write_images.py)")
+    parser.add_argument("--batch-size", type=int, default=256, help="gradients at a time (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: a tensor for each of the weights")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = FisherSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from guda.artifacts import save_tensors, sha256_file
+    from guda.denoisers import load_denoiser
+    from guda.device import costs
+    from guda.fisher import diagonal_fisher
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS
+    from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
+
+    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    training_set = read_training_set(args.images, spec.images)
+    stopwatch = Stopwatch()
+    fisher, evaluations = diagonal_fisher(base.to(device), training_set, spec.settings, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(args.output, fisher, spec, model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"))
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Compute the influence of training images on a bucket of queries, by unlearning each query from the base model."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import AbuSpec, MucsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
+    parser.add_argument("--images", required=True, help="training images (write_images.py)")
+    parser.add_argument("--samples", required=True, help="queries (generate_queries.py or import_queries.py)")
+    parser.add_argument("--fisher", nargs="?", help="its Fisher information (compute_fisher.py): AbU; else it is MUCS")
+    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: scores, ids, train_ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = (AbuSpec if args.fisher else MucsSpec).parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
+    from guda.denoisers import load_denoiser
+    from guda.device import costs
+    from guda.influence import abu_influence, mucs_influence
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS
+    from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
+
+    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    base.to(device)
+    training_set, queries = read_training_set(args.images, spec.images), read_training_set(args.samples, spec.samples)
+    fisher = load_tensors(args.fisher, spec.fisher)[0] if args.fisher else None
+    stopwatch = Stopwatch()
+    if fisher is None:
+        scores, evaluations = mucs_influence(base, queries, training_set, spec.settings, args.batch_size)
+    else:
+        scores, evaluations = abu_influence(
+            base, queries, training_set, fisher, spec.mirror, spec.settings, args.batch_size
+        )
+    seconds = stopwatch.seconds()
+    sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]
+    save_tensors(
+        args.output,
+        {"scores": scores, "ids": pack_ids(queries.ids), "train_ids": pack_ids(sampled)},
+        spec,
+        model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"),
+    )
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+
+
+if __name__ == "__main__":
+    run(main)

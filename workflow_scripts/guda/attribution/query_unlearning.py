@@ -1,0 +1,118 @@
+"""Methods that unlearn the query: which training images does the model then explain worse?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from guda import config
+from guda.artifacts import load_tensors, unpack_ids
+from guda.attribution.instance import InstanceLevel
+from guda.attribution.method import Needs
+from guda.errors import ConfigError
+from guda.paths import BASE, Paths
+from guda.specs import AbuSpec, InfluenceScoresSpec, MucsSpec
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+Part = TypeVar("Part", bound=config.Section)
+
+
+class QueryUnlearning(InstanceLevel):
+    """An image's score is how much its loss grows, as the jobs of the rule `influence` computed it by buckets."""
+
+    name: str
+
+    def settings(self, experiment: Experiment) -> config.Abu | config.Mucs:
+        """The method's section of the configuration."""
+        return getattr(experiment.config.attribution, self.name)
+
+    def influence_spec(self, experiment: Experiment, bucket: str) -> AbuSpec | MucsSpec:
+        """Spec of the job that computes a bucket's influence."""
+        raise NotImplementedError
+
+    def fisher(self, experiment: Experiment) -> str | None:
+        """Digest of the Fisher information, where the method needs it."""
+        return None
+
+    def spec(self, experiment: Experiment) -> InfluenceScoresSpec:
+        self._check_sample(experiment)
+        return InfluenceScoresSpec(
+            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            influence={bucket: self.influence_spec(experiment, bucket).digest() for bucket in experiment.buckets},
+            fisher=self.fisher(experiment),
+            settings=part(self.settings(experiment), config.Aggregation),
+        )
+
+    def _check_sample(self, experiment: Experiment) -> None:
+        ids, settings = list(experiment.dataset.table["id"]), self.settings(experiment)
+        sampled = {ids[row] for row in settings.sampled_rows(ids)}
+        for group, members in experiment.groups.items():
+            if sampled.isdisjoint(members):
+                raise ConfigError(
+                    f"attribution.{self.name}.train_sample is {settings.train_sample}, but none of the {len(members)} "
+                    f"images of group {group!r} is among them; raise it, or set it to null for all"
+                )
+
+    def parse(self, text: str) -> InfluenceScoresSpec:
+        return InfluenceScoresSpec.parse(text)
+
+    def needs(self, spec: InfluenceScoresSpec, paths: Paths) -> Needs:
+        files = [*map(paths.group, spec.members), *(paths.influence(self.name, bucket) for bucket in spec.influence)]
+        built = {paths.fisher_record(): spec.fisher} if spec.fisher else {}
+        per_query = {paths.influence_record(self.name, bucket): digest for bucket, digest in spec.influence.items()}
+        return Needs(files, built, per_query)
+
+    def train_ids(self, spec: InfluenceScoresSpec, paths: Paths) -> list[str]:
+        return unpack_ids(self._read(spec, paths, next(iter(spec.influence)))["train_ids"])
+
+    def instance_scores(self, spec: InfluenceScoresSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
+        for bucket in spec.influence:
+            tensors = self._read(spec, paths, bucket)
+            yield unpack_ids(tensors["ids"]), tensors["scores"].astype(np.float64)
+
+    def _read(self, spec: InfluenceScoresSpec, paths: Paths, bucket: str) -> dict[str, np.ndarray]:
+        return load_tensors(paths.influence(self.name, bucket), spec.influence[bucket], "np")[0]
+
+
+class Abu(QueryUnlearning):
+    """AbU: a step up the query's loss, divided by the Fisher information."""
+
+    name = "abu"
+
+    def influence_spec(self, experiment: Experiment, bucket: str) -> AbuSpec:
+        return AbuSpec(
+            base=experiment.model_spec(BASE).digest(),
+            images=experiment.images_spec.digest(),
+            samples=experiment.bucket_spec(bucket).digest(),
+            fisher=self.fisher(experiment),
+            mirror=experiment.config.training.flip,
+            noise_schedule=experiment.config.noise_schedule,
+            settings=part(self.settings(experiment), config.AbuInfluence),
+        )
+
+    def fisher(self, experiment: Experiment) -> str:
+        return experiment.fisher_spec().digest()
+
+
+class Mucs(QueryUnlearning):
+    """MUCS: bounded ascent on the query's loss, mirrored by descent on the training images'."""
+
+    name = "mucs"
+
+    def influence_spec(self, experiment: Experiment, bucket: str) -> MucsSpec:
+        return MucsSpec(
+            base=experiment.model_spec(BASE).digest(),
+            images=experiment.images_spec.digest(),
+            samples=experiment.bucket_spec(bucket).digest(),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=part(self.settings(experiment), config.MucsInfluence),
+        )
+
+
+def part(section: config.Section, kind: type[Part]) -> Part:
+    """The settings of a section that are those of a class it derives from."""
+    return kind.model_validate(section.model_dump(include=set(kind.model_fields)))

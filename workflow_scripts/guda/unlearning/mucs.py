@@ -1,0 +1,46 @@
+"""MUCS: unlearning of one image by bounded ascent on its loss, mirrored by descent on that of the training images."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser
+from guda.losses import squared_errors
+from guda.noise import derive_seed
+from guda.records import FORWARD_AND_BACKWARD
+from guda.training import optimise, random_steps, to_network_range
+
+NULL_LOSS = 1.0  # of predicting nothing: the mean square of standard normal noise
+
+
+def bounded_loss(retained: Tensor, forgotten: Tensor, forget_weight: float) -> Tensor:
+    """mean l(retained) - lambda mean min(l(forgotten), l_null), from losses [B]: what reached l_null is left alone."""
+    return retained.mean() - forget_weight * forgotten.clamp_max(NULL_LOSS).mean()
+
+
+def unlearn_image(
+    full: UNetDenoiser, x: Tensor, image_id: str, images: Tensor, settings: config.MucsInfluence
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
+
+    `images` uint8 [N, C, H, W] are the training images. Batches and noise belong to (seed, image, optimiser step).
+    """
+    model, batch_size = copy.deepcopy(full), settings.batch_size
+
+    def draw(step: int) -> list[Tensor]:
+        retained = to_network_range(images[torch.randint(len(images), (batch_size,))])
+        pairs = []
+        for clean in (retained, x.expand_as(retained)):
+            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule)]
+        return pairs
+
+    def loss(*pairs: Tensor) -> Tensor:
+        retained, forgotten = squared_errors(model, *pairs[:3]), squared_errors(model, *pairs[3:])
+        return bounded_loss(retained, forgotten, settings.forget_weight)
+
+    optimise(model, draw, loss, settings, derive_seed("mucs", settings.seed, image_id), description=None)
+    return model, settings.steps * 2 * batch_size * FORWARD_AND_BACKWARD

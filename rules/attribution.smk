@@ -69,6 +69,41 @@ rule influence:
         " --output {output.influence:q} --record {output.record:q} > {log:q} 2>&1"
 
 
+rule gradients:
+    input:
+        **model_files(BASE),
+        samples=lambda wc: paths.images() if wc.bucket == TRAINING else paths.queries(wc.bucket),
+        foreign=foreign(
+            paths.features("{method}", "{bucket}"), lambda wc: experiment.gradients_spec(wc.method, wc.bucket)
+        ),
+    output:
+        features=paths.features("{method}", "{bucket}"),
+        record=paths.features_record("{method}", "{bucket}"),
+    log:
+        paths.log("features", "{method}", "{bucket}"),
+    wildcard_constraints:
+        method=one_of(GRADIENT_METHODS),
+        bucket=one_of([TRAINING, *experiment.buckets]),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("gradients"),
+        runtime=minutes("gradients"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        batch_size=settings.execution.batch_size,
+    params:
+        spec=lambda wc: experiment.gradients_spec(wc.method, wc.bucket).canonical(),
+    message:
+        "Computing gradients for {wildcards.method}, {wildcards.bucket}"
+    shell:
+        'python "$GUDA_SCRIPTS/compute_gradients.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        ' --base "$(dirname {input.weights:q})"'
+        " --samples {input.samples:q} --output {output.features:q} --record {output.record:q} > {log:q} 2>&1"
+
+
 rule scores:
     input:
         lambda wc: experiment.method_files(wc.method),
@@ -82,8 +117,8 @@ rule scores:
         "../envs/guda.yaml"
     threads: 1
     resources:
-        mem_mb=memory("images"),
-        runtime=minutes("images"),
+        mem_mb=memory("scores"),
+        runtime=minutes("scores"),
     params:
         spec=lambda wc: experiment.method_spec(wc.method).canonical(),
         results=lambda wc: str(paths.results),

@@ -15,7 +15,7 @@ SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
-from guda.attribution import METHODS
+from guda.attribution import GRADIENT_METHODS, METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.errors import GudaError

@@ -36,6 +36,7 @@ def main() -> None:
         query_seconds=query_seconds + own_seconds,
         build_evaluations=build_evaluations,
         query_evaluations=query_evaluations + scores.evaluations,
+        **scores.details,
     )
 
 

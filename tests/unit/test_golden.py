@@ -21,6 +21,7 @@ import write_exclusion
 from guda import config, specs
 from guda.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
+from guda.attribution.features import features
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
@@ -293,6 +294,55 @@ def counterfactual(tmp_path):
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
+GRADIENTS = specs.GradientsSpec(
+    base="b",
+    noise_schedule=SCHEDULE,
+    samples="s",
+    function="mean_output",
+    normalise=True,
+    steps=[20, 60],
+    own_noise=False,
+    seed=3,
+    projection_dim=4,
+)
+
+
+def gradients(tmp_path):
+    numbers = []
+    for function, normalise, own_noise in (
+        ("loss", False, True),
+        ("squared_output", False, False),
+        ("mean_output", True, False),
+    ):
+        changes = {"function": function, "normalise": normalise, "own_noise": own_noise}
+        spec = GRADIENTS.model_copy(update=changes)
+        phi, residuals = features(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], spec, 4)
+        numbers += [*phi[1].tolist(), residuals[1].item()]
+    return numbers
+
+
+def gradient_scores(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    queries = GRADIENTS.model_copy(update={"samples": "q"})
+    phi = np.cos(0.37 * np.arange(14 * 4) ** 2).astype(np.float32).reshape(14, 4)
+    residuals = np.linspace(0.5, 1, 12, dtype=np.float32)
+    tensors = {"features": phi[:12], "residuals": residuals, "ids": pack_ids(IDS)}
+    save_tensors(paths.features("das", TRAINING), tensors, GRADIENTS)
+    tensors = {"features": phi[12:], "residuals": residuals[:2], "ids": pack_ids(["q0", "q1"])}
+    save_tensors(paths.features("das", "bucket-0000"), tensors, queries)
+    spec = specs.GradientScoresSpec(
+        method="das",
+        images=images_spec.digest(),
+        members=save_groups(paths),
+        training=GRADIENTS.digest(),
+        queries={"bucket-0000": queries.digest()},
+        settings=config.Gradients(aggregate="sum", damping="auto"),
+    )
+    scores = get_method("das").scores(spec, paths)
+    return [*scores.score.ravel().tolist(), scores.details["damping"]]
+
+
 def nearest(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
@@ -303,7 +353,7 @@ def nearest(tmp_path):
     return get_method("nearest").scores(spec, paths).score.ravel().tolist()
 
 
-def features(tmp_path):
+def seen(tmp_path):
     found = denoiser_features(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], 30, 5, 4).double()
     return [*found.shape, *found.mean(1).tolist(), *found[:, [0, 100]].flatten().tolist()]
 
@@ -311,14 +361,14 @@ def features(tmp_path):
 def embedding(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
-    seen = {name: specs.FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
-    for (name, spec), ids in zip(seen.items(), (IDS, ["q0", "q1"]), strict=True):
+    known = {name: specs.FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
+    for (name, spec), ids in zip(known.items(), (IDS, ["q0", "q1"]), strict=True):
         vectors = torch.cos(torch.arange(len(ids) * 3) * 1.3).reshape(-1, 3)
         save_tensors(paths.features("embedding", name), {"features": vectors, "ids": pack_ids(ids)}, spec)
     spec = specs.EmbeddingSpec(
         images=images_spec.digest(),
-        training=seen[TRAINING].digest(),
-        buckets={"bucket-0000": seen["bucket-0000"].digest()},
+        training=known[TRAINING].digest(),
+        buckets={"bucket-0000": known["bucket-0000"].digest()},
         members=save_groups(paths),
         settings=config.Aggregation(aggregate="top_k", top_k=2),
     )
@@ -467,8 +517,10 @@ STAGES = {
     specs.CalibrationSpec: calibration,
     specs.ElboSpec: elbo,
     specs.CounterfactualSpec: counterfactual,
+    specs.GradientsSpec: gradients,
+    specs.GradientScoresSpec: gradient_scores,
     specs.NearestSpec: nearest,
-    specs.FeaturesSpec: features,
+    specs.FeaturesSpec: seen,
     specs.EmbeddingSpec: embedding,
     specs.FisherSpec: fisher,
     specs.AbuSpec: abu,
@@ -503,6 +555,9 @@ GOLDEN = {
     specs.ElboSpec: (1, [54.298, 4.72708, 10.6503, 92.35, 5.26204, 11.2673]),
     specs.CounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
+    specs.GradientsSpec: (1, [1.24931, -1.36344, 2.13235, -0.45024, 1.11128, 1.37642, -1.43645, 2.62482, -0.674487,
+        1.28088, 0.358145, -0.539418, 0.809311, -0.143913, 1.28088]),
+    specs.GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
     specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
     specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from guda.attribution import METHODS, get_method
+from guda.attribution import GRADIENT_METHODS, METHODS, get_method
 from guda.config import Config, FineTuning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, nearest_name
@@ -33,6 +33,7 @@ from guda.specs import (
     ExclusionSpec,
     FigureSpec,
     FisherSpec,
+    GradientsSpec,
     GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
@@ -333,6 +334,11 @@ class Experiment:
     def influence_spec(self, method: str, bucket: str) -> Spec:
         """Spec of a bucket's influence by a method that unlearns the query."""
         return get_method(method).influence_spec(self, bucket)
+
+    @cache  # noqa: B019
+    def gradients_spec(self, method: str, bucket: str) -> GradientsSpec:
+        """Spec of a method's features of the training images, or of a bucket of queries."""
+        return GRADIENT_METHODS[method].features_spec(self, bucket)
 
     def query_table_spec(self) -> QueryTableSpec:
         known = self.known_of_queries

@@ -91,9 +91,6 @@ class Paths:
     def elbo_record(self, model: str, bucket: str) -> str:
         return record_of(self.elbo(model, bucket))
 
-    def neighbors_record(self, group: str) -> str:
-        return record_of(self.neighbors(group))
-
     def features(self, kind: str, images: str) -> str:
         return self._at("features", kind, f"{images}.safetensors")
 

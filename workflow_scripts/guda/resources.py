@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from guda import config
+from guda.attribution import GRADIENT_METHODS
+from guda.attribution.gradients import GRADIENTS
 from guda.records import FORWARD_AND_BACKWARD
 from guda.unlearning import FINETUNE, NEGGRAD
 
@@ -27,7 +29,9 @@ PLANNING = 1500  # bytes an image
 # Weights, gradients, both moments and the average; the same again while a state is saved; unlearning's full model.
 COPIES = 11
 # Bytes of samples' gradients at a time, where these are squared one by one.
-GRADIENTS = 64 * MB
+SQUARED = 64 * MB
+# Measured: samples' own gradients take up to three times as long as the gradient of their mean.
+SINGLY = 3
 # Over all that is counted here, for what is not.
 MARGIN = 1.5
 # Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
@@ -128,7 +132,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     # For each query a pass over the sampled training images, whose noise is kept.
     pairs = {method: (method.train_sample or n_images) * method.loss_steps for method in (abu, mucs)}
     noise = FLOAT * channels * pixels * max(pairs.values())
-    gradients = max(model, min(GRADIENTS, batch_size * model))
+    squared = max(model, min(SQUARED, batch_size * model))
     abu_work = views * pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps
     mucs_work = pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size
     return {
@@ -147,13 +151,15 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "features": Need(read + scored + FLOAT * n_images * features, forward * max(n_images, n_queries)),
         "elbo": Need(planned + scored, forward * n_scored * len(experiment.elbo_settings.steps)),
         "fisher": Need(
-            read + 4 * model + 3 * gradients + gradients / model * kept,
+            read + 4 * model + 3 * squared + squared / model * kept,
             FORWARD_AND_BACKWARD * forward * abu.fisher.images * abu.fisher.steps,
         ),
         "influence": Need(
             read + COPIES * model + noise + max(batch_size, 2 * mucs.batch_size) * kept,
             forward * n_queries * max(abu_work, mucs_work),
         ),
+        "gradients": gradients(experiment, read + model, forward, kept),
+        "scores": scores(experiment, read),
     }
 
 
@@ -170,3 +176,36 @@ def unlearning_work(experiment: Experiment) -> tuple[int, int]:
         work.append((2 * neggrad.batch_size, neggrad.steps))
     batch_sizes, steps = zip(*work, strict=True)
     return max(batch_sizes), max(steps)
+
+
+def gradients(experiment: Experiment, read: float, forward: float, kept: float) -> Need:
+    """Projected gradients of the training images or of queries, for the costliest of the methods that take them."""
+    compared = compared_gradients(experiment)
+    n = max(len(experiment.dataset.table), *map(len, experiment.buckets.values()))
+    unet, batch_size = experiment.config.unet, experiment.config.execution.batch_size
+    steps = max((settings.steps for settings in compared), default=0)
+    features = FLOAT * n * max((settings.projection_dim for settings in compared), default=0)
+    # The gradients of a batch, and as much while they are computed and projected; a column and a sign a weight.
+    at_once = max(parameters(unet), min(GRADIENTS, batch_size * parameters(unet)))
+    return Need(
+        read + 3 * FLOAT * at_once + 5 * parameters(unet) + batch_size * kept + features,
+        SINGLY * FORWARD_AND_BACKWARD * forward * n * steps,
+    )
+
+
+def scores(experiment: Experiment, read: float) -> Need:
+    """Scores of one method. Those that compare gradients have matrices of the projection's size, in float64."""
+    n, dims = len(experiment.dataset.table), [settings.projection_dim for settings in compared_gradients(experiment)]
+    dim = max(dims, default=0)
+    n_queries = max(map(len, experiment.buckets.values()))
+    return Need(
+        read + FLOAT * n * dim + 8 * 8 * dim**2 + 8 * dim * n_queries,
+        4 * n * dim**2 + 30 * dim**3 + 2 * n * dim * n_queries * len(experiment.buckets),
+    )
+
+
+def compared_gradients(experiment: Experiment) -> list[config.Gradients]:
+    """Settings of the experiment's methods that compare gradients."""
+    return [
+        method.settings(experiment) for name, method in GRADIENT_METHODS.items() if name in experiment.config.methods
+    ]

@@ -210,6 +210,29 @@ class CounterfactualSpec(Spec):
     members: dict[str, str]  # digest of each group, where calibration needs its members
 
 
+class GradientsSpec(Spec):
+    stage, version = "gradients", 1
+    base: str
+    noise_schedule: config.NoiseSchedule
+    samples: str  # digest of the training images, or of the bucket of queries
+    function: str  # name in guda.attribution.features.FUNCTIONS
+    normalise: bool
+    steps: list[int]
+    own_noise: bool  # else all images have the same
+    seed: int
+    projection_dim: int
+
+
+class GradientScoresSpec(Spec):
+    stage, version = "gradient_scores", 1
+    method: str
+    images: str
+    members: dict[str, str]
+    training: str  # digest of the training images' features
+    queries: dict[str, str]  # digest of the features of each bucket
+    settings: config.Gradients
+
+
 class NearestSpec(Spec):
     stage, version = "nearest", 1
     images: str

@@ -9,6 +9,7 @@ import re
 
 from guda.attribution.counterfactual import Oracle, Unlearned
 from guda.attribution.embedding import Embedding
+from guda.attribution.gradients import Gradient
 from guda.attribution.method import Method, Scores
 from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
@@ -16,11 +17,17 @@ from guda.attribution.similarity import Nearest
 from guda.errors import GudaError, nearest_name
 from guda.unlearning import FINETUNE, NEGGRAD, RETRACK
 
+GRADIENT_METHODS = {
+    "trak": Gradient("trak", "loss"),
+    "dtrak": Gradient("dtrak", "squared_output"),
+    "das": Gradient("das", "mean_output", of_output=True),
+}
 METHODS: dict[str, Method] = {
     "guda": Unlearned(RETRACK, calibrated=True),
     "guda_uncalibrated": Unlearned(RETRACK, calibrated=False),
     "finetune": Unlearned(FINETUNE, calibrated=True),
     "neggrad": Unlearned(NEGGRAD, calibrated=True),
+    **GRADIENT_METHODS,
     "nearest": Nearest(),
     "embedding": Embedding(),
     "abu": Abu(),
@@ -38,4 +45,4 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Method", "Scores", "get_method"]
+__all__ = ["GRADIENT_METHODS", "METHODS", "Method", "Scores", "get_method"]

@@ -22,7 +22,8 @@ class Scores:
     """Scores of n queries for G groups; higher is more influential.
 
     `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first) are float64 [n, G];
-    the last two are None for methods without a sampling error. `evaluations` are network forwards on one sample.
+    the last two are None for methods without a sampling error. `evaluations` are network forwards on one sample,
+    `details` what the method chose by itself, for the record.
     """
 
     queries: list[str]
@@ -31,6 +32,7 @@ class Scores:
     se: np.ndarray | None = None
     p_top1: np.ndarray | None = None
     evaluations: int = 0
+    details: dict[str, float] = field(default_factory=dict)
 
 
 def scores_frame(scores: Scores) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from guda.config.influence import AbuInfluence, Fisher, MucsInfluence
 from guda.config.section import Section, Seed
@@ -96,6 +96,43 @@ class Mucs(Aggregation, MucsInfluence):
     top_k: PositiveInt = Field(15, description=Aggregation.model_fields["top_k"].description)
 
 
+class Gradients(Aggregation):
+    """Settings of the methods that compare gradients."""
+
+    steps: PositiveInt = Field(8, description="Diffusion steps, spaced geometrically over the window of elbo.steps.")
+    projection_dim: PositiveInt = Field(1024, description="Numbers that each image's gradient is projected to.")
+    damping: Literal["auto"] | PositiveFloat = Field(
+        "auto",
+        description="lambda over the mean eigenvalue of Phi^T Phi; auto: that under which held-out gradients are most "
+        "likely.",
+    )
+    own_noise: bool = Field(False, description="Each image has its own noise at a step, rather than all the same.")
+    seed: Seed = Field(0, description="Seed of the noise, with the step, and of the projection.")
+
+    @field_validator("damping", mode="before")
+    @classmethod
+    def _auto_or_a_number(cls, value: Any) -> Any:
+        if value != "auto" and (not isinstance(value, int | float) or value <= 0):
+            raise ValueError(f"expected auto or a positive number (found {value!r})")
+        return value
+
+
+class Trak(Gradients):
+    top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
+
+
+class Dtrak(Gradients):
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+    )
+
+
+class Das(Gradients):
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+    )
+
+
 class Random(Section):
     seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
 
@@ -112,6 +149,9 @@ class Attribution(Section):
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")
     mucs: Mucs = Field(Mucs(), description="Mirrored unlearning of the query (MUCS).")
+    trak: Trak = Field(Trak(), description="TRAK: gradients of the denoising loss.")
+    dtrak: Dtrak = Field(Dtrak(), description="D-TRAK: gradients of the squared output.")
+    das: Das = Field(Das(), description="Diffusion Attribution Score: gradients of the output, and residuals.")
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")

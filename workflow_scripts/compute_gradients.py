@@ -1,0 +1,45 @@
+"""Compute every image's gradient of a function of the base model's output, projected to a few numbers."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import GradientsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
+    parser.add_argument("--samples", required=True, help="training images (write_images.py) or queries")
+    parser.add_argument("--batch-size", type=int, default=256, help="evaluations at a time (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: features, residuals, ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = GradientsSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from guda.artifacts import load_tensors, save_tensors, sha256_file, unpack_ids
+    from guda.attribution.features import features
+    from guda.denoisers import load_denoiser
+    from guda.device import costs
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS
+    from guda.records import FORWARD_AND_BACKWARD, Stopwatch, write_record
+
+    model, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    model.to(device)
+    samples, _ = load_tensors(args.samples, spec.samples)
+    ids = unpack_ids(samples["ids"])
+    stopwatch = Stopwatch()
+    phi, residuals = features(model, samples["images"], ids, spec, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(
+        args.output,
+        {"features": phi, "residuals": residuals, "ids": samples["ids"]},
+        spec,
+        model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"),
+    )
+    evaluations = len(ids) * len(spec.steps) * FORWARD_AND_BACKWARD
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -20,7 +20,17 @@ from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.errors import GudaError
 from guda.experiment import Experiment
-from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, record_of, unlearned_model
+from guda.paths import (
+    BASE,
+    CALIBRATION,
+    CLASSIFIER,
+    CONDITIONAL,
+    TRAINING,
+    logo_model,
+    record_of,
+    unlearned_model,
+    weights_of,
+)
 from guda.resources import needs
 from guda.unlearning import OPERATORS
 
@@ -118,6 +128,6 @@ wildcard_constraints:
     group=one_of(experiment.groups),
     seed=r"\d+",
     bucket=one_of([CALIBRATION, *experiment.buckets]),
-    model=r"base|[^/]+/[^/]+",
+    model=r"base|conditional|[^/]+/[^/]+",
     method=one_of(experiment.score_names),
     operator=one_of(OPERATORS),

@@ -3,7 +3,7 @@
 
 rule elbo:
     input:
-        **model_files("{model}"),
+        unpack(lambda wc: model_files(weights_of(wc.model))),
         samples=paths.queries("{bucket}"),
         foreign=foreign(paths.elbo("{model}", "{bucket}"), lambda wc: experiment.elbo_spec(wc.model, wc.bucket)),
     output:
@@ -29,3 +29,33 @@ rule elbo:
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --model "$(dirname {input.weights:q})"'
         " --samples {input.samples:q} --output {output.elbo:q} --record {output.record:q} > {log:q} 2>&1"
+
+
+rule posteriors:
+    input:
+        **model_files(CLASSIFIER),
+        samples=paths.queries("{bucket}"),
+        foreign=foreign(paths.posteriors("{bucket}"), lambda wc: experiment.posteriors_spec(wc.bucket)),
+    output:
+        posteriors=paths.posteriors("{bucket}"),
+        record=paths.posteriors_record("{bucket}"),
+    log:
+        paths.log("posteriors", "{bucket}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("elbo"),
+        runtime=minutes("elbo"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        batch_size=settings.execution.batch_size,
+    params:
+        spec=lambda wc: experiment.posteriors_spec(wc.bucket).canonical(),
+    message:
+        "Classifying {wildcards.bucket}"
+    shell:
+        'python "$GUDA_SCRIPTS/classify.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
+        ' --model "$(dirname {input.weights:q})"'
+        " --samples {input.samples:q} --output {output.posteriors:q} --record {output.record:q} > {log:q} 2>&1"

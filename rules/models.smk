@@ -68,6 +68,70 @@ rule train_logo:
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
+rule train_conditional:
+    input:
+        paths.images(),
+        [paths.group(group) for group in experiment.groups],
+        foreign=foreign(paths.model_weights(CONDITIONAL), lambda wc: experiment.model_spec(CONDITIONAL)),
+    output:
+        **model_files(CONDITIONAL),
+        record=paths.model_record(CONDITIONAL),
+    log:
+        paths.log("models", CONDITIONAL),
+    priority: 1
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("conditional"),
+        runtime=minutes("conditional"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        checkpoint_steps=settings.execution.checkpoint_steps,
+    params:
+        spec=lambda wc: experiment.model_spec(CONDITIONAL).canonical(),
+        results=lambda wc: str(paths.results),
+    message:
+        "Training the network that is told the group"
+    shell:
+        'python "$GUDA_SCRIPTS/train_conditional.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
+        ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+
+
+rule train_classifier:
+    input:
+        paths.images(),
+        [paths.group(group) for group in experiment.groups],
+        foreign=foreign(paths.model_weights(CLASSIFIER), lambda wc: experiment.model_spec(CLASSIFIER)),
+    output:
+        **model_files(CLASSIFIER),
+        record=paths.model_record(CLASSIFIER),
+    log:
+        paths.log("models", CLASSIFIER),
+    priority: 1
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        mem_mb=memory("classifier"),
+        runtime=minutes("classifier"),
+        gpu=settings.execution.gpus,
+        deterministic=int(settings.execution.deterministic),
+        checkpoint_steps=settings.execution.checkpoint_steps,
+    params:
+        spec=lambda wc: experiment.model_spec(CLASSIFIER).canonical(),
+        results=lambda wc: str(paths.results),
+    message:
+        "Training the classifier of groups"
+    shell:
+        'python "$GUDA_SCRIPTS/train_classifier.py" --spec {params.spec:q} --threads {threads}'
+        " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
+        ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+
+
 rule neighbors:
     input:
         images=paths.images(),

@@ -1,7 +1,7 @@
 """Compute the per-step KL terms of a set of images under one model."""
 
 from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
-from guda.specs import ElboSpec
+from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
 
 
 def main() -> None:
@@ -15,7 +15,8 @@ def main() -> None:
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     add_device_arguments(parser)
     args = parser.parse_args()
-    spec = ElboSpec.parse(spec_text(args.spec))
+    spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
+    label = spec.label if isinstance(spec, ConditionalElboSpec) else None
     device = device_of(args)
 
     import json
@@ -36,7 +37,7 @@ def main() -> None:
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
     stopwatch = Stopwatch()
-    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size)
+    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size, label)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

@@ -49,7 +49,7 @@ class IdealDenoiser:
     def predict_noise(self, x_t, t, condition=None):
         """(x_t - gamma E[x_0 | x_t]) / sigma; each component shrinks x_t towards its own mean."""
         flat, gamma, sigma = x_t.double().flatten(1), self.gammas[t][:, None], self.sigmas[t][:, None]
-        mean = self.log_joint(flat, t).softmax(1) @ self.means
+        mean = self.log_joint(flat, t).softmax(1) @ self.means if condition is None else self.means[condition]
         clean = mean + gamma * SCALE**2 / ((gamma * SCALE) ** 2 + sigma**2) * (flat - gamma * mean)
         return ((flat - gamma * clean) / sigma).reshape(x_t.shape)
 
@@ -72,6 +72,21 @@ def weighted_terms(schedule, means, images, settings, groups=None):
     every = np.arange(len(means))
     terms = np.stack([kl(every != group) - kl(every) for group in (every if groups is None else groups)], axis=1)
     return terms * step_weights(steps, settings.first, settings.last)
+
+
+def conditional_scores(schedule, images, settings):
+    """ELBO(x | k) - ELBO(x) of the ideal conditional network, [n, 4]."""
+    ids, steps, denoiser = (
+        [f"point-{i}" for i in range(len(images))],
+        elbo_steps(settings),
+        IdealDenoiser(MEANS, schedule),
+    )
+    weights = step_weights(steps, settings.first, settings.last)
+
+    def elbo(label):
+        return -kl_terms(denoiser, images, ids, steps, 0, 4096, label).double().numpy() @ weights
+
+    return np.stack([elbo(label) - elbo(None) for label in range(4)], axis=1)
 
 
 def log_density_ratio(schedule, means, group, images, i):
@@ -147,3 +162,24 @@ def test_losing_one_of_two_groups_with_the_same_content_hardly_matters(schedule)
     assert score[:, 0].mean() == pytest.approx(np.log(8 / 5), abs=four_errors(score[:, 0]))
     # The same points where the content has one source.
     assert weighted_terms(schedule, MEANS, points(0, 40), settings).sum(2)[:, 0].min() > 20 * np.log(8 / 5)
+
+
+def test_the_own_group_makes_an_image_likelier_by_the_logarithm_of_its_share(schedule):
+    # Well separated components: p(x | own) / p(x) = 4.
+    settings = config.StepSchedule(kind="stride", first=1, last=998, stride=5)
+    score = conditional_scores(schedule, points(2, 24), settings)
+    np.testing.assert_array_equal(score.argmax(1), 2)
+    assert score[:, 2].mean() == pytest.approx(np.log(4), abs=four_errors(score[:, 2]))
+
+
+def test_another_group_makes_an_image_unlikelier_by_the_distance_to_it(schedule):
+    # log p(x | other) / p(x) = log 4 + (|x - own|^2 - |x - other|^2) / (2 SCALE^2), -64 for x at its own mean when two
+    # pixels differ by 1.2.
+    settings = config.StepSchedule(kind="stride", first=1, last=998, stride=5)
+    images = points(2, 16)
+    x = (images.double() / 127.5 - 1).flatten(1)[:, None]
+    exact = np.log(4) + ((x - MEANS[2]).square().sum(2) - (x - MEANS).square().sum(2)).numpy() / (2 * SCALE**2)
+    others = [0, 1, 3]
+    excess = conditional_scores(schedule, images, settings)[:, others] - exact[:, others]
+    # As above, the terms are too large by O(1 / T).
+    assert np.abs(excess.mean(0)).max() < 0.05 * np.abs(exact[:, others]).mean()

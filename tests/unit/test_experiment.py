@@ -11,7 +11,16 @@ from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, GudaError
 from guda.experiment import Experiment
-from guda.paths import BASE, CALIBRATION, TRAINING, logo_model, unlearned_model
+from guda.paths import (
+    BASE,
+    CALIBRATION,
+    CLASSIFIER,
+    CONDITIONAL,
+    TRAINING,
+    conditioned_model,
+    logo_model,
+    unlearned_model,
+)
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
 from guda.unlearning import OPERATORS
 
@@ -240,6 +249,55 @@ def test_a_base_model_trained_from_an_oracle_seed_is_still_not_the_oracle_model(
     assert of.model_spec(logo_model(1, "amber")).training.seed == 1
 
 
+# --- networks that know all groups -------------------------------------------------------------------
+
+KNOWING = ["conditional_elbo", "classifier", "random"]
+
+
+def digests_of_networks(**changes):
+    of = experiment(methods=KNOWING, **changes)
+    found = {f"model:{model}": of.model_spec(model) for model in (CONDITIONAL, CLASSIFIER)}
+    for bucket in of.buckets:
+        told = map(conditioned_model, of.groups)
+        found |= {f"elbo:{model}:{bucket}": of.elbo_spec(model, bucket) for model in (CONDITIONAL, *told)}
+        found[f"posteriors:{bucket}"] = of.posteriors_spec(bucket)
+    found |= {f"scores:{name}": of.method_spec(name) for name in KNOWING}
+    return {name: spec.digest() for name, spec in found.items()}
+
+
+OF_CONDITIONAL = ["model:conditional", "elbo:*", "scores:conditional_elbo"]
+OF_CLASSIFIER = ["model:classifier", "posteriors:*", "scores:classifier"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({"attribution": {"conditional": {"training": {"steps": 21}}}}, OF_CONDITIONAL),
+        ({"attribution": {"conditional": {"label_dropout": 0.2}}}, OF_CONDITIONAL),
+        ({"attribution": {"classifier": {"training": {"seed": 5}}}}, OF_CLASSIFIER),
+        ({"attribution": {"classifier": {"training": {"steps": 20}}}}, []),
+        ({"unlearn": {"steps": 11}}, []),
+        ({"training": {"steps": 21}}, [*OF_CONDITIONAL, *OF_CLASSIFIER, "scores:random"]),
+        ({"elbo": {"seed": 9}}, ["elbo:*", "posteriors:*", "scores:c*"]),
+        ({"queries": {"seed": 9}}, ["elbo:*", "posteriors:*", "scores:*"]),
+    ],
+)
+def test_a_change_reaches_only_the_network_that_it_is_about(changes, stale):
+    before, after = digests_of_networks(), digests_of_networks(**changes)
+    found = {name for name in before if before[name] != after[name]}
+    assert found == matching(stale, before)
+
+
+def test_only_methods_that_need_a_network_ask_for_it():
+    def wanted(*methods):
+        of = experiment(methods=list(methods))
+        return {file for name in of.score_names for file in of.method_files(name)}
+
+    paths = experiment().paths
+    assert paths.model_record(CONDITIONAL) in wanted("conditional_elbo") - wanted("classifier", "guda")
+    assert paths.model_record(CLASSIFIER) in wanted("classifier") - wanted("conditional_elbo", "guda")
+
+
 # --- what is refused ---------------------------------------------------------------------------------
 
 
@@ -307,6 +365,10 @@ def default_specs():
     yield from [evaluation.lds_spec(retrained), evaluation.removal_sets_spec(retrained)]
     yield from [evaluation.removal_spec(retrained), evaluation.removal_figure_spec(retrained)]
     yield retrained.exclusion_spec(evaluation.subset_models(retrained)[0])
+    rivals = Experiment(load_config({"methods": ["conditional_elbo", "classifier"]}), DATASET)
+    yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
+    yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
+    yield from [rivals.method_spec(name) for name in rivals.config.methods]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
 
 

@@ -22,6 +22,7 @@ from guda import config, specs
 from guda.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
 from guda.attribution.features import features
+from guda.classifier import GroupClassifier, posteriors, train_classifier
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
@@ -32,6 +33,7 @@ from guda.image_metrics import mse, ssim
 from guda.imported_models import source_digest
 from guda.influence import abu_influence, mucs_influence
 from guda.lds import kept_by_subset, kept_matrix, lds_table
+from guda.memberships import DrawnLabels, Memberships
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import BASE, CALIBRATION, TRAINING, Paths, record_of
@@ -118,15 +120,23 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def fixed_denoiser():
-    """A network whose weights are a formula, so that no generator of random numbers matters."""
-    denoiser, start = new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8)), 0
+def fixed_denoiser(n_labels=None):
+    return fixed(new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), n_labels))
+
+
+def fixed_classifier():
+    return fixed(GroupClassifier(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), 2))
+
+
+def fixed(network):
+    """The network with weights that are a formula, so that no generator of random numbers matters."""
+    start = 0
     with torch.no_grad():
-        for parameter in denoiser.parameters():
+        for parameter in network.parameters():
             wave = torch.cos(1.7 * torch.arange(start, start + parameter.numel(), dtype=torch.float64))
             parameter.copy_((0.15 * wave + 0.1).reshape(parameter.shape))
             start += parameter.numel()
-    return denoiser.eval()
+    return network.eval()
 
 
 @torch.no_grad()
@@ -265,6 +275,62 @@ def calibration(tmp_path):
     run_stage(sample_calibration, spec=spec.canonical(), images=tmp_path / "images", output=tmp_path / "chosen")
     tensors, _ = load_tensors(tmp_path / "chosen", spec.digest())
     return [*unpack_ids(tensors["ids"]), tensors["images"].double().mean().item()]
+
+
+def memberships():
+    return Memberships.of(IDS, [set(members) for members in MEMBERS.values()])
+
+
+def conditional(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    labels = DrawnLabels(memberships(), IDS, 3, 0.2)
+    denoiser, evaluations = train(
+        torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, labels=labels
+    )
+    return [evaluations, *labels.draw(torch.arange(12), 1).tolist(), *summary(denoiser)]
+
+
+def classifier(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=True)
+    network, evaluations = train_classifier(
+        torch.from_numpy(IMAGES), memberships(), UNET, NoiseSchedule.from_config(SCHEDULE), settings
+    )
+    weights = torch.cat([parameter.flatten() for parameter in network.parameters()])
+    return [evaluations, weights.double().abs().mean().item(), *weights[[0, 500, -1]].tolist()]
+
+
+def conditional_elbo(tmp_path):
+    steps = np.array([1, 20, 90])
+    terms = kl_terms(fixed_denoiser(n_labels=3), torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4, label=1)
+    return terms.flatten().tolist()
+
+
+def classified(tmp_path):
+    steps = np.array([1, 20, 90])
+    found = posteriors(fixed_classifier(), torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4)
+    return found[..., 0].flatten().tolist()
+
+
+def likelihood_ratio(tmp_path):
+    paths, bucket = Paths(tmp_path), "bucket-0000"
+    spec = specs.LikelihoodRatioSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    told = [specs.ConditionalElboSpec(model="m", label=label, samples="queries", elbo=ELBO) for label in (0, 1)]
+    jobs = [specs.ElboSpec(model="m", samples="queries", elbo=ELBO), *told]
+    for number, (model, job) in enumerate(zip(["conditional", "conditional/a", "conditional/b"], jobs, strict=True)):
+        kl = (5 + torch.cos(torch.arange(6, dtype=torch.float64) + 0.9 * number)).reshape(2, 3).float()
+        save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job)
+    scores = get_method("conditional_elbo").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def mean_posterior(tmp_path):
+    paths, bucket = Paths(tmp_path), "bucket-0000"
+    spec = specs.MeanPosteriorSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    first = torch.tensor([[0.5, 0.75, 0.25], [0.9, 0.3, 0.6]])
+    found = {"posteriors": torch.stack([first, 1 - first], dim=2), "ids": pack_ids(["q0", "q1"])}
+    save_tensors(paths.posteriors(bucket), found, specs.PosteriorsSpec(model="m", samples="queries", elbo=ELBO))
+    scores = get_method("classifier").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
 def elbo(tmp_path):
@@ -519,6 +585,12 @@ STAGES = {
     specs.CounterfactualSpec: counterfactual,
     specs.GradientsSpec: gradients,
     specs.GradientScoresSpec: gradient_scores,
+    specs.ConditionalSpec: conditional,
+    specs.ConditionalElboSpec: conditional_elbo,
+    specs.LikelihoodRatioSpec: likelihood_ratio,
+    specs.ClassifierSpec: classifier,
+    specs.PosteriorsSpec: classified,
+    specs.MeanPosteriorSpec: mean_posterior,
     specs.NearestSpec: nearest,
     specs.FeaturesSpec: seen,
     specs.EmbeddingSpec: embedding,
@@ -558,6 +630,14 @@ GOLDEN = {
     specs.GradientsSpec: (1, [1.24931, -1.36344, 2.13235, -0.45024, 1.11128, 1.37642, -1.43645, 2.62482, -0.674487,
         1.28088, 0.358145, -0.539418, 0.809311, -0.143913, 1.28088]),
     specs.GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
+    specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,
+        -0.0814676, 0.160345]),
+    specs.ConditionalElboSpec: (1, [53.4569, 4.57313, 10.4217, 90.1709, 5.10697, 10.8635]),
+    specs.LikelihoodRatioSpec: (1, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
+        0.235, 0.765, 0.888, 0.112]),
+    specs.ClassifierSpec: (1, [72, 0.0796537, 0.0428933, 0.0573771, 0.0480543]),
+    specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
+    specs.MeanPosteriorSpec: (1, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
     specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
     specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),

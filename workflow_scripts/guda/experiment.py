@@ -17,7 +17,16 @@ from guda.groups import read_groups
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
-from guda.paths import BASE, CALIBRATION, IMPORTED, Paths, unlearned_model
+from guda.paths import (
+    BASE,
+    CALIBRATION,
+    CLASSIFIER,
+    CONDITIONAL,
+    IMPORTED,
+    Paths,
+    unlearned_model,
+    weights_of,
+)
 from guda.queries import (
     check_query_shapes,
     content_digest,
@@ -28,6 +37,9 @@ from guda.queries import (
 )
 from guda.specs import (
     CalibrationSpec,
+    ClassifierSpec,
+    ConditionalElboSpec,
+    ConditionalSpec,
     ElboSettings,
     ElboSpec,
     ExclusionSpec,
@@ -39,6 +51,7 @@ from guda.specs import (
     ImportedModelSpec,
     MetricsSpec,
     NeighborsSpec,
+    PosteriorsSpec,
     QueriesSpec,
     QueryFilesSpec,
     QueryTableSpec,
@@ -211,7 +224,8 @@ class Experiment:
     def model_spec(self, model: str) -> Spec:
         """Spec of a model by its name under models/.
 
-        base, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or removed-SEED/MEMBERS.
+        That is base, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or
+        removed-SEED/MEMBERS.
         """
         if model in self.imports:
             return ImportedModelSpec(
@@ -222,6 +236,11 @@ class Experiment:
             )
         if model == BASE:
             return self.train_spec(self.config.training.seed, None)
+        if model == CONDITIONAL:
+            settings = self.config.attribution.conditional
+            return ConditionalSpec(**self._of_groups(settings.training), label_dropout=settings.label_dropout)
+        if model == CLASSIFIER:
+            return ClassifierSpec(**self._of_groups(self.config.attribution.classifier.training))
         family, group = model.split("/")
         if family.startswith("logo-"):
             return self.train_spec(int(family.removeprefix("logo-")), self.group_spec(group).digest())
@@ -281,6 +300,21 @@ class Experiment:
         """Spec of the images that another model makes of the noise of the queries."""
         return self.bucket_spec(bucket).model_copy(update={"base": self.model_spec(model).digest()})
 
+    def _of_groups(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """What the spec of a network that knows all groups has, when its training differs so from the base model's."""
+        return {
+            "images": self.images_spec.digest(),
+            "members": {group: self.group_spec(group).digest() for group in self.groups},
+            "unet": self.config.unet,
+            "noise_schedule": self.config.noise_schedule,
+            "training": self.config.training.changed(changes),
+        }
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The number under which networks know each group."""
+        return {group: number for number, group in enumerate(sorted(self.groups))}
+
     def neighbors_spec(self, group: str) -> NeighborsSpec:
         return NeighborsSpec(
             images=self.images_spec.digest(),
@@ -316,9 +350,20 @@ class Experiment:
         settings = self.config.attribution.calibration
         return CalibrationSpec(images=self.images_spec.digest(), count=settings.count, seed=settings.seed)
 
-    def elbo_spec(self, model: str, bucket: str) -> ElboSpec:
-        return ElboSpec(
-            model=self.model_spec(model).digest(),
+    def elbo_spec(self, model: str, bucket: str) -> ElboSpec | ConditionalElboSpec:
+        """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
+        values = {
+            "model": self.model_spec(weights_of(model)).digest(),
+            "samples": self.bucket_spec(bucket).digest(),
+            "elbo": self.elbo_settings,
+        }
+        if weights_of(model) == model:
+            return ElboSpec(**values)
+        return ConditionalElboSpec(**values, label=self.labels[model.split("/")[1]])
+
+    def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
+        return PosteriorsSpec(
+            model=self.model_spec(CLASSIFIER).digest(),
             samples=self.bucket_spec(bucket).digest(),
             elbo=self.elbo_settings,
         )

@@ -8,6 +8,8 @@ BASE = "base"
 CALIBRATION = "calibration"
 TRAINING = "training"  # among sets of images that have features, the training set
 IMPORTED = "imported"
+CONDITIONAL = "conditional"
+CLASSIFIER = "classifier"
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
@@ -18,6 +20,16 @@ STATE = "training_state.safetensors"  # of an unfinished training; no output of 
 def logo_model(seed: int | str, group: str) -> str:
     """Name of the model retrained without `group` from `seed`."""
     return f"logo-{seed}/{group}"
+
+
+def conditioned_model(group: str) -> str:
+    """Name, under elbo/ alone, of the conditional model when it is told `group`."""
+    return f"{CONDITIONAL}/{group}"
+
+
+def weights_of(model: str) -> str:
+    """Name under models/ of the weights that `model` has."""
+    return CONDITIONAL if model.startswith(f"{CONDITIONAL}/") else model
 
 
 def unlearned_model(method: str, group: str) -> str:
@@ -90,6 +102,15 @@ class Paths:
 
     def elbo_record(self, model: str, bucket: str) -> str:
         return record_of(self.elbo(model, bucket))
+
+    def posteriors(self, bucket: str) -> str:
+        return self._at("posteriors", f"{bucket}.safetensors")
+
+    def posteriors_record(self, bucket: str) -> str:
+        return record_of(self.posteriors(bucket))
+
+    def neighbors_record(self, group: str) -> str:
+        return record_of(self.neighbors(group))
 
     def features(self, kind: str, images: str) -> str:
         return self._at("features", kind, f"{images}.safetensors")

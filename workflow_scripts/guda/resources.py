@@ -135,13 +135,19 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     squared = max(model, min(SQUARED, batch_size * model))
     abu_work = views * pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps
     mucs_work = pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size
+
+    def trained(training: config.Training) -> Need:
+        return Need(
+            read + COPIES * model + training.batch_size * kept,
+            FORWARD_AND_BACKWARD * forward * training.steps * training.batch_size,
+        )
+
     return {
         "table": Need(planned),
         "images": Need(read),
-        "train": Need(
-            read + COPIES * model + settings.training.batch_size * kept,
-            FORWARD_AND_BACKWARD * forward * settings.training.steps * settings.training.batch_size,
-        ),
+        "train": trained(settings.training),
+        "conditional": trained(settings.training.changed(settings.attribution.conditional.training)),
+        "classifier": trained(settings.training.changed(settings.attribution.classifier.training)),
         "unlearn": Need(
             read + COPIES * model + unlearned * kept,
             (FORWARD_AND_BACKWARD + 1) * forward * unlearned_steps * unlearned,

@@ -118,6 +118,25 @@ class TrainSpec(Spec):
     training: config.Training
 
 
+class ConditionalSpec(Spec):
+    stage, version = "conditional", 1
+    images: str
+    members: dict[str, str]  # digest of each group; labels count the groups by name
+    unet: config.UNet
+    noise_schedule: config.NoiseSchedule
+    training: config.Training
+    label_dropout: float
+
+
+class ClassifierSpec(Spec):
+    stage, version = "classifier", 1
+    images: str
+    members: dict[str, str]  # digest of each group; outputs count the groups by name
+    unet: config.UNet
+    noise_schedule: config.NoiseSchedule
+    training: config.Training
+
+
 class ImportedModelSpec(Spec):
     stage, version = "imported_model", 1
     content: str  # digest of the files, or of the pinned hub id
@@ -198,6 +217,21 @@ class ElboSpec(Spec):
     elbo: ElboSettings
 
 
+class ConditionalElboSpec(Spec):
+    stage, version = "conditional_elbo", 1
+    model: str
+    label: int
+    samples: str
+    elbo: ElboSettings
+
+
+class PosteriorsSpec(Spec):
+    stage, version = "posteriors", 1
+    model: str
+    samples: str
+    elbo: ElboSettings
+
+
 class CounterfactualSpec(Spec):
     stage, version = "counterfactual", 1
     elbo: ElboSettings
@@ -231,6 +265,22 @@ class GradientScoresSpec(Spec):
     training: str  # digest of the training images' features
     queries: dict[str, str]  # digest of the features of each bucket
     settings: config.Gradients
+
+
+class LikelihoodRatioSpec(Spec):
+    stage, version = "likelihood_ratio", 1
+    elbo: ElboSettings
+    model: str
+    groups: list[str]  # in the order of the labels
+    buckets: dict[str, str]
+
+
+class MeanPosteriorSpec(Spec):
+    stage, version = "mean_posterior", 1
+    elbo: ElboSettings
+    model: str
+    groups: list[str]
+    buckets: dict[str, str]
 
 
 class NearestSpec(Spec):

@@ -12,6 +12,7 @@ from torch import Tensor
 from guda import config
 from guda.denoisers import UNetDenoiser, new_denoiser
 from guda.device import Batches, training_precision
+from guda.memberships import DrawnLabels
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
 from guda.progress import track
@@ -147,22 +148,25 @@ def train(
     state: TrainingState | None = None,
     rows: Tensor | None = None,
     device: torch.device | str = "cpu",
+    labels: DrawnLabels | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
 
-    Returns it with its averaged weights, and the number of evaluations spent (FORWARD_AND_BACKWARD per sample).
+    With `labels` it is conditional on an image's group. Returns it with its averaged weights, and the number of
+    evaluations spent (FORWARD_AND_BACKWARD per sample).
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
-        denoiser = new_denoiser(unet, schedule, images.shape[1:]).to(device)
+        denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None).to(device)
     rows = torch.arange(len(images)) if rows is None else rows
 
-    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(step: int) -> list[Tensor]:
         chosen = rows[batch_rows(step, len(rows), settings.batch_size, "train", settings.seed)]
         batch = to_network_range(images[chosen])
         if settings.flip:
             batch = mirrored_at_random(batch)
-        return batch, torch.randn_like(batch), random_steps(len(batch), schedule)
+        drawn = [batch, torch.randn_like(batch), random_steps(len(batch), schedule)]
+        return [*drawn, labels.draw(chosen, step)] if labels else drawn
 
     optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, "training", settings.ema_decay, state)
     return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from guda.attribution.classifier import MeanPosterior
+from guda.attribution.conditional import LikelihoodRatio
 from guda.attribution.counterfactual import Oracle, Unlearned
 from guda.attribution.embedding import Embedding
 from guda.attribution.gradients import Gradient
@@ -28,6 +30,8 @@ METHODS: dict[str, Method] = {
     "finetune": Unlearned(FINETUNE, calibrated=True),
     "neggrad": Unlearned(NEGGRAD, calibrated=True),
     **GRADIENT_METHODS,
+    "conditional_elbo": LikelihoodRatio(),
+    "classifier": MeanPosterior(),
     "nearest": Nearest(),
     "embedding": Embedding(),
     "abu": Abu(),

@@ -20,6 +20,8 @@ from guda.config.scoring import (
     Aggregation,
     Attribution,
     Calibration,
+    Classifier,
+    Conditional,
     Elbo,
     Finetune,
     Gradients,
@@ -97,7 +99,16 @@ class Config(Section):
             self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
+        self._check_training("conditional", self.attribution.conditional.training)
+        self._check_training("classifier", self.attribution.classifier.training)
         return self
+
+    def _check_training(self, network: str, changes: dict[str, Any]) -> None:
+        try:
+            self.training.changed(changes)
+        except ValidationError as error:
+            problem = explain(error.errors()[0], Training)
+            raise ValueError(f"attribution.{network}.training.{problem}") from None
 
     def _check_generated(self, queries: Queries, all_steps: int) -> None:
         count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps
@@ -136,6 +147,8 @@ __all__ = [
     "Aggregation",
     "Attribution",
     "Calibration",
+    "Classifier",
+    "Conditional",
     "Config",
     "Data",
     "Elbo",

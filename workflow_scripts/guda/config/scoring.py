@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from guda.config.influence import AbuInfluence, Fisher, MucsInfluence
-from guda.config.section import Section, Seed
+from guda.config.section import Fraction, Section, Seed
 from guda.config.training import NegGrad
 
 
@@ -141,10 +141,27 @@ class Finetune(Section):
     learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
 
 
+class Conditional(Section):
+    training: dict[str, Any] = Field(
+        {}, description="Keys of the section `training` with the values that this network's training has instead."
+    )
+    label_dropout: Fraction = Field(
+        0.1, description="Share of the training samples whose group is hidden, so that it learns the whole as well."
+    )
+
+
+class Classifier(Section):
+    training: dict[str, Any] = Field(
+        {}, description="Keys of the section `training` with the values that the classifier's training has instead."
+    )
+
+
 class Attribution(Section):
     """Settings of the methods that have any of their own."""
 
     calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
+    conditional: Conditional = Field(Conditional(), description="The denoiser that is told an image's group.")
+    classifier: Classifier = Field(Classifier(), description="The classifier that tells a noisy image's group.")
     nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")

@@ -37,6 +37,10 @@ class Training(Optimisation):
     ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are the checkpoint; 0: none.")
     flip: bool = Field(False, description="Each training image is mirrored left to right with probability 1/2.")
 
+    def changed(self, changes: dict[str, Any]) -> Training:
+        """The same with other values of some keys. Raises pydantic's ValidationError."""
+        return Training.model_validate(self.model_dump() | changes)
+
 
 class Oracle(Section):
     seeds: list[Seed] = Field(

@@ -1,4 +1,4 @@
-"""Unconditional denoisers over diffusers' `UNet2DModel`."""
+"""Denoisers over diffusers' `UNet2DModel`, unconditional or conditional on a group."""
 
 from __future__ import annotations
 
@@ -35,10 +35,14 @@ class Denoiser(Protocol):
 
 
 class UNetDenoiser(torch.nn.Module):
-    """A `UNet2DModel` with the noise schedule it was trained for."""
+    """A `UNet2DModel` with the noise schedule it was trained for.
 
-    def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule):
+    One with `n_labels` class embeddings takes a label as its condition; the last label says that no group is known.
+    """
+
+    def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule, n_labels: int | None = None):
         super().__init__()
+        self.no_group = None if n_labels is None else n_labels - 1
         self.unet = unet
         self.schedule = schedule
         self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
@@ -67,10 +71,19 @@ class UNetDenoiser(torch.nn.Module):
         return gamma * x + sigma * noise
 
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped."""
-        if condition is not None:
-            raise ValueError("UNet2DModel takes no condition")
-        return self._noise(self.unet(x_t, t).sample[:, : x_t.shape[1]].float(), x_t, t)
+        """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped.
+
+        `condition` int64 [B]: labels of groups; None: no group is known.
+        """
+        return self._noise(self._output(x_t, t, condition)[:, : x_t.shape[1]], x_t, t)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        if self.no_group is None:
+            if condition is not None:
+                raise ValueError("a network without class embeddings takes no condition")
+            return self.unet(x_t, t).sample.float()
+        labels = torch.full_like(t, self.no_group) if condition is None else condition
+        return self.unet(x_t, t, class_labels=labels).sample.float()
 
     def _noise(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         gamma, sigma = self.scales(t)
@@ -80,7 +93,7 @@ class UNetDenoiser(torch.nn.Module):
             return (x_t - gamma * output) / sigma
         return output
 
-    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
 
         A network with a learned variance adds L_vlb = T * mean KL of steps 1 .. T-1, in nats per dimension, weighted by
@@ -90,7 +103,7 @@ class UNetDenoiser(torch.nn.Module):
         gamma, sigma = self.scales(t)
         x_t = gamma * x + sigma * noise
         target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
-        output = self.unet(x_t, t).sample.float()
+        output = self._output(x_t, t, condition)
         prediction, variance = output[:, :channels], output[:, channels:]
         loss = torch.nn.functional.mse_loss(prediction, target[self.schedule.prediction_type])
         if not variance.shape[1]:
@@ -100,16 +113,22 @@ class UNetDenoiser(torch.nn.Module):
         return loss + VLB_WEIGHT * len(self.gammas) * reverse_step_kl(variance, error, *at_steps).mean()
 
 
-def new_denoiser(settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> UNetDenoiser:
-    """A network with fresh weights (from torch's global generator) for images of shape [C, H, W]."""
+def new_denoiser(
+    settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...], n_labels: int | None = None
+) -> UNetDenoiser:
+    """A network with fresh weights (from torch's global generator) for images of shape [C, H, W].
+
+    With `n_labels` it is conditional, with so many class embeddings.
+    """
     channels, height, width = image_shape
     unet = _unet_class()(
         sample_size=(height, width),
         in_channels=channels,
         out_channels=2 * channels if settings.learned_variance else channels,
+        num_class_embeds=n_labels,
         **settings.model_dump(exclude={"learned_variance"}),
     )
-    return UNetDenoiser(unet, schedule)
+    return UNetDenoiser(unet, schedule, n_labels)
 
 
 def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **metadata: str) -> list[Path]:
@@ -141,7 +160,7 @@ def load_denoiser(
     unet_class = _unet_class()
     unet = unet_class.from_config(unet_class.load_config(folder))
     unet.load_state_dict(weights)
-    return UNetDenoiser(unet, schedule).eval(), metadata
+    return UNetDenoiser(unet, schedule, unet.config.num_class_embeds).eval(), metadata
 
 
 def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:

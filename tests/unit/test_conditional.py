@@ -1,0 +1,103 @@
+"""A denoiser that is told an image's group, or that none is known."""
+
+import pytest
+import torch
+
+from guda import config
+from guda.denoisers import load_denoiser, new_denoiser, save_denoiser
+from guda.elbo import kl_terms
+from guda.memberships import DrawnLabels, Memberships
+from guda.specs import ConditionalSpec
+from guda.training import train
+
+IDS = [f"i{index:02d}" for index in range(12)]
+HALVES = Memberships.of(IDS, [set(IDS[:6]), set(IDS[6:])])
+OTHERS = Memberships.of(IDS, [set(IDS[:1]), set(IDS[3:])])
+SHORT = config.Training(steps=6, batch_size=4, learning_rate=2e-3, warmup_steps=2, seed=3, ema_decay=0)
+T = torch.tensor([5, 300, 998])
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two channels share a normalisation: what is added to single channels, as labels are, would be taken out again."""
+    return config.UNet(block_out_channels=[8, 8], layers_per_block=1, norm_num_groups=4, dropout=0.0)
+
+
+@pytest.fixture
+def conditional(network, schedule):
+    """Fresh weights for images of 1x8x8 in two groups, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return new_denoiser(network, schedule, (1, 8, 8), n_labels=3).eval()
+
+
+@pytest.fixture
+def x_t():
+    return torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_no_condition_is_the_last_label(conditional, x_t):
+    unconditional = conditional.predict_noise(x_t, T)
+    assert torch.equal(unconditional, conditional.predict_noise(x_t, T, torch.tensor([2, 2, 2])))
+    told = conditional.predict_noise(x_t, T, torch.tensor([0, 1, 2]))
+    assert (told != unconditional).flatten(1).any(1).tolist() == [True, True, False]
+
+
+def test_a_network_without_labels_takes_no_condition(denoiser, x_t):
+    with pytest.raises(ValueError, match="takes no condition"):
+        denoiser.predict_noise(x_t, T, torch.tensor([0, 0, 0]))
+
+
+@torch.no_grad()
+def test_diffusers_opens_it_and_takes_the_same_labels(conditional, x_t, tmp_path):
+    from diffusers import UNet2DModel
+
+    spec = ConditionalSpec(
+        images="i",
+        members={},
+        unet=config.UNet(),
+        noise_schedule=config.NoiseSchedule(),
+        training=SHORT,
+        label_dropout=0,
+    )
+    save_denoiser(tmp_path, conditional, spec)
+    labels = torch.tensor([1, 0, 2])
+    expected = conditional.predict_noise(x_t, T, labels)
+    assert torch.equal(UNet2DModel.from_pretrained(tmp_path)(x_t, T, class_labels=labels).sample, expected)
+    read, _ = load_denoiser(tmp_path, conditional.schedule, spec.digest())
+    assert torch.equal(read.predict_noise(x_t, T, labels), expected)
+    assert torch.equal(read.predict_noise(x_t, T), conditional.predict_noise(x_t, T))
+
+
+def weights_of(denoiser):
+    return torch.cat([parameter.detach().flatten() for parameter in denoiser.parameters()])
+
+
+def trained(images, unet, schedule, memberships, dropout):
+    return train(images, unet, schedule, SHORT, labels=DrawnLabels(memberships, IDS, 0, dropout))[0]
+
+
+def test_with_all_labels_dropped_the_groups_do_not_matter(images, network, schedule):
+    one, other = (trained(images, network, schedule, groups, 1.0) for groups in (HALVES, OTHERS))
+    assert torch.equal(weights_of(one), weights_of(other))
+    one, other = (trained(images, network, schedule, groups, 0.0) for groups in (HALVES, OTHERS))
+    assert not torch.equal(weights_of(one), weights_of(other))
+
+
+def test_a_label_that_no_image_has_learns_nothing(images, network, schedule):
+    no_decay = SHORT.model_copy(update={"weight_decay": 0})
+    alone = Memberships.of(IDS, [set(IDS), set()])
+    labels = DrawnLabels(alone, IDS, 0, 0.0)
+    before = train(images, network, schedule, no_decay.model_copy(update={"learning_rate": 1e-30}), labels=labels)[0]
+    after = train(images, network, schedule, no_decay, labels=labels)[0]
+    changed = (after.unet.class_embedding.weight != before.unet.class_embedding.weight).any(1)
+    assert changed.tolist() == [True, False, False]
+
+
+def test_batch_size_does_not_change_conditional_terms(conditional, images):
+    steps = T.numpy()
+    whole = kl_terms(conditional, images, IDS, steps, 0, 64, label=1)
+    parts = kl_terms(conditional, images, IDS, steps, 0, 5, label=1)
+    torch.testing.assert_close(whole, parts, rtol=1e-5, atol=0)
+    assert not torch.equal(whole, kl_terms(conditional, images, IDS, steps, 0, 64, label=0))

@@ -1,0 +1,51 @@
+"""Compute which group a classifier takes each image for, at every diffusion step."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import PosteriorsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--model", required=True, help="folder of the classifier (train_classifier.py)")
+    parser.add_argument("--samples", required=True, help="images to classify (generate_queries.py)")
+    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: posteriors, steps, ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = PosteriorsSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    import json
+
+    import numpy as np
+    import torch
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.classifier import load_classifier, posteriors
+    from guda.device import costs
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS
+    from guda.records import Stopwatch, write_record
+
+    schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
+    classifier, groups = load_classifier(args.model, schedule, spec.model)
+    classifier.to(device)
+    samples, _ = load_tensors(args.samples, spec.samples)
+    ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
+    stopwatch = Stopwatch()
+    found = posteriors(classifier, samples["images"], ids, steps, spec.elbo.seed, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(
+        args.output,
+        {"posteriors": found, "steps": torch.from_numpy(steps), "ids": pack_ids(ids)},
+        spec,
+        query_ids=json.dumps(ids),
+        groups=json.dumps(groups),
+        model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
+    )
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), seconds))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""Train a classifier of noisy images: which group is this from?"""
+
+from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import ClassifierSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--results", required=True, help="results folder with the training images and the groups")
+    parser.add_argument("--model", required=True, help="folder to write: config.json and weights")
+    add_training_arguments(parser)
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = ClassifierSpec.parse(spec_text(args.spec))
+
+    from guda.model_cache import ModelCache
+
+    cache = ModelCache(args.cache)
+    if cache.fetch(args.model, spec):
+        return
+    device = device_of(args)
+
+    from guda.classifier import save_classifier, train_classifier
+    from guda.device import costs
+    from guda.memberships import read_memberships
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import RECORD, Paths
+    from guda.records import write_record
+    from guda.training_set import read_training_set
+    from guda.training_state import TrainingState
+
+    paths = Paths(args.results)
+    training_set = read_training_set(paths.images(), spec.images)
+    memberships = read_memberships(paths, training_set.ids, spec.members)
+    schedule = NoiseSchedule.from_config(spec.noise_schedule)
+    state = TrainingState(args.model, spec, args.checkpoint_steps)
+    classifier, evaluations = train_classifier(
+        training_set.images, memberships, spec.unet, schedule, spec.training, state, device
+    )
+    seconds = state.seconds()
+    written = save_classifier(args.model, classifier, list(spec.members), spec)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    state.remove()
+    cache.store(args.model, spec)
+
+
+if __name__ == "__main__":
+    run(main)

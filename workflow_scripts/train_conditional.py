@@ -1,0 +1,50 @@
+"""Train a denoiser from scratch that is told an image's group, or that none is known."""
+
+from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import ConditionalSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--results", required=True, help="results folder with the training images and the groups")
+    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    add_training_arguments(parser)
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = ConditionalSpec.parse(spec_text(args.spec))
+
+    from guda.model_cache import ModelCache
+
+    cache = ModelCache(args.cache)
+    if cache.fetch(args.model, spec):
+        return
+    device = device_of(args)
+
+    from guda.denoisers import save_denoiser
+    from guda.device import costs
+    from guda.memberships import DrawnLabels, read_memberships
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import RECORD, Paths
+    from guda.records import write_record
+    from guda.training import train
+    from guda.training_set import read_training_set
+    from guda.training_state import TrainingState
+
+    paths = Paths(args.results)
+    training_set = read_training_set(paths.images(), spec.images)
+    memberships = read_memberships(paths, training_set.ids, spec.members)
+    labels = DrawnLabels(memberships, training_set.ids, spec.training.seed, spec.label_dropout)
+    schedule = NoiseSchedule.from_config(spec.noise_schedule)
+    state = TrainingState(args.model, spec, args.checkpoint_steps)
+    denoiser, evaluations = train(
+        training_set.images, spec.unet, schedule, spec.training, state, device=device, labels=labels
+    )
+    seconds = state.seconds()
+    written = save_denoiser(args.model, denoiser, spec)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    state.remove()
+    cache.store(args.model, spec)
+
+
+if __name__ == "__main__":
+    run(main)

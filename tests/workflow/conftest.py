@@ -5,6 +5,8 @@ import shutil
 import pytest
 from harness import ROOT, Workflow, finished, save_image
 
+RIVALS = ["conditional_elbo", "classifier"]
+
 
 @pytest.fixture(scope="session")
 def workflow(tmp_path_factory) -> Workflow:
@@ -12,6 +14,15 @@ def workflow(tmp_path_factory) -> Workflow:
     directory = tmp_path_factory.mktemp("workflow")
     shutil.copy(ROOT / "tests" / "workflow" / "tiny.yaml", directory)
     return finished(directory)
+
+
+@pytest.fixture(scope="session")
+def rivals(workflow, tmp_path_factory) -> Workflow:
+    """The first run with other methods: only what these need beside it was made."""
+    run = workflow.copied(tmp_path_factory.mktemp("rivals") / "run")
+    settings = run.directory / "tiny.yaml"
+    settings.write_text(f"{settings.read_text(encoding='utf-8')}methods: [{', '.join(RIVALS)}]\n", encoding="utf-8")
+    return finished(run.directory)
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,9 @@ CHANGES = {
         "workflow", setting("metrics: {bootstrap_samples: 51}"), setting("metrics: {decisive_ratio: 3}")),
     "a method is added to `methods`": ("own_data", setting("methods: [guda, nearest, random]")),
     "a setting of the similarity method": ("workflow", setting("attribution: {nearest: {similarity: cosine}}")),
+    "a setting of the conditional network": (
+        "rivals", setting("attribution: {conditional: {label_dropout: 0.2}}")),
+    "a setting of the classifier": ("rivals", setting("attribution: {classifier: {training: {steps: 13}}}")),
     "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}")),
     "the same for one group, in `unlearn.overrides.GROUP`": (
         "workflow", setting("unlearn: {overrides: {amber: {forget_weight: 0.77}}}", GROUP="amber")),

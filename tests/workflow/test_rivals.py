@@ -1,0 +1,83 @@
+"""Methods of their own networks: what a run leaves behind when `methods` names them, and that it does so only then."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import RIVALS
+
+from guda.artifacts import load_tensors
+from guda.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model
+
+GROUPS = ["amber", "cedar"]
+
+
+@pytest.fixture(scope="module")
+def at(rivals):
+    """Path builder of the run's files, from the working directory's root."""
+    return lambda path: rivals.directory / path
+
+
+@pytest.fixture(scope="module")
+def paths(rivals):
+    return rivals.experiment.paths
+
+
+def terms(path):
+    """Likelihood terms of a file, weighted: they add up to minus the bound."""
+    tensors, _ = load_tensors(path, framework="np")
+    return tensors["kl"].astype(np.float64) * tensors["step_weights"]
+
+
+def scores_of(at, paths, bucket_ids, method):
+    frame = pd.read_csv(at(paths.scores(method)))
+    return frame.pivot(index="query", columns="group", values="score").loc[bucket_ids, GROUPS].to_numpy()
+
+
+def test_every_method_has_its_row(at, paths):
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    assert list(frame.index) == ["logo", *RIVALS, "ceiling"]
+    assert frame["top1"].between(0, 1).all()
+
+
+def test_the_conditional_network_opens_in_diffusers_with_a_label_more_than_groups(at, paths):
+    from diffusers import UNet2DModel
+
+    unet = UNet2DModel.from_pretrained(at(paths.model_config(CONDITIONAL)).parent)
+    assert unet.config.num_class_embeds == len(GROUPS) + 1
+
+
+def test_conditional_scores_are_differences_of_the_bounds(rivals, at, paths):
+    for bucket, ids in rivals.experiment.buckets.items():
+        untold = terms(at(paths.elbo(CONDITIONAL, bucket))).sum(1)
+        told = [terms(at(paths.elbo(conditioned_model(group), bucket))).sum(1) for group in GROUPS]
+        expected = np.stack([untold - bound for bound in told], axis=1)
+        np.testing.assert_allclose(scores_of(at, paths, ids, "conditional_elbo"), expected, rtol=1e-9, atol=1e-9)
+        assert (expected != 0).all()
+
+
+def test_classifier_scores_are_mean_probabilities(rivals, at, paths):
+    for bucket, ids in rivals.experiment.buckets.items():
+        tensors, metadata = load_tensors(at(paths.posteriors(bucket)), framework="np")
+        assert json.loads(metadata["groups"]) == GROUPS
+        assert tensors["posteriors"].shape == (len(ids), len(rivals.experiment.elbo_settings.steps), len(GROUPS))
+        found = scores_of(at, paths, ids, "classifier")
+        np.testing.assert_allclose(found, tensors["posteriors"].mean(1), rtol=1e-5)
+        np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_the_network_counts_as_built_and_the_queries_once_a_label(rivals, at, paths):
+    settings = rivals.experiment.config
+    train = settings.training.steps * settings.training.batch_size * 3
+    terms_of_queries = settings.queries.count * len(rivals.experiment.elbo_settings.steps)
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    assert frame.loc["conditional_elbo", ["build_evaluations", "query_evaluations"]].tolist() == [
+        train, (len(GROUPS) + 1) * terms_of_queries,
+    ]  # fmt: skip
+    assert frame.loc["classifier", ["build_evaluations", "query_evaluations"]].tolist() == [train, terms_of_queries]
+
+
+def test_a_run_that_names_none_of_these_methods_makes_none_of_their_files(workflow):
+    made = {path.name for path in (workflow.results / "models").iterdir()}
+    assert made & {BASE, CONDITIONAL, CLASSIFIER} == {BASE}

@@ -163,6 +163,7 @@ rule unlearn:
         images=paths.images(),
         group=paths.group("{group}"),
         neighbors=lambda wc: experiment.neighbors_files(wc.operator, wc.group),
+        guidance=lambda wc: experiment.guidance_files(wc.operator),
         foreign=foreign(
             paths.model_weights(unlearned_model("{operator}", "{group}")),
             lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)),
@@ -190,7 +191,8 @@ rule unlearn:
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
         " --images {input.images:q} --group {input.group:q}"
-        ' --neighbors {input.neighbors:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+        " --neighbors {input.neighbors:q} --guidance {input.guidance:q}"
+        ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
 
 if experiment.imports:

@@ -1,7 +1,7 @@
-"""Unlearn one group from the base model, by the operator that the spec is of: ReTrack, fine-tuning or ascent."""
+"""Unlearn one group from the base model, by the operator that the spec is of: ReTrack, ESD, fine-tuning or ascent."""
 
 from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
-from guda.specs import FinetuneSpec, NegGradSpec, parse_any
+from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, parse_any
 from guda.unlearning import OPERATORS
 
 
@@ -11,11 +11,14 @@ def main() -> None:
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
     parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
     parser.add_argument("--neighbors", nargs="?", help="their nearest retained images (find_neighbors.py), for ReTrack")
+    parser.add_argument("--guidance", nargs="*", help="weights and config.json of the conditional network, for ESD")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args()
     spec = parse_any(OPERATORS.values(), spec_text(args.spec))
+
+    from pathlib import Path
 
     from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
@@ -33,15 +36,19 @@ def main() -> None:
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
-    from guda.unlearning import finetune, neggrad, retrack
+    from guda.unlearning import esd, finetune, neggrad, retrack
 
-    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    schedule = NoiseSchedule.from_config(spec.noise_schedule)
+    base, _ = load_denoiser(args.base, schedule, spec.base)
     base.to(device)
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
     state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
     task = base, training_set.images, forget
-    if isinstance(spec, FinetuneSpec):
+    if isinstance(spec, EsdSpec):
+        conditional, _ = load_denoiser(Path(args.guidance[0]).parent, schedule, spec.conditional)
+        denoiser, evaluations = esd.unlearn(*task, conditional.to(device), spec.label, spec.settings, state)
+    elif isinstance(spec, FinetuneSpec):
         denoiser, evaluations = finetune.unlearn(*task, spec.settings, state)
     elif isinstance(spec, NegGradSpec):
         denoiser, evaluations = neggrad.unlearn(*task, spec.settings, state)

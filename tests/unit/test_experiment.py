@@ -365,7 +365,7 @@ def default_specs():
     yield from [evaluation.lds_spec(retrained), evaluation.removal_sets_spec(retrained)]
     yield from [evaluation.removal_spec(retrained), evaluation.removal_figure_spec(retrained)]
     yield retrained.exclusion_spec(evaluation.subset_models(retrained)[0])
-    rivals = Experiment(load_config({"methods": ["conditional_elbo", "classifier"]}), DATASET)
+    rivals = Experiment(load_config({"methods": ["conditional_elbo", "classifier", "guda_esd"]}), DATASET)
     yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield from [rivals.method_spec(name) for name in rivals.config.methods]

@@ -98,6 +98,8 @@ def test_larger_networks_and_batches_ask_for_more():
     unlearn = {"unlearn": {"batch_size": 10, "steps": 50}, "attribution": {"neggrad": {"batch_size": 30, "steps": 60}}}
     assert unlearning_work(Experiment(load_config(unlearn))) == (20, 50)
     assert unlearning_work(Experiment(load_config(unlearn | {"methods": ["neggrad"]}))) == (60, 60)
+    guided = unlearn | {"attribution": {"guda_esd": {"batch_size": 40, "steps": 30}}, "methods": ["guda_esd"]}
+    assert unlearning_work(Experiment(load_config(guided))) == (80, 50)
     distilled = unlearn | {"unlearn": unlearn["unlearn"] | {"preserve": "distillation"}, "methods": ["finetune"]}
     assert unlearning_work(Experiment(load_config(distilled))) == (23, 50)
     batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from harness import ROOT, Workflow, finished, save_image
 
-RIVALS = ["conditional_elbo", "classifier"]
+RIVALS = ["conditional_elbo", "classifier", "guda_esd"]
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ from guda.specs import (
     digest,
     digest_lines,
 )
-from guda.unlearning import FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,6 +256,9 @@ class Experiment:
 
     def _operator_part(self, operator: str, group: str) -> dict[str, Any]:
         """What the specs of the operator's models have beside the fields that all operators share."""
+        if operator == ESD:
+            conditional, settings = self.model_spec(CONDITIONAL).digest(), self.config.attribution.guda_esd
+            return {"conditional": conditional, "label": self.labels[group], "settings": settings}
         if operator == FINETUNE:
             return {"settings": self.finetuning}
         if operator == NEGGRAD:
@@ -266,6 +269,10 @@ class Experiment:
     def neighbors_files(self, operator: str, group: str) -> list[str]:
         """The neighbours by which the operator unlearns the group, if it does so by any."""
         return [self.paths.neighbors(group)] if operator == RETRACK else []
+
+    def guidance_files(self, operator: str) -> list[str]:
+        """The conditional network by which the operator unlearns, if it does so by one."""
+        return [self.paths.model_weights(CONDITIONAL), self.paths.model_config(CONDITIONAL)] if operator == ESD else []
 
     @property
     def finetuning(self) -> FineTuning:

@@ -15,7 +15,7 @@ from guda import config
 from guda.attribution import GRADIENT_METHODS
 from guda.attribution.gradients import GRADIENTS
 from guda.records import FORWARD_AND_BACKWARD
-from guda.unlearning import FINETUNE, NEGGRAD
+from guda.unlearning import ESD, FINETUNE, NEGGRAD
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -175,6 +175,9 @@ def unlearning_work(experiment: Experiment) -> tuple[int, int]:
     ReTrack takes as many retained images as forget images, and asks the full model about both.
     """
     work = [(2 * each.batch_size, each.steps) for each in map(experiment.config.unlearn.for_group, experiment.groups)]
+    if ESD in experiment.config.methods:
+        esd = experiment.config.attribution.guda_esd
+        work.append((2 * esd.batch_size, esd.steps))
     if FINETUNE in experiment.config.methods:
         work.append((experiment.finetuning.batch_size, experiment.finetuning.steps))
     if NEGGRAD in experiment.config.methods:

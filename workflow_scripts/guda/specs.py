@@ -174,6 +174,17 @@ class NegGradSpec(Spec):
     settings: config.NegGrad
 
 
+class EsdSpec(Spec):
+    stage, version = "esd", 1
+    base: str
+    conditional: str
+    label: int
+    images: str
+    group: str
+    noise_schedule: config.NoiseSchedule
+    settings: config.Esd
+
+
 class QueriesSpec(Spec):
     stage, version = "queries", 1
     base: str
@@ -265,6 +276,11 @@ class GradientScoresSpec(Spec):
     training: str  # digest of the training images' features
     queries: dict[str, str]  # digest of the features of each bucket
     settings: config.Gradients
+
+
+class GuidedCounterfactualSpec(CounterfactualSpec):
+    stage, version = "guided_counterfactual", 1
+    conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
 
 
 class LikelihoodRatioSpec(Spec):

@@ -9,7 +9,7 @@ import re
 
 from guda.attribution.classifier import MeanPosterior
 from guda.attribution.conditional import LikelihoodRatio
-from guda.attribution.counterfactual import Oracle, Unlearned
+from guda.attribution.counterfactual import GuidedUnlearned, Oracle, Unlearned
 from guda.attribution.embedding import Embedding
 from guda.attribution.gradients import Gradient
 from guda.attribution.method import Method, Scores
@@ -17,7 +17,7 @@ from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest
 from guda.errors import GudaError, nearest_name
-from guda.unlearning import FINETUNE, NEGGRAD, RETRACK
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
 
 GRADIENT_METHODS = {
     "trak": Gradient("trak", "loss"),
@@ -27,6 +27,7 @@ GRADIENT_METHODS = {
 METHODS: dict[str, Method] = {
     "guda": Unlearned(RETRACK, calibrated=True),
     "guda_uncalibrated": Unlearned(RETRACK, calibrated=False),
+    "guda_esd": GuidedUnlearned(ESD, calibrated=True),
     "finetune": Unlearned(FINETUNE, calibrated=True),
     "neggrad": Unlearned(NEGGRAD, calibrated=True),
     **GRADIENT_METHODS,

@@ -6,6 +6,7 @@ is the LOGO oracle; with models that unlearned the group it is GUDA.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,8 @@ from guda.errors import ArtifactError
 from guda.groups import read_members
 from guda.noise import derive_seed
 from guda.noise_schedule import step_weights
-from guda.paths import BASE, CALIBRATION, Paths, logo_model
-from guda.specs import CounterfactualSpec, ElboSpec, UnlearnSpec
+from guda.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model
+from guda.specs import CounterfactualSpec, ElboSpec, GuidedCounterfactualSpec, UnlearnSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -108,6 +109,22 @@ class Unlearned(_Counterfactual):
         models = {group: experiment.model_spec(name) for group, name in spec.model_names.items()}
         neighbors = {group: model.neighbors for group, model in models.items() if isinstance(model, UnlearnSpec)}
         return spec.model_copy(update={"neighbors": neighbors})
+
+
+class GuidedUnlearned(Unlearned):
+    """The full model after unlearning by the guidance of the conditional network, which counts as built for it."""
+
+    def spec(self, experiment: Experiment) -> GuidedCounterfactualSpec:
+        values = dict(super().spec(experiment))
+        return GuidedCounterfactualSpec(**values, conditional=experiment.model_spec(CONDITIONAL).digest())
+
+    def parse(self, text: str) -> GuidedCounterfactualSpec:
+        return GuidedCounterfactualSpec.parse(text)
+
+    def needs(self, spec: GuidedCounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().needs(spec, paths)
+        built = needs.build_records | {paths.model_record(CONDITIONAL): spec.conditional}
+        return replace(needs, build_records=built)
 
 
 def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

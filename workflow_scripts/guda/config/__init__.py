@@ -33,7 +33,7 @@ from guda.config.scoring import (
     StepSchedule,
 )
 from guda.config.section import Section
-from guda.config.training import FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
+from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
 
 MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
@@ -152,6 +152,7 @@ __all__ = [
     "Config",
     "Data",
     "Elbo",
+    "Esd",
     "Execution",
     "Figure",
     "FineTuning",

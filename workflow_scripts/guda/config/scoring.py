@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from guda.config.influence import AbuInfluence, Fisher, MucsInfluence
 from guda.config.section import Fraction, Section, Seed
-from guda.config.training import NegGrad
+from guda.config.training import Esd, NegGrad
 
 
 class Queries(Section):
@@ -172,6 +172,7 @@ class Attribution(Section):
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")
+    guda_esd: Esd = Field(Esd(), description="Unlearning by the guidance of the conditional network.")
 
 
 class Metrics(Section):

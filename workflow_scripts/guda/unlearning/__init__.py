@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from guda import config
 from guda.records import FORWARD_AND_BACKWARD
-from guda.specs import FinetuneSpec, NegGradSpec, Spec, UnlearnSpec
+from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, Spec, UnlearnSpec
 
-RETRACK, FINETUNE, NEGGRAD = "guda", "finetune", "neggrad"
+RETRACK, ESD, FINETUNE, NEGGRAD = "guda", "guda_esd", "finetune", "neggrad"
 
 # The kind of spec of each operator's models, by the name under models/.
-OPERATORS: dict[str, type[Spec]] = {RETRACK: UnlearnSpec, FINETUNE: FinetuneSpec, NEGGRAD: NegGradSpec}
+OPERATORS: dict[str, type[Spec]] = {
+    RETRACK: UnlearnSpec,
+    ESD: EsdSpec,
+    FINETUNE: FinetuneSpec,
+    NEGGRAD: NegGradSpec,
+}
 
 
 def retrack_evaluations(settings: config.Unlearning) -> int:

@@ -32,18 +32,18 @@ def erased_noise(
 
 def unlearn(
     full: UNetDenoiser,
-    conditional: UNetDenoiser,
-    label: int,
     images: Tensor,
     forget: Tensor,
+    conditional: UNetDenoiser,
+    label: int,
     settings: config.Esd,
     state: TrainingState | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent.
 
     Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
-    both as means over pixels. `label` is the group's in the conditional network; `images` uint8 [N, C, H, W]; `forget`
-    bool [N].
+    both as means over pixels. `images` uint8 [N, C, H, W]; `forget` bool [N]; `label` is that of the group in the
+    conditional network.
     """
     student = copy.deepcopy(full)
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()

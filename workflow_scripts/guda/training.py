@@ -57,7 +57,7 @@ def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
 
 
 def optimise(
-    denoiser: UNetDenoiser,
+    network: torch.nn.Module,
     draw: Callable[[int], Sequence[Tensor]],
     loss: Callable[..., Tensor],
     settings: config.Optimisation,
@@ -66,7 +66,7 @@ def optimise(
     ema_decay: float = 0.0,
     state: TrainingState | None = None,
 ) -> None:
-    """Minimise `loss(*draw(step))` over the denoiser's weights, in place; with `ema_decay`, leave the averaged weights.
+    """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
 
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch that is too large
     for the GPU is worked off in parts. Before each step torch's generators are seeded from (seed, step): everything
@@ -76,7 +76,7 @@ def optimise(
     """
     from diffusers.training_utils import EMAModel
 
-    parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters,
         lr=settings.learning_rate,
@@ -91,7 +91,7 @@ def optimise(
         restore(tensors, done, parameters, optimiser, averaged)
         if average:
             average.optimization_step = done
-    denoiser.train()
+    network.train()
     steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(settings.batch_size)
     with torch.random.fork_rng():
@@ -109,7 +109,7 @@ def optimise(
                 state.save(step + 1, state_tensors(parameters, optimiser, averaged))
     if average:
         average.copy_to(parameters)
-    denoiser.eval()
+    network.eval()
 
 
 def differentiate(

@@ -16,6 +16,7 @@ include: "rules/elbo.smk"
 include: "rules/attribution.smk"
 include: "rules/metrics.smk"
 include: "rules/evaluation.smk"
+include: "rules/sweep.smk"
 include: "rules/report.smk"
 
 

@@ -32,7 +32,6 @@ from guda.paths import (
     weights_of,
 )
 from guda.resources import needs
-from guda.unlearning import OPERATORS
 
 
 def load_experiment():
@@ -66,6 +65,12 @@ os.environ.update(
 def one_of(names):
     """Wildcard constraint: exactly these names."""
     return "|".join(re.escape(name) for name in names)
+
+
+def number(text):
+    """The number in a wildcard, such as k=20/, or None in an empty one."""
+    digits = re.sub(r"\D", "", text)
+    return int(digits) if digits else None
 
 
 def model_files(model):
@@ -117,7 +122,8 @@ def final_outputs():
     lds = [paths.lds()] if settings.lds.subsets else []
     removal = [paths.removal(), paths.removal_figure()] if settings.removal.queries else []
     tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
-    return [*tables, *by_source, *lds, *removal]
+    sweep = [paths.sweep(), paths.sweep_figure()] if experiment.variants else []
+    return [*tables, *by_source, *lds, *removal, *sweep]
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts
@@ -129,5 +135,7 @@ wildcard_constraints:
     seed=r"\d+",
     bucket=one_of([CALIBRATION, *experiment.buckets]),
     model=r"base|conditional|[^/]+/[^/]+",
-    method=one_of(experiment.score_names),
-    operator=one_of(OPERATORS),
+    method=one_of([*experiment.score_names, *experiment.variants]),
+    operator=one_of(experiment.operators),
+    schedule=one_of(experiment.schedules),
+    nearest=r"(k=\d+/)?",

@@ -1,16 +1,22 @@
-"""Likelihood terms: one file per model and bucket of images."""
+"""Likelihood terms: one file per model and bucket of images, for each schedule of diffusion steps."""
+
+scheduled = paths.with_schedule("{schedule}")
 
 
 rule elbo:
     input:
         unpack(lambda wc: model_files(weights_of(wc.model))),
         samples=paths.queries("{bucket}"),
-        foreign=foreign(paths.elbo("{model}", "{bucket}"), lambda wc: experiment.elbo_spec(wc.model, wc.bucket)),
+        scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
+        foreign=foreign(
+            scheduled.elbo("{model}", "{bucket}"),
+            lambda wc: experiment.elbo_spec(wc.model, wc.bucket, wc.schedule),
+        ),
     output:
-        elbo=paths.elbo("{model}", "{bucket}"),
-        record=paths.elbo_record("{model}", "{bucket}"),
+        elbo=scheduled.elbo("{model}", "{bucket}"),
+        record=scheduled.elbo_record("{model}", "{bucket}"),
     log:
-        paths.log("elbo", "{model}", "{bucket}"),
+        paths.log("elbo{schedule}", "{model}", "{bucket}"),
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -21,13 +27,13 @@ rule elbo:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
-        spec=lambda wc: experiment.elbo_spec(wc.model, wc.bucket).canonical(),
+        spec=lambda wc: experiment.elbo_spec(wc.model, wc.bucket, wc.schedule).canonical(),
     message:
         "Scoring {wildcards.bucket} under model {wildcards.model}"
     shell:
         'python "$GUDA_SCRIPTS/compute_elbo.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
-        ' --model "$(dirname {input.weights:q})"'
+        ' --model "$(dirname {input.weights:q})" --scored {input.scored:q}'
         " --samples {input.samples:q} --output {output.elbo:q} --record {output.record:q} > {log:q} 2>&1"
 
 

@@ -136,12 +136,15 @@ rule neighbors:
     input:
         images=paths.images(),
         group=paths.group("{group}"),
-        foreign=foreign(paths.neighbors("{group}"), lambda wc: experiment.neighbors_spec(wc.group)),
+        foreign=foreign(
+            paths.neighbors("{nearest}{group}"),
+            lambda wc: experiment.neighbors_spec(wc.group, number(wc.nearest)),
+        ),
     output:
-        neighbors=paths.neighbors("{group}"),
-        record=paths.neighbors_record("{group}"),
+        neighbors=paths.neighbors("{nearest}{group}"),
+        record=paths.neighbors_record("{nearest}{group}"),
     log:
-        paths.log("neighbors", "{group}"),
+        paths.log("neighbors", "{nearest}{group}"),
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -149,7 +152,7 @@ rule neighbors:
         mem_mb=memory("neighbors"),
         runtime=minutes("neighbors"),
     params:
-        spec=lambda wc: experiment.neighbors_spec(wc.group).canonical(),
+        spec=lambda wc: experiment.neighbors_spec(wc.group, number(wc.nearest)).canonical(),
     message:
         "Finding the nearest retained images of group {wildcards.group}"
     shell:

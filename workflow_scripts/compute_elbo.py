@@ -10,6 +10,7 @@ def main() -> None:
     parser.add_argument(
         "--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)"
     )
+    parser.add_argument("--scored", nargs="?", help="terms of the same images and model that have these among them")
     parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
@@ -17,6 +18,11 @@ def main() -> None:
     args = parser.parse_args()
     spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
     label = spec.label if isinstance(spec, ConditionalElboSpec) else None
+    if args.scored:
+        from guda.scored_terms import take_terms
+
+        take_terms(args.scored, spec, args.output, args.record)
+        return
     device = device_of(args)
 
     import json

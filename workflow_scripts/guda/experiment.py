@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from guda.attribution import GRADIENT_METHODS, METHODS, get_method
-from guda.config import Config, FineTuning
+from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.evaluation import check_evaluation
@@ -59,10 +59,14 @@ from guda.specs import (
     SignificanceSpec,
     SourcesSpec,
     Spec,
+    SweepFigureSpec,
+    SweepSpec,
     TrainSpec,
+    UnlearnSpec,
     digest,
     digest_lines,
 )
+from guda.sweep import Variant, shown_settings, variants
 from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
 
 if TYPE_CHECKING:
@@ -92,7 +96,8 @@ class Experiment:
                 if group not in self.groups:
                     raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(self.groups))}")
         for group in self.groups:
-            retained, wanted = n_images - len(self.groups[group]), self.config.unlearn.for_group(group).n_neighbors
+            retained = n_images - len(self.groups[group])
+            wanted = max(self.unlearning(operator, group).n_neighbors for operator in self.operators)
             if wanted > retained:
                 raise ConfigError(
                     f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
@@ -160,10 +165,34 @@ class Experiment:
             unlearned_model(IMPORTED, group): (source, f"unlearn.import.{group}") for group, source in unlearned.items()
         }
 
+    @cached_property
+    def variants(self) -> dict[str, Variant]:
+        """Variants of methods to try, by name."""
+        return {variant.name: variant for variant in variants(self.config)}
+
+    @cached_property
+    def operators(self) -> dict[str, dict[str, Any]]:
+        """Folders of unlearned models, with the settings in which ReTrack's differ from those configured."""
+        swept = {variant.operator: variant.unlearn for variant in self.variants.values() if variant.unlearn}
+        return {operator: {} for operator in OPERATORS} | swept
+
+    @cached_property
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """Names of schedules of diffusion steps, with what differs from the one configured, '' first."""
+        return {"": {}} | {variant.schedule: variant.elbo_steps for variant in self.variants.values()}
+
     def unlearned(self, operator: str, group: str) -> str:
         """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
-        imported = operator == RETRACK and group in self.config.unlearn.imported
-        return unlearned_model(IMPORTED if imported else operator, group)
+        if operator in OPERATORS and operator != RETRACK:
+            return unlearned_model(operator, group)
+        if group in self.config.unlearn.imported:
+            return unlearned_model(IMPORTED, group)
+        same = self.unlearning(operator, group) == self.unlearning(RETRACK, group)
+        return unlearned_model(RETRACK if same else operator, group)
+
+    def unlearning(self, operator: str, group: str) -> Unlearning:
+        """Settings of ReTrack for a group: as configured, or with those of a variant."""
+        return self.config.unlearn.for_group(group, self.operators[operator])
 
     @property
     def oracles(self) -> list[str]:
@@ -190,7 +219,10 @@ class Experiment:
 
     @cached_property
     def elbo_settings(self) -> ElboSettings:
-        window = self.config.elbo.steps
+        return self.elbo_settings_of("")
+
+    def elbo_settings_of(self, schedule: str) -> ElboSettings:
+        window = self.config.elbo.steps.model_copy(update=self.schedules[schedule])
         return ElboSettings(
             noise_schedule=self.config.noise_schedule,
             seed=self.config.elbo.seed,
@@ -246,7 +278,7 @@ class Experiment:
             return self.train_spec(int(family.removeprefix("logo-")), self.group_spec(group).digest())
         if family.startswith(("subset-", "removed-")):
             return self.train_spec(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
-        return OPERATORS[family](
+        return OPERATORS.get(family, UnlearnSpec)(
             base=self.model_spec(BASE).digest(),
             images=self.images_spec.digest(),
             group=self.group_spec(group).digest(),
@@ -263,12 +295,20 @@ class Experiment:
             return {"settings": self.finetuning}
         if operator == NEGGRAD:
             return {"settings": self.config.attribution.neggrad}
-        settings, neighbors = self.config.unlearn.for_group(group), self.neighbors_spec(group).digest()
-        return {"method": operator, "neighbors": neighbors, "settings": settings}
+        settings = self.unlearning(operator, group)
+        neighbors = self.neighbors_spec(group, settings.n_neighbors).digest()
+        return {"method": RETRACK, "neighbors": neighbors, "settings": settings}
 
     def neighbors_files(self, operator: str, group: str) -> list[str]:
         """The neighbours by which the operator unlearns the group, if it does so by any."""
-        return [self.paths.neighbors(group)] if operator == RETRACK else []
+        if operator in OPERATORS and operator != RETRACK:
+            return []
+        return [self.paths.neighbors(self.neighbors_name(self.unlearning(operator, group), group))]
+
+    def neighbors_name(self, settings: Unlearning, group: str) -> str:
+        """Name of a group's neighbours: the group's, with their number where that is not the configured one."""
+        usual = self.unlearning(RETRACK, group).n_neighbors
+        return group if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{group}"
 
     def guidance_files(self, operator: str) -> list[str]:
         """The conditional network by which the operator unlearns, if it does so by one."""
@@ -322,11 +362,12 @@ class Experiment:
         """The number under which networks know each group."""
         return {group: number for number, group in enumerate(sorted(self.groups))}
 
-    def neighbors_spec(self, group: str) -> NeighborsSpec:
+    def neighbors_spec(self, group: str, n_neighbors: int | None = None) -> NeighborsSpec:
+        """Spec of a group's neighbours; None: as many as configured."""
         return NeighborsSpec(
             images=self.images_spec.digest(),
             group=self.group_spec(group).digest(),
-            n_neighbors=self.config.unlearn.for_group(group).n_neighbors,
+            n_neighbors=n_neighbors or self.unlearning(RETRACK, group).n_neighbors,
         )
 
     @cache  # noqa: B019
@@ -357,12 +398,12 @@ class Experiment:
         settings = self.config.attribution.calibration
         return CalibrationSpec(images=self.images_spec.digest(), count=settings.count, seed=settings.seed)
 
-    def elbo_spec(self, model: str, bucket: str) -> ElboSpec | ConditionalElboSpec:
+    def elbo_spec(self, model: str, bucket: str, schedule: str = "") -> ElboSpec | ConditionalElboSpec:
         """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
         values = {
             "model": self.model_spec(weights_of(model)).digest(),
             "samples": self.bucket_spec(bucket).digest(),
-            "elbo": self.elbo_settings,
+            "elbo": self.elbo_settings_of(schedule),
         }
         if weights_of(model) == model:
             return ElboSpec(**values)
@@ -391,6 +432,11 @@ class Experiment:
     def gradients_spec(self, method: str, bucket: str) -> GradientsSpec:
         """Spec of a method's features of the training images, or of a bucket of queries."""
         return GRADIENT_METHODS[method].features_spec(self, bucket)
+
+    def scored_files(self, model: str, bucket: str, schedule: str) -> list[str]:
+        """Terms that have those of the schedule among them: of the configured schedule, where it has all its steps."""
+        scored = schedule and set(self.elbo_settings_of(schedule).steps) <= set(self.elbo_settings.steps)
+        return [self.paths.elbo(model, bucket)] if scored else []
 
     def query_table_spec(self) -> QueryTableSpec:
         known = self.known_of_queries
@@ -424,6 +470,18 @@ class Experiment:
             seed=settings.seed,
             decisive_ratio=settings.decisive_ratio,
         )
+
+    def sweep_spec(self) -> SweepSpec:
+        return SweepSpec(
+            scores={name: self.method_spec(name).digest() for name in [*self.oracles, *self.variants]},
+            oracles=self.oracles,
+            methods={name: variant.method for name, variant in self.variants.items()},
+            variants=shown_settings(self.config, list(self.variants.values())),
+            metrics=self.config.metrics,
+        )
+
+    def sweep_figure_spec(self) -> SweepFigureSpec:
+        return SweepFigureSpec(sweep=self.sweep_spec().digest())
 
     @property
     def knows_contents(self) -> bool:

@@ -55,8 +55,13 @@ def record_of(path: str | Path) -> str:
 class Paths:
     """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'."""
 
-    def __init__(self, results: str | Path):
+    def __init__(self, results: str | Path, schedule: str = ""):
         self.results = Path(results)
+        self._schedule = schedule
+
+    def with_schedule(self, schedule: str) -> Paths:
+        """The same, with likelihood terms at another schedule of diffusion steps."""
+        return Paths(self.results, schedule)
 
     def _at(self, *parts: str) -> str:
         return str(self.results.joinpath(*parts))
@@ -98,7 +103,7 @@ class Paths:
         return self._at("queries", "images", f"{query}.png")
 
     def elbo(self, model: str, bucket: str) -> str:
-        return self._at("elbo", model, f"{bucket}.safetensors")
+        return self._at(f"elbo{self._schedule}", model, f"{bucket}.safetensors")
 
     def elbo_record(self, model: str, bucket: str) -> str:
         return record_of(self.elbo(model, bucket))
@@ -165,6 +170,12 @@ class Paths:
 
     def removal_figure(self) -> str:
         return self._at("figures", "removal.png")
+
+    def sweep(self) -> str:
+        return self._at("sweep.csv")
+
+    def sweep_figure(self) -> str:
+        return self._at("figures", "sweep.png")
 
     def figure(self) -> str:
         return self._at("figures", "queries.png")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -249,7 +249,7 @@ class CounterfactualSpec(Spec):
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
     model_names: dict[str, str]  # its name under models/
-    neighbors: dict[str, str]  # digest of the neighbours by which each group was unlearned here, if it was by any
+    neighbors: dict[str, str]  # digest of the neighbours by which groups were unlearned here, by name under neighbors/
     buckets: dict[str, str]
     calibration: str | None
     members: dict[str, str]  # digest of each group, where calibration needs its members
@@ -415,6 +415,20 @@ class SourcesSpec(Spec):
     members: dict[str, str]
     buckets: dict[str, str]
     query_table: str | None  # digest of the query table, where that says what the queries' contents are
+
+
+class SweepSpec(Spec):
+    stage, version = "sweep", 1
+    scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
+    oracles: list[str]  # the one that is reported against first, the one to choose by second
+    methods: dict[str, str]  # the method that each variant is one of
+    variants: dict[str, dict[str, Any]]  # settings of each, by the column that shows them
+    metrics: config.Metrics
+
+
+class SweepFigureSpec(Spec):
+    stage, version = "sweep_figure", 1
+    sweep: str
 
 
 class FigureSpec(Spec):

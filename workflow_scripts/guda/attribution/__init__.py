@@ -9,13 +9,13 @@ import re
 
 from guda.attribution.classifier import MeanPosterior
 from guda.attribution.conditional import LikelihoodRatio
-from guda.attribution.counterfactual import GuidedUnlearned, Oracle, Unlearned
+from guda.attribution.counterfactual import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
 from guda.attribution.embedding import Embedding
 from guda.attribution.gradients import Gradient
 from guda.attribution.method import Method, Scores
 from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
-from guda.attribution.similarity import Nearest
+from guda.attribution.similarity import Nearest, NearestVariant
 from guda.errors import GudaError, nearest_name
 from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
 
@@ -42,9 +42,14 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """The method of this name; `logo-SEED` is the oracle trained from SEED. Raises GudaError."""
+    """The method of this name. Raises GudaError.
+
+    `logo-SEED` is the oracle trained from SEED, METHOD@SETTINGS a variant of the section `sweep`.
+    """
     if oracle := re.fullmatch(r"logo-(\d+)", name):
         return Oracle(int(oracle[1]))
+    if re.match(r"(guda|nearest)@", name):
+        return NearestVariant(name) if name.startswith("nearest") else UnlearnedVariant(name)
     if name not in METHODS:
         raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(METHODS))}")
     return METHODS[name]

@@ -19,6 +19,7 @@ from guda.noise import derive_seed
 from guda.noise_schedule import step_weights
 from guda.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model
 from guda.specs import CounterfactualSpec, ElboSpec, GuidedCounterfactualSpec, UnlearnSpec
+from guda.sweep import parts_of
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -30,6 +31,7 @@ class _Counterfactual:
     """Scores by the models `self.model(group)`, one a group."""
 
     calibrated = False
+    schedule = ""  # name of the diffusion steps, where they are others than the configured
 
     def model(self, experiment: Experiment, group: str) -> str:
         """Name of the group's counterfactual model under models/."""
@@ -39,7 +41,7 @@ class _Counterfactual:
         groups = list(experiment.groups)
         names = {group: self.model(experiment, group) for group in groups}
         return CounterfactualSpec(
-            elbo=experiment.elbo_settings,
+            elbo=experiment.elbo_settings_of(self.schedule),
             base=experiment.model_spec(BASE).digest(),
             models={group: experiment.model_spec(name).digest() for group, name in names.items()},
             model_names=names,
@@ -53,6 +55,7 @@ class _Counterfactual:
         return CounterfactualSpec.parse(text)
 
     def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        paths = paths.with_schedule(self.schedule)
         models = {BASE: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
 
         def elbo_records(buckets: dict[str, str]) -> dict[str, str]:
@@ -72,6 +75,7 @@ class _Counterfactual:
         return Needs(files, built, elbo_records(spec.buckets))
 
     def scores(self, spec: CounterfactualSpec, paths: Paths) -> Scores:
+        paths = paths.with_schedule(self.schedule)
         queries, terms = [], []
         for bucket, samples in spec.buckets.items():
             ids, bucket_terms = _score_terms(spec, paths, bucket, samples)
@@ -107,7 +111,11 @@ class Unlearned(_Counterfactual):
     def spec(self, experiment: Experiment) -> CounterfactualSpec:
         spec = super().spec(experiment)
         models = {group: experiment.model_spec(name) for group, name in spec.model_names.items()}
-        neighbors = {group: model.neighbors for group, model in models.items() if isinstance(model, UnlearnSpec)}
+        neighbors = {
+            experiment.neighbors_name(model.settings, group): model.neighbors
+            for group, model in models.items()
+            if isinstance(model, UnlearnSpec)
+        }
         return spec.model_copy(update={"neighbors": neighbors})
 
 
@@ -125,6 +133,14 @@ class GuidedUnlearned(Unlearned):
         needs = super().needs(spec, paths)
         built = needs.build_records | {paths.model_record(CONDITIONAL): spec.conditional}
         return replace(needs, build_records=built)
+
+
+class UnlearnedVariant(Unlearned):
+    """GUDA with other settings of unlearning, or at other diffusion steps, from the section `sweep`."""
+
+    def __init__(self, name: str):
+        _, operator, self.schedule = parts_of(name)
+        super().__init__(operator, calibrated=True)
 
 
 def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -49,6 +49,18 @@ class Nearest(InstanceLevel):
                     done += len(similar)
 
 
+class NearestVariant(Nearest):
+    """The same with other settings, from the section `sweep`."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def spec(self, experiment: Experiment) -> NearestSpec:
+        spec = super().spec(experiment)
+        settings = spec.settings.model_copy(update=experiment.variants[self.name].nearest)
+        return spec.model_copy(update={"settings": settings})
+
+
 def similarities(queries: np.ndarray, images: np.ndarray, kind: str) -> Iterator[np.ndarray]:
     """`similarity` for block after block of the queries, float64 [q, N]."""
     for block in _blocks(len(queries), SIMILARITIES // len(images), 8):

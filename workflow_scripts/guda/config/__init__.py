@@ -33,6 +33,7 @@ from guda.config.scoring import (
     StepSchedule,
 )
 from guda.config.section import Section
+from guda.config.sweep import Sweep, combinations
 from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
 
@@ -76,6 +77,7 @@ class Config(Section):
     metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
     lds: Lds = Field(Lds(), description="Linear datamodeling score: models trained on random subsets of the groups.")
     removal: Removal = Field(Removal(), description="Counterfactual removal of what a method puts first.")
+    sweep: Sweep = Field(Sweep(), description="Other settings to try, for sweep.csv.")
     figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
     execution: Execution = Field(Execution(), description="Resources and batching.")
 
@@ -101,6 +103,7 @@ class Config(Section):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         self._check_training("conditional", self.attribution.conditional.training)
         self._check_training("classifier", self.attribution.classifier.training)
+        self._check_sweep()
         return self
 
     def _check_training(self, network: str, changes: dict[str, Any]) -> None:
@@ -109,6 +112,24 @@ class Config(Section):
         except ValidationError as error:
             problem = explain(error.errors()[0], Training)
             raise ValueError(f"attribution.{network}.training.{problem}") from None
+
+    def _check_sweep(self) -> None:
+        sweep = self.sweep
+        if len(self.oracle.seeds) < 2 and (sweep.unlearn or sweep.elbo_steps or sweep.nearest):
+            raise ValueError(
+                f"sweep: the best variant is chosen by the second of oracle.seeds, but these are {self.oracle.seeds}; "
+                "add a seed"
+            )
+        swept = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
+        swept += [("unlearn", self.unlearn.for_group(group)) for group in ["", *self.unlearn.overrides]]
+        for name, settings in swept:
+            try:
+                varied = combinations(getattr(sweep, name), settings)
+            except ValueError as error:
+                raise ValueError(f"sweep.{name}.{error}") from None
+            last = max((each.get("last", 0) for each in varied), default=0)
+            if last >= self.noise_schedule.num_train_timesteps:
+                raise ValueError(f"sweep.{name}.last is {last}, after the noise schedule's last step; lower it")
 
     def _check_generated(self, queries: Queries, all_steps: int) -> None:
         count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps
@@ -177,9 +198,11 @@ __all__ = [
     "Section",
     "StepSchedule",
     "Subset",
+    "Sweep",
     "Training",
     "UNet",
     "Unlearn",
     "Unlearning",
+    "combinations",
     "load_config",
 ]

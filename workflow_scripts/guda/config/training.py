@@ -123,10 +123,10 @@ class Unlearn(Unlearning):
         "OWNER/NAME@COMMIT.",
     )
 
-    def for_group(self, group: str) -> Unlearning:
-        """Settings of one group's unlearning: the section's, with the group's overrides applied."""
+    def for_group(self, group: str = "", variation: dict[str, Any] | None = None) -> Unlearning:
+        """Settings of one group's unlearning: the section's, with the group's overrides and a variation applied."""
         settings = self.model_dump(exclude={"overrides", "imported"}) | self.overrides.get(group, {})
-        return Unlearning.model_validate(settings)
+        return Unlearning.model_validate(settings | (variation or {}))
 
     @model_validator(mode="after")
     def _overrides_are_settings(self) -> Unlearn:

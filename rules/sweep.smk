@@ -1,0 +1,54 @@
+"""Other settings tried, measured against every seed of the oracle."""
+
+if experiment.variants:
+
+    rule sweep:
+        input:
+            [paths.scores(name) for name in [*experiment.oracles, *experiment.variants]],
+            [paths.scores_record(name) for name in [*experiment.oracles, *experiment.variants]],
+            foreign=foreign(paths.sweep(), lambda wc: experiment.sweep_spec()),
+        output:
+            table=paths.sweep(),
+            record=record_of(paths.sweep()),
+        log:
+            paths.log("sweep"),
+        localrule: True
+        conda:
+            "../envs/guda.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory("table"),
+            runtime=minutes("table"),
+        params:
+            spec=lambda wc: experiment.sweep_spec().canonical(),
+            results=lambda wc: str(paths.results),
+        message:
+            "Measuring every variant against every seed of the oracle"
+        shell:
+            'python "$GUDA_SCRIPTS/measure_sweep.py" --spec {params.spec:q} --results {params.results:q}'
+            " --output {output.table:q} > {log:q} 2>&1"
+
+    rule sweep_figure:
+        input:
+            paths.sweep(),
+            record_of(paths.sweep()),
+            foreign=foreign(paths.sweep_figure(), lambda wc: experiment.sweep_figure_spec()),
+        output:
+            picture=paths.sweep_figure(),
+            record=record_of(paths.sweep_figure()),
+        log:
+            paths.log("sweep_figure"),
+        localrule: True
+        conda:
+            "../envs/guda.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory("table"),
+            runtime=minutes("table"),
+        params:
+            spec=lambda wc: experiment.sweep_figure_spec().canonical(),
+        message:
+            "Drawing the variants and the one that is chosen"
+        shell:
+            'python "$GUDA_SCRIPTS/plot_sweep.py" --spec {params.spec:q} --table {input[0]:q}'
+            " --output {output.picture:q} > {log:q} 2>&1"

@@ -1,0 +1,263 @@
+"""Variants: their names, what they change in the plan, and which of them is chosen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from guda import specs
+from guda.artifacts import load_tensors, pack_ids, save_tensors
+from guda.attribution import get_method
+from guda.config import Data, Metrics, Nearest, NoiseSchedule, StepSchedule, combinations, load_config
+from guda.datasets import load_dataset
+from guda.errors import ArtifactError, ConfigError
+from guda.experiment import Experiment
+from guda.metrics_table import metrics_table
+from guda.noise_schedule import elbo_steps, step_weights
+from guda.paths import BASE
+from guda.records import read_record, write_record
+from guda.scored_terms import take_terms
+from guda.sweep import parts_of
+from guda.sweep_figure import sweep_figure
+from guda.sweep_table import chosen_variants, sweep_table
+
+DATASET = load_dataset(Data())
+STRIDE = {"kind": "stride", "first": 100, "last": 900, "stride": 100}
+
+
+def experiment(sweep=None, **sections):
+    sections = {"data": {"groups": ["amber", "cedar"]}, "elbo": {"steps": STRIDE}} | sections
+    return Experiment(load_config(sections | {"sweep": sweep or {}}), DATASET)
+
+
+# --- which variants there are ------------------------------------------------------------------------
+
+
+def test_all_combinations_in_a_mapping_are_tried_each_once():
+    grids = [{"top_k": [1, 5], "aggregate": ["mean", "top_k"]}, {"top_k": 5, "aggregate": "mean"}, {"top_k": 9}]
+    assert combinations(grids, Nearest()) == [
+        {"aggregate": "mean", "top_k": 1},
+        {"aggregate": "top_k", "top_k": 1},
+        {"aggregate": "mean", "top_k": 5},
+        {"aggregate": "top_k", "top_k": 5},
+        {"top_k": 9},
+    ]
+
+
+def test_names_tell_the_settings_whatever_their_order():
+    one = experiment({"unlearn": [{"learning_rate": 1.0e-3, "steps": [40, 90]}], "elbo_steps": [{"first": 300}]})
+    other = experiment({"unlearn": [{"steps": [40.0, 90], "learning_rate": 0.001}], "elbo_steps": [{"first": 300}]})
+    names = ["guda", "guda@elbo.first=300"]
+    for steps in (40, 90):
+        unlearning = f"guda@steps={steps},learning_rate=0.001"
+        names += [unlearning, f"{unlearning},elbo.first=300"]
+    assert list(one.variants) == list(other.variants) == names
+
+
+def test_a_name_alone_tells_where_the_files_are():
+    of = experiment({"unlearn": [{"steps": 40, "max_correction_norm": [None, 2]}], "elbo_steps": [{"first": 300}]})
+    for name, variant in of.variants.items():
+        assert parts_of(name) == (variant.method, variant.operator, variant.schedule)
+    assert parts_of("guda@steps=40,elbo.first=300,elbo.count=5") == ("guda", "sweep-steps=40", "@first=300,count=5")
+    assert "guda@steps=40,max_correction_norm=null" in of.variants
+
+
+def test_nothing_is_tried_by_default_and_methods_as_configured_only_beside_variants():
+    assert experiment().variants == {}
+    assert list(experiment({"nearest": [{"top_k": 2}]}).variants) == ["nearest", "nearest@top_k=2"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"sweep": {"unlearn": [{"step": 3}]}}, r"sweep: unlearn\.step: unknown key; did you mean 'steps'\?"),
+        ({"sweep": {"elbo_steps": [{"frist": 3}]}}, r"sweep: elbo_steps\.frist: unknown key; did you mean 'first'\?"),
+        ({"sweep": {"nearest": [{"overrides": 3}]}}, r"sweep: nearest\.overrides: unknown key"),
+        ({"sweep": {"learn": []}}, r"sweep\.learn: unknown key; did you mean 'unlearn'\?"),
+        ({"sweep": {"unlearn": {"steps": 3}}}, r"sweep\.unlearn: expected a list"),
+        ({"sweep": {"unlearn": [{"steps": [30, 0]}]}}, r"sweep\.unlearn\.steps: .*greater than 0 \(found 0\)"),
+        ({"sweep": {"unlearn": [{"steps": 4}]}}, r"sweep\.unlearn\.warmup_steps is 5 but there are only 4 steps"),
+        (
+            {"sweep": {"unlearn": [{"steps": 9}]}, "unlearn": {"overrides": {"amber": {"warmup_steps": 9}}}},
+            r"sweep\.unlearn\.warmup_steps is 9 but there are only 9 steps",
+        ),
+        ({"sweep": {"elbo_steps": [{"last": 1000}]}}, r"sweep\.elbo_steps\.last is 1000"),
+        ({"sweep": {"unlearn": [{"n_neighbors": 1700}]}}, r"unlearn\.n_neighbors is 1700, but without group"),
+        (
+            {"sweep": {"nearest": [{"top_k": 3}]}, "oracle": {"seeds": [4]}},
+            r"sweep: the best variant is chosen by the second of oracle\.seeds, but these are \[4\]; add a seed",
+        ),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        Experiment(load_config(sections), DATASET)
+
+
+# --- what they plan ----------------------------------------------------------------------------------
+
+
+def test_a_sweep_leaves_all_else_as_it_was():
+    plain, swept = experiment(), experiment({"unlearn": [{"steps": 40}], "elbo_steps": [{"first": 300}]})
+    assert plain.metrics_spec() == swept.metrics_spec()
+    assert plain.figure_spec() == swept.figure_spec()
+    assert [plain.method_files(name) for name in plain.score_names] == [
+        swept.method_files(name) for name in plain.score_names
+    ]
+
+
+def test_one_variant_more_leaves_the_others_alone():
+    two, three = (experiment({"unlearn": [{"steps": steps}]}) for steps in ([40, 50], [40, 50, 60]))
+    assert three.variants.keys() - two.variants.keys() == {"guda@steps=60"}
+    for name in two.variants:
+        assert two.method_spec(name) == three.method_spec(name)
+    assert two.sweep_spec() != three.sweep_spec()
+
+
+def test_a_variant_changes_its_models_and_nothing_that_it_could_share():
+    of = experiment({"unlearn": [{"steps": 40, "n_neighbors": [10, 7]}, {"steps": 80}]})
+    for group in of.groups:
+        usual, other = (of.model_spec(f"{operator}/{group}") for operator in ("guda", "sweep-steps=40,n_neighbors=10"))
+        assert other == usual.model_copy(update={"settings": usual.settings.model_copy(update={"steps": 40})})
+        fewer = of.unlearned("sweep-steps=40,n_neighbors=7", group)
+        assert of.neighbors_files("sweep-steps=40,n_neighbors=7", group) == [of.paths.neighbors(f"k=7/{group}")]
+        assert of.model_spec(fewer).neighbors == of.neighbors_spec(group, 7).digest()
+        # 80 steps are what is configured: the same models.
+        assert of.unlearned("sweep-steps=80", group) == f"guda/{group}"
+    assert of.method_spec("guda@steps=80") == of.method_spec("guda")
+    needed = of.method_files("guda@steps=40,n_neighbors=7")
+    assert of.paths.neighbors_record("k=7/amber") in needed
+    assert not any("models/guda" in file for file in needed)
+
+
+def test_terms_among_those_scored_are_not_scored_again():
+    of = experiment({"elbo_steps": [{"first": [200, 250]}, {"stride": 200}]})
+    found = {schedule: of.scored_files(BASE, "bucket-0000", schedule) for schedule in of.schedules}
+    scored = [of.paths.elbo(BASE, "bucket-0000")]
+    assert found == {"": [], "@first=200": scored, "@first=250": [], "@stride=200": scored}
+    spec = of.method_spec("guda@elbo.first=200")
+    assert spec.elbo.steps == list(range(200, 901, 100))
+    assert of.paths.with_schedule("@first=200").elbo("guda/amber", "calibration") in of.method_files(
+        "guda@elbo.first=200"
+    )
+
+
+def test_a_variant_of_nearest_changes_its_settings_alone():
+    of = experiment({"nearest": [{"aggregate": "mean"}]})
+    spec = of.method_spec("nearest@aggregate=mean")
+    assert spec == of.method_spec("nearest").model_copy(update={"settings": Nearest(aggregate="mean")})
+    assert get_method("nearest@aggregate=mean").parse(spec.canonical()) == spec
+
+
+# --- terms at some of the steps ----------------------------------------------------------------------
+
+
+def elbo_spec(**window):
+    window = StepSchedule(**STRIDE | window)
+    settings = specs.ElboSettings(
+        noise_schedule=NoiseSchedule(), seed=3, steps=elbo_steps(window).tolist(), first=window.first, last=window.last
+    )
+    return specs.ElboSpec(model="m", samples="s", elbo=settings)
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """A file of terms of two images at steps 100, 200, .. 900, with its record."""
+    spec, path = elbo_spec(), tmp_path / "scored.safetensors"
+    kl = torch.arange(18, dtype=torch.float32).reshape(2, 9)
+    save_tensors(path, {"kl": kl, "ids": pack_ids(["a", "b"])}, spec, query_ids="", model_sha256="x", parent_sha256="y")
+    write_record(path.with_suffix(".record.json"), spec, [path], seconds=9.0, evaluations=18)
+    return path
+
+
+def test_taken_terms_are_those_of_their_steps_with_the_weights_of_their_window(scored, tmp_path):
+    spec, output, record = elbo_spec(first=300, stride=200), tmp_path / "taken", tmp_path / "taken.json"
+    take_terms(scored, spec, output, record)
+    tensors, metadata = load_tensors(output, spec.digest(), "np")
+    assert tensors["kl"].tolist() == [[2, 4, 6, 8], [11, 13, 15, 17]]
+    assert tensors["steps"].tolist() == [300, 500, 700, 900]
+    np.testing.assert_array_equal(tensors["step_weights"], step_weights(np.array([300, 500, 700, 900]), 300, 900))
+    assert (metadata["model_sha256"], metadata["parent_sha256"]) == ("x", "y")
+    cost = read_record(record, spec.digest())
+    assert (cost["seconds"], cost["evaluations"]) == (4.0, 8)
+
+
+def test_terms_that_are_not_there_are_not_taken(scored, tmp_path):
+    other_model = elbo_spec(first=300).model_copy(update={"model": "n"})
+    for spec in (elbo_spec(first=150), other_model):
+        with pytest.raises(ArtifactError, match="has not the terms that are asked of it"):
+            take_terms(scored, spec, tmp_path / "taken", tmp_path / "taken.json")
+
+
+# --- the table ---------------------------------------------------------------------------------------
+
+SEEDS = ["logo-1", "logo-2"]
+METRICS = Metrics(bootstrap_samples=50, seed=1)
+GENERATOR = np.random.default_rng(0)
+MATRICES = {name: GENERATOR.normal(size=(40, 3)) for name in ["guda", "guda@steps=40", "nearest", *SEEDS]}
+SECONDS = {name: float(index) for index, name in enumerate(MATRICES)}
+
+
+def spec_of(matrices):
+    methods = {name: name.split("@")[0] for name in matrices if name not in SEEDS}
+    settings = {"guda": {"steps": 80}, "guda@steps=40": {"steps": 40}, "nearest": {"top_k": 1}}
+    shown = {name: settings.get(name, {}) for name in methods}
+    scores = dict.fromkeys(matrices, "d")
+    return specs.SweepSpec(scores=scores, oracles=SEEDS, methods=methods, variants=shown, metrics=METRICS)
+
+
+def test_a_variant_as_configured_has_the_figures_of_the_metrics_table():
+    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES)).set_index(["variant", "oracle"])
+    cost = {"build_seconds": 1.0, "query_seconds": 1.0, "build_evaluations": 1, "query_evaluations": 1}
+    costs = dict.fromkeys(MATRICES, cost)
+    for oracle, other in (SEEDS, SEEDS[::-1]):
+        metrics = metrics_table(MATRICES, [oracle, other], ["guda", "nearest"], costs, METRICS).set_index("method")
+        shared = [column for column in metrics.columns if column in table.columns and column not in cost]
+        assert {"top1", "top1_low", "top1_high", "effect_spearman", "decisive_auroc", "spearman"} <= set(shared)
+        for name in ("guda", "nearest", "ceiling"):
+            pd.testing.assert_series_equal(
+                table.loc[(name, oracle), shared], metrics.loc[name, shared], check_names=False, check_dtype=False
+            )
+
+
+def test_rows_and_settings_of_the_table():
+    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES))
+    names = ["guda", "guda@steps=40", "nearest"]
+    assert list(zip(table["variant"], table["oracle"], strict=True)) == [
+        *((name, oracle) for name in names for oracle in SEEDS),
+        *(("ceiling", oracle) for oracle in SEEDS),
+    ]
+    assert list(table.columns[:7]) == ["variant", "method", "oracle", "chosen", "steps", "top_k", "n_queries"]
+    assert list(table["steps"][:4]) == [80, 80, 40, 40]
+    assert table["steps"][4:].isna().all()
+    seconds = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, SECONDS["logo-2"], SECONDS["logo-1"]]
+    assert list(table["build_seconds"]) == seconds
+
+
+def test_the_second_seed_alone_chooses():
+    """By the first seed the variant would win with 40 of 40 queries; the second agrees with what is configured."""
+    first, second = MATRICES["logo-1"], MATRICES["logo-2"]
+    matrices = {"guda": second, "guda@steps=40": first, "logo-1": first, "logo-2": second}
+    table = sweep_table(matrices, SECONDS, spec_of(matrices)).set_index(["variant", "oracle"])
+    assert table.loc[("guda@steps=40", "logo-1"), "top1"] == 1
+    assert table.loc["guda", "chosen"].tolist() == [True, True]
+    assert not table.loc["guda@steps=40", "chosen"].any()
+
+
+def test_of_each_method_one_is_chosen_and_ties_go_to_the_size_of_effects():
+    metrics = {
+        "guda": {"top1": 0.5, "effect_spearman": 0.1},
+        "guda@steps=40": {"top1": 0.5, "effect_spearman": 0.2},
+        "guda@steps=50": {"top1": 0.5, "effect_spearman": 0.2},
+        "nearest": {"top1": 0.1, "effect_spearman": 0.0},
+    }
+    assert chosen_variants(metrics, {name: name.split("@")[0] for name in metrics}) == {"guda@steps=40", "nearest"}
+
+
+def test_the_figure_has_a_line_for_each_variant_and_marks_the_chosen():
+    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES))
+    chosen = set(table.loc[table["chosen"], "variant"])
+    (axes,) = sweep_figure(table.assign(chosen=table["chosen"].astype(str))).axes
+    bold = {label.get_text() for label in axes.get_yticklabels() if label.get_fontweight() == "bold"}
+    assert len(axes.get_yticklabels()) == 3
+    assert bold == chosen

@@ -1,0 +1,51 @@
+"""Section `sweep`: settings of which several values are tried."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from guda.config.messages import explain
+from guda.config.scoring import Nearest, StepSchedule
+from guda.config.section import Section
+from guda.config.training import Unlearning
+from guda.errors import nearest_name
+
+Grids = list[dict[str, Any]]
+
+
+class Sweep(Section):
+    """Each list holds mappings of a setting to a value or to a list of values, all combinations of which are tried."""
+
+    unlearn: Grids = Field([], description="Settings of `unlearn` to try, for variants of guda.")
+    elbo_steps: Grids = Field([], description="Settings of `elbo.steps` to try, for each of these and for guda.")
+    nearest: Grids = Field([], description="Settings of `attribution.nearest` to try, for variants of nearest.")
+
+    @model_validator(mode="after")
+    def _keys_are_settings(self) -> Sweep:
+        for name, section in [("unlearn", Unlearning), ("elbo_steps", StepSchedule), ("nearest", Nearest)]:
+            for key in itertools.chain(*getattr(self, name)):
+                if key not in section.model_fields:
+                    known = nearest_name(key, list(section.model_fields))
+                    raise ValueError(f"{name}.{key}: unknown key; {known}")
+        return self
+
+
+def combinations(grids: Grids, settings: Section) -> list[dict[str, Any]]:
+    """Every combination of the grids' values, each once, as they stand in `settings` with them, in its keys' order.
+
+    Raises ValueError for a value that does not fit.
+    """
+    found = []
+    for grid in grids:
+        choices = [values if isinstance(values, list) else [values] for values in grid.values()]
+        for values in itertools.product(*choices):
+            combination = dict(zip(grid, values, strict=True))
+            try:
+                varied = type(settings).model_validate(settings.model_dump() | combination)
+            except ValidationError as error:
+                raise ValueError(explain(error.errors()[0], type(settings))) from None
+            found.append({key: getattr(varied, key) for key in type(settings).model_fields if key in combination})
+    return [each for index, each in enumerate(found) if each not in found[:index]]

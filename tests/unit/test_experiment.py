@@ -369,6 +369,8 @@ def default_specs():
     yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
+    swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
+    yield from [swept.sweep_spec(), swept.sweep_figure_spec()]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
 
 

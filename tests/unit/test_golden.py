@@ -44,6 +44,7 @@ from guda.removal import GROUPS, at_random, removal_sets, removal_table
 from guda.sampling import generate
 from guda.significance import significance_table
 from guda.specs import digest_lines
+from guda.sweep_table import sweep_table
 from guda.training import train
 from guda.training_set import TrainingSet
 from guda.unlearning import esd, finetune, neggrad
@@ -580,6 +581,20 @@ def removed(tmp_path):
     return frame.drop(columns=["method", "unit", "k", "n_queries"]).loc[0].tolist()
 
 
+def sweep(tmp_path):
+    spec = specs.SweepSpec(
+        scores={},
+        oracles=["o", "p"],
+        methods={"m": "guda", "m@steps=4": "guda"},
+        variants={"m": {"steps": 8}, "m@steps=4": {"steps": 4}},
+        metrics=METRICS,
+    )
+    matrices = {"o": SCORES, "p": SCORES[::-1], "m": ESTIMATE, "m@steps=4": ESTIMATE[::-1]}
+    frame = sweep_table(matrices, dict.fromkeys(matrices, 3.0), spec)
+    columns = ["variant", "oracle", "chosen", "top1", "top1_high", "effect_spearman", "build_seconds"]
+    return frame.loc[[1, 3, 4], columns].to_numpy().ravel().tolist()
+
+
 STAGES = {
     specs.ImagesSpec: images,
     specs.TableSpec: table,
@@ -622,6 +637,7 @@ STAGES = {
     specs.LdsSpec: linear_datamodeling,
     specs.RemovalSetsSpec: chosen_removals,
     specs.RemovalSpec: removed,
+    specs.SweepSpec: sweep,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
@@ -675,8 +691,15 @@ GOLDEN = {
     specs.RemovalSetsSpec: (1, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),
     specs.RemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
+    specs.SweepSpec: (1, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, "m@steps=4", "p", True, 0.25, 0.75, 0.105409, 3.0,
+        "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0]),
 }  # fmt: skip
-PICTURES = {specs.QueryTableSpec, specs.FigureSpec, specs.RemovalFigureSpec}  # show the numbers of other stages
+PICTURES = {
+    specs.QueryTableSpec,
+    specs.FigureSpec,
+    specs.RemovalFigureSpec,
+    specs.SweepFigureSpec,
+}  # show the numbers of other stages
 
 
 @pytest.mark.parametrize("spec", STAGES, ids=lambda spec: spec.stage)

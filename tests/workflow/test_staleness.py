@@ -175,6 +175,8 @@ CHANGES = {
     "the same groups, said in another way": ("workflow", setting(
         "data: {conditions: {amber: 'provider == \"amber\"', cedar: 'provider == \"cedar\"'}}")),
     "`data.noisy_partition`": ("workflow", setting("data: {noisy_partition: {block_size: 5}}")),
+    "variants in `sweep.unlearn`": ("workflow", setting("sweep: {unlearn: [{steps: [3, 4]}]}")),
+    "variants in `sweep.elbo_steps`": ("workflow", setting("sweep: {elbo_steps: [{first: 200}]}")),
     "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),

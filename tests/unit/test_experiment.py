@@ -358,7 +358,7 @@ def default_specs():
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
     yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
-    yield from [of.gradients_spec("das", TRAINING), of.method_spec("das")]
+    yield of.gradients_spec("das", TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
     retrained = Experiment(load_config({"lds": {"subsets": 3}, "removal": {"queries": 2}}), DATASET)

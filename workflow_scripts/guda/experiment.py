@@ -119,8 +119,6 @@ class Experiment:
         if self.config.queries.folder is not None:
             shape, conversion = self.dataset.image_shape, self.dataset.conversion
             check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
-        for name in self.config.methods:
-            self.method_spec(name)
 
     def _check_image_size(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""

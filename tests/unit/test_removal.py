@@ -19,6 +19,7 @@ from guda.removal import (
     top_groups,
     top_images,
 )
+from guda.removal_figure import removal_figure
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines
 
 MEMBERS = {"a": {"i1", "i2"}, "b": {"i2", "i3"}, "c": {"i4"}}
@@ -126,3 +127,14 @@ def test_the_table_tells_the_query_aimed_at_from_the_others():
     assert first["others_mse"] == pytest.approx((0.2 + 0.1) / 2)
     assert (control["method"], control["n_queries"], control["loss_rise"], control["others_loss_rise"]) == (
         CONTROL, 1, 1, 4)  # fmt: skip
+
+
+def test_the_figure_has_a_panel_a_unit_and_a_line_a_method():
+    rows = [("m", GROUPS, k, 2.0 * k) for k in (1, 2)] + [(CONTROL, GROUPS, k, 0.5) for k in (1, 2)]
+    frame = pd.DataFrame([*rows, ("m", IMAGES, 50, 3.0)], columns=["method", "unit", "k", "loss_rise"])
+    frame = frame.assign(loss_rise_low=frame["loss_rise"] - 1, loss_rise_high=frame["loss_rise"] + 1)
+    groups, images = removal_figure(frame).axes
+    assert [text.get_text() for text in groups.get_legend().get_texts()] == ["m", CONTROL]
+    assert [list(bars.lines[0].get_ydata()) for bars in groups.containers] == [[2, 4], [0.5, 0.5]]
+    assert [label.get_text() for label in groups.get_xticklabels()] == ["1", "2"]
+    assert images.get_xlabel() == "top images removed from training"

@@ -102,5 +102,8 @@ def test_larger_networks_and_batches_ask_for_more():
     assert unlearning_work(Experiment(load_config(guided))) == (80, 50)
     distilled = unlearn | {"unlearn": unlearn["unlearn"] | {"preserve": "distillation"}, "methods": ["finetune"]}
     assert unlearning_work(Experiment(load_config(distilled))) == (23, 50)
+    swept = Experiment(load_config({"sweep": {"unlearn": [{"steps": 400}], "elbo_steps": [{"count": 48}]}}))
+    assert unlearning_work(swept) == (64, 400)
+    assert needs(swept)["elbo"].operations == 2 * small["elbo"].operations
     batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))
     assert batches["train"].operations == 2 * small["train"].operations

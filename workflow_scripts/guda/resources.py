@@ -123,6 +123,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     n_queries = max(map(len, experiment.buckets.values()))
     n_scored = max(n_queries, settings.attribution.calibration.count)
     unlearned, unlearned_steps = unlearning_work(experiment)
+    n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
     # Without a way back, about half of a forward pass is there at any time.
     scored = model + settings.execution.batch_size * kept / 2
     # Features come from the coarsest resolution. A vision model's are fewer, its own size is not counted.
@@ -155,7 +156,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "neighbors": Need(read, 2 * largest_group * n_images * channels * pixels),
         "queries": Need(planned + scored, forward * n_queries * settings.queries.sampling_steps),
         "features": Need(read + scored + FLOAT * n_images * features, forward * max(n_images, n_queries)),
-        "elbo": Need(planned + scored, forward * n_scored * len(experiment.elbo_settings.steps)),
+        "elbo": Need(planned + scored, forward * n_scored * n_steps),
         "fisher": Need(
             read + 4 * model + 3 * squared + squared / model * kept,
             FORWARD_AND_BACKWARD * forward * abu.fisher.images * abu.fisher.steps,
@@ -174,7 +175,9 @@ def unlearning_work(experiment: Experiment) -> tuple[int, int]:
 
     ReTrack takes as many retained images as forget images, and asks the full model about both.
     """
-    work = [(2 * each.batch_size, each.steps) for each in map(experiment.config.unlearn.for_group, experiment.groups)]
+    operators = experiment.operators.keys() - {ESD, FINETUNE, NEGGRAD}
+    retrack = [experiment.unlearning(operator, group) for operator in operators for group in experiment.groups]
+    work = [(2 * settings.batch_size, settings.steps) for settings in retrack]
     if ESD in experiment.config.methods:
         esd = experiment.config.attribution.guda_esd
         work.append((2 * esd.batch_size, esd.steps))

@@ -67,7 +67,7 @@ class Gradient(InstanceLevel):
             members={group: experiment.group_spec(group).digest() for group in experiment.groups},
             training=self.features_spec(experiment, TRAINING).digest(),
             queries={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
-            settings=config.Gradients(**self.settings(experiment).model_dump()),
+            settings=self.settings(experiment),
         )
 
     def parse(self, text: str) -> GradientScoresSpec:

@@ -99,6 +99,9 @@ class Mucs(Aggregation, MucsInfluence):
 class Gradients(Aggregation):
     """Settings of the methods that compare gradients."""
 
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+    )
     steps: PositiveInt = Field(8, description="Diffusion steps, spaced geometrically over the window of elbo.steps.")
     projection_dim: PositiveInt = Field(1024, description="Numbers that each image's gradient is projected to.")
     damping: Literal["auto"] | PositiveFloat = Field(
@@ -115,22 +118,6 @@ class Gradients(Aggregation):
         if value != "auto" and (not isinstance(value, int | float) or value <= 0):
             raise ValueError(f"expected auto or a positive number (found {value!r})")
         return value
-
-
-class Trak(Gradients):
-    top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
-
-
-class Dtrak(Gradients):
-    aggregate: Literal["sum", "mean", "top_k"] = Field(
-        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
-    )
-
-
-class Das(Gradients):
-    aggregate: Literal["sum", "mean", "top_k"] = Field(
-        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
-    )
 
 
 class Random(Section):
@@ -166,9 +153,11 @@ class Attribution(Section):
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")
     mucs: Mucs = Field(Mucs(), description="Mirrored unlearning of the query (MUCS).")
-    trak: Trak = Field(Trak(), description="TRAK: gradients of the denoising loss.")
-    dtrak: Dtrak = Field(Dtrak(), description="D-TRAK: gradients of the squared output.")
-    das: Das = Field(Das(), description="Diffusion Attribution Score: gradients of the output, and residuals.")
+    trak: Gradients = Field(Gradients(), description="TRAK: gradients of the denoising loss.")
+    dtrak: Gradients = Field(Gradients(), description="D-TRAK: gradients of the squared output.")
+    das: Gradients = Field(
+        Gradients(), description="Diffusion Attribution Score: gradients of the output, and residuals."
+    )
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")

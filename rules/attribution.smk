@@ -112,7 +112,8 @@ rule scores:
         scores=paths.scores("{method}"),
         record=paths.scores_record("{method}"),
     log:
-        paths.log("scores", "{method}"),
+        text=paths.log("scores", "{method}"),
+        spec=paths.spec_file("scores", "{method}"),
     conda:
         "../envs/guda.yaml"
     threads: 1
@@ -125,8 +126,9 @@ rule scores:
     message:
         "Attributing by {wildcards.method}"
     shell:
-        'python "$GUDA_SCRIPTS/attribute.py" --spec {params.spec:q} --method {wildcards.method:q}'
-        " --results {params.results:q} --output {output.scores:q} --record {output.record:q} > {log:q} 2>&1"
+        "printf %s {params.spec:q} > {log.spec:q}; "
+        'python "$GUDA_SCRIPTS/attribute.py" --spec {log.spec:q} --method {wildcards.method:q}'
+        " --results {params.results:q} --output {output.scores:q} --record {output.record:q} > {log.text:q} 2>&1"
 
 
 VISION_MODEL = settings.attribution.embedding.model

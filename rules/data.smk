@@ -80,7 +80,8 @@ rule group_sizes:
         table=paths.group_sizes(),
         record=record_of(paths.group_sizes()),
     log:
-        paths.log("group_sizes"),
+        text=paths.log("group_sizes"),
+        spec=paths.spec_file("group_sizes"),
     localrule: True
     conda:
         "../envs/guda.yaml"
@@ -94,8 +95,9 @@ rule group_sizes:
     message:
         "Counting the images of each group"
     shell:
-        'python "$GUDA_SCRIPTS/count_groups.py" --spec {params.spec:q} --results {params.results:q}'
-        " --output {output.table:q} > {log:q} 2>&1"
+        "printf %s {params.spec:q} > {log.spec:q}; "
+        'python "$GUDA_SCRIPTS/count_groups.py" --spec {log.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log.text:q} 2>&1"
 
 
 rule calibration_sample:

@@ -42,7 +42,8 @@ rule metrics_by_source:
         table=paths.metrics_by_source(),
         record=record_of(paths.metrics_by_source()),
     log:
-        paths.log("metrics_by_source"),
+        text=paths.log("metrics_by_source"),
+        spec=paths.spec_file("metrics_by_source"),
     conda:
         "../envs/guda.yaml"
     threads: 1
@@ -55,8 +56,9 @@ rule metrics_by_source:
     message:
         "Measuring sole-source and shared contents apart"
     shell:
-        'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {params.spec:q} --results {params.results:q}'
-        " --output {output.table:q} > {log:q} 2>&1"
+        "printf %s {params.spec:q} > {log.spec:q}; "
+        'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {log.spec:q} --results {params.results:q}'
+        " --output {output.table:q} > {log.text:q} 2>&1"
 
 
 rule significance:

@@ -9,9 +9,10 @@ if experiment.given_queries is None:
         output:
             paths.queries("{bucket}"),
         log:
-            paths.log("queries", "{bucket}"),
+            text=paths.log("queries", "{bucket}"),
+            spec=paths.spec_file("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=one_of(experiment.buckets),
+            bucket=BUCKET,
         conda:
             "../envs/guda.yaml"
         threads: settings.execution.threads
@@ -25,9 +26,10 @@ if experiment.given_queries is None:
         message:
             "Generating queries, {wildcards.bucket}"
         shell:
-            'python "$GUDA_SCRIPTS/generate_queries.py" --spec {params.spec:q} --threads {threads}'
+            "printf %s {params.spec:q} > {log.spec:q}; "
+            'python "$GUDA_SCRIPTS/generate_queries.py" --spec {log.spec:q} --threads {threads}'
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
-            ' --base "$(dirname {input.weights:q})" --output {output:q} > {log:q} 2>&1'
+            ' --base "$(dirname {input.weights:q})" --output {output:q} > {log.text:q} 2>&1'
 
 else:
 
@@ -39,7 +41,7 @@ else:
         log:
             paths.log("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=one_of(experiment.buckets),
+            bucket=BUCKET,
         conda:
             "../envs/guda.yaml"
         threads: 1

@@ -386,6 +386,24 @@ def test_a_default_spec_is_canonical_and_comes_back_and_fits_an_argument(spec):
     assert len(text.encode()) < ARGUMENT_LIMIT
 
 
+def test_of_many_groups_only_specs_that_rules_pass_in_files_grow_beyond_an_argument():
+    of = experiment(data={"group_by": "id", "groups": None})
+    group = next(iter(of.groups))
+    assert len(of.groups) == 1797
+    assert len(of.method_spec("guda").canonical().encode()) > ARGUMENT_LIMIT
+    passed = [of.group_spec(group), of.model_spec(unlearned_model("guda", group)), of.elbo_spec(BASE, CALIBRATION)]
+    passed += [of.query_table_spec(), of.rankings_spec(), of.metrics_spec(), of.figure_spec()]
+    assert all(len(spec.canonical().encode()) < 8192 for spec in passed)
+
+
+def test_unknown_names_are_refused():
+    of = experiment()
+    with pytest.raises(ConfigError, match=r"there is no group 'ambr'; did you mean 'amber'"):
+        of.model_spec(unlearned_model("guda", "ambr"))
+    with pytest.raises(ConfigError, match=r"there is no bucket 'bucket-0009' of queries; did you mean 'bucket-000"):
+        of.elbo_spec(BASE, "bucket-0009")
+
+
 def test_the_canonical_text_is_pinned():
     spec = specs.NeighborsSpec(images="i", group="g", n_neighbors=3)
     assert spec.canonical() == '{"group":"g","images":"i","n_neighbors":3,"stage":"neighbors","version":1}'

@@ -66,6 +66,18 @@ def ids_of(tensors):
     return bytes(tensors["ids"]).decode().split("\n")
 
 
+def test_a_spec_that_may_be_long_lies_beside_the_log(workflow, at, paths):
+    # A command line takes 128 KiB an argument, which the digests of a thousand groups exceed.
+    calls = {("scores", "guda"): workflow.experiment.method_spec("guda")}
+    calls |= {("queries", bucket): workflow.experiment.bucket_spec(bucket) for bucket in workflow.experiment.buckets}
+    calls |= {("group_sizes",): workflow.experiment.group_sizes_spec()}
+    for log, spec in calls.items():
+        command = logged_call(workflow, *log)
+        file = command[command.index("--spec") + 1]
+        assert file == paths.spec_file(*log)
+        assert at(file).read_text() == spec.canonical()
+
+
 # --- tables ------------------------------------------------------------------------------------------
 
 

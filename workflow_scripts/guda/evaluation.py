@@ -83,7 +83,7 @@ def lds_spec(experiment: Experiment) -> LdsSpec:
         rankings=experiment.rankings_spec().digest(),
         methods=reported(experiment),
         groups=list(experiment.groups),
-        models=[experiment.model_spec(model).digest() for model in subset_models(experiment)],
+        models=[experiment.model_digest(model) for model in subset_models(experiment)],
         buckets=experiment.bucket_digests(),
         elbo=experiment.elbo_settings,
         settings=experiment.config.lds,
@@ -95,8 +95,8 @@ def lds_spec(experiment: Experiment) -> LdsSpec:
 def removal_sets_spec(experiment: Experiment) -> RemovalSetsSpec:
     return RemovalSetsSpec(
         rankings=experiment.rankings_spec().digest(),
-        images=experiment.images_spec.digest(),
-        members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+        images=experiment.images_digest,
+        members={group: experiment.group_digest(group) for group in experiment.groups},
         methods=reported(experiment),
         instance_level=instance_level(experiment),
         oracle_seed=experiment.config.oracle.seeds[0],
@@ -120,9 +120,9 @@ def removal_spec(experiment: Experiment) -> RemovalSpec:
         generation = queries.model_copy(update={"base": "", "ids": []})
     return RemovalSpec(
         sets=removal_sets_spec(experiment).digest(),
-        base=experiment.model_spec(BASE).digest(),
+        base=experiment.model_digest(BASE),
         train=experiment.train_spec(experiment.config.oracle.seeds[0], None),
-        members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+        members={group: experiment.group_digest(group) for group in experiment.groups},
         buckets=experiment.bucket_digests(),
         elbo=experiment.elbo_settings,
         generation=generation,

@@ -131,6 +131,24 @@ class Experiment:
                 f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
             )
 
+    # Digests that thousands of specs name are computed once.
+
+    @cached_property
+    def images_digest(self) -> str:
+        return self.images_spec.digest()
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def group_digest(self, group: str) -> str:
+        return self.group_spec(group).digest()
+
+    @cache  # noqa: B019
+    def model_digest(self, model: str) -> str:
+        return self.model_spec(model).digest()
+
+    @cache  # noqa: B019
+    def bucket_digest(self, bucket: str) -> str:
+        return self.bucket_spec(bucket).digest()
+
     @cached_property
     def given_queries(self) -> Dataset | None:
         """The queries, when they are not generated."""
@@ -231,6 +249,8 @@ class Experiment:
 
     @cache  # noqa: B019 - one experiment lives as long as the process
     def group_spec(self, group: str) -> GroupSpec:
+        if group not in self.groups:
+            raise ConfigError(f"there is no group {group!r}; {nearest_name(group, list(self.groups))}")
         return GroupSpec(
             dataset=self.config.data.dataset,
             group=group,
@@ -248,7 +268,7 @@ class Experiment:
         )
 
     def group_sizes_spec(self) -> GroupSizesSpec:
-        return GroupSizesSpec(members={group: self.group_spec(group).digest() for group in self.groups})
+        return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})
 
     @cache  # noqa: B019
     def model_spec(self, model: str) -> Spec:
@@ -273,13 +293,13 @@ class Experiment:
             return ClassifierSpec(**self._of_groups(self.config.attribution.classifier.training))
         family, group = model.split("/")
         if family.startswith("logo-"):
-            return self.train_spec(int(family.removeprefix("logo-")), self.group_spec(group).digest())
+            return self.train_spec(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):
             return self.train_spec(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
         return OPERATORS.get(family, UnlearnSpec)(
-            base=self.model_spec(BASE).digest(),
-            images=self.images_spec.digest(),
-            group=self.group_spec(group).digest(),
+            base=self.model_digest(BASE),
+            images=self.images_digest,
+            group=self.group_digest(group),
             noise_schedule=self.config.noise_schedule,
             **self._operator_part(family, group),
         )
@@ -287,7 +307,7 @@ class Experiment:
     def _operator_part(self, operator: str, group: str) -> dict[str, Any]:
         """What the specs of the operator's models have beside the fields that all operators share."""
         if operator == ESD:
-            conditional, settings = self.model_spec(CONDITIONAL).digest(), self.config.attribution.guda_esd
+            conditional, settings = self.model_digest(CONDITIONAL), self.config.attribution.guda_esd
             return {"conditional": conditional, "label": self.labels[group], "settings": settings}
         if operator == FINETUNE:
             return {"settings": self.finetuning}
@@ -319,7 +339,7 @@ class Experiment:
     def train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
         """Spec of a model trained from a seed without what has this digest; None: on everything."""
         return TrainSpec(
-            images=self.images_spec.digest(),
+            images=self.images_digest,
             excluded=excluded,
             unet=self.config.unet,
             noise_schedule=self.config.noise_schedule,
@@ -343,13 +363,13 @@ class Experiment:
 
     def regenerated_spec(self, model: str, bucket: str) -> QueriesSpec:
         """Spec of the images that another model makes of the noise of the queries."""
-        return self.bucket_spec(bucket).model_copy(update={"base": self.model_spec(model).digest()})
+        return self.bucket_spec(bucket).model_copy(update={"base": self.model_digest(model)})
 
     def _of_groups(self, changes: dict[str, Any]) -> dict[str, Any]:
         """What the spec of a network that knows all groups has, when its training differs so from the base model's."""
         return {
-            "images": self.images_spec.digest(),
-            "members": {group: self.group_spec(group).digest() for group in self.groups},
+            "images": self.images_digest,
+            "members": {group: self.group_digest(group) for group in self.groups},
             "unet": self.config.unet,
             "noise_schedule": self.config.noise_schedule,
             "training": self.config.training.changed(changes),
@@ -363,8 +383,8 @@ class Experiment:
     def neighbors_spec(self, group: str, n_neighbors: int | None = None) -> NeighborsSpec:
         """Spec of a group's neighbours; None: as many as configured."""
         return NeighborsSpec(
-            images=self.images_spec.digest(),
-            group=self.group_spec(group).digest(),
+            images=self.images_digest,
+            group=self.group_digest(group),
             n_neighbors=n_neighbors or self.unlearning(RETRACK, group).n_neighbors,
         )
 
@@ -373,6 +393,8 @@ class Experiment:
         """Spec of the images to score: a bucket of queries, or the calibration sample."""
         if bucket == CALIBRATION:
             return self.calibration_spec()
+        if bucket not in self.buckets:
+            raise ConfigError(f"there is no bucket {bucket!r} of queries; {nearest_name(bucket, list(self.buckets))}")
         if self.given_queries is not None:
             return QueryFilesSpec(
                 bucket=bucket,
@@ -381,7 +403,7 @@ class Experiment:
                 content=content_digest(of_bucket(self.given_queries, self.buckets[bucket])),
             )
         return QueriesSpec(
-            base=self.model_spec(BASE).digest(),
+            base=self.model_digest(BASE),
             noise_schedule=self.config.noise_schedule,
             seed=self.config.queries.seed,
             sampler=self.config.queries.sampler,
@@ -390,17 +412,17 @@ class Experiment:
         )
 
     def bucket_digests(self) -> dict[str, str]:
-        return {bucket: self.bucket_spec(bucket).digest() for bucket in self.buckets}
+        return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}
 
     def calibration_spec(self) -> CalibrationSpec:
         settings = self.config.attribution.calibration
-        return CalibrationSpec(images=self.images_spec.digest(), count=settings.count, seed=settings.seed)
+        return CalibrationSpec(images=self.images_digest, count=settings.count, seed=settings.seed)
 
     def elbo_spec(self, model: str, bucket: str, schedule: str = "") -> ElboSpec | ConditionalElboSpec:
         """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
         values = {
-            "model": self.model_spec(weights_of(model)).digest(),
-            "samples": self.bucket_spec(bucket).digest(),
+            "model": self.model_digest(weights_of(model)),
+            "samples": self.bucket_digest(bucket),
             "elbo": self.elbo_settings_of(schedule),
         }
         if weights_of(model) == model:
@@ -409,15 +431,15 @@ class Experiment:
 
     def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
         return PosteriorsSpec(
-            model=self.model_spec(CLASSIFIER).digest(),
-            samples=self.bucket_spec(bucket).digest(),
+            model=self.model_digest(CLASSIFIER),
+            samples=self.bucket_digest(bucket),
             elbo=self.elbo_settings,
         )
 
     def fisher_spec(self) -> FisherSpec:
         return FisherSpec(
-            base=self.model_spec(BASE).digest(),
-            images=self.images_spec.digest(),
+            base=self.model_digest(BASE),
+            images=self.images_digest,
             noise_schedule=self.config.noise_schedule,
             settings=self.config.attribution.abu.fisher,
         )
@@ -490,9 +512,9 @@ class Experiment:
     def sources_spec(self) -> SourcesSpec:
         return SourcesSpec(
             metrics=self.metrics_spec(),
-            images=self.images_spec.digest(),
+            images=self.images_digest,
             table=self.dataset.table_spec().digest(),
-            members={group: self.group_spec(group).digest() for group in self.groups},
+            members={group: self.group_digest(group) for group in self.groups},
             buckets=self.bucket_digests(),
             query_table=self.query_table_spec().digest() if self.knows_contents else None,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 BASE = "base"
 CALIBRATION = "calibration"
+BUCKET = r"bucket-\d+"  # shape of a name
 TRAINING = "training"  # among sets of images that have features, the training set
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
@@ -182,3 +183,7 @@ class Paths:
 
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"
+
+    def spec_file(self, *parts: str) -> str:
+        """Beside a job's log, its spec, where that may be too long for a command line."""
+        return self._at("logs", *parts) + ".spec.json"

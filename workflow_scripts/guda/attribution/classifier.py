@@ -22,7 +22,7 @@ class MeanPosterior:
     def spec(self, experiment: Experiment) -> MeanPosteriorSpec:
         return MeanPosteriorSpec(
             elbo=experiment.elbo_settings,
-            model=experiment.model_spec(CLASSIFIER).digest(),
+            model=experiment.model_digest(CLASSIFIER),
             groups=list(experiment.labels),
             buckets=experiment.bucket_digests(),
         )

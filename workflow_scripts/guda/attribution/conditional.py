@@ -28,7 +28,7 @@ class LikelihoodRatio:
     def spec(self, experiment: Experiment) -> LikelihoodRatioSpec:
         return LikelihoodRatioSpec(
             elbo=experiment.elbo_settings,
-            model=experiment.model_spec(CONDITIONAL).digest(),
+            model=experiment.model_digest(CONDITIONAL),
             groups=list(experiment.labels),
             buckets=experiment.bucket_digests(),
         )

@@ -42,13 +42,13 @@ class _Counterfactual:
         names = {group: self.model(experiment, group) for group in groups}
         return CounterfactualSpec(
             elbo=experiment.elbo_settings_of(self.schedule),
-            base=experiment.model_spec(BASE).digest(),
-            models={group: experiment.model_spec(name).digest() for group, name in names.items()},
+            base=experiment.model_digest(BASE),
+            models={group: experiment.model_digest(name) for group, name in names.items()},
             model_names=names,
             neighbors={},
             buckets=experiment.bucket_digests(),
             calibration=experiment.calibration_spec().digest() if self.calibrated else None,
-            members={group: experiment.group_spec(group).digest() for group in groups} if self.calibrated else {},
+            members={group: experiment.group_digest(group) for group in groups} if self.calibrated else {},
         )
 
     def parse(self, text: str) -> CounterfactualSpec:
@@ -124,7 +124,7 @@ class GuidedUnlearned(Unlearned):
 
     def spec(self, experiment: Experiment) -> GuidedCounterfactualSpec:
         values = dict(super().spec(experiment))
-        return GuidedCounterfactualSpec(**values, conditional=experiment.model_spec(CONDITIONAL).digest())
+        return GuidedCounterfactualSpec(**values, conditional=experiment.model_digest(CONDITIONAL))
 
     def parse(self, text: str) -> GuidedCounterfactualSpec:
         return GuidedCounterfactualSpec.parse(text)

@@ -39,15 +39,15 @@ class Embedding(InstanceLevel):
             last = schedule.num_train_timesteps - 1
             raise ConfigError(f"attribution.embedding.step is {settings.step}, after the noise schedule's last, {last}")
         noise = FeatureNoise(noise_schedule=schedule, step=settings.step, seed=experiment.config.elbo.seed)
-        return FeaturesSpec(model=experiment.model_spec(BASE).digest(), images=source.digest(), noise=noise)
+        return FeaturesSpec(model=experiment.model_digest(BASE), images=source.digest(), noise=noise)
 
     def spec(self, experiment: Experiment) -> EmbeddingSpec:
         settings = experiment.config.attribution.embedding
         return EmbeddingSpec(
-            images=experiment.images_spec.digest(),
+            images=experiment.images_digest,
             training=self.features_spec(experiment, TRAINING).digest(),
             buckets={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
-            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            members={group: experiment.group_digest(group) for group in experiment.groups},
             settings=config.Aggregation(aggregate=settings.aggregate, top_k=settings.top_k),
         )
 

@@ -49,7 +49,7 @@ class Gradient(InstanceLevel):
         window = experiment.config.elbo.steps.model_copy(update={"kind": "geometric", "count": settings.steps})
         samples = experiment.images_spec if bucket == TRAINING else experiment.bucket_spec(bucket)
         return GradientsSpec(
-            base=experiment.model_spec(BASE).digest(),
+            base=experiment.model_digest(BASE),
             noise_schedule=experiment.config.noise_schedule,
             samples=samples.digest(),
             function=self.function,
@@ -63,8 +63,8 @@ class Gradient(InstanceLevel):
     def spec(self, experiment: Experiment) -> GradientScoresSpec:
         return GradientScoresSpec(
             method=self.name,
-            images=experiment.images_spec.digest(),
-            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            images=experiment.images_digest,
+            members={group: experiment.group_digest(group) for group in experiment.groups},
             training=self.features_spec(experiment, TRAINING).digest(),
             queries={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
             settings=self.settings(experiment),

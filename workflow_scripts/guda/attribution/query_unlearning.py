@@ -41,7 +41,7 @@ class QueryUnlearning(InstanceLevel):
     def spec(self, experiment: Experiment) -> InfluenceScoresSpec:
         self._check_sample(experiment)
         return InfluenceScoresSpec(
-            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            members={group: experiment.group_digest(group) for group in experiment.groups},
             influence={bucket: self.influence_spec(experiment, bucket).digest() for bucket in experiment.buckets},
             fisher=self.fisher(experiment),
             settings=part(self.settings(experiment), config.Aggregation),
@@ -85,9 +85,9 @@ class Abu(QueryUnlearning):
 
     def influence_spec(self, experiment: Experiment, bucket: str) -> AbuSpec:
         return AbuSpec(
-            base=experiment.model_spec(BASE).digest(),
-            images=experiment.images_spec.digest(),
-            samples=experiment.bucket_spec(bucket).digest(),
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            samples=experiment.bucket_digest(bucket),
             fisher=self.fisher(experiment),
             mirror=experiment.config.training.flip,
             noise_schedule=experiment.config.noise_schedule,
@@ -105,9 +105,9 @@ class Mucs(QueryUnlearning):
 
     def influence_spec(self, experiment: Experiment, bucket: str) -> MucsSpec:
         return MucsSpec(
-            base=experiment.model_spec(BASE).digest(),
-            images=experiment.images_spec.digest(),
-            samples=experiment.bucket_spec(bucket).digest(),
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            samples=experiment.bucket_digest(bucket),
             noise_schedule=experiment.config.noise_schedule,
             settings=part(self.settings(experiment), config.MucsInfluence),
         )

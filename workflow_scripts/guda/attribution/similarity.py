@@ -26,8 +26,8 @@ class Nearest(InstanceLevel):
 
     def spec(self, experiment: Experiment) -> NearestSpec:
         return NearestSpec(
-            images=experiment.images_spec.digest(),
-            members={group: experiment.group_spec(group).digest() for group in experiment.groups},
+            images=experiment.images_digest,
+            members={group: experiment.group_digest(group) for group in experiment.groups},
             buckets=experiment.bucket_digests(),
             settings=experiment.config.attribution.nearest,
         )

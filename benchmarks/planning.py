@@ -1,0 +1,92 @@
+"""Time and memory of a dry run: how long Snakemake plans an experiment of many groups.
+
+Writes a folder of 4x4 images, four in each group, and asks for a plan of everything with one oracle seed, which nothing
+has been computed of yet. Seconds are those of the processor; `all` prints every job, `rules` and `quiet` do not
+(--quiet rules, --quiet all). Nothing is computed, and the folder is deleted at the end.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES_PER_GROUP = 4
+PRINTING = {"all": [], "rules": ["--quiet", "rules"], "quiet": ["--quiet", "all"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=int, nargs="+", default=[250, 500, 1000], metavar="N")
+    parser.add_argument("--buckets", type=int, nargs="+", default=[16], metavar="N")
+    parser.add_argument("--queries-per-bucket", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument("--printing", choices=PRINTING, nargs="+", default=list(PRINTING))
+    args = parser.parse_args()
+    print(
+        "| groups | buckets | printing | jobs | seconds | ms a job | peak (GB) |\n"
+        + "|---:|---:|---|---:|---:|---:|---:|"
+    )
+    for groups in args.groups:
+        for buckets in args.buckets:
+            with tempfile.TemporaryDirectory(prefix="guda-planning-") as folder:
+                write_experiment(Path(folder), groups, buckets, args.queries_per_bucket)
+                jobs = None
+                for printing in sorted(args.printing, key=list(PRINTING).index):
+                    seconds, peak, output = plan(folder, PRINTING[printing])
+                    jobs = number_of_jobs(output) or jobs
+                    figures = f"{jobs} | {seconds:.1f} | {1000 * seconds / jobs:.2f}" if jobs else f"| {seconds:.1f} |"
+                    print(f"| {groups} | {buckets} | {printing} | {figures} | {peak / 1e9:.2f} |", flush=True)
+
+
+def write_experiment(folder: Path, groups: int, buckets: int, queries_per_bucket: int) -> None:
+    """The images, a sub-folder for each group, and a configuration with one oracle seed."""
+    generator = np.random.default_rng(0)
+    for group in range(groups):
+        here = folder / "images" / f"group-{group:05d}"
+        here.mkdir(parents=True)
+        for number in range(IMAGES_PER_GROUP):
+            Image.fromarray(generator.integers(0, 256, (4, 4), dtype=np.uint8)).save(here / f"{number}.png")
+    changed = {
+        "data": {"dataset": "image_folder", "folder": "images", "group_by": "label"},
+        "oracle": {"seeds": [1]},
+        "queries": {"buckets": buckets, "count": buckets * queries_per_bucket},
+        "metrics": {"content": None},
+    }
+    (folder / "many.yaml").write_text(yaml.safe_dump(changed))
+
+
+def plan(folder: str, arguments: list[str]) -> tuple[float, int, str]:
+    """Processor seconds, peak memory in bytes, and the output of a dry run in the folder."""
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", folder, "--configfile", "many.yaml"]
+    command = [sys.executable, "-m", "snakemake", *where, "--dry-run", "--nocolor", *arguments]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        output = log.read()
+    if process.returncode:
+        sys.exit(output)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output
+
+
+def environment() -> dict[str, str]:
+    """No profile of the user's and no shared models."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "GUDA_"))}
+
+
+def number_of_jobs(output: str) -> int | None:
+    """The total in the table of jobs, which --quiet all does not print."""
+    found = re.search(r"^total\s+(\d+)$", output, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+if __name__ == "__main__":
+    main()

@@ -128,7 +128,8 @@ def final_outputs():
     removal = [paths.removal(), paths.removal_figure()] if settings.removal.queries else []
     tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
     sweep = [paths.sweep(), paths.sweep_figure()] if experiment.variants else []
-    return [*tables, *by_source, *lds, *removal, *sweep]
+    likelihood = [paths.likelihood_table()] if settings.likelihood.queries else []
+    return [*tables, *by_source, *lds, *removal, *sweep, *likelihood]
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

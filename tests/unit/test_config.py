@@ -148,6 +148,7 @@ def test_a_number_that_yaml_reads_as_text_is_a_number():
           "queries": {"sampling_steps": 101}}, ["queries.sampling_steps"]),
         ({"queries": {"count": 3, "buckets": 4}}, ["queries", "buckets is 4", "count is 3"]),
         ({"elbo": {"steps": {"first": 9, "last": 8}}}, ["elbo.steps", "first is 9", "last 8"]),
+        ({"likelihood": {"groups": ["amber"]}}, ["likelihood", "['amber']", "two or more"]),
         ({"oracle": {"seeds": [1, 2, 1]}}, ["oracle", "[1, 2, 1]"]),
         ({"methods": ["guda", "random", "guda"]}, ["methods", "guda"]),
         ({"unet": {"block_out_channels": [8] * 3, "down_block_types": ["DownBlock2D"] * 3,

@@ -150,6 +150,34 @@ def test_a_change_changes_exactly_the_specs_that_depend_on_it(changes, stale):
     assert changed(after) == matching(stale)
 
 
+LIKELIHOODS = ["base", "logo-1/amber", "guda/amber"]
+
+
+def likelihood_digests(of):
+    found = {model: of.likelihood_spec(model).digest() for model in LIKELIHOODS}
+    return found | {"table": of.likelihood_table_spec().digest()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({"likelihood": {"steps": 5}}, [*LIKELIHOODS, "table"]),
+        ({"likelihood": {"queries": 4}}, [*LIKELIHOODS, "table"]),
+        ({"queries": {"seed": 9}}, [*LIKELIHOODS, "table"]),
+        ({"unlearn": override(forget_weight=0.7)}, ["guda/amber", "table"]),
+        ({"elbo": {"seed": 9}}, ["table"]),
+        ({"metrics": {"bootstrap_samples": 77}}, ["table"]),
+        ({"methods": ["guda", "random"]}, ["table"]),  # the calibrated method's scores are not compared
+        ({"attribution": {"calibration": {"count": 17}}}, []),
+        ({"metrics": {"content": None}}, []),
+        ({"likelihood": {"groups": ["amber", "cedar"]}}, []),  # all, said in another way
+    ],
+)
+def test_a_change_changes_the_likelihoods_that_depend_on_it(changes, stale):
+    before, after = likelihood_digests(experiment()), likelihood_digests(experiment(**changes))
+    assert [name for name in before if before[name] != after[name]] == stale
+
+
 def test_a_method_left_out_changes_the_tables_only():
     after = digests(experiment(methods=["guda", "random"]))
     assert BEFORE.keys() - after.keys() == {"scores:guda_uncalibrated", "scores:nearest"}
@@ -316,6 +344,9 @@ def test_only_methods_that_need_a_network_ask_for_it():
         ({"methods": ["logo-1"]}, r"methods.*'logo-1'"),
         ({"data": {"groups": ["amber", "ceder"]}}, r"data\.groups.*'ceder'.*did you mean 'cedar'"),
         ({"data": {"group_by": "provder"}}, r"data\.group_by.*did you mean 'provider'"),
+        ({"likelihood": {"groups": ["amber", "ceder"]}}, r"likelihood\.groups.*'ceder'.*did you mean 'cedar'"),
+        # gamma_i = cos(pi / 2 (i + 9) / 1008), nearly, is below a hundredth from i = 993 on.
+        ({"likelihood": {"first": 993}}, r"likelihood\.first is 993, but at step 993 nothing"),
         ({"metrics": {"content": "lable"}}, r"metrics\.content.*'lable'.*did you mean 'label'"),
     ],
 )
@@ -357,6 +388,7 @@ def default_specs():
     yield from [of.fisher_spec(), *(of.influence_spec(name, "bucket-0000") for name in ("abu", "mucs"))]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
+    yield from [of.likelihood_spec(BASE), of.likelihood_table_spec()]
     yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
     yield of.gradients_spec("das", TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)

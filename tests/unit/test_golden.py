@@ -33,6 +33,8 @@ from guda.image_metrics import mse, ssim
 from guda.imported_models import source_digest
 from guda.influence import abu_influence, mucs_influence
 from guda.lds import kept_by_subset, kept_matrix, lds_table
+from guda.likelihood import log_likelihoods
+from guda.likelihood_table import likelihood_row
 from guda.memberships import DrawnLabels, Memberships
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import NoiseSchedule
@@ -351,6 +353,12 @@ def elbo(tmp_path):
     return terms.flatten().tolist()
 
 
+def likelihood(tmp_path):
+    settings = specs.LikelihoodSettings(noise_schedule=SCHEDULE, queries=2, first=5, steps=3, probes=2, seed=5)
+    found = log_likelihoods(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], settings, 4)
+    return found.flatten().tolist()
+
+
 def counterfactual(tmp_path, kind=specs.CounterfactualSpec, method="guda", **fields):
     paths, models = Paths(tmp_path), {BASE: 0, "guda/a": 1, "guda/b": 2}
     spec = kind(
@@ -513,6 +521,11 @@ def significance(tmp_path):
     )
 
 
+def likelihoods_compared(tmp_path):
+    row = likelihood_row(SCORES, np.stack([ESTIMATE, ESTIMATE + SCORES / 4], axis=2), 100, 2)
+    return list(row.values())
+
+
 def by_source(tmp_path):
     """Content x is group a's alone, y is of b and of no group."""
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
@@ -611,6 +624,8 @@ STAGES = {
     specs.QueryFilesSpec: query_files,
     specs.CalibrationSpec: calibration,
     specs.ElboSpec: elbo,
+    specs.LikelihoodSpec: likelihood,
+    specs.LikelihoodTableSpec: likelihoods_compared,
     specs.CounterfactualSpec: counterfactual,
     specs.GradientsSpec: gradients,
     specs.GradientScoresSpec: gradient_scores,
@@ -657,6 +672,9 @@ GOLDEN = {
     specs.QueriesSpec: (1, [80.5469, 64.3594, 95.6143, 89.2687]),
     specs.CalibrationSpec: (1, ["i00", "i04", "i06", "i10", 135.266]),
     specs.ElboSpec: (1, [54.298, 4.72708, 10.6503, 92.35, 5.26204, 11.2673]),
+    specs.LikelihoodSpec: (1, [-526.653, -526.481, -520.919, -533.035]),
+    specs.LikelihoodTableSpec: (1, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
+        0.296601]),
     specs.CounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
     specs.GradientsSpec: (1, [1.24931, -1.36344, 2.13235, -0.45024, 1.11128, 1.37642, -1.43645, 2.62482, -0.674487,

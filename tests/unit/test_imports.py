@@ -118,7 +118,7 @@ def test_what_the_workflow_imports_loads_no_torch():
         "from guda.experiment import Experiment\n"
         "experiment = Experiment(load_config({}))\n"
         "[experiment.method_files(name) for name in experiment.score_names]\n"
-        "experiment.sources_spec(), experiment.figure_spec()\n"
+        "experiment.sources_spec(), experiment.figure_spec(), experiment.likelihood_table_spec()\n"
         f"heavy = sorted({HEAVY} & sys.modules.keys())\n"
         "assert not heavy, f'planning imports {heavy}'\n"
         "print('planned')\n"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guda.noise import derive_seed, gaussian, uniform
+from guda.noise import derive_seed, gaussian, rademacher, uniform
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 NAMES = st.text(
@@ -23,6 +23,18 @@ def test_noise_stream_is_pinned():
         [[[-0.8163163, -0.89156175, 0.5694246], [0.08052301, 0.2175104, -0.7720446]]],
         rtol=1e-6,
     )
+
+
+def test_signs_are_pinned_and_even():
+    # Recorded once. A difference here raises the version of the stage `likelihood`.
+    assert rademacher(7, "q-00012", 2, (1, 2, 2)).ravel().tolist() == [-1, 1, 1, 1, -1, 1, -1, -1]
+    many = rademacher(7, "q-00012", 3, (3, 50, 50))
+    assert many.shape == (3, 3, 50, 50)
+    assert set(np.unique(many)) == {-1, 1}
+    # Each of three pairs of 7500 products of signs has a mean of 0 with a standard error of 0.0115.
+    assert abs(many.mean()) < 0.03
+    assert np.abs(np.einsum("iabc,jabc->ij", many, many)[~np.eye(3, dtype=bool)]).max() / 7500 < 0.05
+    np.testing.assert_array_equal(rademacher(7, "q-00012", 1, (3, 50, 50)), many[:1])
 
 
 def test_seeds_are_pinned():

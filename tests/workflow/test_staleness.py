@@ -180,6 +180,7 @@ CHANGES = {
     "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),
+    "`likelihood.queries` asks for some": ("workflow", setting("likelihood: {queries: 2}")),
     "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),
     "a query file is added, removed or painted over": (
         "own_data", query_file("added"), query_file("removed"), query_file("painted over")),

@@ -16,7 +16,7 @@ from guda.evaluation import check_evaluation
 from guda.groups import read_groups
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
-from guda.noise_schedule import elbo_steps
+from guda.noise_schedule import NoiseSchedule, elbo_steps, end_of_signal
 from guda.paths import (
     BASE,
     CALIBRATION,
@@ -40,6 +40,7 @@ from guda.specs import (
     ClassifierSpec,
     ConditionalElboSpec,
     ConditionalSpec,
+    CounterfactualSpec,
     ElboSettings,
     ElboSpec,
     ExclusionSpec,
@@ -49,6 +50,9 @@ from guda.specs import (
     GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
+    LikelihoodSettings,
+    LikelihoodSpec,
+    LikelihoodTableSpec,
     MetricsSpec,
     NeighborsSpec,
     PosteriorsSpec,
@@ -111,6 +115,7 @@ class Experiment:
             raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
         self._check_image_size()
         check_evaluation(self)
+        self._check_likelihood()
         # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
         for model in self.imports:
             self.model_spec(model)
@@ -119,6 +124,17 @@ class Experiment:
         if self.config.queries.folder is not None:
             shape, conversion = self.dataset.image_shape, self.dataset.conversion
             check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
+
+    def _check_likelihood(self) -> None:
+        settings, end = self.config.likelihood, end_of_signal(NoiseSchedule.from_config(self.config.noise_schedule))
+        if settings.first >= end:
+            raise ConfigError(
+                f"likelihood.first is {settings.first}, but at step {end} nothing is left of the image; choose an "
+                "earlier one"
+            )
+        for group in settings.groups or []:
+            if group not in self.groups:
+                raise ConfigError(f"likelihood.groups: no group {group!r}; {nearest_name(group, list(self.groups))}")
 
     def _check_image_size(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
@@ -457,6 +473,38 @@ class Experiment:
         """Terms that have those of the schedule among them: of the configured schedule, where it has all its steps."""
         scored = schedule and set(self.elbo_settings_of(schedule).steps) <= set(self.elbo_settings.steps)
         return [self.paths.elbo(model, bucket)] if scored else []
+
+    def likelihood_spec(self, model: str) -> LikelihoodSpec:
+        sections = self.config.likelihood.model_dump(exclude={"groups"})
+        return LikelihoodSpec(
+            model=self.model_digest(model),
+            buckets=self.bucket_digests(),
+            settings=LikelihoodSettings(noise_schedule=self.config.noise_schedule, **sections),
+        )
+
+    def likelihood_models(self) -> dict[str, dict[str, str]]:
+        """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
+
+        A calibrated method's scores are not its models' differences.
+        """
+        groups, found = self.config.likelihood.groups or list(self.groups), {}
+        for name in [self.oracles[0], *self.config.methods]:
+            spec = self.method_spec(name)
+            if isinstance(spec, CounterfactualSpec) and spec.calibration is None:
+                found[name] = {group: spec.model_names[group] for group in groups}
+        return found
+
+    def likelihood_table_spec(self) -> LikelihoodTableSpec:
+        models = self.likelihood_models()
+        names = [BASE, *(name for of_method in models.values() for name in of_method.values())]
+        return LikelihoodTableSpec(
+            scores={self.table_name(name): self.method_spec(name).digest() for name in models},
+            files={self.table_name(name): name for name in models},
+            models={self.table_name(name): of_groups for name, of_groups in models.items()},
+            likelihoods={name: self.likelihood_spec(name).digest() for name in names},
+            bootstrap_samples=self.config.metrics.bootstrap_samples,
+            seed=self.config.metrics.seed,
+        )
 
     def query_table_spec(self) -> QueryTableSpec:
         known = self.known_of_queries

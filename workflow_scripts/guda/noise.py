@@ -22,6 +22,12 @@ def gaussian(seed: int, sample_id: str, step: int, shape: tuple[int, ...]) -> np
     return generator.standard_normal(shape, dtype=np.float32)
 
 
+def rademacher(seed: int, sample_id: str, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """`count` arrays of random signs of one sample, float32 [count, *shape]; the first do not depend on how many."""
+    generators = (np.random.Philox(key=derive_seed("signs", seed, sample_id, index)) for index in range(count))
+    return np.stack([2 * np.random.Generator(each).integers(2, size=shape) - 1 for each in generators]).astype("f4")
+
+
 def chosen(ids: list[str], count: int, *parts: str | int) -> list[int]:
     """Rows of `count` of the ids (or of all, if fewer), ascending: those with the smallest hash of (parts, id).
 

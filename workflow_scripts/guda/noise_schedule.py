@@ -9,6 +9,7 @@ import numpy as np
 from guda import config
 
 MAX_BETA = 0.999
+SIGNAL_LEFT = 0.01  # of the clean image, in x_i: what counts as none
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class NoiseSchedule:
         return np.sqrt(1 - self.alphas_cumprod)
 
     @property
+    def log_noise_ratios(self) -> np.ndarray:
+        """u_i = log(sqrt(1 - a_i) / sqrt(a_i)), rising, [T]: minus half the log SNR."""
+        return (np.log1p(-self.alphas_cumprod) - np.log(self.alphas_cumprod)) / 2
+
+    @property
     def kl_weights(self) -> np.ndarray:
         """Factor of ||e - e_theta||^2 in KL_i, [T]: (SNR_{i-1} / SNR_i - 1) / 2.
 
@@ -59,6 +65,11 @@ class NoiseSchedule:
         """
         left = 1 - self.alphas_cumprod
         return np.concatenate([[np.inf], np.log(left[1:] / left[:-1])])
+
+
+def end_of_signal(schedule: NoiseSchedule) -> int:
+    """The first step in which no more than SIGNAL_LEFT of the clean image is left, or the last one there is."""
+    return min(int(np.searchsorted(-schedule.gammas, -SIGNAL_LEFT)), len(schedule.gammas) - 1)
 
 
 def elbo_steps(settings: config.StepSchedule) -> np.ndarray:

@@ -115,6 +115,12 @@ class Paths:
     def posteriors_record(self, bucket: str) -> str:
         return record_of(self.posteriors(bucket))
 
+    def likelihood(self, model: str) -> str:
+        return self._at("likelihood", f"{model}.safetensors")
+
+    def likelihood_table(self) -> str:
+        return self._at("likelihood.csv")
+
     def neighbors_record(self, group: str) -> str:
         return record_of(self.neighbors(group))
 

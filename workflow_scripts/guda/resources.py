@@ -167,6 +167,14 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         ),
         "gradients": gradients(experiment, read + model, forward, kept),
         "scores": scores(experiment, read),
+        "likelihood": Need(
+            planned + model + min(settings.execution.batch_size, max(settings.likelihood.queries, 1)) * kept,
+            forward
+            * settings.likelihood.queries
+            * settings.likelihood.steps
+            * 4
+            * (1 + 2 * settings.likelihood.probes),
+        ),
     }
 
 

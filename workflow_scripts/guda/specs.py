@@ -243,6 +243,35 @@ class PosteriorsSpec(Spec):
     elbo: ElboSettings
 
 
+class LikelihoodSettings(BaseModel):
+    """Of which queries and how the probability-flow ODE's likelihoods are computed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    noise_schedule: config.NoiseSchedule
+    queries: int
+    first: int
+    steps: int
+    probes: int
+    seed: int
+
+
+class LikelihoodSpec(Spec):
+    stage, version = "likelihood", 1
+    model: str
+    buckets: dict[str, str]  # digest of each bucket of queries, which some are chosen of
+    settings: LikelihoodSettings
+
+
+class LikelihoodTableSpec(Spec):
+    stage, version = "likelihood_table", 1
+    scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
+    files: dict[str, str]  # name of each method's score file
+    models: dict[str, dict[str, str]]  # name of each method's model of each group
+    likelihoods: dict[str, str]  # digest of each model's likelihoods, by the model's name
+    bootstrap_samples: int
+    seed: int
+
+
 class CounterfactualSpec(Spec):
     stage, version = "counterfactual", 1
     elbo: ElboSettings

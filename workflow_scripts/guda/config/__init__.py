@@ -25,6 +25,7 @@ from guda.config.scoring import (
     Elbo,
     Finetune,
     Gradients,
+    Likelihood,
     Metrics,
     Mucs,
     Nearest,
@@ -70,6 +71,7 @@ class Config(Section):
     unlearn: Unlearn = Field(Unlearn(), description="Unlearning of each group from the base model.")
     queries: Queries = Field(Queries(), description="The images to attribute.")
     elbo: Elbo = Field(Elbo(), description="Likelihood bounds of queries under each model.")
+    likelihood: Likelihood = Field(Likelihood(), description="The bounds compared with the likelihood itself.")
     methods: list[str] = Field(
         ["guda", "guda_uncalibrated", "nearest", "random"], min_length=1, description="Methods in the tables."
     )
@@ -182,6 +184,7 @@ __all__ = [
     "Gradients",
     "Influence",
     "Lds",
+    "Likelihood",
     "Metrics",
     "Model",
     "Mucs",

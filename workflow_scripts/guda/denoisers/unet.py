@@ -30,7 +30,10 @@ class Denoiser(Protocol):
     device: torch.device
 
     def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does."""
+        """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does.
+
+        A float t lies between two steps.
+        """
         ...
 
 
@@ -47,6 +50,8 @@ class UNetDenoiser(torch.nn.Module):
         self.schedule = schedule
         self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
         self.register_buffer("sigmas", torch.tensor(schedule.sigmas, dtype=torch.float32), persistent=False)
+        ratios = torch.tensor(schedule.log_noise_ratios, dtype=torch.float32)
+        self.register_buffer("log_noise_ratios", ratios, persistent=False)
         # Step 0 is the decoder term, which the variational term leaves out: its infinite entries become 0.
         for name in ("kl_weights", "log_variance_ranges"):
             values = torch.tensor(getattr(schedule, name), dtype=torch.float32).nan_to_num(posinf=0)
@@ -62,8 +67,17 @@ class UNetDenoiser(torch.nn.Module):
         return self.gammas.device
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1]."""
-        return self.gammas[t][:, None, None, None], self.sigmas[t][:, None, None, None]
+        """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1].
+
+        For a float t, between two steps, log(sigma / gamma) is interpolated.
+        """
+        if t.is_floating_point():
+            left = t.long().clamp(max=len(self.gammas) - 2)
+            u = torch.lerp(self.log_noise_ratios[left], self.log_noise_ratios[left + 1], t - left)
+            gamma, sigma = torch.sigmoid(-2 * u).sqrt(), torch.sigmoid(2 * u).sqrt()
+        else:
+            gamma, sigma = self.gammas[t], self.sigmas[t]
+        return gamma[:, None, None, None], sigma[:, None, None, None]
 
     def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""

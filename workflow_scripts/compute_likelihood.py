@@ -1,0 +1,51 @@
+"""Compute the log likelihood of some of the queries under one model, by the probability-flow ODE."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import LikelihoodSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
+    parser.add_argument("--results", required=True, help="results folder with the queries")
+    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write: log_likelihood, ids")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = LikelihoodSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    import torch
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.denoisers import load_denoiser
+    from guda.device import costs
+    from guda.likelihood import evaluations, log_likelihoods
+    from guda.noise import chosen
+    from guda.noise_schedule import NoiseSchedule
+    from guda.paths import WEIGHTS, Paths
+    from guda.records import Stopwatch, write_record
+
+    settings, paths = spec.settings, Paths(args.results)
+    model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(settings.noise_schedule), spec.model)
+    model.requires_grad_(False).to(device)
+    buckets = [load_tensors(paths.queries(bucket), expected)[0] for bucket, expected in spec.buckets.items()]
+    ids = [query for bucket in buckets for query in unpack_ids(bucket["ids"])]
+    rows = chosen(ids, settings.queries, "likelihood", settings.seed)
+    images, ids = torch.cat([bucket["images"] for bucket in buckets])[rows], [ids[row] for row in rows]
+    stopwatch = Stopwatch()
+    found = log_likelihoods(model, images, ids, settings, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(
+        args.output,
+        {"log_likelihood": found, "ids": pack_ids(ids)},
+        spec,
+        model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
+        parent_sha256=provenance.get("parent_sha256", ""),
+    )
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * evaluations(settings), seconds))
+
+
+if __name__ == "__main__":
+    run(main)

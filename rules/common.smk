@@ -145,5 +145,6 @@ wildcard_constraints:
     model=r"base|conditional|[^/]+/[^/]+",
     method=one_of([*experiment.score_names, *experiment.variants]),
     operator=one_of(experiment.operators),
-    schedule=one_of(experiment.schedules),
+    # In parentheses: Snakemake takes an empty constraint, as of the configured schedule alone, for none.
+    schedule=f"({one_of(experiment.schedules)})",
     nearest=r"(k=\d+/)?",

@@ -86,7 +86,7 @@ class NegGrad(Optimisation):
 
     steps: PositiveInt = Field(20, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples if any, per step.")
-    learning_rate: PositiveFloat = Field(3.0e-4, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(1.0e-4, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(0, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")

@@ -20,7 +20,8 @@ def main() -> None:
     from guda.records import Stopwatch, write_record
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
-    for method, models in spec.models.items():
+    for method in spec.methods:
+        models = spec.models[method]
         queries, likelihoods = likelihood_differences(paths, models, spec.likelihoods)
         scores = read_scores(paths.scores(spec.files[method]), spec.scores[method])
         at_queries = [scores.queries.index(query) for query in queries]

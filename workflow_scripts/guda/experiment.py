@@ -498,6 +498,7 @@ class Experiment:
         models = self.likelihood_models()
         names = [BASE, *(name for of_method in models.values() for name in of_method.values())]
         return LikelihoodTableSpec(
+            methods=[self.table_name(name) for name in models],
             scores={self.table_name(name): self.method_spec(name).digest() for name in models},
             files={self.table_name(name): name for name in models},
             models={self.table_name(name): of_groups for name, of_groups in models.items()},

@@ -264,6 +264,7 @@ class LikelihoodSpec(Spec):
 
 class LikelihoodTableSpec(Spec):
     stage, version = "likelihood_table", 1
+    methods: list[str]  # names in the tables, in order
     scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
     files: dict[str, str]  # name of each method's score file
     models: dict[str, dict[str, str]]  # name of each method's model of each group

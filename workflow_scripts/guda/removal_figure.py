@@ -18,7 +18,7 @@ def removal_figure(table: pd.DataFrame):
     """
     from matplotlib.figure import Figure
 
-    units = list(dict.fromkeys(table["unit"]))
+    units, methods = list(dict.fromkeys(table["unit"])), list(dict.fromkeys(table["method"]))
     figure = Figure(figsize=(1 + 4.2 * len(units), 3.6), layout="constrained")
     for axes, unit in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
         rows = table[table["unit"] == unit]
@@ -35,7 +35,7 @@ def removal_figure(table: pd.DataFrame):
                     of_method["loss_rise_high"] - of_method["loss_rise"],
                 ],
                 label=name,
-                color=GREY if random else f"C{number}",
+                color=GREY if random else f"C{methods.index(name)}",
                 linestyle="--" if random else "-",
                 marker="o",
                 markersize=4,
@@ -43,6 +43,7 @@ def removal_figure(table: pd.DataFrame):
                 linewidth=1.2,
             )
         axes.set_xticks(range(len(ks)), [f"{k:g}" for k in ks])
+        axes.set_xlim(-0.5, len(ks) - 0.5)
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set_xlabel(f"top {unit} removed from training")
         axes.spines[["top", "right"]].set_visible(False)

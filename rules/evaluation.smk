@@ -49,7 +49,8 @@ if settings.lds.subsets:
             table=paths.lds(),
             record=record_of(paths.lds()),
         log:
-            paths.log("lds"),
+            text=paths.log("lds"),
+            spec=paths.spec_file("lds"),
         localrule: True
         conda:
             "../envs/guda.yaml"
@@ -63,8 +64,9 @@ if settings.lds.subsets:
         message:
             "Measuring how well scores add up"
         shell:
-            'python "$GUDA_SCRIPTS/measure_lds.py" --spec {params.spec:q} --results {params.results:q}'
-            " --output {output.table:q} > {log:q} 2>&1"
+            "printf %s {params.spec:q} > {log.spec:q}; "
+            'python "$GUDA_SCRIPTS/measure_lds.py" --spec {log.spec:q} --results {params.results:q}'
+            " --output {output.table:q} > {log.text:q} 2>&1"
 
 
 if settings.removal.queries:
@@ -79,7 +81,8 @@ if settings.removal.queries:
             members=paths.removal_members(),
             record=record_of(paths.removal_sets()),
         log:
-            paths.log("removal_sets"),
+            text=paths.log("removal_sets"),
+            spec=paths.spec_file("removal_sets"),
         conda:
             "../envs/guda.yaml"
         threads: 1
@@ -92,8 +95,9 @@ if settings.removal.queries:
         message:
             "Choosing what is removed for each query"
         shell:
-            'python "$GUDA_SCRIPTS/choose_removals.py" --spec {params.spec:q} --results {params.results:q}'
-            " --output {output.table:q} --members {output.members:q} > {log:q} 2>&1"
+            "printf %s {params.spec:q} > {log.spec:q}; "
+            'python "$GUDA_SCRIPTS/choose_removals.py" --spec {log.spec:q} --results {params.results:q}'
+            " --output {output.table:q} --members {output.members:q} > {log.text:q} 2>&1"
 
     # A set is named by the digest of its images, so a file of this name never changes: new sets make no old one stale,
     # which is why the file that they come from is ancient here.
@@ -134,7 +138,8 @@ if settings.removal.queries:
             output:
                 paths.regenerated("{model}", "{bucket}"),
             log:
-                paths.log("regenerated", "{model}", "{bucket}"),
+                text=paths.log("regenerated", "{model}", "{bucket}"),
+                spec=paths.spec_file("regenerated", "{model}", "{bucket}"),
             params:
                 spec=lambda wc: experiment.regenerated_spec(wc.model, wc.bucket).canonical(),
             message:
@@ -157,7 +162,8 @@ if settings.removal.queries:
             table=paths.removal(),
             record=record_of(paths.removal()),
         log:
-            paths.log("removal"),
+            text=paths.log("removal"),
+            spec=paths.spec_file("removal"),
         conda:
             "../envs/guda.yaml"
         threads: 1
@@ -170,8 +176,9 @@ if settings.removal.queries:
         message:
             "Measuring what removal does"
         shell:
-            'python "$GUDA_SCRIPTS/measure_removal.py" --spec {params.spec:q} --results {params.results:q}'
-            " --output {output.table:q} > {log:q} 2>&1"
+            "printf %s {params.spec:q} > {log.spec:q}; "
+            'python "$GUDA_SCRIPTS/measure_removal.py" --spec {log.spec:q} --results {params.results:q}'
+            " --output {output.table:q} > {log.text:q} 2>&1"
 
     rule removal_figure:
         input:

@@ -39,8 +39,9 @@ def main() -> None:
         for name in spec.instance_level:
             method = get_method(ranked.files[name])
             recorded = read_record(paths.scores_record(ranked.files[name]), ranked.scores[name])
-            scores = method.instance_scores(method.parse(recorded["spec"]), paths)
-            removals += top_images(scores, train_ids, name, queries, settings.images)
+            scored = method.parse(recorded["spec"])
+            blocks = method.instance_scores(scored, paths)
+            removals += top_images(blocks, method.train_ids(scored, paths), name, queries, settings.images)
         removals += at_random(train_ids, IMAGES, queries, settings.images, settings.seed)
     frame, sets = removal_sets(removals, members, len(train_ids), spec.oracle_seed)
     write_json(args.members, sets)

@@ -61,6 +61,11 @@ def test_the_nearest_images_of_a_query_are_its_duplicates(kind):
     assert set(removed.names) == {"i07", "i31"}
 
 
+def test_more_images_than_a_method_scores_are_refused():
+    with pytest.raises(DataError, match="4 images cannot be removed, since abu scores 3 only"):
+        list(top_images([(["q"], np.zeros((1, 3)))], TRAIN_IDS[:3], "abu", ["q"], [2, 4]))
+
+
 def test_random_removal_grows_and_depends_on_seed_and_query_alone():
     names, ks = [f"i{row:02d}" for row in range(50)], [2, 5]
     two, five, *_ = found = list(at_random(names, IMAGES, ["q0", "q1"], ks, 3))

@@ -42,7 +42,15 @@ def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list
 def top_images(
     blocks: Iterable[tuple[list[str], np.ndarray]], train_ids: list[str], method: str, queries: list[str], ks: list[int]
 ) -> Iterator[Removed]:
-    """By scores of every training image: blocks of queries' ids and of scores [q, N]. Of equal ones the first count."""
+    """By scores of training images: blocks of queries' ids and of scores [q, N]. Of equal ones the first count.
+
+    Raises DataError when fewer are scored than are to be removed.
+    """
+    if len(train_ids) < max(ks):
+        raise DataError(
+            f"removal.images: {max(ks)} images cannot be removed, since {method} scores {len(train_ids)} only; name "
+            "smaller numbers, or let it score more"
+        )
     wanted = set(queries)
     for ids, scores in blocks:
         for query, of_query in zip(ids, scores, strict=True):

@@ -4,10 +4,14 @@ import pytest
 import torch
 
 from guda import config
+from guda.artifacts import pack_ids, save_tensors
+from guda.attribution import get_method
 from guda.denoisers import load_denoiser, new_denoiser, save_denoiser
 from guda.elbo import kl_terms
+from guda.errors import ArtifactError
 from guda.memberships import DrawnLabels, Memberships
-from guda.specs import ConditionalSpec
+from guda.paths import CONDITIONAL, Paths, conditioned_model
+from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec, LikelihoodRatioSpec
 from guda.training import train
 
 IDS = [f"i{index:02d}" for index in range(12)]
@@ -101,3 +105,15 @@ def test_batch_size_does_not_change_conditional_terms(conditional, images):
     parts = kl_terms(conditional, images, IDS, steps, 0, 5, label=1)
     torch.testing.assert_close(whole, parts, rtol=1e-5, atol=0)
     assert not torch.equal(whole, kl_terms(conditional, images, IDS, steps, 0, 64, label=0))
+
+
+def test_terms_of_two_checkpoints_are_not_compared(tmp_path):
+    settings = ElboSettings(noise_schedule=config.NoiseSchedule(), seed=0, steps=[5, 9], first=5, last=9)
+    spec = LikelihoodRatioSpec(elbo=settings, model="m", groups=["a"], buckets={"bucket": "q"})
+    paths, values = Paths(tmp_path), {"model": "m", "samples": "q", "elbo": settings}
+    jobs = {CONDITIONAL: ElboSpec(**values), conditioned_model("a"): ConditionalElboSpec(**values, label=0)}
+    for model, job in jobs.items():
+        tensors = {"kl": torch.ones(1, 2), "ids": pack_ids(["q0"])}
+        save_tensors(paths.elbo(model, "bucket"), tensors, job, model_sha256=model)
+    with pytest.raises(ArtifactError, match="another checkpoint"):
+        get_method("conditional_elbo").scores(spec, paths)

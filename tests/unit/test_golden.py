@@ -333,7 +333,7 @@ def likelihood_ratio(tmp_path):
     jobs = [specs.ElboSpec(model="m", samples="queries", elbo=ELBO), *told]
     for number, (model, job) in enumerate(zip(["conditional", "conditional/a", "conditional/b"], jobs, strict=True)):
         kl = (5 + torch.cos(torch.arange(6, dtype=torch.float64) + 0.9 * number)).reshape(2, 3).float()
-        save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job)
+        save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job, model_sha256="s")
     scores = get_method("conditional_elbo").scores(spec, paths)
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 

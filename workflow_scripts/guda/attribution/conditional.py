@@ -56,15 +56,15 @@ def _read_terms(spec: LikelihoodRatioSpec, paths: Paths, bucket: str) -> tuple[l
     """Ids of a bucket and its weighted terms w_i (KL_i - KL_i given k), float64 [n, G, S]."""
     files = [paths.elbo(model, bucket) for model in [CONDITIONAL, *map(conditioned_model, spec.groups)]]
     read = [
-        load_tensors(path, expected, "np")[0] for path, expected in zip(files, _elbo_digests(spec, bucket), strict=True)
+        load_tensors(path, expected, "np") for path, expected in zip(files, _elbo_digests(spec, bucket), strict=True)
     ]
-    ids = unpack_ids(read[0]["ids"])
-    for path, tensors in zip(files, read, strict=True):
-        if unpack_ids(tensors["ids"]) != ids:
+    ids, checkpoint = unpack_ids(read[0][0]["ids"]), read[0][1]["model_sha256"]
+    for path, (tensors, metadata) in zip(files, read, strict=True):
+        if (unpack_ids(tensors["ids"]), metadata["model_sha256"]) != (ids, checkpoint):
             raise ArtifactError(
-                f"{path}: its samples differ from those of {files[0]}. Delete both and run snakemake again."
+                f"{path}: of other samples or another checkpoint than {files[0]}. Delete both and run snakemake again."
             )
-    kl = np.stack([tensors["kl"].astype(np.float64) for tensors in read], axis=1)
+    kl = np.stack([tensors["kl"].astype(np.float64) for tensors, _ in read], axis=1)
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
     return ids, (kl[:, :1] - kl[:, 1:]) * weights
 

@@ -205,6 +205,15 @@ def test_queries_do_not_see_each_other(pair):
 
 @PROPERTY
 @given(tied_pairs())
+def test_queries_in_blocks_give_the_same_bits(pair):
+    one_block = [metric(*pair) for metric in (metrics.wpra, metrics.kendall)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "PAIRS", 1)  # four queries at a time
+        assert np.array_equal([metric(*pair) for metric in (metrics.wpra, metrics.kendall)], one_block)
+
+
+@PROPERTY
+@given(tied_pairs())
 def test_correlations_match_scipy(pair):
     for s, g in zip(*pair, strict=True):
         if np.ptp(s) and np.ptp(g):  # scipy gives NaN for a constant row

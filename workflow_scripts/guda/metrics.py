@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 
 from guda.ranking import finite_matrix, order, ranks
 
+PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
+
 
 def _matrix(values: ArrayLike, name: str) -> np.ndarray:
     matrix = finite_matrix(values, name)
@@ -85,10 +87,12 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     scores, oracle = _pair(scores, oracle)
     if not 0 < p < 1:
         raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
-    depth = np.arange(1, scores.shape[1] + 1)
+    n, n_groups = scores.shape
+    depth = np.arange(1, n_groups + 1)
     # A group is in both top-d sets once d reaches the worse of its two ranks.
     enters = np.maximum(ranks(scores), ranks(oracle))
-    overlap = (enters[:, :, None] <= depth).sum(axis=1)
+    places = (enters - 1 + n_groups * np.arange(n)[:, None]).ravel()
+    overlap = np.bincount(places, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
 
 
@@ -96,6 +100,17 @@ def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
     raw = rbo_raw(scores, oracle, p)
     return raw / (1 - p ** np.shape(scores)[1])
+
+
+def _in_blocks(metric, scores, oracle):
+    """A metric over pairs of groups, for as many queries at a time as memory has room for their pairs: [Q].
+
+    No block has a single query unless there is only one: numpy would add its pairs up in another order.
+    """
+    rows = max(4, 2 * PAIRS // scores.shape[1] ** 2)
+    n_blocks = -(-len(scores) // rows)
+    blocks = zip(np.array_split(scores, n_blocks), np.array_split(oracle, n_blocks), strict=True)
+    return np.concatenate([metric(*block) for block in blocks])
 
 
 def _pair_differences(values):
@@ -112,6 +127,10 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
+    return _in_blocks(lambda *rows: _wpra(*rows, k), scores, oracle)
+
+
+def _wpra(scores, oracle, k):
     in_top = ranks(oracle) <= k
     first, second = np.triu_indices(oracle.shape[1], k=1)
     gap = _pair_differences(oracle)
@@ -146,7 +165,10 @@ def spearman(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
 
 def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
-    scores, oracle = _pair(scores, oracle)
+    return _in_blocks(_kendall, *_pair(scores, oracle))
+
+
+def _kendall(scores, oracle):
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
 
 

@@ -76,15 +76,13 @@ class _Counterfactual:
 
     def scores(self, spec: CounterfactualSpec, paths: Paths) -> Scores:
         paths = paths.with_schedule(self.schedule)
-        queries, terms = [], []
-        for bucket, samples in spec.buckets.items():
-            ids, bucket_terms = _score_terms(spec, paths, bucket, samples)
+        damage = 0.0 if spec.calibration is None else _damage(spec, paths)
+        queries, summaries = [], []
+        for bucket, samples in spec.buckets.items():  # the terms of all of them would be too many
+            ids, terms = _score_terms(spec, paths, bucket, samples)
             queries += ids
-            terms.append(bucket_terms)
-        terms = np.concatenate(terms)
-        if spec.calibration is not None:
-            terms = terms - _damage(spec, paths)
-        score, se, p_top1 = summarise(terms)
+            summaries.append(summarise(terms - damage))
+        score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
         return Scores(queries, list(spec.models), score, se, p_top1)
 
 

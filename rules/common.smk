@@ -23,6 +23,7 @@ from guda.attribution import GRADIENT_METHODS, METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.errors import GudaError
+from guda.evaluation import removal_files as measured_files
 from guda.experiment import Experiment
 from guda.paths import (
     BASE,
@@ -119,6 +120,15 @@ def memory(stage):
 def minutes(stage):
     """Resource function: the same of its minutes."""
     return lambda wildcards, attempt, threads: need(stage).minutes(threads, attempt)
+
+
+def removal_files(wildcards):
+    """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
+    checkpoints.removal_sets.get()
+    try:
+        return measured_files(experiment)
+    except GudaError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def final_outputs():

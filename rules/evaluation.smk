@@ -3,7 +3,6 @@
 from guda.evaluation import (
     lds_spec,
     removal_figure_spec,
-    removal_files as measured_files,
     removal_sets_files,
     removal_sets_spec,
     removal_spec,
@@ -144,14 +143,6 @@ if settings.removal.queries:
                 spec=lambda wc: experiment.regenerated_spec(wc.model, wc.bucket).canonical(),
             message:
                 "Generating {wildcards.bucket} again, by model {wildcards.model}"
-
-    def removal_files(wildcards):
-        """What is measured of the models that the removals need, known once these are chosen."""
-        checkpoints.removal_sets.get()
-        try:
-            return measured_files(experiment)
-        except GudaError as error:
-            raise WorkflowError(str(error)) from None
 
     rule removal:
         input:

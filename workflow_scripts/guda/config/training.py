@@ -98,14 +98,14 @@ class NegGrad(Optimisation):
 class Esd(Optimisation):
     """ESD: forget images are steered away from their group by the conditional network's guidance."""
 
-    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
+    steps: PositiveInt = Field(40, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
     learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")
     forget_weight: float = Field(0.3, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
-    guidance: float = Field(1.0, ge=0, description="w, how far the target is steered; 0: nothing is unlearned.")
+    guidance: float = Field(5.0, ge=0, description="w, how far the target is steered; 0: nothing is unlearned.")
     preserve: Literal["denoising", "distillation"] = Field(
         "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
     )

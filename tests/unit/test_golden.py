@@ -55,7 +55,7 @@ from guda.unlearning.retrack import unlearn
 
 MOVED = (
     "the numbers of stage {stage} moved, or its version did: when the new numbers are right, raise `version` of "
-    "{spec} in guda/specs.py (so that old files are made again) and put both into GOLDEN"
+    "{spec} in guda/specs/ (so that old files are made again) and put both into GOLDEN"
 )
 IDS = [f"i{index:02d}" for index in range(12)]
 IMAGES = (np.arange(12 * 64) ** 2 * 37 % 251).astype(np.uint8).reshape(12, 1, 8, 8)

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
@@ -88,9 +87,10 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table with all values as text, whatever they look like, but for the columns `numbers` (empty: NaN)."""
     import pandas as pd
 
-    kinds = defaultdict(lambda: str, dict.fromkeys(numbers, float))
-    empty = {name: [""] for name in numbers}
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty, float_precision="round_trip")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in numbers:
+        frame[name] = [float(value) if value else float("nan") for value in frame[name]]
+    return frame
 
 
 def read_json(path: str | Path) -> Any:

@@ -105,5 +105,9 @@ def test_larger_networks_and_batches_ask_for_more():
     swept = Experiment(load_config({"sweep": {"unlearn": [{"steps": 400}], "elbo_steps": [{"count": 48}]}}))
     assert unlearning_work(swept) == (64, 400)
     assert needs(swept)["elbo"].operations == 2 * small["elbo"].operations
+    # Six groups, a bucket of 1000 queries against 100: 40 bytes for each of 900 * 6 * 24 terms more; 10 times the work.
+    few, many = (needs(Experiment(load_config({"queries": {"count": n}})))["scores"] for n in (100, 1000))
+    assert many.memory - few.memory == 40 * 900 * 6 * 24
+    assert many.operations == 10 * few.operations
     batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))
     assert batches["train"].operations == 2 * small["train"].operations

@@ -32,6 +32,10 @@ COPIES = 11
 SQUARED = 64 * MB
 # Measured: samples' own gradients take up to three times as long as the gradient of their mean.
 SINGLY = 3
+# Bytes of each likelihood term of a bucket: five copies in float64 at most.
+TERM = 40
+# Operations for each of them: a thousand resamples.
+RESAMPLING = 2000
 # Over all that is counted here, for what is not.
 MARGIN = 1.5
 # Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
@@ -214,13 +218,17 @@ def gradients(experiment: Experiment, read: float, forward: float, kept: float) 
 
 
 def scores(experiment: Experiment, read: float) -> Need:
-    """Scores of one method. Those that compare gradients have matrices of the projection's size, in float64."""
+    """Scores of one method: by likelihood terms, or by gradients, with matrices of the projection's size in float64."""
+    terms = len(experiment.groups) * len(experiment.elbo_settings.steps)  # of a query
     n, dims = len(experiment.dataset.table), [settings.projection_dim for settings in compared_gradients(experiment)]
     dim = max(dims, default=0)
     n_queries = max(map(len, experiment.buckets.values()))
     return Need(
-        read + FLOAT * n * dim + 8 * 8 * dim**2 + 8 * dim * n_queries,
-        4 * n * dim**2 + 30 * dim**3 + 2 * n * dim * n_queries * len(experiment.buckets),
+        read + TERM * n_queries * terms + FLOAT * n * dim + 8 * 8 * dim**2 + 8 * dim * n_queries,
+        RESAMPLING * len(experiment.queries) * terms
+        + 4 * n * dim**2
+        + 30 * dim**3
+        + 2 * n * dim * n_queries * len(experiment.buckets),
     )
 
 

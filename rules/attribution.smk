@@ -5,7 +5,7 @@ rule fisher:
     input:
         **model_files(BASE),
         images=paths.images(),
-        foreign=foreign(paths.fisher(), lambda wc: experiment.fisher_spec()),
+        foreign=foreign(paths.fisher(), lambda wc: METHODS["abu"].fisher_spec(experiment)),
     output:
         fisher=paths.fisher(),
         record=paths.fisher_record(),
@@ -21,7 +21,7 @@ rule fisher:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
-        spec=lambda wc: experiment.fisher_spec().canonical(),
+        spec=lambda wc: METHODS["abu"].fisher_spec(experiment).canonical(),
     message:
         "Computing the base model's Fisher information"
     shell:
@@ -38,7 +38,8 @@ rule influence:
         samples=paths.queries("{bucket}"),
         fisher=lambda wc: [paths.fisher()] if wc.method == "abu" else [],
         foreign=foreign(
-            paths.influence("{method}", "{bucket}"), lambda wc: experiment.influence_spec(wc.method, wc.bucket)
+            paths.influence("{method}", "{bucket}"),
+            lambda wc: METHODS[wc.method].influence_spec(experiment, wc.bucket),
         ),
     output:
         influence=paths.influence("{method}", "{bucket}"),
@@ -58,7 +59,7 @@ rule influence:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
-        spec=lambda wc: experiment.influence_spec(wc.method, wc.bucket).canonical(),
+        spec=lambda wc: METHODS[wc.method].influence_spec(experiment, wc.bucket).canonical(),
     message:
         "Unlearning the queries of {wildcards.bucket} by {wildcards.method}"
     shell:
@@ -74,7 +75,7 @@ rule gradients:
         **model_files(BASE),
         samples=lambda wc: paths.images() if wc.bucket == TRAINING else paths.queries(wc.bucket),
         foreign=foreign(
-            paths.features("{method}", "{bucket}"), lambda wc: experiment.gradients_spec(wc.method, wc.bucket)
+            paths.features("{method}", "{bucket}"), lambda wc: METHODS[wc.method].features_spec(experiment, wc.bucket)
         ),
     output:
         features=paths.features("{method}", "{bucket}"),
@@ -94,7 +95,7 @@ rule gradients:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
-        spec=lambda wc: experiment.gradients_spec(wc.method, wc.bucket).canonical(),
+        spec=lambda wc: METHODS[wc.method].features_spec(experiment, wc.bucket).canonical(),
     message:
         "Computing gradients for {wildcards.method}, {wildcards.bucket}"
     shell:

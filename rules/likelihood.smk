@@ -1,11 +1,13 @@
 """The likelihood itself, on a sample of the queries: one file per model, and its differences beside the bounds'."""
 
+from guda.evaluation import likelihood_models, likelihood_spec, likelihood_table_spec
+
 
 rule likelihood:
     input:
         **model_files("{model}"),
         queries=[paths.queries(bucket) for bucket in experiment.buckets],
-        foreign=foreign(paths.likelihood("{model}"), lambda wc: experiment.likelihood_spec(wc.model)),
+        foreign=foreign(paths.likelihood("{model}"), lambda wc: likelihood_spec(experiment, wc.model)),
     output:
         likelihood=paths.likelihood("{model}"),
         record=record_of(paths.likelihood("{model}")),
@@ -21,7 +23,7 @@ rule likelihood:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
-        spec=lambda wc: experiment.likelihood_spec(wc.model).canonical(),
+        spec=lambda wc: likelihood_spec(experiment, wc.model).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Integrating the probability flow of model {wildcards.model}"
@@ -34,10 +36,10 @@ rule likelihood:
 
 rule likelihood_table:
     input:
-        lambda wc: [paths.likelihood(model) for model in experiment.likelihood_table_spec().likelihoods],
-        lambda wc: [paths.scores(name) for name in experiment.likelihood_models()],
-        lambda wc: [paths.scores_record(name) for name in experiment.likelihood_models()],
-        foreign=foreign(paths.likelihood_table(), lambda wc: experiment.likelihood_table_spec()),
+        lambda wc: [paths.likelihood(model) for model in likelihood_table_spec(experiment).likelihoods],
+        lambda wc: [paths.scores(name) for name in likelihood_models(experiment)],
+        lambda wc: [paths.scores_record(name) for name in likelihood_models(experiment)],
+        foreign=foreign(paths.likelihood_table(), lambda wc: likelihood_table_spec(experiment)),
     output:
         table=paths.likelihood_table(),
         record=record_of(paths.likelihood_table()),
@@ -51,7 +53,7 @@ rule likelihood_table:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
-        spec=lambda wc: experiment.likelihood_table_spec().canonical(),
+        spec=lambda wc: likelihood_table_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Comparing likelihood bounds with likelihoods"

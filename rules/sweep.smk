@@ -1,12 +1,14 @@
 """Other settings tried, measured against every seed of the oracle."""
 
+from guda.evaluation import sweep_figure_spec, sweep_spec
+
 if experiment.variants:
 
     rule sweep:
         input:
             [paths.scores(name) for name in [*experiment.oracles, *experiment.variants]],
             [paths.scores_record(name) for name in [*experiment.oracles, *experiment.variants]],
-            foreign=foreign(paths.sweep(), lambda wc: experiment.sweep_spec()),
+            foreign=foreign(paths.sweep(), lambda wc: sweep_spec(experiment)),
         output:
             table=paths.sweep(),
             record=record_of(paths.sweep()),
@@ -20,7 +22,7 @@ if experiment.variants:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
-            spec=lambda wc: experiment.sweep_spec().canonical(),
+            spec=lambda wc: sweep_spec(experiment).canonical(),
             results=lambda wc: str(paths.results),
         message:
             "Measuring every variant against every seed of the oracle"
@@ -32,7 +34,7 @@ if experiment.variants:
         input:
             paths.sweep(),
             record_of(paths.sweep()),
-            foreign=foreign(paths.sweep_figure(), lambda wc: experiment.sweep_figure_spec()),
+            foreign=foreign(paths.sweep_figure(), lambda wc: sweep_figure_spec(experiment)),
         output:
             picture=paths.sweep_figure(),
             record=record_of(paths.sweep_figure()),
@@ -46,7 +48,7 @@ if experiment.variants:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
-            spec=lambda wc: experiment.sweep_figure_spec().canonical(),
+            spec=lambda wc: sweep_figure_spec(experiment).canonical(),
         message:
             "Drawing the variants and the one that is chosen"
         shell:

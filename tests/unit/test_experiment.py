@@ -154,8 +154,8 @@ LIKELIHOODS = ["base", "logo-1/amber", "guda/amber"]
 
 
 def likelihood_digests(of):
-    found = {model: of.likelihood_spec(model).digest() for model in LIKELIHOODS}
-    return found | {"table": of.likelihood_table_spec().digest()}
+    found = {model: evaluation.likelihood_spec(of, model).digest() for model in LIKELIHOODS}
+    return found | {"table": evaluation.likelihood_table_spec(of).digest()}
 
 
 @pytest.mark.parametrize(
@@ -385,12 +385,13 @@ def default_specs():
     yield from [of.model_spec(BASE), of.calibration_spec()]
     yield from [of.model_spec(unlearned_model(operator, group)) for operator in OPERATORS]
     yield from [of.bucket_spec("bucket-0000"), of.elbo_spec(BASE, "bucket-0000"), of.query_table_spec()]
-    yield from [of.fisher_spec(), *(of.influence_spec(name, "bucket-0000") for name in ("abu", "mucs"))]
+    yield METHODS["abu"].fisher_spec(of)
+    yield from [METHODS[name].influence_spec(of, "bucket-0000") for name in ("abu", "mucs")]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
-    yield from [of.likelihood_spec(BASE), of.likelihood_table_spec()]
+    yield from [evaluation.likelihood_spec(of, BASE), evaluation.likelihood_table_spec(of)]
     yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
-    yield of.gradients_spec("das", TRAINING)
+    yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
     retrained = Experiment(load_config({"lds": {"subsets": 3}, "removal": {"queries": 2}}), DATASET)
@@ -402,7 +403,7 @@ def default_specs():
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
-    yield from [swept.sweep_spec(), swept.sweep_figure_spec()]
+    yield from [evaluation.sweep_spec(swept), evaluation.sweep_figure_spec(swept)]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
 
 

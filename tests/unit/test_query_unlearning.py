@@ -340,5 +340,7 @@ def test_other_groups_and_another_aggregation_leave_the_influence_as_it_is():
     here = Experiment(load_config({"methods": ["abu"]}))
     other = {"data": {"group_by": "label"}, "attribution": {"abu": {"aggregate": "top_k"}}}
     there = Experiment(load_config({"methods": ["abu"]} | other))
-    assert here.influence_spec("abu", "bucket-0000") == there.influence_spec("abu", "bucket-0000")
+    assert get_method("abu").influence_spec(here, "bucket-0000") == get_method("abu").influence_spec(
+        there, "bucket-0000"
+    )
     assert here.method_spec("abu") != there.method_spec("abu")

@@ -11,6 +11,7 @@ from guda.attribution import get_method
 from guda.config import Data, Metrics, Nearest, NoiseSchedule, StepSchedule, combinations, load_config
 from guda.datasets import load_dataset
 from guda.errors import ArtifactError, ConfigError
+from guda.evaluation import sweep_spec
 from guda.experiment import Experiment
 from guda.metrics_table import metrics_table
 from guda.noise_schedule import elbo_steps, step_weights
@@ -111,7 +112,7 @@ def test_one_variant_more_leaves_the_others_alone():
     assert three.variants.keys() - two.variants.keys() == {"guda@steps=60"}
     for name in two.variants:
         assert two.method_spec(name) == three.method_spec(name)
-    assert two.sweep_spec() != three.sweep_spec()
+    assert sweep_spec(two) != sweep_spec(three)
 
 
 def test_a_variant_changes_its_models_and_nothing_that_it_could_share():

@@ -7,6 +7,7 @@ from harness import merged
 from guda.artifacts import load_tensors, unpack_ids
 from guda.config import load_config
 from guda.config.file import read_yaml
+from guda.evaluation import likelihood_spec
 from guda.experiment import Experiment
 from guda.paths import BASE
 from guda.records import read_record
@@ -24,7 +25,7 @@ def test_likelihoods_are_made_for_some_queries_and_compared_with_the_scores(work
     experiment = Experiment(load_config(merged(values, read_yaml("overlay-0.yaml"))))
     paths, found = experiment.paths, {}
     for model in MODELS:
-        tensors, _ = load_tensors(paths.likelihood(model), experiment.likelihood_spec(model).digest(), "np")
+        tensors, _ = load_tensors(paths.likelihood(model), likelihood_spec(experiment, model).digest(), "np")
         assert set(unpack_ids(tensors["ids"])) < set(experiment.queries)
         found[model] = tensors["log_likelihood"]
         assert found[model].shape == (4, 3)

@@ -1,65 +1,33 @@
-"""Evaluation by retraining as the workflow sees it: specs and files of the LDS and of counterfactual removal.
+"""Evaluation beyond agreement as the workflow sees it: specs and files of LDS, removal, likelihoods and sweep.
 
 Torch-free, like the rest of what plans.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from guda.artifacts import read_csv
 from guda.attribution import get_method
 from guda.attribution.instance import InstanceLevel
-from guda.errors import ConfigError, DataError
-from guda.lds import n_kept
 from guda.paths import BASE, subset_model
 from guda.records import check_recorded
-from guda.specs import LdsSpec, RemovalFigureSpec, RemovalSetsSpec, RemovalSpec
+from guda.specs import (
+    CounterfactualSpec,
+    LdsSpec,
+    LikelihoodSettings,
+    LikelihoodSpec,
+    LikelihoodTableSpec,
+    RemovalFigureSpec,
+    RemovalSetsSpec,
+    RemovalSpec,
+    SweepFigureSpec,
+    SweepSpec,
+)
+from guda.sweep import shown_settings
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
-
-
-def check_evaluation(experiment: Experiment) -> None:
-    """Raise ConfigError or DataError where `lds` or `removal` asks for what cannot be kept, removed or trained on."""
-    _check_lds(experiment)
-    _check_removal(experiment)
-
-
-def _check_lds(experiment: Experiment) -> None:
-    lds, n_groups = experiment.config.lds, len(experiment.groups)
-    if not lds.subsets:
-        return
-    kept = n_kept(list(experiment.groups), lds)
-    if not 0 < kept < n_groups:
-        raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
-    ways = math.comb(n_groups, kept)
-    if lds.subsets > ways:
-        raise ConfigError(
-            f"lds.subsets is {lds.subsets}, but {kept} of {n_groups} groups can be kept in {ways} ways only; "
-            "ask for fewer"
-        )
-    for index, groups in enumerate(experiment.left_out_groups):
-        left_out = set().union(*(experiment.groups[group] for group in groups))
-        if len(left_out) == len(experiment.dataset.table):
-            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha")
-
-
-def _check_removal(experiment: Experiment) -> None:
-    removal = experiment.config.removal
-    if not removal.queries:
-        return
-    counts = {"groups": len(experiment.groups), "images": len(experiment.dataset.table)}
-    for key, count in counts.items():
-        largest = max(getattr(removal, key), default=0)
-        if largest >= count:
-            raise ConfigError(f"removal.{key}: {largest} of {count} {key} cannot be removed; name smaller numbers")
-    if removal.images and not instance_level(experiment):
-        raise ConfigError(
-            "removal.images: none of the methods scores single training images; add one that does, such as nearest, "
-            "to `methods`, or leave it empty"
-        )
 
 
 def reported(experiment: Experiment) -> list[str]:
@@ -144,3 +112,53 @@ def removal_files(experiment: Experiment) -> list[str]:
 
 def removal_figure_spec(experiment: Experiment) -> RemovalFigureSpec:
     return RemovalFigureSpec(removal=removal_spec(experiment).digest())
+
+
+def likelihood_spec(experiment: Experiment, model: str) -> LikelihoodSpec:
+    sections = experiment.config.likelihood.model_dump(exclude={"groups"})
+    return LikelihoodSpec(
+        model=experiment.model_digest(model),
+        buckets=experiment.bucket_digests(),
+        settings=LikelihoodSettings(noise_schedule=experiment.config.noise_schedule, **sections),
+    )
+
+
+def likelihood_models(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
+
+    A calibrated method's scores are not its models' differences.
+    """
+    groups, found = experiment.config.likelihood.groups or list(experiment.groups), {}
+    for name in [experiment.oracles[0], *experiment.config.methods]:
+        spec = experiment.method_spec(name)
+        if isinstance(spec, CounterfactualSpec) and spec.calibration is None:
+            found[name] = {group: spec.model_names[group] for group in groups}
+    return found
+
+
+def likelihood_table_spec(experiment: Experiment) -> LikelihoodTableSpec:
+    models = likelihood_models(experiment)
+    names = [BASE, *(name for of_method in models.values() for name in of_method.values())]
+    return LikelihoodTableSpec(
+        methods=[experiment.table_name(name) for name in models],
+        scores={experiment.table_name(name): experiment.method_spec(name).digest() for name in models},
+        files={experiment.table_name(name): name for name in models},
+        models={experiment.table_name(name): of_groups for name, of_groups in models.items()},
+        likelihoods={name: likelihood_spec(experiment, name).digest() for name in names},
+        bootstrap_samples=experiment.config.metrics.bootstrap_samples,
+        seed=experiment.config.metrics.seed,
+    )
+
+
+def sweep_spec(experiment: Experiment) -> SweepSpec:
+    return SweepSpec(
+        scores={name: experiment.method_spec(name).digest() for name in [*experiment.oracles, *experiment.variants]},
+        oracles=experiment.oracles,
+        methods={name: variant.method for name, variant in experiment.variants.items()},
+        variants=shown_settings(experiment.config, list(experiment.variants.values())),
+        metrics=experiment.config.metrics,
+    )
+
+
+def sweep_figure_spec(experiment: Experiment) -> SweepFigureSpec:
+    return SweepFigureSpec(sweep=sweep_spec(experiment).digest())

@@ -8,15 +8,15 @@ from __future__ import annotations
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from guda.attribution import GRADIENT_METHODS, METHODS, get_method
+from guda.attribution import get_method
+from guda.checks import check
 from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
-from guda.errors import ConfigError, DataError, nearest_name
-from guda.evaluation import check_evaluation
+from guda.errors import ConfigError, nearest_name
 from guda.groups import read_groups
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
-from guda.noise_schedule import NoiseSchedule, elbo_steps, end_of_signal
+from guda.noise_schedule import elbo_steps
 from guda.paths import (
     BASE,
     CALIBRATION,
@@ -28,7 +28,6 @@ from guda.paths import (
     weights_of,
 )
 from guda.queries import (
-    check_query_shapes,
     content_digest,
     given_queries,
     known_of_queries,
@@ -40,19 +39,13 @@ from guda.specs import (
     ClassifierSpec,
     ConditionalElboSpec,
     ConditionalSpec,
-    CounterfactualSpec,
     ElboSettings,
     ElboSpec,
     ExclusionSpec,
     FigureSpec,
-    FisherSpec,
-    GradientsSpec,
     GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
-    LikelihoodSettings,
-    LikelihoodSpec,
-    LikelihoodTableSpec,
     MetricsSpec,
     NeighborsSpec,
     PosteriorsSpec,
@@ -63,14 +56,12 @@ from guda.specs import (
     SignificanceSpec,
     SourcesSpec,
     Spec,
-    SweepFigureSpec,
-    SweepSpec,
     TrainSpec,
     UnlearnSpec,
     digest,
     digest_lines,
 )
-from guda.sweep import Variant, shown_settings, variants
+from guda.sweep import Variant, variants
 from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
 
 if TYPE_CHECKING:
@@ -88,64 +79,7 @@ class Experiment:
         self.dataset = dataset or load_dataset(config.data)
         self.groups = read_groups(self.dataset.table, config.data)
         self.images_spec = self.dataset.images_spec()
-        self._check()
-
-    def _check(self) -> None:
-        n_images = len(self.dataset.table)
-        for group, members in self.groups.items():
-            if len(members) == n_images:
-                raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
-        for key, named in [("overrides", self.config.unlearn.overrides), ("import", self.config.unlearn.imported)]:
-            for group in named:
-                if group not in self.groups:
-                    raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(self.groups))}")
-        for group in self.groups:
-            retained = n_images - len(self.groups[group])
-            wanted = max(self.unlearning(operator, group).n_neighbors for operator in self.operators)
-            if wanted > retained:
-                raise ConfigError(
-                    f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
-                    "are left; lower it"
-                )
-        for name in self.config.methods:
-            if name not in METHODS:
-                raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
-        content, columns = self.config.metrics.content, list(self.dataset.table.columns)
-        if content is not None and content not in columns:
-            raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
-        self._check_image_size()
-        check_evaluation(self)
-        self._check_likelihood()
-        # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
-        for model in self.imports:
-            self.model_spec(model)
-        for name in self.config.methods:
-            self.method_spec(name)
-        if self.config.queries.folder is not None:
-            shape, conversion = self.dataset.image_shape, self.dataset.conversion
-            check_query_shapes(self.config.queries.folder, self.queries, shape, conversion)
-
-    def _check_likelihood(self) -> None:
-        settings, end = self.config.likelihood, end_of_signal(NoiseSchedule.from_config(self.config.noise_schedule))
-        if settings.first >= end:
-            raise ConfigError(
-                f"likelihood.first is {settings.first}, but at step {end} nothing is left of the image; choose an "
-                "earlier one"
-            )
-        for group in settings.groups or []:
-            if group not in self.groups:
-                raise ConfigError(f"likelihood.groups: no group {group!r}; {nearest_name(group, list(self.groups))}")
-
-    def _check_image_size(self) -> None:
-        """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
-        _, height, width = self.dataset.image_shape
-        n_resolutions = len(self.config.unet.block_out_channels)
-        divisor = 2 ** (n_resolutions - 1)
-        if height % divisor or width % divisor:
-            raise ConfigError(
-                f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
-                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
-            )
+        check(self)
 
     # Digests that thousands of specs name are computed once.
 
@@ -452,60 +386,10 @@ class Experiment:
             elbo=self.elbo_settings,
         )
 
-    def fisher_spec(self) -> FisherSpec:
-        return FisherSpec(
-            base=self.model_digest(BASE),
-            images=self.images_digest,
-            noise_schedule=self.config.noise_schedule,
-            settings=self.config.attribution.abu.fisher,
-        )
-
-    def influence_spec(self, method: str, bucket: str) -> Spec:
-        """Spec of a bucket's influence by a method that unlearns the query."""
-        return get_method(method).influence_spec(self, bucket)
-
-    @cache  # noqa: B019
-    def gradients_spec(self, method: str, bucket: str) -> GradientsSpec:
-        """Spec of a method's features of the training images, or of a bucket of queries."""
-        return GRADIENT_METHODS[method].features_spec(self, bucket)
-
     def scored_files(self, model: str, bucket: str, schedule: str) -> list[str]:
         """Terms that have those of the schedule among them: of the configured schedule, where it has all its steps."""
         scored = schedule and set(self.elbo_settings_of(schedule).steps) <= set(self.elbo_settings.steps)
         return [self.paths.elbo(model, bucket)] if scored else []
-
-    def likelihood_spec(self, model: str) -> LikelihoodSpec:
-        sections = self.config.likelihood.model_dump(exclude={"groups"})
-        return LikelihoodSpec(
-            model=self.model_digest(model),
-            buckets=self.bucket_digests(),
-            settings=LikelihoodSettings(noise_schedule=self.config.noise_schedule, **sections),
-        )
-
-    def likelihood_models(self) -> dict[str, dict[str, str]]:
-        """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
-
-        A calibrated method's scores are not its models' differences.
-        """
-        groups, found = self.config.likelihood.groups or list(self.groups), {}
-        for name in [self.oracles[0], *self.config.methods]:
-            spec = self.method_spec(name)
-            if isinstance(spec, CounterfactualSpec) and spec.calibration is None:
-                found[name] = {group: spec.model_names[group] for group in groups}
-        return found
-
-    def likelihood_table_spec(self) -> LikelihoodTableSpec:
-        models = self.likelihood_models()
-        names = [BASE, *(name for of_method in models.values() for name in of_method.values())]
-        return LikelihoodTableSpec(
-            methods=[self.table_name(name) for name in models],
-            scores={self.table_name(name): self.method_spec(name).digest() for name in models},
-            files={self.table_name(name): name for name in models},
-            models={self.table_name(name): of_groups for name, of_groups in models.items()},
-            likelihoods={name: self.likelihood_spec(name).digest() for name in names},
-            bootstrap_samples=self.config.metrics.bootstrap_samples,
-            seed=self.config.metrics.seed,
-        )
 
     def query_table_spec(self) -> QueryTableSpec:
         known = self.known_of_queries
@@ -539,18 +423,6 @@ class Experiment:
             seed=settings.seed,
             decisive_ratio=settings.decisive_ratio,
         )
-
-    def sweep_spec(self) -> SweepSpec:
-        return SweepSpec(
-            scores={name: self.method_spec(name).digest() for name in [*self.oracles, *self.variants]},
-            oracles=self.oracles,
-            methods={name: variant.method for name, variant in self.variants.items()},
-            variants=shown_settings(self.config, list(self.variants.values())),
-            metrics=self.config.metrics,
-        )
-
-    def sweep_figure_spec(self) -> SweepFigureSpec:
-        return SweepFigureSpec(sweep=self.sweep_spec().digest())
 
     @property
     def knows_contents(self) -> bool:

@@ -13,7 +13,7 @@ from guda.attribution.instance import InstanceLevel
 from guda.attribution.method import Needs
 from guda.errors import ConfigError
 from guda.paths import BASE, Paths
-from guda.specs import AbuSpec, InfluenceScoresSpec, MucsSpec
+from guda.specs import AbuSpec, FisherSpec, InfluenceScoresSpec, MucsSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -88,14 +88,23 @@ class Abu(QueryUnlearning):
             base=experiment.model_digest(BASE),
             images=experiment.images_digest,
             samples=experiment.bucket_digest(bucket),
-            fisher=self.fisher(experiment),
+            fisher=self.fisher_spec(experiment).digest(),
             mirror=experiment.config.training.flip,
             noise_schedule=experiment.config.noise_schedule,
             settings=part(self.settings(experiment), config.AbuInfluence),
         )
 
+    def fisher_spec(self, experiment: Experiment) -> FisherSpec:
+        """Spec of the Fisher information, computed once for a base model."""
+        return FisherSpec(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment).fisher,
+        )
+
     def fisher(self, experiment: Experiment) -> str:
-        return experiment.fisher_spec().digest()
+        return self.fisher_spec(experiment).digest()
 
 
 class Mucs(QueryUnlearning):

@@ -1,0 +1,119 @@
+"""What a configuration asks for and its data cannot give: refused before anything is planned."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from guda.attribution import METHODS
+from guda.errors import ConfigError, DataError, nearest_name
+from guda.evaluation import instance_level
+from guda.lds import n_kept
+from guda.noise_schedule import NoiseSchedule, end_of_signal
+from guda.queries import check_query_shapes
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+
+def check(experiment: Experiment) -> None:
+    """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
+    config = experiment.config
+    _check_groups(experiment)
+    for name in config.methods:
+        if name not in METHODS:
+            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+    content, columns = config.metrics.content, list(experiment.dataset.table.columns)
+    if content is not None and content not in columns:
+        raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
+    _check_image_size(experiment)
+    _check_lds(experiment)
+    _check_removal(experiment)
+    _check_likelihood(experiment)
+    # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
+    for model in experiment.imports:
+        experiment.model_spec(model)
+    for name in config.methods:
+        experiment.method_spec(name)
+    if config.queries.folder is not None:
+        dataset = experiment.dataset
+        check_query_shapes(config.queries.folder, experiment.queries, dataset.image_shape, dataset.conversion)
+
+
+def _check_groups(experiment: Experiment) -> None:
+    n_images, unlearn = len(experiment.dataset.table), experiment.config.unlearn
+    for group, members in experiment.groups.items():
+        if len(members) == n_images:
+            raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
+    for key, named in [("overrides", unlearn.overrides), ("import", unlearn.imported)]:
+        for group in named:
+            if group not in experiment.groups:
+                raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+    for group, members in experiment.groups.items():
+        retained = n_images - len(members)
+        wanted = max(experiment.unlearning(operator, group).n_neighbors for operator in experiment.operators)
+        if wanted > retained:
+            raise ConfigError(
+                f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
+                "are left; lower it"
+            )
+
+
+def _check_likelihood(experiment: Experiment) -> None:
+    settings = experiment.config.likelihood
+    end = end_of_signal(NoiseSchedule.from_config(experiment.config.noise_schedule))
+    if settings.first >= end:
+        raise ConfigError(
+            f"likelihood.first is {settings.first}, but at step {end} nothing is left of the image; choose an "
+            "earlier one"
+        )
+    for group in settings.groups or []:
+        if group not in experiment.groups:
+            raise ConfigError(f"likelihood.groups: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+
+
+def _check_image_size(experiment: Experiment) -> None:
+    """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
+    _, height, width = experiment.dataset.image_shape
+    n_resolutions = len(experiment.config.unet.block_out_channels)
+    divisor = 2 ** (n_resolutions - 1)
+    if height % divisor or width % divisor:
+        raise ConfigError(
+            f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
+            f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
+        )
+
+
+def _check_lds(experiment: Experiment) -> None:
+    lds, n_groups = experiment.config.lds, len(experiment.groups)
+    if not lds.subsets:
+        return
+    kept = n_kept(list(experiment.groups), lds)
+    if not 0 < kept < n_groups:
+        raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
+    ways = math.comb(n_groups, kept)
+    if lds.subsets > ways:
+        raise ConfigError(
+            f"lds.subsets is {lds.subsets}, but {kept} of {n_groups} groups can be kept in {ways} ways only; "
+            "ask for fewer"
+        )
+    for index, groups in enumerate(experiment.left_out_groups):
+        left_out = set().union(*(experiment.groups[group] for group in groups))
+        if len(left_out) == len(experiment.dataset.table):
+            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha")
+
+
+def _check_removal(experiment: Experiment) -> None:
+    removal = experiment.config.removal
+    if not removal.queries:
+        return
+    counts = {"groups": len(experiment.groups), "images": len(experiment.dataset.table)}
+    for key, count in counts.items():
+        largest = max(getattr(removal, key), default=0)
+        if largest >= count:
+            raise ConfigError(f"removal.{key}: {largest} of {count} {key} cannot be removed; name smaller numbers")
+    if removal.images and not instance_level(experiment):
+        raise ConfigError(
+            "removal.images: none of the methods scores single training images; add one that does, such as nearest, "
+            "to `methods`, or leave it empty"
+        )

@@ -17,9 +17,9 @@ def main() -> None:
     device = device_of(args)
 
     from guda.artifacts import load_tensors, save_tensors, sha256_file, unpack_ids
-    from guda.attribution.features import features
     from guda.denoisers import load_denoiser
     from guda.device import costs
+    from guda.gradients import projected_gradients
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import WEIGHTS
     from guda.records import FORWARD_AND_BACKWARD, Stopwatch, write_record
@@ -29,7 +29,7 @@ def main() -> None:
     samples, _ = load_tensors(args.samples, spec.samples)
     ids = unpack_ids(samples["ids"])
     stopwatch = Stopwatch()
-    phi, residuals = features(model, samples["images"], ids, spec, args.batch_size)
+    phi, residuals = projected_gradients(model, samples["images"], ids, spec, args.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

@@ -21,13 +21,13 @@ import write_exclusion
 from guda import config, specs
 from guda.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids, write_csv, write_png
 from guda.attribution import get_method
-from guda.attribution.features import features
 from guda.classifier import GroupClassifier, posteriors, train_classifier
 from guda.datasets import load_dataset
 from guda.denoisers import load_denoiser, new_denoiser
 from guda.elbo import kl_terms
 from guda.features import denoiser_features
 from guda.fisher import diagonal_fisher
+from guda.gradients import projected_gradients
 from guda.groups import read_groups, read_members, write_members
 from guda.image_metrics import mse, ssim
 from guda.imported_models import source_digest
@@ -404,7 +404,7 @@ def gradients(tmp_path):
     ):
         changes = {"function": function, "normalise": normalise, "own_noise": own_noise}
         spec = GRADIENTS.model_copy(update=changes)
-        phi, residuals = features(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], spec, 4)
+        phi, residuals = projected_gradients(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], spec, 4)
         numbers += [*phi[1].tolist(), residuals[1].item()]
     return numbers
 

@@ -8,11 +8,11 @@ from guda import config, specs
 from guda.artifacts import pack_ids, save_tensors
 from guda.attribution import get_method
 from guda.attribution.damping import GRID, choose_damping
-from guda.attribution.features import features
 from guda.attribution.gradients import Kernel, gram
 from guda.config import load_config
 from guda.errors import GudaError
 from guda.experiment import Experiment
+from guda.gradients import projected_gradients
 from guda.groups import write_members
 from guda.noise import chosen
 from guda.paths import TRAINING, Paths
@@ -101,8 +101,8 @@ def test_blocks_of_images_give_the_same(monkeypatch):
 def test_a_query_that_is_a_training_image_finds_it(denoiser, images, own_noise, places):
     """Under noise of its own, which its other name brings, among the first three of twelve."""
     spec = gradients_spec("s", steps=list(range(50, 1000, 50)), own_noise=own_noise, projection_dim=256)
-    training, _ = features(denoiser, images, [f"image-{row}" for row in range(12)], spec, 240)
-    queries, _ = features(denoiser, images[:4], [f"query-{row}" for row in range(4)], spec, 240)
+    training, _ = projected_gradients(denoiser, images, [f"image-{row}" for row in range(12)], spec, 240)
+    queries, _ = projected_gradients(denoiser, images[:4], [f"query-{row}" for row in range(4)], spec, 240)
     order = (-kernel(training, 1.0)(queries)).argsort(axis=1)
     assert all(row in order[row, :places] for row in range(4))
 

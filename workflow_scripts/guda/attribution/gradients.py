@@ -29,7 +29,7 @@ SCORES = 2**23  # at a time: 64 MiB
 
 
 class Gradient(InstanceLevel):
-    """A method on gradients of one function of the base model's output, by its name in `features.FUNCTIONS`.
+    """A method on gradients of one function of the base model's output, by its name in `gradients.FUNCTIONS`.
 
     With `of_output` (DAS) gradients are brought to length 1 at each diffusion step, and a score is (k(x, i) r_i)^2 with
     the residual r_i: the squared change of the output. Without (TRAK, D-TRAK) it is k(x, i).

@@ -81,7 +81,7 @@ class GradientsSpec(Spec):
     base: str
     noise_schedule: config.NoiseSchedule
     samples: str  # digest of the training images, or of the bucket of queries
-    function: str  # name in guda.attribution.features.FUNCTIONS
+    function: str  # name in guda.gradients.FUNCTIONS
     normalise: bool
     steps: list[int]
     own_noise: bool  # else all images have the same

@@ -11,11 +11,11 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guda.attribution.gradients import GRADIENTS
-from guda.attribution.projection import Projection
 from guda.denoisers import UNetDenoiser
 from guda.device import Batches
 from guda.noise import gaussian
 from guda.progress import track
+from guda.projection import Projection
 from guda.specs import GradientsSpec
 from guda.training import to_network_range
 
@@ -41,7 +41,7 @@ def mean_output(prediction: Tensor, noise: Tensor) -> Tensor:
 FUNCTIONS: dict[str, Function] = {"loss": loss, "squared_output": squared_output, "mean_output": mean_output}
 
 
-def features(
+def projected_gradients(
     denoiser: UNetDenoiser, images: Tensor, ids: list[str], spec: GradientsSpec, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Projected gradients of f, averaged over diffusion steps, float32 [n, d]; and residuals, float32 [n].

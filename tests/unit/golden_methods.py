@@ -1,0 +1,157 @@
+"""What methods give on the fixed inputs."""
+
+import numpy as np
+import torch
+from golden_inputs import GRADIENTS, IDS, IMAGES, SCHEDULE, SCORES, save_groups, save_images, save_queries
+
+from guda import config, specs
+from guda.artifacts import pack_ids, save_tensors
+from guda.attribution import get_method
+from guda.paths import BASE, CALIBRATION, TRAINING, Paths
+
+ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
+
+
+def guided_counterfactual(tmp_path):
+    return counterfactual(tmp_path, specs.GuidedCounterfactualSpec, "guda_esd", conditional="c")
+
+
+def likelihood_ratio(tmp_path):
+    paths, bucket = Paths(tmp_path), "bucket-0000"
+    spec = specs.LikelihoodRatioSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    told = [specs.ConditionalElboSpec(model="m", label=label, samples="queries", elbo=ELBO) for label in (0, 1)]
+    jobs = [specs.ElboSpec(model="m", samples="queries", elbo=ELBO), *told]
+    for number, (model, job) in enumerate(zip(["conditional", "conditional/a", "conditional/b"], jobs, strict=True)):
+        kl = (5 + torch.cos(torch.arange(6, dtype=torch.float64) + 0.9 * number)).reshape(2, 3).float()
+        save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job, model_sha256="s")
+    scores = get_method("conditional_elbo").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def mean_posterior(tmp_path):
+    paths, bucket = Paths(tmp_path), "bucket-0000"
+    spec = specs.MeanPosteriorSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    first = torch.tensor([[0.5, 0.75, 0.25], [0.9, 0.3, 0.6]])
+    found = {"posteriors": torch.stack([first, 1 - first], dim=2), "ids": pack_ids(["q0", "q1"])}
+    save_tensors(paths.posteriors(bucket), found, specs.PosteriorsSpec(model="m", samples="queries", elbo=ELBO))
+    scores = get_method("classifier").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def counterfactual(tmp_path, kind=specs.CounterfactualSpec, method="guda", **fields):
+    paths, models = Paths(tmp_path), {BASE: 0, "guda/a": 1, "guda/b": 2}
+    spec = kind(
+        **fields,
+        elbo=ELBO,
+        base=BASE,
+        models={"a": "guda/a", "b": "guda/b"},
+        model_names={"a": "guda/a", "b": "guda/b"},
+        neighbors={},
+        buckets={"bucket-0000": "queries"},
+        calibration="calibration",
+        members=save_groups(paths),
+    )
+    for model, number in models.items():
+        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
+            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
+            kl = (5 + torch.cos(entries + 0.9 * number) + 0.2 * bool(number)).float()
+            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
+            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+    scores = get_method(method).scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def gradient_scores(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    queries = GRADIENTS.model_copy(update={"samples": "q"})
+    phi = np.cos(0.37 * np.arange(14 * 4) ** 2).astype(np.float32).reshape(14, 4)
+    residuals = np.linspace(0.5, 1, 12, dtype=np.float32)
+    tensors = {"features": phi[:12], "residuals": residuals, "ids": pack_ids(IDS)}
+    save_tensors(paths.features("das", TRAINING), tensors, GRADIENTS)
+    tensors = {"features": phi[12:], "residuals": residuals[:2], "ids": pack_ids(["q0", "q1"])}
+    save_tensors(paths.features("das", "bucket-0000"), tensors, queries)
+    spec = specs.GradientScoresSpec(
+        method="das",
+        images=images_spec.digest(),
+        members=save_groups(paths),
+        training=GRADIENTS.digest(),
+        queries={"bucket-0000": queries.digest()},
+        settings=config.Gradients(aggregate="sum", damping="auto"),
+    )
+    scores = get_method("das").scores(spec, paths)
+    return [*scores.score.ravel().tolist(), scores.details["damping"]]
+
+
+def nearest(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    settings = config.Nearest(similarity="euclidean", aggregate="top_k", top_k=2)
+    spec = specs.NearestSpec(
+        images=images_spec.digest(), members=save_groups(paths), buckets=save_queries(paths), settings=settings
+    )
+    return get_method("nearest").scores(spec, paths).score.ravel().tolist()
+
+
+def embedding(tmp_path):
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    known = {name: specs.FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
+    for (name, spec), ids in zip(known.items(), (IDS, ["q0", "q1"]), strict=True):
+        vectors = torch.cos(torch.arange(len(ids) * 3) * 1.3).reshape(-1, 3)
+        save_tensors(paths.features("embedding", name), {"features": vectors, "ids": pack_ids(ids)}, spec)
+    spec = specs.EmbeddingSpec(
+        images=images_spec.digest(),
+        training=known[TRAINING].digest(),
+        buckets={"bucket-0000": known["bucket-0000"].digest()},
+        members=save_groups(paths),
+        settings=config.Aggregation(aggregate="top_k", top_k=2),
+    )
+    return get_method("embedding").scores(spec, paths).score.ravel().tolist()
+
+
+def influence_scores(tmp_path):
+    paths, job = Paths(tmp_path), specs.RandomSpec(groups=[], buckets={}, seed=0)
+    scores = {"scores": torch.from_numpy(SCORES[:, :3]).float(), "ids": pack_ids(["q0", "q1", "q2", "q3"])}
+    save_tensors(paths.influence("abu", "b"), scores | {"train_ids": pack_ids(["i01", "i02", "i05"])}, job)
+    spec = specs.InfluenceScoresSpec(
+        members=save_groups(paths),
+        influence={"b": job.digest()},
+        fisher=None,
+        settings=config.Aggregation(aggregate="sum", top_k=1),
+    )
+    return get_method("abu").scores(spec, paths).score.ravel().tolist()
+
+
+def random(tmp_path):
+    paths = Paths(tmp_path)
+    spec = specs.RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
+    return get_method("random").scores(spec, paths).score.ravel().tolist()
+
+
+STAGES = {
+    specs.CounterfactualSpec: counterfactual,
+    specs.GradientScoresSpec: gradient_scores,
+    specs.GuidedCounterfactualSpec: guided_counterfactual,
+    specs.LikelihoodRatioSpec: likelihood_ratio,
+    specs.MeanPosteriorSpec: mean_posterior,
+    specs.NearestSpec: nearest,
+    specs.EmbeddingSpec: embedding,
+    specs.InfluenceScoresSpec: influence_scores,
+    specs.RandomSpec: random,
+}
+# Each stage's version with its numbers.
+GOLDEN = {
+    specs.CounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765]),
+    specs.GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
+    specs.GuidedCounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765]),
+    specs.LikelihoodRatioSpec: (1, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
+        0.235, 0.765, 0.888, 0.112]),
+    specs.MeanPosteriorSpec: (1, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
+    specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
+    specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
+    specs.InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
+    specs.RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
+}  # fmt: skip

@@ -1,0 +1,123 @@
+"""What training and unlearning give on the fixed inputs."""
+
+import json
+
+import torch
+from golden_inputs import IDS, IMAGES, MEMBERS, OPTIMISATION, SCHEDULE, UNET, fixed_denoiser, run_stage
+
+import import_model
+from guda import config, specs
+from guda.classifier import train_classifier
+from guda.denoisers import load_denoiser
+from guda.imported_models import source_digest
+from guda.memberships import DrawnLabels, Memberships
+from guda.noise_schedule import NoiseSchedule
+from guda.paths import BASE
+from guda.training import train
+from guda.unlearning import esd, finetune, neggrad
+from guda.unlearning.retrack import unlearn
+
+
+@torch.no_grad()
+def summary(denoiser):
+    """Numbers that any change of the weights moves: their mean size, and predictions at one point."""
+    sizes = torch.cat([parameter.flatten() for parameter in denoiser.parameters()]).abs()
+    x = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
+    noise = denoiser.predict_noise(x, torch.tensor([40])).flatten().double()
+    return [sizes.double().mean().item(), noise.abs().mean().item(), *noise[[0, 27, 63]].tolist()]
+
+
+def trained(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    denoiser, evaluations = train(torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def unlearned(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    nearest = torch.tensor([[4, 5], [6, 7], [8, 9], [10, 11]])
+    settings = config.Unlearning(
+        **OPTIMISATION, forget_weight=0.3, n_neighbors=2, preserve="denoising", max_correction_norm=None
+    )
+    denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def finetuned(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = config.FineTuning(**OPTIMISATION)
+    denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def driven(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = config.NegGrad(**OPTIMISATION, preserve_weight=0.5)
+    denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def guided(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = config.Esd(**OPTIMISATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
+    conditional = fixed_denoiser(n_labels=3)
+    denoiser, evaluations = esd.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, conditional, 1, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def imported(tmp_path):
+    """A folder that diffusers wrote gives the very weights that are in it."""
+    fixed_denoiser().unet.save_pretrained(tmp_path / "foreign")
+    spec = specs.ImportedModelSpec(
+        content=source_digest(str(tmp_path / "foreign"), "key"), shape=[1, 8, 8], unet=UNET, noise_schedule=SCHEDULE
+    )
+    imports = json.dumps({BASE: [str(tmp_path / "foreign"), "key"]})
+    run_stage(import_model, spec=spec.canonical(), name=BASE, imports=imports, model=tmp_path / "model")
+    denoiser, _ = load_denoiser(tmp_path / "model", NoiseSchedule.from_config(SCHEDULE), spec.digest())
+    return summary(denoiser)
+
+
+def memberships():
+    return Memberships.of(IDS, [set(members) for members in MEMBERS.values()])
+
+
+def conditional(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    labels = DrawnLabels(memberships(), IDS, 3, 0.2)
+    denoiser, evaluations = train(
+        torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, labels=labels
+    )
+    return [evaluations, *labels.draw(torch.arange(12), 1).tolist(), *summary(denoiser)]
+
+
+def classifier(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=True)
+    network, evaluations = train_classifier(
+        torch.from_numpy(IMAGES), memberships(), UNET, NoiseSchedule.from_config(SCHEDULE), settings
+    )
+    weights = torch.cat([parameter.flatten() for parameter in network.parameters()])
+    return [evaluations, weights.double().abs().mean().item(), *weights[[0, 500, -1]].tolist()]
+
+
+STAGES = {
+    specs.TrainSpec: trained,
+    specs.UnlearnSpec: unlearned,
+    specs.EsdSpec: guided,
+    specs.FinetuneSpec: finetuned,
+    specs.NegGradSpec: driven,
+    specs.ImportedModelSpec: imported,
+    specs.ConditionalSpec: conditional,
+    specs.ClassifierSpec: classifier,
+}
+# Each stage's version with its numbers.
+GOLDEN = {
+    specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
+    specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
+    specs.EsdSpec: (1, [240, 0.116456, 0.564062, 0.168741, 0.526958, 0.465119]),
+    specs.FinetuneSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
+    specs.NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
+    specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
+    specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,
+        -0.0814676, 0.160345]),
+    specs.ClassifierSpec: (1, [72, 0.0796537, 0.0428933, 0.0573771, 0.0480543]),
+}  # fmt: skip

@@ -1,0 +1,121 @@
+"""What is computed of images on the fixed inputs."""
+
+import numpy as np
+import torch
+from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser
+
+from guda import config, specs
+from guda.classifier import GroupClassifier, posteriors
+from guda.elbo import kl_terms
+from guda.features import denoiser_features
+from guda.fisher import diagonal_fisher
+from guda.gradients import projected_gradients
+from guda.influence import abu_influence, mucs_influence
+from guda.likelihood import log_likelihoods
+from guda.noise_schedule import NoiseSchedule
+from guda.training_set import TrainingSet
+
+TRAINING_SET = TrainingSet(torch.from_numpy(IMAGES), IDS)
+
+
+QUERY_SET = TrainingSet(torch.from_numpy(QUERIES), ["q0", "q1"])
+
+
+PARTS = ["weight", "bias"]
+
+
+ASKED = {"train_sample": 3, "loss_steps": 4}
+
+
+ABU = {"seed": 2, "steps": 2, "step_size": 1.0e-3, "damping": 0.5, "query_steps": 4, "parameters": None}
+
+
+def fixed_classifier():
+    return fixed(GroupClassifier(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), 2))
+
+
+def conditional_elbo(tmp_path):
+    steps = np.array([1, 20, 90])
+    terms = kl_terms(fixed_denoiser(n_labels=3), torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4, label=1)
+    return terms.flatten().tolist()
+
+
+def classified(tmp_path):
+    steps = np.array([1, 20, 90])
+    found = posteriors(fixed_classifier(), torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4)
+    return found[..., 0].flatten().tolist()
+
+
+def elbo(tmp_path):
+    terms = kl_terms(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], np.array([1, 20, 90]), 5, 4)
+    return terms.flatten().tolist()
+
+
+def likelihood(tmp_path):
+    settings = specs.LikelihoodSettings(noise_schedule=SCHEDULE, queries=2, first=5, steps=3, probes=2, seed=5)
+    found = log_likelihoods(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], settings, 4)
+    return found.flatten().tolist()
+
+
+def gradients(tmp_path):
+    numbers = []
+    for function, normalise, own_noise in (
+        ("loss", False, True),
+        ("squared_output", False, False),
+        ("mean_output", True, False),
+    ):
+        changes = {"function": function, "normalise": normalise, "own_noise": own_noise}
+        spec = GRADIENTS.model_copy(update=changes)
+        phi, residuals = projected_gradients(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], spec, 4)
+        numbers += [*phi[1].tolist(), residuals[1].item()]
+    return numbers
+
+
+def seen(tmp_path):
+    found = denoiser_features(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], 30, 5, 4).double()
+    return [*found.shape, *found.mean(1).tolist(), *found[:, [0, 100]].flatten().tolist()]
+
+
+def fisher(tmp_path):
+    settings = config.Fisher(images=3, steps=2, seed=1)
+    found, evaluations = diagonal_fisher(fixed_denoiser(), TRAINING_SET, settings, 4)
+    return [evaluations, *(found[f"conv_{end}.{kind}"].sum().item() for end in ("in", "out") for kind in PARTS)]
+
+
+def abu(tmp_path):
+    denoiser, settings = fixed_denoiser(), config.AbuInfluence(**ASKED, **ABU)
+    curvature = {name: (weight - 0.1) ** 2 for name, weight in denoiser.unet.state_dict().items()}
+    found, evaluations = abu_influence(denoiser, QUERY_SET, TRAINING_SET, curvature, True, settings, 8)
+    return [evaluations, *found.flatten().tolist()]
+
+
+def mucs(tmp_path):
+    settings = config.MucsInfluence(**ASKED, **OPTIMISATION, forget_weight=0.7)
+    found, evaluations = mucs_influence(fixed_denoiser(), QUERY_SET, TRAINING_SET, settings, 8)
+    return [evaluations, *found.flatten().tolist()]
+
+
+STAGES = {
+    specs.ElboSpec: elbo,
+    specs.LikelihoodSpec: likelihood,
+    specs.GradientsSpec: gradients,
+    specs.ConditionalElboSpec: conditional_elbo,
+    specs.PosteriorsSpec: classified,
+    specs.FeaturesSpec: seen,
+    specs.FisherSpec: fisher,
+    specs.AbuSpec: abu,
+    specs.MucsSpec: mucs,
+}
+# Each stage's version with its numbers.
+GOLDEN = {
+    specs.ElboSpec: (1, [54.298, 4.72708, 10.6503, 92.35, 5.26204, 11.2673]),
+    specs.LikelihoodSpec: (1, [-526.653, -526.481, -520.919, -533.035]),
+    specs.GradientsSpec: (1, [1.24931, -1.36344, 2.13235, -0.45024, 1.11128, 1.37642, -1.43645, 2.62482, -0.674487,
+        1.28088, 0.358145, -0.539418, 0.809311, -0.143913, 1.28088]),
+    specs.ConditionalElboSpec: (1, [53.4569, 4.57313, 10.4217, 90.1709, 5.10697, 10.8635]),
+    specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
+    specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
+    specs.FisherSpec: (1, [18, 0.00911636, 0.00132414, 1.62403, 1.68201]),
+    specs.AbuSpec: (1, [120, 0.136528, 0.136467, 0.124407, 0.154302, 0.153951, 0.140629]),
+    specs.MucsSpec: (1, [324, -0.155056, -0.141683, -0.144323, -0.153917, -0.141137, -0.143739]),
+}  # fmt: skip

@@ -1,0 +1,152 @@
+"""What tables give on the fixed inputs."""
+
+import numpy as np
+import pandas as pd
+from golden_inputs import IDS, IMAGES, QUERIES, SCORES, run_stage, save_groups, save_images, save_queries
+
+import measure_by_source
+from guda import config, specs
+from guda.artifacts import write_csv
+from guda.image_metrics import mse, ssim
+from guda.lds import kept_by_subset, kept_matrix, lds_table
+from guda.likelihood_table import likelihood_row
+from guda.metrics_table import metrics_table
+from guda.paths import Paths, record_of
+from guda.ranking import rankings_frame
+from guda.records import write_record
+from guda.removal import GROUPS, at_random, removal_sets, removal_table
+from guda.significance import significance_table
+from guda.sweep_table import sweep_table
+
+ESTIMATE = np.array([[2.0, 2.5, 1.0], [1.0, 0.5, 3.0], [2.0, 1.0, 0.0], [1.0, 2.0, 1.9]])
+
+
+METRICS = config.Metrics(bootstrap_samples=100, seed=2, decisive_ratio=1.5, content="label")
+
+
+COST = {"build_seconds": 6.0, "query_seconds": 2.0, "build_evaluations": 5, "query_evaluations": 7}
+
+
+def rankings(tmp_path):
+    frame = rankings_frame("m", ["q0", "q1", "q2", "q3"], ["a", "b", "c"], SCORES, SCORES / 10, None)
+    return ["".join(frame["group"]), *frame["score"], *frame["se"][:3]]
+
+
+def metrics(tmp_path):
+    costs = {"logo": COST, "m": COST | {"build_seconds": 1.0}}
+    frame = metrics_table({"logo": SCORES, "m": ESTIMATE}, ["logo"], ["m"], costs, METRICS)
+    columns = ["top1", "top1_low", "top1_high", "ndcg_exp@3", "rbo", "wpra@3", "kendall", "decisive_auroc", "speedup"]
+    return frame.set_index("method").loc["m", columns].tolist()
+
+
+def significance(tmp_path):
+    matrices = {"logo": SCORES, "logo-2": SCORES[:, ::-1], "m": ESTIMATE, "n": SCORES + ESTIMATE}
+    frame = significance_table(matrices, ["logo", "logo-2"], ["m", "n"], 100, 2, 1.5)
+    return (
+        frame.loc[frame["metric"].isin(["rbo", "effect_spearman"]), "difference":"p_holm"].to_numpy().ravel().tolist()
+    )
+
+
+def likelihoods_compared(tmp_path):
+    row = likelihood_row(SCORES, np.stack([ESTIMATE, ESTIMATE + SCORES / 4], axis=2), 100, 2)
+    return list(row.values())
+
+
+def by_source(tmp_path):
+    """Content x is group a's alone, y is of b and of no group."""
+    paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
+    save_images(paths.images(), images_spec, IMAGES, IDS)
+    table = pd.DataFrame({"id": IDS, "label": ["x"] * 4 + ["y"] * 8})
+    table_spec = specs.TableSpec(dataset="d", content=specs.digest(table.to_csv(index=False)))
+    write_csv(paths.table(), table)
+    write_record(record_of(paths.table()), table_spec, [paths.table()], seconds=0)
+    scores = specs.RandomSpec(groups=["a", "b"], buckets={}, seed=0)
+    ranked = specs.RankingsSpec(scores=dict.fromkeys(["o", "m"], scores.digest()), files={}, queries={})
+    spec = specs.SourcesSpec(
+        metrics=specs.MetricsSpec(
+            rankings=ranked.digest(), oracles=["o"], methods=["m"], files={"o": "logo-1", "m": "m"}, settings=METRICS
+        ),
+        images=images_spec.digest(),
+        table=table_spec.digest(),
+        members=save_groups(paths),
+        query_table=None,
+        buckets=save_queries(paths),
+    )
+    frames = [
+        rankings_frame(name, ["q0", "q1"], ["a", "b"], matrix[:2, :2], None, None)
+        for name, matrix in (("o", SCORES), ("m", ESTIMATE))
+    ]
+    write_csv(paths.rankings(), pd.concat(frames))
+    write_record(record_of(paths.rankings()), ranked, [paths.rankings()], seconds=0)
+    for file in ("logo-1", "m"):
+        write_record(paths.scores_record(file), scores, [], seconds=0, **COST)
+    run_stage(measure_by_source, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
+    frame = pd.read_csv(paths.metrics_by_source())
+    return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]
+
+
+def linear_datamodeling(tmp_path):
+    settings, outputs = config.Lds(subsets=3, alpha=0.6, seed=2), np.cos(np.arange(12.0)).reshape(4, 3)
+    frame = lds_table({"m": ESTIMATE}, kept_matrix(["a", "b", "c"], settings), outputs, settings, 100, 2)
+    return [*map("".join, kept_by_subset(["a", "b", "c"], settings)), *frame.loc[0, ["lds", "lds_low", "lds_high"]]]
+
+
+def chosen_removals(tmp_path):
+    removals = at_random(["a", "b", "c"], GROUPS, ["q0", "q1"], [1, 2], 5)
+    frame, sets = removal_sets(removals, {"a": set(IDS[:4]), "b": set(IDS[3:7]), "c": set(IDS[9:])}, 12, 1)
+    return [*frame["model"], *(len(ids) for ids in sets.values())]
+
+
+def removed(tmp_path):
+    def moved(model):
+        images = IMAGES[:2] if model == "x" else IMAGES[2:4]
+        rise = np.array([2.0, 5.0]) * len(model)
+        return {"loss_rise": rise, "mse": mse(QUERIES, images), "ssim": ssim(QUERIES, images)}
+
+    sets = pd.DataFrame({"method": "m", "unit": GROUPS, "k": 1, "query": ["q0", "q1"], "model": ["x", "yy"]})
+    frame = removal_table(sets, ["q0", "q1"], moved, 100, 2)
+    return frame.drop(columns=["method", "unit", "k", "n_queries"]).loc[0].tolist()
+
+
+def sweep(tmp_path):
+    spec = specs.SweepSpec(
+        scores={},
+        oracles=["o", "p"],
+        methods={"m": "guda", "m@steps=4": "guda"},
+        variants={"m": {"steps": 8}, "m@steps=4": {"steps": 4}},
+        metrics=METRICS,
+    )
+    matrices = {"o": SCORES, "p": SCORES[::-1], "m": ESTIMATE, "m@steps=4": ESTIMATE[::-1]}
+    frame = sweep_table(matrices, dict.fromkeys(matrices, 3.0), spec)
+    columns = ["variant", "oracle", "chosen", "top1", "top1_high", "effect_spearman", "build_seconds"]
+    return frame.loc[[1, 3, 4], columns].to_numpy().ravel().tolist()
+
+
+STAGES = {
+    specs.LikelihoodTableSpec: likelihoods_compared,
+    specs.RankingsSpec: rankings,
+    specs.MetricsSpec: metrics,
+    specs.SignificanceSpec: significance,
+    specs.SourcesSpec: by_source,
+    specs.LdsSpec: linear_datamodeling,
+    specs.RemovalSetsSpec: chosen_removals,
+    specs.RemovalSpec: removed,
+    specs.SweepSpec: sweep,
+}
+# Each stage's version with its numbers.
+GOLDEN = {
+    specs.LikelihoodTableSpec: (1, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
+        0.296601]),
+    specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
+        0.2, 0.1]),
+    specs.MetricsSpec: (1, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667]),
+    specs.SignificanceSpec: (1, [0.226015, 0.0830258, 0.369004, 0.019802, 0.039604, 0.694591, 0.0, 2.0, 0.772277, 1.0,
+        0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
+    specs.SourcesSpec: (1, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
+    specs.LdsSpec: (1, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
+    specs.RemovalSetsSpec: (1, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
+        "removed-1/f013023e18abb0281f50", 7]),
+    specs.RemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
+    specs.SweepSpec: (1, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, "m@steps=4", "p", True, 0.25, 0.75, 0.105409, 3.0,
+        "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0]),
+}  # fmt: skip

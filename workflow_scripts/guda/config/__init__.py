@@ -10,29 +10,25 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
-from guda.config.data import Data, NoisyPartition, Subset
-from guda.config.evaluation import Lds, Removal
-from guda.config.influence import AbuInfluence, Fisher, Influence, MucsInfluence
-from guda.config.messages import explain
-from guda.config.model import Model, NoiseSchedule, UNet
-from guda.config.scoring import (
+from guda.config.attribution import (
     Abu,
     Aggregation,
     Attribution,
     Calibration,
     Classifier,
     Conditional,
-    Elbo,
     Finetune,
     Gradients,
-    Likelihood,
-    Metrics,
     Mucs,
     Nearest,
-    Queries,
     Random,
-    StepSchedule,
 )
+from guda.config.data import Data, NoisyPartition, Subset
+from guda.config.evaluation import Lds, Likelihood, Removal
+from guda.config.influence import AbuInfluence, Fisher, Influence, MucsInfluence
+from guda.config.messages import explain
+from guda.config.model import Model, NoiseSchedule, UNet
+from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
 from guda.config.section import Section
 from guda.config.sweep import Sweep, combinations
 from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from guda.config.section import Section, Seed
 
@@ -39,4 +39,21 @@ class Removal(Section):
                 raise ValueError(f"`{name}` {values} repeats a number; keep one")
         if self.queries and not (self.groups or self.images):
             raise ValueError("`groups` and `images` are both empty, so nothing would be removed; fill one")
+        return self
+
+
+class Likelihood(Section):
+    """The likelihood bound's differences against those of the likelihood itself, on a sample of the queries."""
+
+    queries: NonNegativeInt = Field(0, description="Queries to compare on, chosen by a hash of `seed` and their ids.")
+    groups: list[str] | None = Field(None, description="Groups to compare on; null: all.")
+    first: NonNegativeInt = Field(0, description="Diffusion step at whose noise level the density is taken.")
+    steps: PositiveInt = Field(20, description="Steps of the solver, each of four forward passes.")
+    probes: PositiveInt = Field(16, description="Random sign vectors that the divergence is estimated with.")
+    seed: Seed = Field(0, description="Seed of the choice of queries, of their noise and of the sign vectors.")
+
+    @model_validator(mode="after")
+    def _groups_can_be_ranked(self) -> Likelihood:
+        if self.groups is not None and len(set(self.groups)) < max(2, len(self.groups)):
+            raise ValueError(f"groups is {self.groups}; name two or more, each once")
         return self

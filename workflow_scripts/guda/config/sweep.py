@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from guda.config.attribution import Nearest
 from guda.config.messages import explain
-from guda.config.scoring import Nearest, StepSchedule
+from guda.config.scoring import StepSchedule
 from guda.config.section import Section
 from guda.config.training import Unlearning
 from guda.errors import nearest_name

@@ -1,4 +1,4 @@
-"""Sections `lds` and `removal`: evaluation by retraining, beyond agreement with the oracle."""
+"""Sections `lds`, `removal` and `likelihood`: evaluation beyond agreement with the oracle."""
 
 from __future__ import annotations
 

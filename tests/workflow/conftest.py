@@ -3,9 +3,7 @@
 import shutil
 
 import pytest
-from harness import ROOT, Workflow, finished, save_image
-
-RIVALS = ["conditional_elbo", "classifier", "guda_esd"]
+from harness import RIVALS, ROOT, Workflow, finished, save_image
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from guda.experiment import Experiment
 ROOT = Path(__file__).resolve().parents[2]
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
 UP_TO_DATE = "no update"
+RIVALS = ["conditional_elbo", "classifier", "guda_esd"]  # methods of one network for all groups
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RIVALS
+from harness import RIVALS
 
 from guda.artifacts import load_tensors
 from guda.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model

@@ -138,7 +138,7 @@ def training_image(run, tmp_path):
 def version_raised(run, tmp_path):
     project = project_copy(tmp_path)
     edit(
-        project / "workflow_scripts" / "guda" / "specs.py",
+        project / "workflow_scripts" / "guda" / "specs" / "models.py",
         'stage, version = "unlearn", 1',
         'stage, version = "unlearn", 2',
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ class Embedding(InstanceLevel):
         settings, schedule = experiment.config.attribution.embedding, experiment.config.noise_schedule
         source = experiment.images_spec if images == TRAINING else experiment.bucket_spec(images)
         if settings.model is not None:
-            return FeaturesSpec(model=vision_digest(settings.model, KEY), images=source.digest(), noise=None)
+            return FeaturesSpec(model=_vision_digest(settings.model), images=source.digest(), noise=None)
         if experiment.config.unet.mid_block_type is None:
             raise ConfigError(f"{KEY} is null, but the network has no middle block (unet.mid_block_type); name a model")
         if settings.step >= schedule.num_train_timesteps:
@@ -71,6 +72,11 @@ class Embedding(InstanceLevel):
             for start in range(0, len(ids), CHUNK):
                 block = slice(start, start + CHUNK)
                 yield ids[block], (features[block] @ training.T).astype(np.float64)
+
+
+@cache  # a large model's files are read once when planning, not for each bucket
+def _vision_digest(source: str) -> str:
+    return vision_digest(source, KEY)
 
 
 def unit_vectors(features: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from guda.elbo import kl_terms
 from guda.errors import DataError
 from guda.noise_schedule import NoiseSchedule
 from guda.training import to_network_range, train
-from guda.unlearning import retrack
+from guda.unlearning import redirection
 from guda.unlearning.neighbors import nearest_retained
 from guda.unlearning.retrack import neighbor_weights, redirected_noise, unlearn
 
@@ -234,7 +234,7 @@ def first_loss(denoiser, images, monkeypatch):
         def first_step(student, draw, loss, *_, **__):
             losses.append(loss(*draw(0)).item())
 
-        monkeypatch.setattr(retrack, "optimise", first_step)
+        monkeypatch.setattr(redirection, "optimise", first_step)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             unlearned(denoiser, images, **changes)
@@ -265,7 +265,7 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(denoiser, images, monkeypatc
         parts = zip(*(each.split(3) for each in rows), strict=True)
         found.extend([loss(*rows), sum(loss(*part) * len(part[0]) / 4 for part in parts)])  # 3 pairs, then 1
 
-    monkeypatch.setattr(retrack, "optimise", first_step)
+    monkeypatch.setattr(redirection, "optimise", first_step)
     unlearned(denoiser, images, preserve=preserve, forget_weight=0.7)
     torch.testing.assert_close(found[1], found[0])
 

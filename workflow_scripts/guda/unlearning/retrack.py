@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor
 
 from guda import config
 from guda.denoisers import UNetDenoiser
-from guda.training import batch_rows, optimise, random_steps, to_network_range
+from guda.training import to_network_range
 from guda.training_state import TrainingState
 from guda.unlearning import retrack_evaluations
+from guda.unlearning.redirection import redirect
 
 
 def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
@@ -57,45 +56,16 @@ def unlearn(
     settings: config.Unlearning,
     state: TrainingState | None = None,
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the forget images, and the evaluations spent.
+    """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
 
-    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
-    both as means over pixels. `images` uint8 [N, C, H, W]; `forget` bool [N]; `neighbors` int64 [F, K], rows of
-    `images` in the order of the forget images.
+    `neighbors` int64 [F, K], rows of `images` in the order of the forget images.
     """
-    student = copy.deepcopy(full)
-    forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
-    batch_size = settings.batch_size
 
-    def draw(step: int) -> list[Tensor]:
-        """Forget and retained images, the steps of both, the noise of both, and the forget images' neighbours."""
-        forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
-        retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
-        x = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
-        t = [random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)]
-        noise = torch.randn_like(x)
-        return [*x.split(batch_size), *t, *noise.split(batch_size), images[neighbors[forgotten]]]
+    def near(forgotten: Tensor) -> Tensor:
+        return images[neighbors[forgotten]]
 
-    def loss(
-        x_forget: Tensor,
-        x_retain: Tensor,
-        t_forget: Tensor,
-        t_retain: Tensor,
-        noise_forget: Tensor,
-        noise_retain: Tensor,
-        near: Tensor,
-    ) -> Tensor:
-        n, t, noise = len(x_forget), torch.cat([t_forget, t_retain]), torch.cat([noise_forget, noise_retain])
-        x_t = full.add_noise(torch.cat([x_forget, x_retain]), noise, t)
-        forget_target = redirected_noise(
-            x_t[:n], noise_forget, to_network_range(near), *full.scales(t_forget), settings.max_correction_norm
-        )
-        retain_target = noise_retain
-        if settings.preserve == "distillation":
-            with torch.no_grad():
-                retain_target = full.predict_noise(x_t[n:], t_retain)
-        error = (student.predict_noise(x_t, t) - torch.cat([forget_target, retain_target])).square()
-        return settings.forget_weight * error[:n].mean() + error[n:].mean()
+    def target(x_t: Tensor, t: Tensor, noise: Tensor, retained: Tensor) -> Tensor:
+        return redirected_noise(x_t, noise, to_network_range(retained), *full.scales(t), settings.max_correction_norm)
 
-    optimise(student, draw, loss, settings, settings.seed, "unlearning", state=state)
+    student = redirect(full, images, forget, target, settings, state, beside=near)
     return student, settings.steps * retrack_evaluations(settings)

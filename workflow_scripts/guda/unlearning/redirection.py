@@ -1,0 +1,66 @@
+"""What operators share that redirect the denoiser on forget images and hold it on retained ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.denoisers import UNetDenoiser
+from guda.training import batch_rows, optimise, random_steps, to_network_range
+from guda.training_state import TrainingState
+
+
+def redirect(
+    full: UNetDenoiser,
+    images: Tensor,
+    forget: Tensor,
+    target: Callable[..., Tensor],
+    settings: config.Unlearning | config.Esd,
+    state: TrainingState | None = None,
+    beside: Callable[[Tensor], Tensor] | None = None,
+) -> UNetDenoiser:
+    """A copy of the full model that predicts the targets on forget images, and what it did on retained ones.
+
+    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
+    both as means over pixels. `target(x_t, t, noise, ...)` gives the targets of a batch of forget images, [B, C, H, W];
+    its last argument is what `beside` draws for them, given their places int64 [B] among the forget images.
+    `images` uint8 [N, C, H, W]; `forget` bool [N].
+    """
+    student = copy.deepcopy(full)
+    forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
+    batch_size = settings.batch_size
+
+    def draw(step: int) -> list[Tensor]:
+        """Forget and retained images, the steps of both, the noise of both, and what there is beside the first."""
+        forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
+        retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
+        x = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
+        t = [random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)]
+        more = [] if beside is None else [beside(forgotten)]
+        return [*x.split(batch_size), *t, *torch.randn_like(x).split(batch_size), *more]
+
+    def loss(
+        x_forget: Tensor,
+        x_retain: Tensor,
+        t_forget: Tensor,
+        t_retain: Tensor,
+        noise_forget: Tensor,
+        noise_retain: Tensor,
+        *more: Tensor,
+    ) -> Tensor:
+        n, t = len(x_forget), torch.cat([t_forget, t_retain])
+        x_t = full.add_noise(torch.cat([x_forget, x_retain]), torch.cat([noise_forget, noise_retain]), t)
+        forget_target = target(x_t[:n], t_forget, noise_forget, *more)
+        retain_target = noise_retain
+        if settings.preserve == "distillation":
+            with torch.no_grad():
+                retain_target = full.predict_noise(x_t[n:], t_retain)
+        error = (student.predict_noise(x_t, t) - torch.cat([forget_target, retain_target])).square()
+        return settings.forget_weight * error[:n].mean() + error[n:].mean()
+
+    optimise(student, draw, loss, settings, settings.seed, "unlearning", state=state)
+    return student

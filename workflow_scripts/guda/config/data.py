@@ -8,6 +8,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Section, Seed
 
+INCLUDED = ("digits", "styled_digits")  # datasets that come with scikit-learn
+
 
 class Subset(Section):
     count: PositiveInt = Field(description="Images that are chosen; all, if there are fewer.")
@@ -21,13 +23,15 @@ class NoisyPartition(Section):
 
 
 class Data(Section):
-    dataset: Literal["digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface"] = Field(
+    dataset: Literal["digits", "styled_digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface"] = Field(
         "digits",
-        description="Training images: scikit-learn's handwritten digits, IDX files as of MNIST, CIFAR, a folder of "
-        "image files, or a dataset of Hugging Face.",
+        description="Training images: scikit-learn's handwritten digits, as they are or drawn in styles, IDX files as "
+        "of MNIST, CIFAR, a folder of image files, or a dataset of Hugging Face.",
     )
     folder: str | None = Field(
-        None, min_length=1, description="Folder of the images or of the dataset's files, for all datasets but digits."
+        None,
+        min_length=1,
+        description="Folder of the images or of the dataset's files, for all datasets but the digits.",
     )
     hub: str | None = Field(
         None, description="For dataset huggingface, instead of `folder`: a hub id OWNER/NAME@COMMIT, of Parquet files."
@@ -78,10 +82,10 @@ class Data(Section):
             raise ValueError("dataset huggingface needs `folder` or `hub`, and not both")
         if self.dataset != "huggingface" and (self.hub is not None or self.split != "train"):
             raise ValueError(f"`hub` and `split` belong to dataset huggingface, not to {self.dataset}")
-        if self.dataset not in ("digits", "huggingface") and self.folder is None:
+        if self.dataset not in (*INCLUDED, "huggingface") and self.folder is None:
             raise ValueError(f"dataset {self.dataset} needs `folder`, the folder of its files")
-        if self.dataset == "digits" and (self.folder or self.table):
-            raise ValueError("`folder` and `table` belong to datasets in files, not to digits")
+        if self.dataset in INCLUDED and (self.folder or self.table):
+            raise ValueError(f"`folder` and `table` belong to datasets in files, not to {self.dataset}")
         if self.dataset != "image_folder" and self.table:
             raise ValueError(f"`table` belongs to dataset image_folder, not to {self.dataset}")
         return self

@@ -9,6 +9,7 @@ from guda.datasets.dataset import Dataset
 
 _MODULES = {
     "digits": "guda.datasets.digits",
+    "styled_digits": "guda.datasets.styled_digits",
     "idx": "guda.datasets.idx",
     "cifar10": "guda.datasets.cifar",
     "cifar100": "guda.datasets.cifar",

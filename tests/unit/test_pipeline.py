@@ -1,0 +1,239 @@
+"""Pipelines of text-to-image models: read, refused, encoded with, written."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pipelines import TEXTS, new_pipeline, write_pipeline
+
+from guda.errors import ArtifactError, ConfigError
+from guda.noise import derive_seed, gaussian
+from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline
+from guda.pipeline_folder import pipeline_digest
+from guda.small_tokenizer import merges_of
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
+KEY = "text_to_image.pipeline"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+IDS = [f"i{index}" for index in range(6)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipelines") / "pipeline")
+
+
+@pytest.fixture(scope="module")
+def pipeline(written):
+    return load_pipeline(written, KEY)
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy to spoil."""
+    return Path(shutil.copytree(written, tmp_path / "pipeline"))
+
+
+@pytest.fixture
+def pictures():
+    return torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# --- reading -----------------------------------------------------------------------------------------
+
+
+def test_a_written_pipeline_is_read_as_it_was(pipeline):
+    made, _ = new_pipeline()
+    for part in ("vae", "text_encoder"):
+        expected, found = getattr(made, part).state_dict(), getattr(pipeline, part).state_dict()
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert pipeline.tokenizer(TEXTS)["input_ids"] == made.tokenizer(TEXTS)["input_ids"]
+    assert (pipeline.prompt_length, pipeline.scheduler["beta_end"]) == (8, 0.012)
+    assert not pipeline.vae.training and not pipeline.text_encoder.training
+
+
+def test_the_same_pipeline_is_written_as_the_same_bytes(written, tmp_path):
+    again = write_pipeline(tmp_path / "again")
+    names = sorted(str(file.relative_to(written)) for file in written.rglob("*") if file.is_file())
+    assert names == sorted(str(file.relative_to(again)) for file in again.rglob("*") if file.is_file())
+    assert all((written / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+def test_diffusers_opens_a_written_pipeline_and_generates(written):
+    """In a process of its own, where diffusers is imported whole."""
+    code = (
+        "import torch\nfrom diffusers import StableDiffusionPipeline\n"
+        f"pipeline = StableDiffusionPipeline.from_pretrained({str(written)!r}, safety_checker=None)\n"
+        "generator = torch.Generator().manual_seed(0)\n"
+        "images = pipeline('a digit', num_inference_steps=3, output_type='np', generator=generator).images\n"
+        "print(images.shape, images.std() > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "(1, 16, 16, 3) True\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+        "tokenizer/merges.txt",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_a_folder_that_lacks_a_part_is_refused_by_name(folder, missing):
+    (folder / missing).unlink()
+    for read in (load_pipeline, lambda folder, key: pipeline_digest(str(folder), key)):
+        with pytest.raises(ArtifactError, match=rf"{KEY}: .* {Path(missing).name}"):
+            read(folder, KEY)
+
+
+def test_weights_that_would_have_to_be_unpickled_are_refused(folder):
+    (folder / "text_encoder" / "model.safetensors").rename(folder / "text_encoder" / "pytorch_model.bin")
+    with pytest.raises(ArtifactError, match=r"no model\.safetensors; pytorch_model\.bin would have to be unpickled"):
+        load_pipeline(folder, KEY)
+
+
+def test_other_kinds_of_pipelines_are_refused(folder):
+    edit(folder / "model_index.json", text_encoder=["transformers", "T5EncoderModel"])
+    with pytest.raises(ArtifactError, match="T5EncoderModel as text_encoder, but only CLIPTextModel is supported"):
+        load_pipeline(folder, KEY)
+    edit(
+        folder / "model_index.json", text_encoder=["transformers", "CLIPTextModel"], _class_name="StableUnCLIPPipeline"
+    )
+    with pytest.raises(ArtifactError, match="is of StableUnCLIPPipeline, but only StableDiffusionPipeline"):
+        load_pipeline(folder, KEY)
+
+
+def test_a_part_that_is_not_what_the_index_says_is_refused(folder):
+    shutil.copy(folder / "unet" / "config.json", folder / "vae" / "config.json")
+    with pytest.raises(ArtifactError, match=r"vae cannot be read as a AutoencoderKL|vae lack tensor"):
+        load_pipeline(folder, KEY)
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder"])
+def test_weights_that_lack_a_tensor_are_refused(folder, part):
+    from safetensors.torch import load_file, save_file
+
+    file = next((folder / part).glob("*.safetensors"))
+    tensors = load_file(file)
+    name = sorted(tensors)[0]
+    del tensors[name]
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(ArtifactError, match=f"lack tensor {name!r}"):
+        load_pipeline(folder, KEY)
+
+
+def test_damaged_weights_are_refused(folder):
+    for part in ("vae", "text_encoder"):
+        next((folder / part).glob("*.safetensors")).write_bytes(b"damaged")
+        with pytest.raises(ArtifactError, match=f"{part} cannot be read as a"):
+            load_pipeline(folder, KEY)
+        shutil.rmtree(folder)
+        write_pipeline(folder)
+
+
+def test_the_digest_is_of_all_that_numbers_depend_on(folder, written):
+    before = pipeline_digest(str(written), KEY)
+    (folder / "README.md").write_text("notes")
+    assert pipeline_digest(str(folder), KEY) == before
+    digests = {before}
+    for file in sorted(folder.rglob("*.json")):
+        file.write_text(file.read_text() + "\n")
+        digests.add(pipeline_digest(str(folder), KEY))
+    assert len(digests) == 1 + 7  # index, three networks, scheduler, vocabulary, tokenizer's settings
+
+
+def test_a_hub_id_is_known_by_its_name_and_commit():
+    # echo -n someone/model@COMMIT | sha256sum | cut -c -20
+    assert pipeline_digest(f"someone/model@{COMMIT}", KEY) == "71c61c135b3c73402ff9"
+    with pytest.raises(ConfigError, match=rf"{KEY}: 'someone/model' is no folder"):
+        pipeline_digest("someone/model", KEY)
+
+
+# --- prompts -----------------------------------------------------------------------------------------
+
+
+def test_an_embedding_does_not_depend_on_the_batch(pipeline):
+    texts = ["a digit", "", "a digit with neon lines", "glowing", "ink"]
+    embeddings, pooled = encode_prompts(pipeline, texts, 5)
+    assert (embeddings.shape, pooled.shape) == ((5, 8, 16), (5, 16))
+    order = [3, 0, 4, 2, 1]
+    in_parts, pooled_in_parts = encode_prompts(pipeline, [texts[row] for row in order], 2)
+    torch.testing.assert_close(in_parts, embeddings[order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(pooled_in_parts, pooled[order], rtol=0, atol=1e-5)
+
+
+def test_the_pooled_output_is_the_hidden_state_at_the_end_of_the_text(pipeline):
+    """Start, two words, end: position 3."""
+    embeddings, pooled = encode_prompts(pipeline, ["a digit"], 1)
+    torch.testing.assert_close(pooled[0], embeddings[0, 3])
+
+
+def test_a_prompt_that_is_too_long_is_cut_and_said_so(pipeline, capsys):
+    """Eight tokens, start and end among them: six words are left."""
+    words = ["a", "digit", "with", "ink", "neon", "lines", "glowing", "glowing"]
+    embeddings, _ = encode_prompts(pipeline, [" ".join(words), " ".join(words[:6])], 2)
+    assert torch.equal(embeddings[0], embeddings[1])
+    assert capsys.readouterr().out == "prompt of 10 tokens cut to 8: 'a digit with ink neon lines glowing glowing'\n"
+
+
+def test_the_most_frequent_pairs_are_merged_first():
+    """'an' at the end of three words comes before 'ba' in two; then 'b' and 'an' are left."""
+    assert merges_of(Counter({"ban": 2, "an": 1})) == [("a", "n</w>"), ("b", "an</w>")]
+    assert merges_of(Counter({"aaa": 1, "a": 5})) == [("a", "a"), ("aa", "a</w>")]
+
+
+def test_words_of_the_texts_are_single_tokens_and_others_fall_into_pieces(pipeline):
+    tokenizer = pipeline.tokenizer
+    assert tokenizer.tokenize("Glowing, ink.") == ["glowing</w>", ",</w>", "ink</w>", ".</w>"]
+    assert tokenizer.tokenize("wink") == ["w", "ink</w>"]
+    assert tokenizer.unk_token_id not in tokenizer("Été 漢 %")["input_ids"][1:-1]
+
+
+# --- latents -----------------------------------------------------------------------------------------
+
+
+def test_latents_depend_on_image_id_and_seed_alone(pipeline, pictures):
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    for mode in ("mean", "sample"):
+        whole = encode_latents(pipeline.vae, pictures, IDS, mode, 0, 6)
+        assert whole.shape == (6, 4, 8, 8)
+        shuffled = encode_latents(pipeline.vae, pictures[order], [IDS[row] for row in order], mode, 0, 4)
+        torch.testing.assert_close(shuffled, whole[order], rtol=0, atol=1e-5)
+
+
+def test_sampled_latents_are_mean_and_deviation_times_own_noise_scaled(pipeline, pictures):
+    mean = encode_latents(pipeline.vae, pictures, IDS, "mean", 0, 6)
+    sample = encode_latents(pipeline.vae, pictures, IDS, "sample", 3, 6)
+    with torch.no_grad():
+        posterior = pipeline.vae.encode(pictures.float() / 127.5 - 1).latent_dist
+    noise = torch.from_numpy(np.stack([gaussian(derive_seed("latents", 3), name, 0, (4, 8, 8)) for name in IDS]))
+    torch.testing.assert_close(mean, 0.18215 * posterior.mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(sample - mean, 0.18215 * posterior.std * noise, rtol=1e-4, atol=1e-5)
+
+
+def test_decoding_undoes_the_scaling(pipeline, pictures):
+    """What is decoded is what the autoencoder itself makes of its own latents, rounded to 8 bits."""
+    with torch.no_grad():
+        x = pictures.float() / 127.5 - 1
+        expected = pipeline.vae.decode(pipeline.vae.encode(x).latent_dist.mean).sample
+    latents = encode_latents(pipeline.vae, pictures, IDS, "mean", 0, 6)
+    images = decode_latents(pipeline.vae, latents, 4)
+    assert images.dtype == torch.uint8
+    difference = images.float() - (expected.clamp(-1, 1) + 1) * 127.5
+    assert difference.abs().max() <= 0.5 + 1e-3

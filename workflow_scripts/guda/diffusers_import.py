@@ -1,0 +1,25 @@
+"""diffusers' networks, imported without what they do not use."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def network_class(name: str) -> Any:
+    """A network's class by its name in diffusers, imported without scipy.stats and transformers.
+
+    diffusers imports these for schedulers and pipelines that are not used here; they are a third of a short job's time.
+    """
+    import diffusers.utils.import_utils
+
+    diffusers.utils.import_utils._scipy_available = False
+    diffusers.utils.import_utils._transformers_available = False
+    absent = "transformers" not in sys.modules
+    if absent:
+        sys.modules["transformers"] = None  # one import of diffusers' goes by neither flag, but can do without
+    try:
+        return getattr(diffusers, name)
+    finally:
+        if absent:
+            del sys.modules["transformers"]

@@ -1,0 +1,177 @@
+"""The parts of a text-to-image pipeline that stay as they are: what turns prompts and images into numbers, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guda.artifacts import save_tensors, write_json, write_text
+from guda.device import Batches
+from guda.diffusers_import import network_class
+from guda.errors import ArtifactError
+from guda.noise import derive_seed, gaussian
+from guda.paths import CONFIG, WEIGHTS
+from guda.pipeline_folder import CLASSES, INDEX, PIPELINE, SCHEDULER, TEXT_WEIGHTS, pipeline_files
+from guda.progress import track
+from guda.small_tokenizer import tokenizer_files
+from guda.specs import Spec
+from guda.training import to_network_range
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+# How diffusers samples from a pipeline that is written here: DDIM in latent space.
+SAMPLER = {"_class_name": "DDIMScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The autoencoder, the text encoder with its tokenizer, and the settings of the scheduler, as the file has them."""
+
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: dict[str, Any]
+
+    def to(self, device: torch.device | str) -> Pipeline:
+        """The same, its networks moved to a device in place."""
+        self.vae.to(device)
+        self.text_encoder.to(device)
+        return self
+
+    @property
+    def prompt_length(self) -> int:
+        """L, the tokens that a prompt is cut or filled to."""
+        return min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+
+
+def load_pipeline(folder: Path, key: str) -> Pipeline:
+    """Read a pipeline of Stable Diffusion 1 or 2, but for its UNet; networks in float32, in evaluation mode.
+
+    `key` names the setting in errors. Raises ArtifactError when a part is missing, is of another class, or cannot be
+    read whole; weights are read from safetensors alone.
+    """
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    pipeline_files(folder, key)
+    vae = _network(network_class("AutoencoderKL"), folder / "vae", key, low_cpu_mem_usage=False)
+    text_encoder = _network(CLIPTextModel, folder / "text_encoder", key)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        scheduler = json.loads((folder / SCHEDULER).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{key}: tokenizer or scheduler of {folder} cannot be read ({error})") from None
+    return Pipeline(vae, text_encoder, tokenizer, scheduler)
+
+
+def _network(kind: Any, folder: Path, key: str, **arguments: Any) -> Any:
+    import safetensors
+
+    try:
+        network, report = kind.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **arguments
+        )
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{key}: {folder} cannot be read as a {kind.__name__} ({reason})") from None
+    # from_pretrained leaves these at random values, with a warning at most.
+    for tensor in sorted(report["missing_keys"]):
+        raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}")
+    return network.float().eval()
+
+
+@torch.no_grad()
+def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tuple[Tensor, Tensor]:
+    """What the text encoder makes of prompts: its last hidden states [P, L, D] and pooled outputs [P, D], float32.
+
+    Hidden states are what the UNet attends to; the pooled output is the one at the end of the text. Every prompt is
+    filled to the L tokens of `prompt_length`, so none depends on the others. One that is longer is cut, as Stable
+    Diffusion does, and said so.
+    """
+    length, device = pipeline.prompt_length, pipeline.text_encoder.device
+    for text, tokens in zip(texts, pipeline.tokenizer(texts, verbose=False)["input_ids"], strict=True):
+        if len(tokens) > length:
+            print(f"prompt of {len(tokens)} tokens cut to {length}: {text!r}", flush=True)
+
+    def encode(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        batch = [texts[row] for row in rows]
+        tokens = pipeline.tokenizer(
+            batch, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        output = pipeline.text_encoder(tokens["input_ids"].to(device))
+        return output.last_hidden_state.float().cpu(), output.pooler_output.float().cpu()
+
+    embeddings, pooled = zip(*_in_batches(encode, len(texts), batch_size, "prompts"), strict=True)
+    return torch.cat(embeddings), torch.cat(pooled)
+
+
+@torch.no_grad()
+def encode_latents(
+    vae: AutoencoderKL, images: Tensor, ids: list[str], mode: Literal["mean", "sample"], seed: int, batch_size: int
+) -> Tensor:
+    """Latents of uint8 images [n, 3, H, W], float32 [n, c, h, w], times the autoencoder's scaling factor.
+
+    mean: the mean of the autoencoder's posterior; sample: drawn from it, with noise that depends on (seed, id) alone.
+    """
+
+    def encode(rows: Sequence[int]) -> Tensor:
+        posterior = vae.encode(to_network_range(images[list(rows)]).to(vae.device)).latent_dist
+        latents = posterior.mean
+        if mode == "sample":
+            shape = tuple(latents.shape[1:])
+            noise = np.stack([gaussian(derive_seed("latents", seed), ids[row], 0, shape) for row in rows])
+            latents = latents + posterior.std * torch.from_numpy(noise).to(vae.device)
+        return (latents * vae.config.scaling_factor).float().cpu()
+
+    return torch.cat(_in_batches(encode, len(images), batch_size, "images encoded"))
+
+
+@torch.no_grad()
+def decode_latents(vae: AutoencoderKL, latents: Tensor, batch_size: int) -> Tensor:
+    """uint8 images [n, 3, H, W] of scaled latents [n, c, h, w]."""
+
+    def decode(rows: Sequence[int]) -> Tensor:
+        x = vae.decode(latents[list(rows)].to(vae.device) / vae.config.scaling_factor).sample
+        return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+
+    return torch.cat(_in_batches(decode, len(latents), batch_size, "images decoded"))
+
+
+def _in_batches(work: Callable[[Sequence[int]], Any], n: int, batch_size: int, description: str) -> list[Any]:
+    batches, starts, parts = Batches(batch_size), range(0, n, batch_size), []
+    for start in track(starts, f"batches of {description}", len(starts)):
+        parts += batches.run(work, range(start, min(start + batch_size, n)))
+    return parts
+
+
+def save_pipeline(folder: Path, pipeline: Pipeline, unet: UNet2DConditionModel, spec: Spec, **metadata: str) -> None:
+    """Write a folder that diffusers' StableDiffusionPipeline opens; the weights carry spec and provenance.
+
+    The same content gives the same bytes. `pipeline.scheduler` gives the process; to it come the settings of a DDIM
+    sampler in latent space, where nothing is clipped.
+    """
+    networks = {"unet": unet, "vae": pipeline.vae}
+    for part, network in networks.items():
+        write_text(folder / part / CONFIG, network.to_json_string())
+        save_tensors(folder / part / WEIGHTS, network.state_dict(), spec, **metadata)
+    text_config = pipeline.text_encoder.config
+    text_config.architectures = [CLASSES["text_encoder"]]
+    write_text(folder / "text_encoder" / CONFIG, text_config.to_json_string())
+    save_tensors(folder / "text_encoder" / TEXT_WEIGHTS, pipeline.text_encoder.state_dict(), spec, **metadata)
+    for name, text in tokenizer_files(pipeline.tokenizer).items():
+        write_text(folder / "tokenizer" / name, text)
+    write_json(folder / SCHEDULER, pipeline.scheduler | SAMPLER)
+    # Written last: a folder without it is no pipeline.
+    parts = {part: ["diffusers", CLASSES[part]] for part in networks}
+    parts |= {part: ["transformers", CLASSES[part]] for part in ("text_encoder", "tokenizer")}
+    parts |= {"scheduler": ["diffusers", SAMPLER["_class_name"]], "requires_safety_checker": False}
+    absent = {part: [None, None] for part in ("feature_extractor", "image_encoder", "safety_checker")}
+    write_json(folder / INDEX, {"_class_name": PIPELINE} | parts | absent)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,14 +13,12 @@ from torch import Tensor
 from guda import config
 from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
 from guda.denoisers.variance import VLB_WEIGHT, reverse_step_kl
+from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
 from guda.imported_models import check_settings, current_name, model_files
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
 from guda.specs import ImportedModelSpec, Spec
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DModel
 
 
 class Denoiser(Protocol):
@@ -135,7 +132,7 @@ def new_denoiser(
     With `n_labels` it is conditional, with so many class embeddings.
     """
     channels, height, width = image_shape
-    unet = _unet_class()(
+    unet = network_class("UNet2DModel")(
         sample_size=(height, width),
         in_channels=channels,
         out_channels=2 * channels if settings.learned_variance else channels,
@@ -171,7 +168,7 @@ def load_denoiser(
         raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
     if metadata.get("config_sha256") != sha256_file(config_file):
         raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
-    unet_class = _unet_class()
+    unet_class = network_class("UNet2DModel")
     unet = unet_class.from_config(unet_class.load_config(folder))
     unet.load_state_dict(weights)
     return UNetDenoiser(unet, schedule, unet.config.num_class_embeds).eval(), metadata
@@ -210,23 +207,3 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
             raise ArtifactError(f"{key}: {weights_file}: tensor {name!r} holds values that are not finite")
     denoiser.unet.load_state_dict(weights)
     return denoiser.eval()
-
-
-def _unet_class() -> type[UNet2DModel]:
-    """diffusers' `UNet2DModel`, imported without scipy.stats and transformers.
-
-    diffusers imports these for schedulers and pipelines that are not used here; they are a third of a short job's time.
-    """
-    import diffusers.utils.import_utils
-
-    diffusers.utils.import_utils._scipy_available = False
-    diffusers.utils.import_utils._transformers_available = False
-    absent = "transformers" not in sys.modules
-    if absent:
-        sys.modules["transformers"] = None  # one import of diffusers' goes by neither flag, but can do without
-    try:
-        from diffusers import UNet2DModel
-    finally:
-        if absent:
-            del sys.modules["transformers"]
-    return UNet2DModel

@@ -110,7 +110,7 @@ def check_settings(
 
 def _differing_network(file: Path, network: dict[str, Any], defaults: dict[str, Any], key: str) -> dict[str, Any]:
     """The settings of `data` and `unet` that give a file's network, where the configuration's do not."""
-    found = defaults | _read_object(file, key)
+    found = defaults | read_object(file, key)
     size = found["sample_size"]  # diffusers' own examples give one number; no layer depends on it, and null is no size
     found["sample_size"] = [size, size] if isinstance(size, int) else size or network["sample_size"]
     found, wanted = (
@@ -135,7 +135,7 @@ def _differing_process(folder: Path, process: dict[str, Any], key: str) -> dict[
     files = [file for file in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER) if file.is_file()]
     if not files:
         return {}
-    found = UNCHANGED_PROCESS | {"prediction_type": "epsilon"} | _read_object(files[0], key)
+    found = UNCHANGED_PROCESS | {"prediction_type": "epsilon"} | read_object(files[0], key)
     for name, value in UNCHANGED_PROCESS.items():
         if found[name] != value:
             raise ArtifactError(f"{key}: {files[0]} has {name} {found[name]!r}, but only {value!r} is supported")
@@ -148,7 +148,8 @@ def _differing_process(folder: Path, process: dict[str, Any], key: str) -> dict[
     return {"noise_schedule": {name: found[name] for name in names}}
 
 
-def _read_object(file: Path, key: str) -> dict[str, Any]:
+def read_object(file: Path, key: str) -> dict[str, Any]:
+    """A configuration of diffusers. `key` names the setting in errors. Raises ArtifactError when it is no such file."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,12 +1,16 @@
 """Networks that predict the noise in x_t, behind one interface."""
 
-from guda.denoisers.unet import (
-    Denoiser,
-    UNetDenoiser,
-    load_denoiser,
-    load_foreign_denoiser,
-    new_denoiser,
-    save_denoiser,
-)
+from guda.denoisers.folders import load_denoiser, load_foreign_denoiser, load_pretrained_unet, save_denoiser
+from guda.denoisers.text_unet import TextDenoiser
+from guda.denoisers.unet import Denoiser, UNetDenoiser, new_denoiser
 
-__all__ = ["Denoiser", "UNetDenoiser", "load_denoiser", "load_foreign_denoiser", "new_denoiser", "save_denoiser"]
+__all__ = [
+    "Denoiser",
+    "TextDenoiser",
+    "UNetDenoiser",
+    "load_denoiser",
+    "load_foreign_denoiser",
+    "load_pretrained_unet",
+    "new_denoiser",
+    "save_denoiser",
+]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from guda import config
-from guda.artifacts import CURE, load_tensors, save_tensors, sha256_file, write_text
 from guda.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.diffusers_import import network_class
-from guda.errors import ArtifactError
-from guda.imported_models import check_settings, current_name, model_files
 from guda.noise_schedule import NoiseSchedule
-from guda.paths import WEIGHTS
-from guda.specs import ImportedModelSpec, Spec
 
 
 class Denoiser(Protocol):
@@ -140,70 +132,3 @@ def new_denoiser(
         **settings.model_dump(exclude={"learned_variance"}),
     )
     return UNetDenoiser(unet, schedule, n_labels)
-
-
-def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **metadata: str) -> list[Path]:
-    """Write a diffusers folder that `UNet2DModel.from_pretrained` opens; the weights carry spec and provenance.
-
-    Returns the files written.
-    """
-    config_file, weights_file = Path(folder) / "config.json", Path(folder) / WEIGHTS
-    write_text(config_file, denoiser.unet.to_json_string())
-    metadata["config_sha256"] = sha256_file(config_file)
-    save_tensors(weights_file, denoiser.unet.state_dict(), spec, **metadata)
-    return [config_file, weights_file]
-
-
-def load_denoiser(
-    folder: str | Path, schedule: NoiseSchedule, spec_digest: str | None = None
-) -> tuple[UNetDenoiser, dict[str, str]]:
-    """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
-
-    Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
-    one that they were saved with.
-    """
-    weights_file, config_file = Path(folder) / WEIGHTS, Path(folder) / "config.json"
-    weights, metadata = load_tensors(weights_file, spec_digest)
-    if not config_file.exists():
-        raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
-    if metadata.get("config_sha256") != sha256_file(config_file):
-        raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
-    unet_class = network_class("UNet2DModel")
-    unet = unet_class.from_config(unet_class.load_config(folder))
-    unet.load_state_dict(weights)
-    return UNetDenoiser(unet, schedule, unet.config.num_class_embeds).eval(), metadata
-
-
-def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
-    """Read a model that was not written here, from a diffusers folder or a whole pipeline.
-
-    `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of
-    the architecture and noise schedule that the spec names.
-    """
-    import safetensors
-    from safetensors.torch import load_file
-
-    _, weights_file = model_files(folder, key)
-    schedule = NoiseSchedule.from_config(spec.noise_schedule)
-    denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
-    arguments = inspect.signature(type(denoiser.unet)).parameters.values()
-    defaults = json.loads(json.dumps({argument.name: argument.default for argument in arguments}))
-    network = json.loads(denoiser.unet.to_json_string())
-    check_settings(folder, network, defaults, spec.noise_schedule.model_dump(), key)
-    try:
-        weights = {current_name(name): tensor for name, tensor in load_file(weights_file).items()}
-    except safetensors.SafetensorError as error:
-        raise ArtifactError(f"{key}: {weights_file} is not a readable safetensors file ({error})") from None
-    expected = denoiser.unet.state_dict()
-    for name in sorted(expected.keys() ^ weights.keys()):
-        raise ArtifactError(
-            f"{key}: {weights_file} {'lacks' if name in expected else 'has an unknown'} tensor {name!r}"
-        )
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            found, wanted = list(tensor.shape), list(expected[name].shape)
-            raise ArtifactError(f"{key}: {weights_file}: tensor {name!r} has shape {found}, expected {wanted}")
-        if not torch.isfinite(tensor).all():
-            raise ArtifactError(f"{key}: {weights_file}: tensor {name!r} holds values that are not finite")
-    denoiser.unet.load_state_dict(weights)
-    return denoiser.eval()

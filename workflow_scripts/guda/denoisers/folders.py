@@ -1,0 +1,109 @@
+"""Model folders that diffusers opens: written here and read back, or trained elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import torch
+
+from guda.artifacts import CURE, load_tensors, read_json, save_tensors, sha256_file, write_text
+from guda.denoisers.text_unet import TextDenoiser, new_text_denoiser
+from guda.denoisers.unet import UNetDenoiser, new_denoiser
+from guda.diffusers_import import network_class
+from guda.errors import ArtifactError
+from guda.imported_models import check_settings, current_name, model_files
+from guda.noise_schedule import NoiseSchedule
+from guda.paths import WEIGHTS
+from guda.specs import ImportedModelSpec, Spec
+
+DENOISERS = {"UNet2DModel": UNetDenoiser, "UNet2DConditionModel": TextDenoiser}  # by diffusers' name of the network
+
+
+def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **metadata: str) -> list[Path]:
+    """Write a diffusers folder that `from_pretrained` opens; the weights carry spec and provenance.
+
+    Returns the files written.
+    """
+    config_file, weights_file = Path(folder) / "config.json", Path(folder) / WEIGHTS
+    write_text(config_file, denoiser.unet.to_json_string())
+    metadata["config_sha256"] = sha256_file(config_file)
+    save_tensors(weights_file, denoiser.unet.state_dict(), spec, **metadata)
+    return [config_file, weights_file]
+
+
+def load_denoiser(
+    folder: str | Path, schedule: NoiseSchedule, spec_digest: str | None = None
+) -> tuple[UNetDenoiser, dict[str, str]]:
+    """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
+
+    Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
+    one that they were saved with.
+    """
+    weights_file, config_file = Path(folder) / WEIGHTS, Path(folder) / "config.json"
+    weights, metadata = load_tensors(weights_file, spec_digest)
+    if not config_file.exists():
+        raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
+    if metadata.get("config_sha256") != sha256_file(config_file):
+        raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
+    settings = read_json(config_file)
+    unet = network_class(settings["_class_name"]).from_config(settings)
+    unet.load_state_dict(weights)
+    denoiser = DENOISERS[settings["_class_name"]](unet, schedule, unet.config.num_class_embeds)
+    return denoiser.eval(), metadata
+
+
+def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
+    """Read a model that was not written here, from a diffusers folder or a whole pipeline.
+
+    `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of
+    the architecture and noise schedule that the spec names.
+    """
+    schedule = NoiseSchedule.from_config(spec.noise_schedule)
+    denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
+    arguments = inspect.signature(type(denoiser.unet)).parameters.values()
+    defaults = json.loads(json.dumps({argument.name: argument.default for argument in arguments}))
+    network = json.loads(denoiser.unet.to_json_string())
+    check_settings(folder, network, defaults, spec.noise_schedule.model_dump(), key)
+    take_weights(denoiser.unet, model_files(folder, key)[1], key)
+    return denoiser.eval()
+
+
+def load_pretrained_unet(
+    folder: Path, schedule: NoiseSchedule, key: str, latent_size: tuple[int, int] | None = None
+) -> TextDenoiser:
+    """Read the network of a text-to-image model that was not written here, from its folder or that of its pipeline.
+
+    `schedule` is the process that it was trained for; `latent_size` is the height and width of the latents that it will
+    see, which its checkpoints then name; None: those that it names itself. `key` names the setting in errors. Raises
+    ArtifactError when a file is missing, is no safetensors file, or is not of a network that is told a prompt alone.
+    """
+    config_file, weights_file = model_files(folder, key)
+    denoiser = new_text_denoiser(config_file, schedule, key, latent_size)
+    take_weights(denoiser.unet, weights_file, key)
+    return denoiser.eval()
+
+
+def take_weights(network: torch.nn.Module, file: Path, key: str) -> None:
+    """Give a network the weights in a safetensors file, in float32 whatever they were saved in.
+
+    `key` names the setting in errors. Raises ArtifactError for a file that does not hold them.
+    """
+    import safetensors
+    from safetensors.torch import load_file
+
+    try:
+        weights = {current_name(name): tensor for name, tensor in load_file(file).items()}
+    except safetensors.SafetensorError as error:
+        raise ArtifactError(f"{key}: {file} is not a readable safetensors file ({error})") from None
+    expected = network.state_dict()
+    for name in sorted(expected.keys() ^ weights.keys()):
+        raise ArtifactError(f"{key}: {file} {'lacks' if name in expected else 'has an unknown'} tensor {name!r}")
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            found, wanted = list(tensor.shape), list(expected[name].shape)
+            raise ArtifactError(f"{key}: {file}: tensor {name!r} has shape {found}, expected {wanted}")
+        if not torch.isfinite(tensor).all():
+            raise ArtifactError(f"{key}: {file}: tensor {name!r} holds values that are not finite")
+    network.load_state_dict(weights)

@@ -1,0 +1,90 @@
+"""Denoisers over diffusers' `UNet2DConditionModel`, which are told a prompt: the networks of Stable Diffusion 1 and 2.
+
+They work on the latents of an autoencoder; an "image" of shape [C, H, W] is one of these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from guda.denoisers.unet import UNetDenoiser
+from guda.diffusers_import import network_class
+from guda.errors import ArtifactError
+from guda.imported_models import read_object
+from guda.noise_schedule import NoiseSchedule
+
+NETWORK = "UNet2DConditionModel"
+# Settings that a network has when it is told more than a prompt.
+BEYOND_PROMPTS = (
+    "addition_embed_type",
+    "class_embed_type",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+    "num_class_embeds",
+    "time_cond_proj_dim",
+)
+CROSS_ATTENTION = ".attn2."  # in the names of the layers that read the prompt
+Trainable = Literal["full", "cross_attention"]
+
+
+class TextDenoiser(UNetDenoiser):
+    """A `UNet2DConditionModel` with the noise schedule it was trained for. Its condition is a prompt's embedding.
+
+    `condition` float [B, L, D]: the text encoder's states of L tokens each. There is no default: an empty prompt has an
+    embedding, too.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the latents that the network is made for."""
+        size = self.unet.config.sample_size
+        return self.unet.config.in_channels, *((size, size) if isinstance(size, int) else size)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        if condition is None:
+            raise ValueError("a text-to-image network needs the embeddings of prompts as its condition")
+        return self.unet(x_t, t, encoder_hidden_states=condition).sample.float()
+
+
+def new_text_denoiser(
+    config_file: Path, schedule: NoiseSchedule, key: str, latent_size: tuple[int, int] | None = None
+) -> TextDenoiser:
+    """A network with fresh weights (from torch's global generator) of the architecture in a file of diffusers'.
+
+    `latent_size` [H, W] takes the place of the size that the file names: no layer depends on it. `key` names the
+    setting in errors. Raises ArtifactError for a network of another family.
+    """
+    settings = read_object(config_file, key)
+    family = settings.get("_class_name")
+    if family != NETWORK:
+        raise ArtifactError(
+            f"{key}: {config_file} is of class {family!r}; give a model of the family of Stable Diffusion 1 or 2, "
+            f"whose network is a {NETWORK}"
+        )
+    for name in BEYOND_PROMPTS:
+        if settings.get(name) is not None:
+            raise ArtifactError(
+                f"{key}: {config_file} has {name} {settings[name]!r}: the network is told more than a prompt, which is "
+                "not supported"
+            )
+    if latent_size is not None:
+        height, width = latent_size
+        settings["sample_size"] = height if height == width else [height, width]
+    unet = network_class(NETWORK).from_config(settings)
+    channels = unet.config.in_channels, unet.config.out_channels
+    if channels[0] != channels[1]:
+        raise ArtifactError(
+            f"{key}: {config_file} takes {channels[0]} channels and gives {channels[1]}; they must agree"
+        )
+    if unet.config.sample_size is None:
+        raise ArtifactError(f"{key}: {config_file} has no sample_size; write that of the latents it was trained on")
+    return TextDenoiser(unet, schedule)
+
+
+def select_trainable(denoiser: UNetDenoiser, trainable: Trainable) -> None:
+    """Let training move all weights of a network, or only those of the cross-attention, which reads the prompt."""
+    for name, weight in denoiser.unet.named_parameters():
+        weight.requires_grad_(trainable == "full" or CROSS_ATTENTION in name)

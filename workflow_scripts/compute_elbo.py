@@ -17,7 +17,6 @@ def main() -> None:
     add_device_arguments(parser)
     args = parser.parse_args()
     spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
-    label = spec.label if isinstance(spec, ConditionalElboSpec) else None
     if args.scored:
         from guda.scored_terms import take_terms
 
@@ -42,8 +41,9 @@ def main() -> None:
     model.to(device)
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
+    condition = torch.full((len(ids),), spec.label) if isinstance(spec, ConditionalElboSpec) else None
     stopwatch = Stopwatch()
-    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size, label)
+    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size, condition)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

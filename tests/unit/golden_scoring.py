@@ -36,7 +36,8 @@ def fixed_classifier():
 
 def conditional_elbo(tmp_path):
     steps = np.array([1, 20, 90])
-    terms = kl_terms(fixed_denoiser(n_labels=3), torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4, label=1)
+    task = torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4
+    terms = kl_terms(fixed_denoiser(n_labels=3), *task, condition=torch.tensor([1, 1]))
     return terms.flatten().tolist()
 
 

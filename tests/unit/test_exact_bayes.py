@@ -84,7 +84,8 @@ def conditional_scores(schedule, images, settings):
     weights = step_weights(steps, settings.first, settings.last)
 
     def elbo(label):
-        return -kl_terms(denoiser, images, ids, steps, 0, 4096, label).double().numpy() @ weights
+        labels = None if label is None else torch.full((len(ids),), label)
+        return -kl_terms(denoiser, images, ids, steps, 0, 4096, labels).double().numpy() @ weights
 
     return np.stack([elbo(label) - elbo(None) for label in range(4)], axis=1)
 

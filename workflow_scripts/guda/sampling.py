@@ -1,4 +1,4 @@
-"""Images generated from a model, each from its own seed."""
+"""Images, or latents, generated from a model, each from its own seed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser
+from guda.denoisers import TextDenoiser, UNetDenoiser
 from guda.noise import gaussian
 from guda.progress import track
 
 BATCH_SIZE = 64
 Step = Callable[[Tensor, Tensor, Tensor], Any]  # of diffusers' sampler: predicted noise, t, x_t; gives `prev_sample`
+Predict = Callable[[Tensor, Tensor], Tensor]  # the noise, from x_t and t [BATCH_SIZE]
 
 
-@torch.no_grad()
 def generate(
     denoiser: UNetDenoiser,
     schedule: config.NoiseSchedule,
@@ -37,13 +37,73 @@ def generate(
     finished, starts = [], range(0, len(ids), BATCH_SIZE)
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]
-        noise_at = partial(_noise, seed, batch, denoiser.image_shape, denoiser.device)
-        timesteps, step = _new_sampler(sampler, schedule, steps, noise_at)
-        x = noise_at(schedule.num_train_timesteps)
-        for t in timesteps:
-            x = step(denoiser.predict_noise(x, t.expand(BATCH_SIZE).to(x.device)), t, x).prev_sample
+        x = _sampled(denoiser, denoiser.predict_noise, schedule, batch, seed, steps, sampler, clip=True)
         finished.append(((x[: len(batch)].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu())
     return torch.cat(finished)
+
+
+def generate_latents(
+    denoiser: TextDenoiser,
+    schedule: config.NoiseSchedule,
+    ids: list[str],
+    seed: int,
+    steps: int,
+    sampler: str,
+    condition: Tensor,
+    unconditional: Tensor,
+    guidance_scale: float,
+) -> Tensor:
+    """Latents for prompts, float32 [len(ids), C, H, W], as `generate` makes images; nothing is clipped.
+
+    `condition` float [len(ids), L, D] are the prompts' embeddings, `unconditional` [L, D] that of the empty one. The
+    noise is `guided_noise`.
+    """
+    if len(condition) != len(ids):
+        raise ValueError(f"{len(condition)} prompts for {len(ids)} ids")
+    finished, starts = [], range(0, len(ids), BATCH_SIZE)
+    for start in track(starts, "batches of queries", len(starts)):
+        batch = ids[start : start + BATCH_SIZE]
+        empty = unconditional.expand(BATCH_SIZE, -1, -1).to(denoiser.device)
+        told = empty.clone()
+        told[: len(batch)] = condition[start : start + BATCH_SIZE].to(denoiser.device)
+        predict = partial(guided_noise, denoiser, told, empty, guidance_scale)
+        x = _sampled(denoiser, predict, schedule, batch, seed, steps, sampler, clip=False)
+        finished.append(x[: len(batch)].cpu())
+    return torch.cat(finished)
+
+
+def guided_noise(
+    denoiser: TextDenoiser, condition: Tensor, unconditional: Tensor, guidance_scale: float, x_t: Tensor, t: Tensor
+) -> Tensor:
+    """e_u + w (e_c - e_u), [B, C, H, W]: classifier-free guidance (Ho & Salimans 2022), w as in Stable Diffusion.
+
+    w = 1 is the prompt alone, w = 0 none. `condition` and `unconditional` float [B, L, D].
+    """
+    told = denoiser.predict_noise(x_t, t, condition)
+    if guidance_scale == 1:
+        return told
+    untold = denoiser.predict_noise(x_t, t, unconditional)
+    return untold + guidance_scale * (told - untold)
+
+
+@torch.no_grad()
+def _sampled(
+    denoiser: UNetDenoiser,
+    predict: Predict,
+    schedule: config.NoiseSchedule,
+    ids: list[str],
+    seed: int,
+    steps: int,
+    sampler: str,
+    clip: bool,
+) -> Tensor:
+    """One batch of samples, float32 [BATCH_SIZE, C, H, W]; those beyond the ids are padding."""
+    noise_at = partial(_noise, seed, ids, denoiser.image_shape, denoiser.device)
+    timesteps, step = _new_sampler(sampler, schedule, steps, noise_at, clip)
+    x = noise_at(schedule.num_train_timesteps)
+    for t in timesteps:
+        x = step(predict(x, t.expand(BATCH_SIZE).to(x.device)), t, x).prev_sample
+    return x
 
 
 def _noise(seed: int, ids: list[str], shape: tuple[int, ...], device: torch.device, index: int) -> Tensor:
@@ -54,22 +114,24 @@ def _noise(seed: int, ids: list[str], shape: tuple[int, ...], device: torch.devi
 
 
 def _new_sampler(
-    name: str, schedule: config.NoiseSchedule, steps: int, noise_at: Callable[[int], Tensor]
+    name: str, schedule: config.NoiseSchedule, steps: int, noise_at: Callable[[int], Tensor], clip: bool
 ) -> tuple[Tensor, Step]:
     """Diffusion steps at which the network is asked, from the last one down, and what takes x_t one of them further.
 
     Scores draw the noise of an image at the indices 0 .. T-1, and the first x_t is that of T. The ancestral sampler
-    draws beyond: no score may see the noise that its image was made with.
+    draws beyond: no score may see the noise that its image was made with. `clip`: predicted images are clipped to the
+    range of images (by all samplers but dpmsolver++).
     """
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
     process = schedule.model_dump() | {"prediction_type": "epsilon", "timestep_spacing": "trailing"}
-    scheduler = (DPMSolverMultistepScheduler if name == "dpmsolver++" else DDIMScheduler)(**process)
+    solver = name == "dpmsolver++"
+    scheduler = DPMSolverMultistepScheduler(**process) if solver else DDIMScheduler(**process, clip_sample=clip)
     scheduler.set_timesteps(steps)
 
     def ancestral_step(noise: Tensor, t: Tensor, x: Tensor) -> Any:
         fresh = noise_at(schedule.num_train_timesteps + 1 + int(t))
-        # The mean is the posterior's for the predicted image, clipped to the range of images.
+        # The mean is the posterior's for the predicted image, with the noise that follows from it when it is clipped.
         return scheduler.step(noise, t, x, eta=1.0, use_clipped_model_output=True, variance_noise=fresh)
 
     return scheduler.timesteps, ancestral_step if name == "ddpm" else scheduler.step

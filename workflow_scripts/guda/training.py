@@ -23,8 +23,8 @@ ADAM_BETA1 = 0.9
 
 
 def to_network_range(images: Tensor) -> Tensor:
-    """uint8 images to float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
+    """uint8 images to float32 in [-1, 1]; latents, which are float32, stay as they are."""
+    return images if images.is_floating_point() else images.float() / 127.5 - 1
 
 
 def learning_rate(step: int, settings: config.Optimisation) -> float:

@@ -1,8 +1,11 @@
 """What the tests of text-to-image models share: the smallest real network that is told a prompt."""
 
+import itertools
+
 import torch
 
 from guda import config
+from guda.captions import Captions
 from guda.denoisers import TextDenoiser
 from guda.diffusers_import import network_class
 from guda.noise_schedule import NoiseSchedule
@@ -45,3 +48,23 @@ def prompts(n, seed=10):
 
 def weights_of(denoiser):
     return torch.cat([parameter.detach().flatten() for parameter in denoiser.parameters()])
+
+
+IDS = [f"i{row}" for row in range(8)]
+LATENTS = normal(1, 8, 4, 8, 8)
+
+
+def captions(seed=0, dropout=0.0):
+    """Prompts of eight images: image 0 has three of five, the others one or two."""
+    prompts_of = [[0, 1, 2], [1], [2, 3], [3], [4], [0, 4], [1], [2]]
+    counts = torch.tensor([0, *map(len, prompts_of)])
+    return Captions(
+        embeddings=prompts(5),
+        pooled=normal(11, 5, 6),
+        prompts=torch.tensor(list(itertools.chain(*prompts_of))),
+        starts=counts.cumsum(0),
+        empty=prompts(1, seed=12)[0],
+        ids=IDS,
+        seed=seed,
+        dropout=dropout,
+    )

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser, new_denoiser
+from guda.captions import Captions
+from guda.denoisers import TextDenoiser, UNetDenoiser, new_denoiser
 from guda.device import Batches, training_precision
+from guda.errors import ConfigError
 from guda.memberships import DrawnLabels
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
@@ -158,6 +160,38 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
         denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None).to(device)
+    return denoiser, _fit(denoiser, images, settings, state, rows, labels)
+
+
+def finetune(
+    denoiser: TextDenoiser,
+    latents: Tensor,
+    captions: Captions,
+    settings: config.Training,
+    state: TrainingState | None = None,
+    rows: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[TextDenoiser, int]:
+    """Train a text-to-image denoiser on, in place: on latents float32 [N, C, H, W] with their captions.
+
+    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Returns it with its
+    averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the mirrored
+    latents of an image are not those of the mirrored image.
+    """
+    if settings.flip:
+        raise ConfigError("training.flip: latents cannot be mirrored; set it to false for text-to-image models")
+    return denoiser, _fit(denoiser.to(device), latents, settings, state, rows, captions)
+
+
+def _fit(
+    denoiser: UNetDenoiser,
+    images: Tensor,
+    settings: config.Training,
+    state: TrainingState | None,
+    rows: Tensor | None,
+    conditions: DrawnLabels | Captions | None,
+) -> int:
+    """Train a denoiser in place, and return the number of evaluations spent (FORWARD_AND_BACKWARD per sample)."""
     rows = torch.arange(len(images)) if rows is None else rows
 
     def draw(step: int) -> list[Tensor]:
@@ -165,11 +199,11 @@ def train(
         batch = to_network_range(images[chosen])
         if settings.flip:
             batch = mirrored_at_random(batch)
-        drawn = [batch, torch.randn_like(batch), random_steps(len(batch), schedule)]
-        return [*drawn, labels.draw(chosen, step)] if labels else drawn
+        drawn = [batch, torch.randn_like(batch), random_steps(len(batch), denoiser.schedule)]
+        return [*drawn, conditions.draw(chosen, step)] if conditions else drawn
 
     optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, "training", settings.ema_decay, state)
-    return denoiser, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
+    return settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 
 def mirrored_at_random(images: Tensor) -> Tensor:

@@ -1,0 +1,141 @@
+"""The prompts that training images are told with, and fine-tuning on them."""
+
+import dataclasses
+
+import pytest
+import torch
+from text_inputs import IDS, LATENTS, captions, prompts, text_denoiser, weights_of
+
+from guda import config
+from guda.artifacts import save_tensors
+from guda.captions import NO_PROMPT, TENSORS, read_captions
+from guda.denoisers.text_unet import select_trainable
+from guda.errors import ArtifactError, ConfigError
+from guda.specs import ImagesSpec
+from guda.training import batch_rows, finetune
+from guda.training_state import TrainingState
+
+SPEC = ImagesSpec(dataset="d", content="c")  # any will do
+SHORT = config.Training(steps=4, batch_size=4, learning_rate=2e-3, warmup_steps=1, seed=3, ema_decay=0.5)
+N = 4000
+FOUR_ERRORS = 4 / (2 * N**0.5)  # of a share of N draws
+
+
+def chosen(of, row):
+    """Prompts of one image at N steps."""
+    return torch.cat([of.choose(torch.tensor([row]), step) for step in range(N)])
+
+
+def share(found, number):
+    return (found == number).double().mean().item()
+
+
+def test_an_image_has_each_of_its_prompts_equally_often_and_no_other():
+    found = chosen(captions(), 0)
+    for number in range(3):
+        assert share(found, number) == pytest.approx(1 / 3, abs=FOUR_ERRORS)
+    assert set(chosen(captions(), 1).tolist()) == {1}
+    assert set(chosen(captions(), 5).tolist()) == {0, 4}
+
+
+def test_dropout_empties_its_share_of_the_prompts_and_leaves_the_others():
+    told, dropped = chosen(captions(), 0), chosen(captions(dropout=0.3), 0)
+    assert share(dropped, NO_PROMPT) == pytest.approx(0.3, abs=FOUR_ERRORS)
+    assert torch.equal(told[dropped != NO_PROMPT], dropped[dropped != NO_PROMPT])
+
+
+def test_a_choice_depends_on_seed_step_and_image_alone():
+    of, rows = captions(dropout=0.2), torch.arange(8)
+    together = torch.stack([of.choose(rows, step) for step in range(50)])
+    backwards = torch.stack([of.choose(rows.flip(0), step) for step in range(50)]).flip(1)
+    assert torch.equal(together, backwards)
+    assert not torch.equal(chosen(captions(seed=1), 0), chosen(captions(seed=2), 0))
+
+
+def test_embeddings_are_those_of_the_numbers():
+    of = captions()
+    found = of.embedded(torch.tensor([3, NO_PROMPT, 0]))
+    assert torch.equal(found, torch.stack([of.embeddings[3], of.empty, of.embeddings[0]]))
+    assert torch.equal(of.draw(torch.tensor([1, 4]), 7), of.embeddings[[1, 4]])
+    assert torch.equal(of.first(torch.tensor([0, 2, 5])), of.embeddings[[0, 2, 0]])
+
+
+def test_a_file_is_read_back_and_must_be_of_these_images(tmp_path):
+    of = captions(seed=5, dropout=0.1)
+    save_tensors(tmp_path / "prompts.safetensors", {name: getattr(of, name) for name in TENSORS}, SPEC)
+    read = read_captions(tmp_path / "prompts.safetensors", IDS, SPEC.digest(), 5, 0.1)
+    assert torch.equal(read.draw(torch.arange(8), 3), of.draw(torch.arange(8), 3))
+    with pytest.raises(ArtifactError, match=r"prompts of 8 images, expected those of 7"):
+        read_captions(tmp_path / "prompts.safetensors", IDS[1:], SPEC.digest(), 5)
+
+
+# --- fine-tuning -------------------------------------------------------------------------------------
+
+
+def finetuned(settings=SHORT, of=None, **options):
+    return weights_of(finetune(text_denoiser(), LATENTS, of or captions(), settings, **options)[0])
+
+
+def test_fine_tuning_repeats_bit_for_bit_and_begins_at_the_given_weights():
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        one = finetuned()
+        torch.manual_seed(2)
+        assert torch.equal(finetuned(), one)
+    assert not torch.equal(one, finetuned(SHORT.changed({"seed": 4})))
+    still = finetuned(SHORT.changed({"learning_rate": 1e-30, "weight_decay": 0.0}))
+    torch.testing.assert_close(still, weights_of(text_denoiser()), rtol=0, atol=1e-6)
+
+
+def test_it_sees_latents_and_prompts_of_the_rows_alone():
+    rows = torch.tensor([6, 1, 3])
+    seen, denoiser = [], text_denoiser()
+    denoiser.training_loss = lambda x, noise, t, condition: (
+        seen.append((x, condition)) or type(denoiser).training_loss(denoiser, x, noise, t, condition)
+    )
+    _, evaluations = finetune(denoiser, LATENTS, captions(dropout=0.5), SHORT, rows=rows)
+    assert evaluations == 4 * 4 * 3
+    for step, (x, condition) in enumerate(seen):
+        expected = rows[batch_rows(step, 3, 4, "train", 3)]
+        assert torch.equal(x, LATENTS[expected])
+        assert torch.equal(condition, captions(dropout=0.5).draw(expected, step))
+
+
+def test_the_prompts_matter():
+    others = dataclasses.replace(captions(), embeddings=prompts(5, seed=30))
+    assert not torch.equal(finetuned(), finetuned(of=others))
+
+
+def test_cut_off_and_continued_gives_the_same_weights(tmp_path):
+    straight, state = finetuned(), TrainingState(tmp_path, SPEC, 1)
+
+    class Cut(BaseException):
+        pass
+
+    of = captions()
+    draw = type(of).draw
+
+    class CutOff(type(of)):
+        def draw(self, rows, step):
+            if step == 2:
+                raise Cut
+            return draw(self, rows, step)
+
+    with pytest.raises(Cut):
+        finetuned(of=CutOff(**vars(of)), state=state)
+    assert state.load()[0] == 2
+    assert torch.equal(finetuned(state=TrainingState(tmp_path, SPEC, 1)), straight)
+
+
+def test_frozen_weights_stay():
+    denoiser = text_denoiser()
+    before = {name: weight.clone() for name, weight in denoiser.unet.named_parameters()}
+    select_trainable(denoiser, "cross_attention")
+    finetune(denoiser, LATENTS, captions(), SHORT)
+    moved = {name for name, weight in denoiser.unet.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name in before if ".attn2." in name}
+
+
+def test_latents_are_not_mirrored():
+    with pytest.raises(ConfigError, match=r"training.flip: latents cannot be mirrored"):
+        finetuned(SHORT.changed({"flip": True}))

@@ -23,10 +23,12 @@ class NoisyPartition(Section):
 
 
 class Data(Section):
-    dataset: Literal["digits", "styled_digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface"] = Field(
+    dataset: Literal[
+        "digits", "styled_digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface", "unlearncanvas"
+    ] = Field(
         "digits",
         description="Training images: scikit-learn's handwritten digits, as they are or drawn in styles, IDX files as "
-        "of MNIST, CIFAR, a folder of image files, or a dataset of Hugging Face.",
+        "of MNIST, CIFAR, a folder of image files, a dataset of Hugging Face, or UnlearnCanvas.",
     )
     folder: str | None = Field(
         None,

@@ -37,23 +37,36 @@ def read_folder(
     Without a table, `label` is the sub-folder that an image lies in. `like` is what the images must have the shape
     [C, H, W] of, and the shape; the first image otherwise.
     """
-    root, key = Path(folder), f"{section}.folder"
+    root = Path(folder)
     if table_file is None:
-        names = image_files(root, key)
+        names = image_files(root, f"{section}.folder")
         labels = [str(PurePosixPath(name).parent) for name in names]
         table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
     else:
         table = _read_table(Path(table_file), root, section)
+    return of_files("image_folder", root, table, section, conversion, subset, like)
+
+
+def of_files(
+    name: str,
+    root: Path,
+    table: pd.DataFrame,
+    section: str,
+    conversion: Conversion,
+    subset: config.Subset | None = None,
+    like: tuple[str, tuple[int, int, int]] | None = None,
+) -> Dataset:
+    """The images in files under `root` that a table names in its column id. Raises DataError for one not readable."""
     table = table.iloc[chosen_rows(list(table["id"]), subset)].reset_index(drop=True)
     names = list(table["id"])
-    digests = file_digests(root, names, key)
+    digests = file_digests(root, names, f"{section}.folder")
     table.insert(1, "sha256", digests)
     whose, shape = like or (f"{names[0]!r}", image_shape(root / names[0], conversion))
 
     def load_images(rows: Sequence[int]) -> Iterator[np.ndarray]:
         return read_images(root, [names[row] for row in rows], [digests[row] for row in rows], shape, whose, conversion)
 
-    return Dataset("image_folder", table, shape, load_images, conversion)
+    return Dataset(name, table, shape, load_images, conversion)
 
 
 def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:

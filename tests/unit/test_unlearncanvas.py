@@ -46,9 +46,10 @@ def test_images_are_brought_to_a_size_and_some_can_be_chosen(folder):
     assert set(dataset.table["id"]) < set(load(folder).table["id"])
 
 
-def test_photographs_are_left_out(folder):
+@pytest.mark.parametrize("photographs", ["Seed_Image", "Seed_Images"])
+def test_photographs_are_left_out(folder, photographs):
     before = load(folder).images_spec()
-    shutil.copytree(folder / "Cubism" / "Cats", folder / "Seed_Images" / "Cats")
+    shutil.copytree(folder / "Cubism" / "Cats", folder / photographs / "Cats")
     assert load(folder).images_spec() == before
 
 

@@ -24,11 +24,11 @@ class NoisyPartition(Section):
 
 class Data(Section):
     dataset: Literal[
-        "digits", "styled_digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface", "unlearncanvas"
+        "digits", "styled_digits", "idx", "cifar10", "cifar100", "image_folder", "huggingface", "coco", "unlearncanvas"
     ] = Field(
         "digits",
         description="Training images: scikit-learn's handwritten digits, as they are or drawn in styles, IDX files as "
-        "of MNIST, CIFAR, a folder of image files, a dataset of Hugging Face, or UnlearnCanvas.",
+        "of MNIST, CIFAR, a folder of image files, a dataset of Hugging Face, COCO, or UnlearnCanvas.",
     )
     folder: str | None = Field(
         None,
@@ -42,7 +42,7 @@ class Data(Section):
     table: str | None = Field(
         None,
         description="CSV or Parquet file with a row per image for dataset image_folder: `file` in the folder, any "
-        "columns.",
+        "columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
     )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
     conditions: dict[str, str] | None = Field(
@@ -88,8 +88,10 @@ class Data(Section):
             raise ValueError(f"dataset {self.dataset} needs `folder`, the folder of its files")
         if self.dataset in INCLUDED and (self.folder or self.table):
             raise ValueError(f"`folder` and `table` belong to datasets in files, not to {self.dataset}")
-        if self.dataset != "image_folder" and self.table:
+        if self.dataset not in ("image_folder", "coco") and self.table:
             raise ValueError(f"`table` belongs to dataset image_folder, not to {self.dataset}")
+        if self.dataset == "coco" and self.table is None:
+            raise ValueError("dataset coco needs `table`, its JSON file of annotations")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ _MODULES = {
     "cifar100": "guda.datasets.cifar",
     "image_folder": "guda.datasets.image_folder",
     "huggingface": "guda.datasets.huggingface",
+    "coco": "guda.datasets.coco",
     "unlearncanvas": "guda.datasets.unlearncanvas",
 }
 

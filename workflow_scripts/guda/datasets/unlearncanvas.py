@@ -1,6 +1,7 @@
 """UnlearnCanvas (arXiv 2402.11846): paintings of the same objects in many styles, in `Style/Object/1.jpg`.
 
-Columns: id (the path), style, object. The photographs that the paintings were made from (`Seed_Images`) are left out.
+Columns: id (the path), style, object. The photographs that the paintings were made from, which lie beside the styles,
+are left out.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from guda.datasets.image_folder import of_files
 from guda.errors import DataError
 
 KEY = "data.folder"
-PHOTOGRAPHS = "Seed_Images"
+PHOTOGRAPHS = {"Seed_Image", "Seed_Images"}  # its README calls the folder so, its programs so
 NAMED = 3  # faults that an error names
 
 
 def load(settings: config.Data) -> Dataset:
     root = Path(settings.folder)
-    names = [name for name in image_files(root, KEY) if PurePosixPath(name).parts[0] != PHOTOGRAPHS]
+    names = [name for name in image_files(root, KEY) if PurePosixPath(name).parts[0] not in PHOTOGRAPHS]
     paths = [PurePosixPath(name).parts for name in names]
     for name, parts in zip(names, paths, strict=True):
         if len(parts) != 3:
@@ -40,7 +41,7 @@ def load(settings: config.Data) -> Dataset:
 def _check_complete(root: Path, table: pd.DataFrame) -> None:
     """Raise DataError unless each style has each object, and as many images of it as of any other."""
     counts = Counter(zip(table["style"], table["object"], strict=True))
-    folders = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."} - {PHOTOGRAPHS}
+    folders = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."} - PHOTOGRAPHS
     objects = sorted(table["object"].unique())
     most = max(counts.values(), default=0)
     pairs = [(style, each) for style in sorted(folders) for each in objects]

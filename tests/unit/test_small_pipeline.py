@@ -1,0 +1,130 @@
+"""A small pipeline, made from scratch on images of two colours."""
+
+import pytest
+import torch
+from pipelines import PROCESS, AnySpec
+
+from guda.config.pipeline import SmallPipeline
+from guda.noise import derive_seed
+from guda.noise_schedule import NoiseSchedule
+from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, save_pipeline
+from guda.small_pipeline import TextToImage, make_small_pipeline
+from guda.training_state import TrainingState
+
+COLOURS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
+TINY = {"vae_channels": [8, 8], "unet_channels": [8, 8], "embedding_dim": 8, "text_layers": 1, "prompt_length": 6}
+TINY |= {"attention_heads": 2, "norm_num_groups": 4}
+AUTOENCODER = {"steps": 40, "batch_size": 8, "learning_rate": 2e-2, "warmup_steps": 5}
+PRETRAINING = {"steps": 6, "batch_size": 8, "warmup_steps": 1, "ema_decay": 0.5}
+SETTINGS = SmallPipeline(**TINY, autoencoder=AUTOENCODER, pretraining=PRETRAINING)
+ROWS = torch.arange(0, 16, 2)
+
+
+class CutOffError(Exception):
+    pass
+
+
+class Leaving(TrainingState):
+    """Ends the process, as it were, at the second saved state."""
+
+    def save(self, step, tensors):
+        super().save(step, tensors)
+        if step >= 2 * self.interval:
+            raise CutOffError
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    """Sixteen plain images of 3x8x8 in two colours, each a little other, with two prompts each."""
+    generator = torch.Generator().manual_seed(0)
+    colours = torch.tensor(list(COLOURS.values()) * 8)[:, :, None, None].expand(16, 3, 8, 8)
+    images = colours + torch.randint(-20, 20, (16, 1, 1, 1), generator=generator)
+    prompts = [[f"{name} square", f"a {name} one"] for name in COLOURS] * 8
+    return images.to(torch.uint8), prompts
+
+
+@pytest.fixture(scope="module")
+def made(coloured):
+    return make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS)
+
+
+def saved_bytes(folder, pipeline, unet):
+    save_pipeline(folder, pipeline, unet, AnySpec())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_the_autoencoder_gives_images_back(made, coloured):
+    """Of 256 levels, the mean of both colours is 67 away on average."""
+    pipeline, _, _ = made
+    images = coloured[0]
+    latents = encode_latents(pipeline.vae, images, [""] * 16, "mean", 0, 16)
+    assert latents.shape == (16, 4, 4, 4)
+    difference = decode_latents(pipeline.vae, latents, 16).float() - images.float()
+    assert difference.abs().mean() < 17
+
+
+def test_scaled_latents_have_deviation_one(made, coloured):
+    latents = encode_latents(made[0].vae, coloured[0], [""] * 16, "mean", 0, 16)
+    assert latents.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_tokenizer_knows_words_of_images_that_are_not_trained_on(made):
+    assert made[0].tokenizer.tokenize("a blue one") == ["a</w>", "blue</w>", "one</w>"]
+    embeddings, _ = encode_prompts(made[0], ["blue square", "red square"], 2)
+    assert embeddings.shape == (2, 6, 8)
+
+
+def test_evaluations_are_counted(made):
+    """Forward and backward, three a sample, in both trainings."""
+    assert made[2] == 3 * 8 * (40 + 6)
+
+
+def test_making_it_again_after_interruptions_gives_the_same_bytes(made, coloured, tmp_path):
+    """The first run is cut off in the first training, the second in the second."""
+    kept = {tmp_path / "autoencoder": 15, tmp_path / "pretraining": 2}
+    whole = [TrainingState(folder, AnySpec(), interval) for folder, interval in kept.items()]
+    cut = [Leaving(folder, AnySpec(), interval) for folder, interval in kept.items()]
+    for states in ((cut[0], whole[1]), (whole[0], cut[1])):
+        with pytest.raises(CutOffError):
+            make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS, states)
+    pipeline, unet, _ = make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS, tuple(whole))
+    expected = saved_bytes(tmp_path / "expected", made[0], made[1])
+    assert saved_bytes(tmp_path / "found", pipeline, unet) == expected
+
+
+def test_a_saved_small_pipeline_embeds_as_before(made, tmp_path):
+    save_pipeline(tmp_path, made[0], made[1], AnySpec())
+    read = load_pipeline(tmp_path, "key")
+    for before, after in zip(*(encode_prompts(each, ["a blue one", ""], 2) for each in (made[0], read)), strict=True):
+        torch.testing.assert_close(before, after, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_the_loss_is_the_squared_error_of_what_is_predicted(made, prediction_type):
+    """Of a network that answers zero it is the mean square of the target."""
+    process = PROCESS.model_copy(update={"prediction_type": prediction_type})
+    schedule = NoiseSchedule.from_config(process)
+    pipeline, unet, _ = made
+    networks = TextToImage(unet, pipeline.text_encoder, schedule)
+    weights = {name: tensor.clone() for name, tensor in unet.conv_out.state_dict().items()}
+    for parameter in unet.conv_out.parameters():
+        parameter.data.zero_()
+    generator = torch.Generator().manual_seed(derive_seed(prediction_type))
+    x, noise = torch.randn(2, 3, 4, 4, 4, generator=generator)
+    t = torch.tensor([0, 500, 999])
+    tokens = pipeline.tokenizer(["red square"] * 3, padding="max_length", return_tensors="pt")["input_ids"]
+    loss = networks.training_loss(x, noise, t, tokens)
+    unet.conv_out.load_state_dict(weights)
+    gamma, sigma = (
+        torch.tensor(values, dtype=torch.float32)[t][:, None, None, None]
+        for values in (schedule.gammas, schedule.sigmas)
+    )
+    target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}[prediction_type]
+    torch.testing.assert_close(loss, target.square().mean())
+
+
+def test_channels_must_divide():
+    with pytest.raises(ValueError, match="vae_channels: 12 is no multiple of norm_num_groups 8"):
+        SmallPipeline(vae_channels=[12])
+    with pytest.raises(ValueError, match="are no multiple of attention_heads 3"):
+        SmallPipeline(attention_heads=3)

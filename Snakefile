@@ -10,7 +10,7 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data.smk"
-include: "rules/models.smk"
+include: "rules/text_to_image.smk" if settings.text_to_image else "rules/models.smk"
 include: "rules/queries.smk"
 include: "rules/elbo.smk"
 include: "rules/likelihood.smk"

@@ -24,8 +24,9 @@ from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.errors import GudaError
 from guda.evaluation import removal_files as measured_files
-from guda.experiment import Experiment
+from guda.experiment import experiment_of
 from guda.paths import (
+    ANCHORS,
     BASE,
     BUCKET,
     CALIBRATION,
@@ -38,6 +39,7 @@ from guda.paths import (
     weights_of,
 )
 from guda.resources import needs
+from guda.text_resources import text_needs
 
 
 def load_experiment():
@@ -45,7 +47,7 @@ def load_experiment():
     try:
         for file in workflow.configfiles:
             read_yaml(file)
-        return Experiment(load_config(config))
+        return experiment_of(load_config(config))
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
@@ -64,6 +66,8 @@ os.environ.update(
     GUDA_IMPORTS=json.dumps(experiment.imports),
     GUDA_VISION_MODEL=settings.attribution.embedding.model or "",
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
+    GUDA_CONFIG=settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
+    GUDA_PIPELINE=experiment.pipeline_folder,
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
 
@@ -109,7 +113,7 @@ def foreign(path, spec):
 @cache
 def need(stage):
     """What a job of the stage needs of a cluster."""
-    return needs(experiment)[stage]
+    return (text_needs if settings.text_to_image else needs)(experiment)[stage]
 
 
 def memory(stage):

@@ -1,6 +1,6 @@
 """The images to attribute."""
 
-if experiment.given_queries is None:
+if experiment.given_queries is None and not settings.text_to_image:
 
     rule generate_queries:
         input:
@@ -31,7 +31,8 @@ if experiment.given_queries is None:
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             ' --base "$(dirname {input.weights:q})" --output {output:q} > {log.text:q} 2>&1'
 
-else:
+
+if experiment.given_queries is not None:
 
     rule import_queries:
         input:
@@ -81,4 +82,4 @@ rule query_table:
         "Writing the query images and their table"
     shell:
         'python "$GUDA_SCRIPTS/write_query_table.py" --spec {params.spec:q} --data "$GUDA_DATA"'
-        ' --queries "$GUDA_QUERIES" --results {params.results:q} > {log:q} 2>&1'
+        ' --queries "$GUDA_QUERIES" --config "$GUDA_CONFIG" --results {params.results:q} > {log:q} 2>&1'

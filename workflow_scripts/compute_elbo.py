@@ -41,9 +41,13 @@ def main() -> None:
     model.to(device)
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
-    condition = torch.full((len(ids),), spec.label) if isinstance(spec, ConditionalElboSpec) else None
+    images, condition = samples.get("images"), None
+    if isinstance(spec, ConditionalElboSpec):
+        condition = torch.full((len(ids),), spec.label)
+    if images is None:  # encoded: each has one prompt
+        images, condition = samples["latents"], samples["embeddings"][samples["prompts"]]
     stopwatch = Stopwatch()
-    kl = kl_terms(model, samples["images"], ids, steps, spec.elbo.seed, args.batch_size, condition)
+    kl = kl_terms(model, images, ids, steps, spec.elbo.seed, args.batch_size, condition)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

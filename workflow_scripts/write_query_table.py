@@ -17,6 +17,7 @@ def main() -> None:
     parser = stage_parser(__doc__)
     add_data_argument(parser)
     add_queries_argument(parser)
+    parser.add_argument("--config", default="", metavar="JSON", help="all settings, where queries have prompts")
     parser.add_argument("--results", required=True, help="results folder with the buckets of queries")
     args = parser.parse_args()
     spec = QueryTableSpec.parse(spec_text(args.spec))
@@ -24,9 +25,11 @@ def main() -> None:
     import pandas as pd
 
     from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
+    from guda.config import Config
     from guda.paths import Paths, record_of
     from guda.queries import given_queries, known_of_queries
     from guda.records import Stopwatch, write_record
+    from guda.text_experiment import TextExperiment
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     buckets = {
@@ -39,7 +42,10 @@ def main() -> None:
             rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
-        known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
+        if args.config:
+            known = TextExperiment(Config.model_validate_json(args.config)).known_of_queries
+        else:
+            known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
         if digest(known.to_csv(index=False)) != spec.known:
             raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
         table = table.merge(known, on="query")

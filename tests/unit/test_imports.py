@@ -13,9 +13,10 @@ STAGES = {path.stem for path in SCRIPTS.glob("*.py")}
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 RULES = sorted([SCRIPTS.parent / "Snakefile", *(SCRIPTS.parent / "rules").glob("*.smk")])
 PLANNING = ["artifacts", "attribution", "config", "config.file", "paths", "groups", "errors", "evaluation"]
-PLANNING += ["experiment", "resources", "unlearning"]
+PLANNING += ["experiment", "resources", "text_resources", "unlearning"]
 TORCH_FREE = ["config", "config.messages", "config.file", "paths", "specs", "noise", "noise_schedule", "groups"]
 TORCH_FREE += ["unlearning", "experiment", "ranking", "metrics", "resources", "significance"]
+TORCH_FREE += ["text_experiment", "text_resources"]
 HEAVY = {"torch", "diffusers", "snakemake", "matplotlib", "transformers"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from guda.attribution import METHODS
+from guda.attribution import METHODS, TEXT_METHODS
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.evaluation import instance_level
 from guda.lds import n_kept
@@ -20,16 +20,22 @@ def check(experiment: Experiment) -> None:
     """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
     config = experiment.config
     _check_groups(experiment)
+    known = METHODS if config.text_to_image is None else TEXT_METHODS
     for name in config.methods:
-        if name not in METHODS:
-            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+        if name not in known:
+            models = "" if config.text_to_image is None else " of text-to-image models"
+            raise ConfigError(f"methods: unknown method {name!r}{models}; {nearest_name(name, list(known))}")
     content, columns = config.metrics.content, list(experiment.dataset.table.columns)
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
-    _check_image_size(experiment)
-    _check_lds(experiment)
-    _check_removal(experiment)
-    _check_likelihood(experiment)
+    if config.text_to_image is None:
+        _check_neighbors(experiment)
+        _check_image_size(experiment)
+        _check_lds(experiment)
+        _check_removal(experiment)
+        _check_likelihood(experiment)
+    else:
+        _check_text_to_image(experiment)
     # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
     for model in experiment.imports:
         experiment.model_spec(model)
@@ -49,6 +55,10 @@ def _check_groups(experiment: Experiment) -> None:
         for group in named:
             if group not in experiment.groups:
                 raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+
+
+def _check_neighbors(experiment: Experiment) -> None:
+    n_images = len(experiment.dataset.table)
     for group, members in experiment.groups.items():
         retained = n_images - len(members)
         wanted = max(experiment.unlearning(operator, group).n_neighbors for operator in experiment.operators)
@@ -57,6 +67,23 @@ def _check_groups(experiment: Experiment) -> None:
                 f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
                 "are left; lower it"
             )
+
+
+def _check_text_to_image(experiment: Experiment) -> None:
+    config, channels = experiment.config, experiment.dataset.image_shape[0]
+    if channels != 3:
+        raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
+    asked = {
+        "lds.subsets": config.lds.subsets,
+        "removal.queries": config.removal.queries,
+        "likelihood.queries": config.likelihood.queries,
+        "sweep": experiment.variants,
+        "model.pretrained": config.model.pretrained,
+        "unlearn.import": config.unlearn.imported,
+    }
+    for key, value in asked.items():
+        if value:
+            raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
 
 
 def _check_likelihood(experiment: Experiment) -> None:

@@ -59,6 +59,11 @@ def add_queries_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", required=True, metavar="JSON", help="the section `queries` of the configuration")
 
 
+def add_pipeline_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --pipeline, which says where the text-to-image pipeline is; what it must be is in the spec."""
+    parser.add_argument("--pipeline", required=True, help="pipeline: a diffusers folder, or a hub id OWNER/NAME@COMMIT")
+
+
 def data_settings(argument: str) -> Data:
     """The settings of --data. Raises GudaError."""
     return _section("data", Data, argument)

@@ -70,6 +70,15 @@ if TYPE_CHECKING:
 SHOWN_GROUPS = 20
 
 
+def experiment_of(config: Config) -> Experiment:
+    """The experiment of a configuration, unconditional or from text to images."""
+    if config.text_to_image is None:
+        return Experiment(config)
+    from guda.text_experiment import TextExperiment
+
+    return TextExperiment(config)
+
+
 class Experiment:
     """Everything that follows from a configuration: names, paths and specs."""
 
@@ -159,6 +168,11 @@ class Experiment:
     def unlearning(self, operator: str, group: str) -> Unlearning:
         """Settings of ReTrack for a group: as configured, or with those of a variant."""
         return self.config.unlearn.for_group(group, self.operators[operator])
+
+    @property
+    def pipeline_folder(self) -> str:
+        """Where the text-to-image pipeline is, if the models are any."""
+        return ""
 
     @property
     def oracles(self) -> list[str]:
@@ -361,6 +375,14 @@ class Experiment:
             ids=self.buckets[bucket],
         )
 
+    def scored_digest(self, bucket: str) -> str:
+        """Digest of a bucket as the networks see it."""
+        return self.bucket_digest(bucket)
+
+    def scored_samples(self, bucket: str) -> str:
+        """The file of these samples."""
+        return self.paths.queries(bucket)
+
     def bucket_digests(self) -> dict[str, str]:
         return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}
 
@@ -372,7 +394,7 @@ class Experiment:
         """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
         values = {
             "model": self.model_digest(weights_of(model)),
-            "samples": self.bucket_digest(bucket),
+            "samples": self.scored_digest(bucket),
             "elbo": self.elbo_settings_of(schedule),
         }
         if weights_of(model) == model:

@@ -101,7 +101,15 @@ def check_settings(
     that differ are all listed, as the YAML to write; what no setting expresses is refused by name.
     """
     differing = _differing_network(model_files(folder, key)[0], network, defaults, key)
-    differing |= _differing_process(folder, process, key)
+    _refuse(differing | _differing_process(folder, process, key), folder, key)
+
+
+def check_process(folder: Path, process: dict[str, Any], key: str) -> None:
+    """The same for the process alone, of a pipeline whose network is taken as it is."""
+    _refuse(_differing_process(folder, process, key), folder, key)
+
+
+def _refuse(differing: dict[str, dict[str, Any]], folder: Path, key: str) -> None:
     sections = {section: settings for section, settings in differing.items() if settings}
     if sections:
         lines = yaml.safe_dump(sections, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()

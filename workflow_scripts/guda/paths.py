@@ -11,9 +11,24 @@ TRAINING = "training"  # among sets of images that have features, the training s
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
 CLASSIFIER = "classifier"
+ANCHORS = "anchors"  # among sets of prompts, those that forget images are redirected to
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
+# Of a pipeline that is made here.
+PIPELINE_FILES = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    f"text_encoder/{CONFIG}",
+    "text_encoder/model.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    f"unet/{CONFIG}",
+    f"unet/{WEIGHTS}",
+    f"vae/{CONFIG}",
+    f"vae/{WEIGHTS}",
+)
 RECORD = "record.json"
 STATE = "training_state.safetensors"  # of an unfinished training; no output of any rule
 
@@ -81,6 +96,27 @@ class Paths:
 
     def exclusion(self, model: str) -> str:
         return self._at("exclusions", f"{model}.json")
+
+    def pipeline(self) -> str:
+        """Folder of the small pipeline."""
+        return self._at("pipeline")
+
+    def pipeline_files(self) -> list[str]:
+        return [self._at("pipeline", file) for file in PIPELINE_FILES]
+
+    def pipeline_weights(self) -> str:
+        """Of its files the one that tells its spec."""
+        return self._at("pipeline", "unet", WEIGHTS)
+
+    def pipeline_record(self) -> str:
+        return self._at("pipeline", RECORD)
+
+    def prompts(self, samples: str) -> str:
+        """Prompts of the training images, the calibration sample, a bucket of queries, or of the anchors."""
+        return self._at("prompts", f"{samples}.csv")
+
+    def encoded(self, samples: str) -> str:
+        return self._at("encoded", f"{samples}.safetensors")
 
     def neighbors(self, group: str) -> str:
         return self._at("neighbors", f"{group}.safetensors")

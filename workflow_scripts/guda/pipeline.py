@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guda.artifacts import save_tensors, write_json, write_text
+from guda import config
+from guda.artifacts import check_spec, made_for, save_tensors, write_json, write_text
+from guda.denoisers import TextDenoiser, load_pretrained_unet
 from guda.device import Batches
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
+from guda.imported_models import check_process
 from guda.noise import derive_seed, gaussian
+from guda.noise_schedule import NoiseSchedule
 from guda.paths import CONFIG, WEIGHTS
-from guda.pipeline_folder import CLASSES, INDEX, PIPELINE, SCHEDULER, TEXT_WEIGHTS, pipeline_files
+from guda.pipeline_folder import (
+    CLASSES,
+    INDEX,
+    PIPELINE,
+    PIPELINE_KEY,
+    SCHEDULER,
+    TEXT_WEIGHTS,
+    fetched_pipeline,
+    pipeline_digest,
+    pipeline_files,
+)
 from guda.progress import track
 from guda.small_tokenizer import tokenizer_files
 from guda.specs import Spec
@@ -72,6 +87,33 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
     return Pipeline(vae, text_encoder, tokenizer, scheduler)
 
 
+def opened_pipeline(source: str, expected: str) -> Pipeline:
+    """The pipeline in the folder that the workflow makes, or in a folder or hub id of the user's; see `checked`."""
+    return load_pipeline(checked(source, expected), PIPELINE_KEY)
+
+
+def pretrained_denoiser(
+    source: str, expected: str, process: config.NoiseSchedule, latent_size: tuple[int, int]
+) -> TextDenoiser:
+    """The pretrained network of the pipeline, for latents of this height and width; see `checked`.
+
+    Raises ArtifactError when it was trained for another process.
+    """
+    folder = checked(source, expected)
+    check_process(folder, process.model_dump(), PIPELINE_KEY)
+    return load_pretrained_unet(folder / "unet", NoiseSchedule.from_config(process), PIPELINE_KEY, latent_size)
+
+
+def checked(source: str, expected: str) -> Path:
+    """The local folder of a pipeline. Raises ArtifactError unless its spec or its content has the digest `expected`."""
+    made = Path(source) / "unet" / WEIGHTS
+    if (text := made_for(made)) is not None:
+        check_spec(made, text, expected)
+    elif pipeline_digest(source, PIPELINE_KEY) != expected:
+        raise ArtifactError(f"{PIPELINE_KEY}: {source} changed since the workflow was planned; run snakemake again")
+    return fetched_pipeline(source, PIPELINE_KEY)
+
+
 def _network(kind: Any, folder: Path, key: str, **arguments: Any) -> Any:
     import safetensors
 
@@ -111,6 +153,20 @@ def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tup
 
     embeddings, pooled = zip(*_in_batches(encode, len(texts), batch_size, "prompts"), strict=True)
     return torch.cat(embeddings), torch.cat(pooled)
+
+
+def encode_captions(pipeline: Pipeline, prompts: list[list[str]], batch_size: int) -> dict[str, Tensor]:
+    """The tensors of `Captions` of images with such prompts, one or more each. Equal prompts are encoded once."""
+    texts = list(dict.fromkeys(["", *itertools.chain.from_iterable(prompts)]))
+    numbers = {text: number for number, text in enumerate(texts)}
+    embeddings, pooled = encode_prompts(pipeline, texts, batch_size)
+    return {
+        "embeddings": embeddings,
+        "pooled": pooled,
+        "prompts": torch.tensor([numbers[text] for each in prompts for text in each]),
+        "starts": torch.tensor(list(itertools.accumulate(map(len, prompts), initial=0))),
+        "empty": embeddings[0].clone(),
+    }
 
 
 @torch.no_grad()

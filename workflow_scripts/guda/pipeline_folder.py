@@ -13,6 +13,7 @@ from guda.specs import digest
 
 INDEX = "model_index.json"
 PIPELINE = "StableDiffusionPipeline"
+PIPELINE_KEY = "text_to_image.pipeline"  # in the configuration
 CLASSES = {
     "unet": "UNet2DConditionModel",
     "vae": "AutoencoderKL",

@@ -14,11 +14,13 @@ from functools import cached_property
 
 import pandas as pd
 
+from guda.artifacts import read_csv
 from guda.config.prompts import DESCRIPTORS, PLACEHOLDER, Prompts, placeholders
 from guda.datasets import styled_digits
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.noise import chosen, derive_seed
 from guda.prompt_files import PROMPT, read_captions, read_descriptors, read_prompt_table
+from guda.records import check_recorded
 from guda.specs import digest_lines
 
 KEY = "text_to_image.prompts"
@@ -144,6 +146,15 @@ def prompt_book(settings: Prompts, table: pd.DataFrame, dataset: str = "") -> Pr
     elif settings.captions is not None:
         given = _captioned(read_captions(settings.captions, f"{KEY}.captions"), table, settings.captions)
     return PromptBook(settings, table, _descriptors(settings, rows, table, dataset), given)
+
+
+def read_prompts(path: str, spec_digest: str) -> dict[str, list[str]]:
+    """The prompts of each image in a table, by its id. Raises ArtifactError for a table of another spec."""
+    check_recorded(path, spec_digest)
+    prompts: dict[str, list[str]] = {}
+    for sample_id, text in read_csv(path)[["id", PROMPT]].itertuples(index=False):
+        prompts.setdefault(sample_id, []).append(text)
+    return prompts
 
 
 def filled(template: str, row: dict[str, str | None], descriptors: Iterable[str]) -> str:

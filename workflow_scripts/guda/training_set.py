@@ -14,7 +14,7 @@ from guda.noise import chosen
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`images` uint8 [N, C, H, W], mapped into memory, and their ids, in the order of the training table."""
+    """`images` uint8 [N, C, H, W] or latents float32, mapped into memory, and their ids, in the table's order."""
 
     images: Tensor
     ids: list[str]
@@ -34,3 +34,9 @@ def read_training_set(path: str, spec_digest: str) -> TrainingSet:
     """Raises ArtifactError when the file is missing, damaged or not of the expected spec."""
     tensors, _ = load_tensors(path, spec_digest)
     return TrainingSet(tensors["images"], unpack_ids(tensors["ids"]))
+
+
+def read_latents(path: str, spec_digest: str) -> TrainingSet:
+    """The training set as a text-to-image model sees it, without its captions. Raises as `read_training_set` does."""
+    tensors, _ = load_tensors(path, spec_digest)
+    return TrainingSet(tensors["latents"], unpack_ids(tensors["ids"]))

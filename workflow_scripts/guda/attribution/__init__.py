@@ -13,6 +13,7 @@ from guda.attribution.counterfactual import GuidedUnlearned, Oracle, Unlearned, 
 from guda.attribution.embedding import Embedding
 from guda.attribution.gradients import Gradient
 from guda.attribution.method import Method, Scores
+from guda.attribution.prompt import PromptOverlap
 from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest, NearestVariant
@@ -39,6 +40,14 @@ METHODS: dict[str, Method] = {
     "mucs": Mucs(),
     "random": Random(),
 }
+# By strategies of anchors, whichever is configured for `guda`.
+ANCHORED = {name: Unlearned(name, calibrated=True) for name in ("guda_weighted", "guda_uniform", "guda_removed")}
+# For text-to-image models.
+TEXT_METHODS: dict[str, Method] = {
+    **{name: METHODS[name] for name in ("guda", "guda_uncalibrated", "nearest", "embedding", "random")},
+    **ANCHORED,
+    "prompt": PromptOverlap(),
+}
 
 
 def get_method(name: str) -> Method:
@@ -50,9 +59,10 @@ def get_method(name: str) -> Method:
         return Oracle(int(oracle[1]))
     if re.match(r"(guda|nearest)@", name):
         return NearestVariant(name) if name.startswith("nearest") else UnlearnedVariant(name)
-    if name not in METHODS:
-        raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(METHODS))}")
-    return METHODS[name]
+    known = METHODS | TEXT_METHODS
+    if name not in known:
+        raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(known))}")
+    return known[name]
 
 
-__all__ = ["GRADIENT_METHODS", "METHODS", "Method", "Scores", "get_method"]
+__all__ = ["ANCHORED", "GRADIENT_METHODS", "METHODS", "TEXT_METHODS", "Method", "Scores", "get_method"]

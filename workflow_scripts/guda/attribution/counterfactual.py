@@ -46,8 +46,8 @@ class _Counterfactual:
             models={group: experiment.model_digest(name) for group, name in names.items()},
             model_names=names,
             neighbors={},
-            buckets=experiment.bucket_digests(),
-            calibration=experiment.calibration_spec().digest() if self.calibrated else None,
+            buckets={bucket: experiment.scored_digest(bucket) for bucket in experiment.buckets},
+            calibration=experiment.scored_digest(CALIBRATION) if self.calibrated else None,
             members={group: experiment.group_digest(group) for group in groups} if self.calibrated else {},
         )
 

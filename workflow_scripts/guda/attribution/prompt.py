@@ -13,16 +13,10 @@ from guda.attribution.method import Needs, Scores
 from guda.errors import DataError
 from guda.paths import Paths, record_of
 from guda.records import check_recorded
-from guda.specs import Spec
+from guda.specs import PromptOverlapSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
-
-
-class PromptOverlapSpec(Spec):
-    stage, version = "prompt_overlap", 1
-    descriptors: dict[str, list[str]]  # of each group, which is a style
-    queries: str  # digest of the table of the queries, which has their prompts
 
 
 class PromptOverlap:
@@ -30,7 +24,7 @@ class PromptOverlap:
 
     def spec(self, experiment: Experiment) -> PromptOverlapSpec:
         return PromptOverlapSpec(
-            descriptors={group: experiment.prompt_book.descriptors_of(group) for group in experiment.groups},
+            descriptors={group: experiment.descriptors_of(group) for group in experiment.groups},
             queries=experiment.query_table_spec().digest(),
         )
 

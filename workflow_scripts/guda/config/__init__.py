@@ -31,6 +31,7 @@ from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
 from guda.config.section import Section
 from guda.config.sweep import Sweep, combinations
+from guda.config.text_to_image import TextToImage
 from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
 from guda.errors import ConfigError
 
@@ -62,6 +63,9 @@ class Config(Section):
     model: Model = Field(Model(), description="The base model, where it is not trained here.")
     unet: UNet = Field(UNet(), description="The denoising network.")
     noise_schedule: NoiseSchedule = Field(NoiseSchedule(), description="The diffusion process.")
+    text_to_image: TextToImage | None = Field(
+        None, description="A Stable Diffusion pipeline in place of an unconditional network; null: none."
+    )
     training: Training = Field(Training(), description="Training of the base model and of every oracle model.")
     oracle: Oracle = Field(Oracle(), description="Leave-one-group-out retraining.")
     unlearn: Unlearn = Field(Unlearn(), description="Unlearning of each group from the base model.")
@@ -198,6 +202,7 @@ __all__ = [
     "StepSchedule",
     "Subset",
     "Sweep",
+    "TextToImage",
     "Training",
     "UNet",
     "Unlearn",

@@ -25,6 +25,7 @@ from guda.specs.methods import (
     LikelihoodRatioSpec,
     MeanPosteriorSpec,
     NearestSpec,
+    PromptOverlapSpec,
     RandomSpec,
 )
 from guda.specs.models import (
@@ -72,9 +73,19 @@ from guda.specs.tables import (
     SweepFigureSpec,
     SweepSpec,
 )
+from guda.specs.text_to_image import (
+    AnchorsSpec,
+    EncodedAnchorsSpec,
+    EncodedSpec,
+    FineTuneSpec,
+    PipelineSpec,
+    PromptedQueriesSpec,
+    PromptsSpec,
+)
 
 __all__ = [
     "AbuSpec",
+    "AnchorsSpec",
     "CalibrationSpec",
     "ClassifierSpec",
     "ConditionalElboSpec",
@@ -83,11 +94,14 @@ __all__ = [
     "ElboSettings",
     "ElboSpec",
     "EmbeddingSpec",
+    "EncodedAnchorsSpec",
+    "EncodedSpec",
     "EsdSpec",
     "ExclusionSpec",
     "FeatureNoise",
     "FeaturesSpec",
     "FigureSpec",
+    "FineTuneSpec",
     "FinetuneSpec",
     "FisherSpec",
     "GradientScoresSpec",
@@ -109,7 +123,11 @@ __all__ = [
     "NearestSpec",
     "NegGradSpec",
     "NeighborsSpec",
+    "PipelineSpec",
     "PosteriorsSpec",
+    "PromptOverlapSpec",
+    "PromptedQueriesSpec",
+    "PromptsSpec",
     "QueriesSpec",
     "QueryFilesSpec",
     "QueryTableSpec",

@@ -80,3 +80,9 @@ class RandomSpec(Spec):
     groups: list[str]
     buckets: dict[str, str]
     seed: int
+
+
+class PromptOverlapSpec(Spec):
+    stage, version = "prompt_overlap", 1
+    descriptors: dict[str, list[str]]  # of each group, which is a style
+    queries: str  # digest of the table of the queries, which has their prompts

@@ -7,8 +7,10 @@ does to a prompt of the same content in another style, the anchor. arXiv 2601.22
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from guda.denoisers import TextDenoiser
 from guda.denoisers.text_unet import select_trainable
 from guda.errors import DataError
 from guda.noise import derive_seed, uniform
+from guda.pipeline import Pipeline, encode_prompts
 from guda.records import FORWARD_AND_BACKWARD
 from guda.training import batch_rows, optimise, random_steps
 from guda.training_state import TrainingState
@@ -48,10 +51,8 @@ class AnchorBook:
 
         A group may hold a few images of other styles, and a style's own group may lack some (noisy labels).
         """
-        counts, forgotten = (
-            torch.bincount(styles, minlength=len(self.prototypes))
-            for styles in (self.image_styles, self.image_styles[forget])
-        )
+        styles = (self.image_styles, self.image_styles[forget])
+        counts, forgotten = (torch.bincount(each[each != NO_STYLE], minlength=len(self.prototypes)) for each in styles)
         return forgotten < counts / 2
 
     def of_pair(self, content: int, style: int) -> Tensor:
@@ -71,6 +72,34 @@ def read_anchors(path: str, spec_digest: str) -> AnchorBook:
     """
     tensors, _ = load_tensors(path, spec_digest)
     return AnchorBook(**{name: tensors[name] for name in TENSORS})
+
+
+def encode_book(
+    pipeline: Pipeline, prompts: pd.DataFrame, contents: list[str | None], styles: list[str | None], batch_size: int
+) -> dict[str, Tensor]:
+    """The tensors of an AnchorBook.
+
+    `prompts` has the columns content, style and prompt: anchor prompts; those of a content alone, whose style is None;
+    and the descriptors of a style, whose content is. `contents` and `styles` are those of the training images.
+    """
+    embeddings, pooled = encode_prompts(pipeline, list(prompts["prompt"]), batch_size)
+    described = prompts["content"].isna().to_numpy()
+    names = {column: sorted(prompts[column].dropna().unique()) for column in ("content", "style")}
+    of_style = prompts["style"].to_numpy()
+    prototypes = [pooled[torch.from_numpy(described & (of_style == style))].mean(0) for style in names["style"]]
+    numbers = {column: {name: number for number, name in enumerate(names[column])} for column in names}
+
+    def numbered(column: str, values: Iterable[str | None]) -> Tensor:
+        return torch.tensor([numbers[column].get(value, NO_STYLE) for value in values])
+
+    return {
+        "embeddings": embeddings[torch.from_numpy(~described)],
+        "styles": numbered("style", prompts.loc[~described, "style"]),
+        "contents": numbered("content", prompts.loc[~described, "content"]),
+        "prototypes": torch.stack(prototypes),
+        "image_styles": numbered("style", styles),
+        "image_contents": numbered("content", contents),
+    }
 
 
 def anchor_weights(

@@ -1,0 +1,40 @@
+"""Encode images with their prompts as a text-to-image model sees them: latents and the embeddings of prompts."""
+
+from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.specs import EncodedSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    add_pipeline_argument(parser)
+    parser.add_argument("--images", required=True, help="images (write_images.py, sample_calibration.py, ...)")
+    parser.add_argument("--prompts", required=True, help="their prompts (write_prompts.py)")
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = EncodedSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
+    from guda.device import costs
+    from guda.pipeline import encode_captions, encode_latents, opened_pipeline
+    from guda.prompts import read_prompts
+    from guda.records import Stopwatch, write_record
+
+    pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
+    images, _ = load_tensors(args.images, spec.images)
+    ids, prompts = unpack_ids(images["ids"]), read_prompts(args.prompts, spec.prompts)
+    texts = [prompts[sample_id] if spec.prompted else [""] for sample_id in ids]
+    stopwatch = Stopwatch()
+    mode = "mean" if spec.seed is None else "sample"
+    latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.batch_size)
+    captions = encode_captions(pipeline, texts, args.batch_size)
+    seconds = stopwatch.seconds()
+    save_tensors(args.output, {"latents": latents, "ids": pack_ids(ids)} | captions, spec)
+    write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))
+
+
+if __name__ == "__main__":
+    run(main)

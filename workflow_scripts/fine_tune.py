@@ -1,0 +1,67 @@
+"""Fine-tune a text-to-image model from the pretrained pipeline: on all images (the base model), or without a group."""
+
+from guda.cli import (
+    add_device_arguments,
+    add_pipeline_argument,
+    add_training_arguments,
+    device_of,
+    run,
+    spec_text,
+    stage_parser,
+)
+from guda.errors import GudaError
+from guda.specs import FineTuneSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    add_pipeline_argument(parser)
+    parser.add_argument("--samples", required=True, help="encoded training images (encode_samples.py)")
+    parser.add_argument("--exclude", help="images to leave out (write_group.py); default: none")
+    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    add_training_arguments(parser)
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = FineTuneSpec.parse(spec_text(args.spec))
+    if bool(args.exclude) != bool(spec.excluded):
+        raise GudaError("--exclude must be given exactly when the spec names what is excluded")
+
+    from guda.model_cache import ModelCache
+
+    cache = ModelCache(args.cache)
+    if cache.fetch(args.model, spec):
+        return
+    device = device_of(args)
+
+    import torch
+
+    from guda.captions import read_captions
+    from guda.denoisers import save_denoiser
+    from guda.denoisers.text_unet import select_trainable
+    from guda.device import costs
+    from guda.paths import RECORD
+    from guda.pipeline import pretrained_denoiser
+    from guda.records import write_record
+    from guda.training import finetune
+    from guda.training_set import read_latents
+    from guda.training_state import TrainingState
+
+    training_set = read_latents(args.samples, spec.samples)
+    rows = None
+    if args.exclude:
+        rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
+    captions = read_captions(args.samples, training_set.ids, spec.samples, spec.training.seed, spec.prompt_dropout)
+    size = tuple(training_set.images.shape[2:])
+    denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
+    select_trainable(denoiser, spec.trainable)
+    state = TrainingState(args.model, spec, args.checkpoint_steps)
+    denoiser, evaluations = finetune(denoiser, training_set.images, captions, spec.training, state, rows, device)
+    seconds = state.seconds()
+    written = save_denoiser(args.model, denoiser, spec)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    state.remove()
+    cache.store(args.model, spec)
+
+
+if __name__ == "__main__":
+    run(main)

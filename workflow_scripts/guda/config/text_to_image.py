@@ -1,0 +1,42 @@
+"""Section `text_to_image`: a Stable Diffusion pipeline in place of an unconditional network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from guda.config.anchors import Anchors
+from guda.config.pipeline import SmallPipeline
+from guda.config.prompts import Prompts, QueryPrompts
+from guda.config.section import Fraction, Section, Seed
+
+
+class PromptedQueries(QueryPrompts):
+    guidance_scale: float = Field(7.5, ge=0, description="Weight of the prompt when queries are generated; 1: none.")
+
+
+class TextToImage(Section):
+    pipeline: str | None = Field(
+        None,
+        min_length=1,
+        description="Pretrained Stable Diffusion: a diffusers folder, or a hub id OWNER/NAME@COMMIT. null: a small one "
+        "is made, see `small_pipeline`.",
+    )
+    small_pipeline: SmallPipeline = Field(SmallPipeline(), description="How the small pipeline is made.")
+    prompts: Prompts = Field(Prompts(), description="Prompts of training images and of anchors.")
+    queries: PromptedQueries = Field(PromptedQueries(), description="Prompts of the queries.")
+    latents: Literal["mean", "sample"] = Field(
+        "mean", description="An image's latents: the mean of the VAE's distribution, or a sample of it."
+    )
+    latents_seed: Seed = Field(0, description="Seed of the samples, with the image's id.")
+    prompt_dropout: Fraction = Field(
+        0.1, description="Share of the training samples that are seen with an empty prompt, as guidance needs."
+    )
+    trainable: Literal["full", "cross_attention"] = Field(
+        "full", description="Weights that fine-tuning moves: all, or those of cross-attention."
+    )
+    score_prompt: Literal["own", "empty"] = Field(
+        "own", description="Prompt with which images are scored: each one's own, or the empty one for all."
+    )
+    anchors: Anchors = Field(Anchors(), description="Unlearning of each group by anchor prompts (GUDA-C).")

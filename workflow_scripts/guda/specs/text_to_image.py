@@ -1,0 +1,72 @@
+"""The pipeline of text-to-image models, what it encodes, and its models."""
+
+from __future__ import annotations
+
+from guda.config.anchors import Anchors
+from guda.config.model import NoiseSchedule
+from guda.config.pipeline import SmallPipeline
+from guda.config.training import Training
+from guda.specs.spec import Spec
+
+
+class PipelineSpec(Spec):
+    stage, version = "pipeline", 1
+    images: str
+    prompts: str  # digest of all training prompts, whose words its tokenizer knows
+    noise_schedule: NoiseSchedule
+    settings: SmallPipeline
+
+
+class PromptsSpec(Spec):
+    stage, version = "prompts", 1
+    content: str  # digest of all rows and columns
+
+
+class EncodedSpec(Spec):
+    stage, version = "encoded", 1
+    pipeline: str  # digest of the spec of the small pipeline, or of the content of a foreign one
+    images: str  # digest of the training images, the calibration sample or a bucket of queries
+    prompts: str
+    seed: int | None  # of the latents; None: they are means
+    prompted: bool  # else all have the empty prompt
+
+
+class EncodedAnchorsSpec(Spec):
+    stage, version = "encoded_anchors", 1
+    pipeline: str
+    prompts: str
+    of_images: str  # digest of the training images' prompts, with their contents and styles
+
+
+class FineTuneSpec(Spec):
+    stage, version = "fine_tune", 1
+    pipeline: str
+    samples: str  # digest of the encoded training set
+    excluded: str | None
+    noise_schedule: NoiseSchedule
+    training: Training
+    prompt_dropout: float
+    trainable: str
+
+
+class AnchorsSpec(Spec):
+    stage, version = "anchors", 1
+    base: str
+    samples: str
+    anchors: str
+    group: str
+    noise_schedule: NoiseSchedule
+    settings: Anchors
+
+
+class PromptedQueriesSpec(Spec):
+    stage, version = "prompted_queries", 1
+    base: str
+    pipeline: str
+    prompts: str
+    noise_schedule: NoiseSchedule
+    seed: int
+    sampler: str
+    sampling_steps: int
+    guidance_scale: float
+    ids: list[str]

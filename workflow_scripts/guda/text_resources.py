@@ -1,0 +1,94 @@
+"""What the jobs of text-to-image models ask a cluster for; see guda.resources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from guda.hub import HUB_ID
+from guda.imported_models import read_object
+from guda.paths import CONFIG, WEIGHTS
+from guda.pipeline_folder import PIPELINE_KEY
+from guda.records import FORWARD_AND_BACKWARD
+from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, TERM, Need
+
+if TYPE_CHECKING:
+    from guda.text_experiment import TextExperiment
+
+# Numbers that a sample's way through the network leaves at the finest resolution, for each of its channels there.
+ACTIVATIONS = 120
+# Of a network's weights each is at work at a part of the finest resolution's pixels.
+SHARE = 1 / 4
+
+
+class Network(NamedTuple):
+    """Size of a denoising network: bytes of its weights, channels and latents' pixels at the finest resolution."""
+
+    weights: float
+    channels: int
+    pixels: float
+
+    @property
+    def operations(self) -> float:
+        """About how many one sample's forward pass takes."""
+        return 2 * self.weights / FLOAT * self.pixels * SHARE
+
+    @property
+    def activations(self) -> float:
+        """About how many bytes it leaves behind for the way back."""
+        return FLOAT * ACTIVATIONS * self.channels * self.pixels
+
+
+# Stable Diffusion 1.5, which stands for what is not on this machine yet.
+WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD = 860e6 * FLOAT, 320, 8
+
+
+def network(experiment: TextExperiment) -> Network:
+    """That of the experiment's pipeline, as far as can be known when planning."""
+    _, height, width = experiment.dataset.image_shape
+    pixels, source = height * width, experiment.text.pipeline
+    if source is None:
+        small = experiment.text.small_pipeline
+        weights = 100 * FLOAT * sum(channels**2 for channels in small.unet_channels) * small.layers_per_block
+        return Network(weights, small.unet_channels[0], pixels / 4 ** (len(small.vae_channels) - 1))
+    if HUB_ID.fullmatch(source):
+        return Network(WEIGHTS_OF_SD, CHANNELS_OF_SD, pixels / SHRINKING_OF_SD**2)
+    unet = read_object(Path(source, "unet", CONFIG), PIPELINE_KEY)
+    vae = read_object(Path(source, "vae", CONFIG), PIPELINE_KEY)
+    weights = Path(source, "unet", WEIGHTS).stat().st_size
+    return Network(weights, unet["block_out_channels"][0], pixels / 4 ** (len(vae["block_out_channels"]) - 1))
+
+
+def text_needs(experiment: TextExperiment) -> dict[str, Need]:
+    """What a job of each stage needs, by the stage's name, for its largest group and bucket."""
+    config, (channels, height, width) = experiment.config, experiment.dataset.image_shape
+    n_images, batch_size = len(experiment.dataset.table), config.execution.batch_size
+    n_queries = max(map(len, experiment.buckets.values()))
+    n_scored = max(n_queries, config.attribution.calibration.count)
+    model, forward, kept = (found := network(experiment)).weights, found.operations, found.activations
+    planned = LIBRARIES + PLANNING * n_images
+    images = planned + n_images * channels * height * width
+    encoded = planned + FLOAT * n_images * channels * found.pixels
+    # Without a way back, about half of a forward pass is there at any time.
+    scored = planned + model + batch_size * kept / 2
+    # The autoencoder sees whole images, at its finest resolution with fewer channels than the network has.
+    autoencoder = batch_size * FLOAT * ACTIVATIONS / 4 * found.channels * height * width
+    terms = len(experiment.groups) * len(experiment.elbo_settings.steps)
+    training, anchors = config.training, experiment.text.anchors
+    return {
+        "table": Need(planned),
+        "images": Need(images),
+        "encoded": Need(images + encoded + autoencoder, 10 * forward * max(n_images, n_scored)),
+        "train": Need(
+            encoded + COPIES * model + training.batch_size * kept,
+            FORWARD_AND_BACKWARD * forward * training.steps * training.batch_size,
+        ),
+        "unlearn": Need(
+            encoded + COPIES * model + 2 * anchors.batch_size * kept,
+            (FORWARD_AND_BACKWARD + 1) * forward * anchors.steps * 2 * anchors.batch_size,
+        ),
+        "queries": Need(scored + autoencoder, 2 * forward * n_queries * config.queries.sampling_steps),
+        "features": Need(images + scored, forward * max(n_images, n_queries)),
+        "elbo": Need(scored, forward * n_scored * len(experiment.elbo_settings.steps)),
+        "scores": Need(images + TERM * n_queries * terms, RESAMPLING * len(experiment.queries) * terms),
+    }

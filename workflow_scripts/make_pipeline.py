@@ -1,0 +1,58 @@
+"""Make a small Stable Diffusion pipeline: train its autoencoder, then its UNet and text encoder."""
+
+from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.errors import DataError, nearest_name
+from guda.specs import PipelineSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--images", required=True, help="training images (write_images.py)")
+    parser.add_argument("--prompts", required=True, help="their prompts, with the styles (write_prompts.py)")
+    parser.add_argument("--style", required=True, help="column of the styles")
+    parser.add_argument(
+        "--checkpoint-steps", type=int, default=500, help="save the state of training every so many steps"
+    )
+    parser.add_argument("--output", required=True, help="diffusers folder to write")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = PipelineSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from pathlib import Path
+
+    import torch
+
+    from guda.artifacts import read_csv
+    from guda.device import costs
+    from guda.paths import PIPELINE_FILES, RECORD
+    from guda.pipeline import save_pipeline
+    from guda.prompts import read_prompts
+    from guda.records import write_record
+    from guda.small_pipeline import make_small_pipeline
+    from guda.training_set import read_training_set
+    from guda.training_state import TrainingState
+
+    training_set, prompts = read_training_set(args.images, spec.images), read_prompts(args.prompts, spec.prompts)
+    rows = torch.arange(len(training_set.ids))
+    if spec.settings.styles:
+        of_image = read_csv(args.prompts).replace("", None).drop_duplicates("id")[args.style]
+        for style in spec.settings.styles:
+            if style not in set(of_image):
+                known = nearest_name(style, sorted(of_image.dropna().unique()))
+                raise DataError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
+        rows = torch.tensor([row for row, style in enumerate(of_image) if style in spec.settings.styles])
+    states = tuple(TrainingState(f"{args.output}/{part}", spec, args.checkpoint_steps) for part in ("vae", "unet"))
+    texts = [prompts[sample_id] for sample_id in training_set.ids]
+    task = training_set.images, texts, rows, spec.settings, spec.noise_schedule
+    pipeline, unet, evaluations = make_small_pipeline(*task, states, device)
+    seconds = states[0].seconds()
+    save_pipeline(Path(args.output), pipeline, unet, spec)
+    written = [f"{args.output}/{file}" for file in PIPELINE_FILES]
+    write_record(f"{args.output}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    for state in states:
+        state.remove()
+
+
+if __name__ == "__main__":
+    run(main)

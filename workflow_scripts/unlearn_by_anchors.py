@@ -1,0 +1,53 @@
+"""Unlearn one group from a text-to-image model, by redirecting its prompts to anchors."""
+
+from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import AnchorsSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, threads=True)
+    parser.add_argument("--base", required=True, help="folder of the base model (fine_tune.py)")
+    parser.add_argument("--samples", required=True, help="encoded training images (encode_samples.py)")
+    parser.add_argument("--anchors", required=True, help="encoded anchors (encode_anchors.py)")
+    parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
+    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    add_training_arguments(parser)
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    spec = AnchorsSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import sha256_file
+    from guda.model_cache import ModelCache
+    from guda.paths import RECORD, WEIGHTS
+
+    cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
+    if cache.fetch(args.model, spec, parent):
+        return
+    device = device_of(args)
+
+    from guda.captions import read_captions
+    from guda.denoisers import load_denoiser, save_denoiser
+    from guda.device import costs
+    from guda.noise_schedule import NoiseSchedule
+    from guda.records import write_record
+    from guda.training_set import read_latents
+    from guda.training_state import TrainingState
+    from guda.unlearning.anchors import read_anchors, unlearn
+
+    base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    training_set = read_latents(args.samples, spec.samples)
+    forget = training_set.in_group(args.group, spec.group)
+    captions = read_captions(args.samples, training_set.ids, spec.samples, spec.settings.seed)
+    state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
+    book = read_anchors(args.anchors, spec.anchors)
+    task = base.to(device), training_set.images, forget, captions
+    denoiser, evaluations = unlearn(*task, book, spec.settings, state)
+    seconds = state.seconds()
+    written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
+    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    state.remove()
+    cache.store(args.model, spec, parent)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,31 @@
+"""Write the prompts of a set of images, or of the anchors, as a table."""
+
+from guda.cli import run, spec_text, stage_parser
+from guda.errors import DataError
+from guda.specs import PromptsSpec, digest
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--config", required=True, metavar="JSON", help="the whole configuration")
+    parser.add_argument("--samples", required=True, help="training, calibration, anchors, or a bucket of queries")
+    parser.add_argument("--output", required=True, help="CSV file to write, with its record beside it")
+    args = parser.parse_args()
+    spec = PromptsSpec.parse(spec_text(args.spec))
+
+    from guda.artifacts import write_csv
+    from guda.config import Config
+    from guda.paths import record_of
+    from guda.records import Stopwatch, write_record
+    from guda.text_experiment import TextExperiment
+
+    stopwatch = Stopwatch()
+    prompts = TextExperiment(Config.model_validate_json(args.config)).prompts(args.samples)
+    if digest(prompts.to_csv(index=False)) != spec.content:
+        raise DataError("the prompts changed since the workflow was planned; run snakemake again")
+    write_csv(args.output, prompts)
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+
+
+if __name__ == "__main__":
+    run(main)

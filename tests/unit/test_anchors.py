@@ -213,7 +213,7 @@ def test_anchors_that_are_the_prompts_themselves_teach_nothing():
     """The full model's predictions are where it begins: both terms are zero, and so is the gradient."""
     same = book(embeddings=one_prompt().embeddings[:1].expand(14, -1, -1))
     for weight in (0.0, 2.0):
-        settings = SHORT.model_copy(update={"retain_weight": weight})
+        settings = SHORT.model_copy(update={"retain_weight": weight, "steps": 2})
         assert torch.equal(weights_of(unlearned(settings, same, one_prompt())), weights_of(text_denoiser()))
     assert not torch.equal(weights_of(unlearned(told=one_prompt())), weights_of(text_denoiser()))
 
@@ -273,6 +273,25 @@ def test_cross_attention_alone_moves():
     moved = {name for (name, weight), before in pairs if not torch.equal(weight, before)}
     assert moved
     assert all(".attn2." in name for name in moved)
+
+
+def gradient(folder, micro_batch_size=None, checkpointing=False):
+    """The gradient of the first step, which Adam's first moment is a tenth of."""
+    full, state = text_denoiser(), TrainingState(folder, SPEC, 1)
+    if checkpointing:
+        full.unet.enable_gradient_checkpointing()
+    settings = SHORT.model_copy(update={"steps": 1, "max_grad_norm": 1e6})
+    unlearn(full, LATENTS, FORGET, captions(), book(), settings, state, micro_batch_size)
+    tensors = state.load()[1]
+    return 10 * torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")])
+
+
+def test_micro_batches_and_checkpointing_give_the_gradient_of_the_whole(tmp_path):
+    whole = gradient(tmp_path / "whole")
+    assert whole.norm() > 1e-3
+    for size in (1, 3):
+        torch.testing.assert_close(gradient(tmp_path / str(size), size), whole, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient(tmp_path / "checkpointed", None, True), whole, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("preserve", "teachers"), [("distillation", 8), ("denoising", 4)])

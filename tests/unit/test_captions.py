@@ -127,6 +127,22 @@ def test_cut_off_and_continued_gives_the_same_weights(tmp_path):
     assert torch.equal(finetuned(state=TrainingState(tmp_path, SPEC, 1)), straight)
 
 
+def test_batches_are_worked_off_in_parts(tmp_path):
+    sizes, moments = [], []
+    for size in (None, 3):
+        denoiser, state = text_denoiser(), TrainingState(tmp_path / str(size), SPEC, 1)
+        denoiser.training_loss = lambda x, *drawn, of=denoiser: (
+            sizes.append(len(x)) or type(of).training_loss(of, x, *drawn)
+        )
+        settings = SHORT.changed({"steps": 1, "warmup_steps": 0})
+        finetune(denoiser, LATENTS, captions(), settings, state, micro_batch_size=size)
+        tensors = state.load()[1]
+        moments.append(torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]))
+    assert sizes == [4, 3, 1]
+    assert moments[0].norm() > 1e-3
+    torch.testing.assert_close(*moments, rtol=1e-4, atol=1e-7)
+
+
 def test_frozen_weights_stay():
     denoiser = text_denoiser()
     before = {name: weight.clone() for name, weight in denoiser.unet.named_parameters()}

@@ -67,14 +67,15 @@ def optimise(
     description: str | None,
     ema_decay: float = 0.0,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> None:
     """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
 
-    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch that is too large
-    for the GPU is worked off in parts. Before each step torch's generators are seeded from (seed, step): everything
-    drawn inside both, dropout included, depends on nothing else. With `state`, goes on from the last saved state, to
-    the same weights on the same CPU, bit for bit, as without an interruption. Progress is shown under `description`,
-    or not at all for None.
+    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch is worked off in
+    parts of `micro_batch_size` rows, or as a whole, and in smaller parts when it is too large for the GPU. Before each
+    step torch's generators are seeded from (seed, step): everything drawn inside both, dropout included, depends on
+    nothing else. With `state`, goes on from the last saved state, to the same weights on the same CPU, bit for bit, as
+    without an interruption. Progress is shown under `description`, or not at all for None.
     """
     from diffusers.training_utils import EMAModel
 
@@ -95,7 +96,7 @@ def optimise(
             average.optimization_step = done
     network.train()
     steps = range(done, settings.steps)
-    device, parts = parameters[0].device, Batches(settings.batch_size)
+    device, parts = parameters[0].device, Batches(micro_batch_size or settings.batch_size)
     with torch.random.fork_rng():
         for step in steps if description is None else track(steps, description, len(steps)):
             for group in optimiser.param_groups:
@@ -171,16 +172,18 @@ def finetune(
     state: TrainingState | None = None,
     rows: Tensor | None = None,
     device: torch.device | str = "cpu",
+    micro_batch_size: int | None = None,
 ) -> tuple[TextDenoiser, int]:
     """Train a text-to-image denoiser on, in place: on latents float32 [N, C, H, W] with their captions.
 
-    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Returns it with its
-    averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the mirrored
-    latents of an image are not those of the mirrored image.
+    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Batches are worked off in
+    parts of `micro_batch_size`, which changes no weight beyond rounding, but for dropout; None: as wholes. Returns it
+    with its averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the
+    mirrored latents of an image are not those of the mirrored image.
     """
     if settings.flip:
         raise ConfigError("training.flip: latents cannot be mirrored; set it to false for text-to-image models")
-    return denoiser, _fit(denoiser.to(device), latents, settings, state, rows, captions)
+    return denoiser, _fit(denoiser.to(device), latents, settings, state, rows, captions, micro_batch_size)
 
 
 def _fit(
@@ -190,6 +193,7 @@ def _fit(
     state: TrainingState | None,
     rows: Tensor | None,
     conditions: DrawnLabels | Captions | None,
+    micro_batch_size: int | None = None,
 ) -> int:
     """Train a denoiser in place, and return the number of evaluations spent (FORWARD_AND_BACKWARD per sample)."""
     rows = torch.arange(len(images)) if rows is None else rows
@@ -202,7 +206,8 @@ def _fit(
         drawn = [batch, torch.randn_like(batch), random_steps(len(batch), denoiser.schedule)]
         return [*drawn, conditions.draw(chosen, step)] if conditions else drawn
 
-    optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, "training", settings.ema_decay, state)
+    task = denoiser, draw, denoiser.training_loss, settings, settings.seed, "training"
+    optimise(*task, settings.ema_decay, state, micro_batch_size)
     return settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

@@ -175,11 +175,12 @@ def unlearn(
     book: AnchorBook,
     settings: Anchors,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[TextDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `anchor_loss`.
 
     An image's own prompt is one of its captions, none of which are dropped. `latents` float32 [N, C, H, W]; `forget`
-    bool [N].
+    bool [N]. Batches are worked off in parts of `micro_batch_size` of either kind; None: as wholes.
     """
     if captions.dropout:
         raise ValueError(f"a share {captions.dropout} of the captions is dropped; an empty prompt has no anchor")
@@ -203,7 +204,7 @@ def unlearn(
         both = [torch.cat(pair) for pair in zip(drawn[:4], drawn[4:8], strict=True)]
         return anchor_loss(student, full, *both, drawn[8], settings)
 
-    optimise(student, draw, loss, settings, settings.seed, "unlearning", state=state)
+    optimise(student, draw, loss, settings, settings.seed, "unlearning", 0.0, state, micro_batch_size)
     return student, settings.steps * anchor_evaluations(settings)
 
 

@@ -40,13 +40,14 @@ def abu_influence(
 ) -> tuple[Tensor, int]:
     """Influence of the sampled training images on every query by AbU, float32 [q, M], and the evaluations spent.
 
-    With `mirror` an image's influence is the larger of its own and its mirror image's.
+    With `mirror` an image's influence is the larger of its own and its mirror image's. Images with captions are told
+    the first of them.
     """
     curvature = {name: values.to(full.device) for name, values in abu.damped(fisher, settings).items()}
     batches, n_train = Batches(batch_size), len(training_set.ids)
     unlearned = (
-        abu.unlearn_image(full, x, query, curvature, n_train, settings, batches)
-        for x, query in zip(to_network_range(queries.images), queries.ids, strict=True)
+        abu.unlearn_image(full, x, query, curvature, n_train, settings, batches, queries.told([row]))
+        for row, (x, query) in enumerate(zip(to_network_range(queries.images), queries.ids, strict=True))
     )
     return _influence(full, unlearned, len(queries.ids), training_set, mirror, mean_increase, settings, batches)
 
@@ -80,12 +81,12 @@ def _influence(
     """Scores float32 [q, M] of models that unlearned a query each, against the full one, on the same draws."""
     rows = settings.sampled_rows(training_set.ids)
     images, ids = to_network_range(training_set.images[rows]), [training_set.ids[row] for row in rows]
-    views = [images, images.flip(3)] if mirror else [images]
+    views, told = [images, images.flip(3)] if mirror else [images], training_set.told(rows)
     steps = evenly_spaced(settings.loss_steps, len(full.schedule.alphas_cumprod))
     noise = draw_noise(ids, steps, tuple(images.shape[1:]), settings.seed)
 
     def losses_of(model: UNetDenoiser) -> list[Tensor]:
-        return [losses(model, view, noise, steps, batches) for view in views]
+        return [losses(model, view, noise, steps, batches, told) for view in views]
 
     before, scores, evaluations = losses_of(full), [], 0
     for model, spent in track(unlearned, "queries", n_queries):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from guda.artifacts import load_tensors, unpack_ids
+from guda.captions import Captions
 from guda.groups import read_members
 from guda.noise import chosen
 
@@ -18,6 +19,11 @@ class TrainingSet:
 
     images: Tensor
     ids: list[str]
+    captions: Captions | None = None
+
+    def told(self, rows: list[int]) -> Tensor | None:
+        """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
+        return None if self.captions is None else self.captions.first(torch.tensor(rows))
 
     def in_group(self, path: str, spec_digest: str) -> Tensor:
         """Which images are members of the group in the file `path`, bool [N]."""

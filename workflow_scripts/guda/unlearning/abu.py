@@ -27,20 +27,21 @@ def unlearn_image(
     n_train: int,
     settings: config.AbuInfluence,
     batches: Batches,
+    condition: Tensor | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
 
     theta' = theta + eta grad L(x) / (N F), `settings.steps` times, for the weights that have a `curvature` F. L is the
     image's loss, averaged over evenly spaced diffusion steps, with the noise of (seed, image, step). With F the Hessian
     of the mean loss of N training images, x one of them, and eta 1, it is the influence function's estimate of the
-    model trained without x.
+    model trained without x. `condition` [1, ...] is what a conditional network is told of x.
     """
     model = copy.deepcopy(full)
     moved = [(name, weight) for name, weight in model.unet.named_parameters() if name in curvature]
     steps = evenly_spaced(settings.query_steps, len(full.schedule.alphas_cumprod))
     noise = draw_noise([image_id], steps, tuple(x.shape), settings.seed)[0]
     for _ in range(settings.steps):
-        gradient = loss_gradient(model, x, noise, steps, [weight for _, weight in moved], batches)
+        gradient = loss_gradient(model, x, noise, steps, [weight for _, weight in moved], batches, condition)
         with torch.no_grad():
             for (name, weight), slope in zip(moved, gradient, strict=True):
                 weight += settings.step_size / n_train * slope / curvature[name]

@@ -8,10 +8,11 @@ from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser
 
 from guda import config
 from guda.fisher import diagonal_fisher
-from guda.influence import abu_influence
+from guda.influence import abu_influence, mucs_influence
 from guda.losses import draw_noise, evenly_spaced
 from guda.noise import chosen, gaussian, uniform
 from guda.training_set import TrainingSet
+from guda.unlearning import mucs
 
 ABU = config.AbuInfluence(
     seed=3, train_sample=None, loss_steps=3, steps=1, step_size=10.0, damping=0.1, query_steps=4, parameters=None
@@ -97,3 +98,28 @@ def test_batches_do_not_matter_and_prompts_do():
     torch.testing.assert_close(influence(batch_size=3), whole, rtol=1e-2, atol=1e-8)
     others = dataclasses.replace(QUERIES, captions=dataclasses.replace(QUERIES.captions, prompts=torch.tensor([1, 0])))
     assert not torch.allclose(influence(others), whole, rtol=0.1, atol=0)
+
+
+def test_mucs_tells_the_query_and_the_training_images_their_prompts():
+    settings = config.MucsInfluence(
+        seed=3, train_sample=None, loss_steps=3, steps=2, batch_size=4, learning_rate=1.0e-3, forget_weight=0.5
+    )
+    told, denoiser = [], text_denoiser()
+    predict = type(denoiser).predict_noise
+
+    class Listening(type(denoiser)):
+        def predict_noise(self, x_t, t, condition=None):
+            told.append((x_t, condition))
+            return predict(self, x_t, t, condition)
+
+    denoiser.__class__ = Listening
+    query, own = QUERIES.images[1], QUERIES.told([1])
+    mucs.unlearn_image(denoiser, query, "q1", LATENTS, settings, own, captions())
+    assert len(told) == 2 * 2
+    of_images = {tuple(embedding.flatten().tolist()) for embedding in captions().first(torch.arange(8))}
+    for retained, forgotten in zip(told[::2], told[1::2], strict=True):
+        assert {tuple(embedding.flatten().tolist()) for embedding in retained[1]} <= of_images
+        assert torch.equal(forgotten[1], own.expand(4, -1, -1))
+    one, _ = mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64)
+    assert one.shape == (2, 8)
+    assert torch.equal(one, mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64)[0])

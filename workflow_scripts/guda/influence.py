@@ -61,8 +61,8 @@ def mucs_influence(
 ) -> tuple[Tensor, int]:
     """Influence of the sampled training images on every query by MUCS, float32 [q, M], and the evaluations spent."""
     unlearned = (
-        mucs.unlearn_image(full, x, query, training_set.images, settings)
-        for x, query in zip(to_network_range(queries.images), queries.ids, strict=True)
+        mucs.unlearn_image(full, x, query, training_set.images, settings, queries.told([row]), training_set.captions)
+        for row, (x, query) in enumerate(zip(to_network_range(queries.images), queries.ids, strict=True))
     )
     batches = Batches(batch_size)
     return _influence(full, unlearned, len(queries.ids), training_set, False, relative_increase, settings, batches)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from guda import config
+from guda.captions import Captions
 from guda.denoisers import UNetDenoiser
 from guda.losses import squared_errors
 from guda.noise import derive_seed
@@ -23,23 +24,34 @@ def bounded_loss(retained: Tensor, forgotten: Tensor, forget_weight: float) -> T
 
 
 def unlearn_image(
-    full: UNetDenoiser, x: Tensor, image_id: str, images: Tensor, settings: config.MucsInfluence
+    full: UNetDenoiser,
+    x: Tensor,
+    image_id: str,
+    images: Tensor,
+    settings: config.MucsInfluence,
+    condition: Tensor | None = None,
+    captions: Captions | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
 
-    `images` uint8 [N, C, H, W] are the training images. Batches and noise belong to (seed, image, optimiser step).
+    `images` uint8 [N, C, H, W], or latents, are the training images. Batches and noise belong to (seed, image, step of
+    the optimiser). A text-to-image network is told the prompt of x, `condition` [1, L, D], and the first of the
+    `captions` of each training image.
     """
     model, batch_size = copy.deepcopy(full), settings.batch_size
 
     def draw(step: int) -> list[Tensor]:
-        retained = to_network_range(images[torch.randint(len(images), (batch_size,))])
+        rows = torch.randint(len(images), (batch_size,))
+        retained = to_network_range(images[rows])
+        prompts = [[], []] if captions is None else [[captions.first(rows)], [condition.expand(batch_size, -1, -1)]]
         pairs = []
-        for clean in (retained, x.expand_as(retained)):
-            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule)]
+        for clean, told in zip((retained, x.expand_as(retained)), prompts, strict=True):
+            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule), *told]
         return pairs
 
     def loss(*pairs: Tensor) -> Tensor:
-        retained, forgotten = squared_errors(model, *pairs[:3]), squared_errors(model, *pairs[3:])
+        half = len(pairs) // 2
+        retained, forgotten = squared_errors(model, *pairs[:half]), squared_errors(model, *pairs[half:])
         return bounded_loss(retained, forgotten, settings.forget_weight)
 
     optimise(model, draw, loss, settings, derive_seed("mucs", settings.seed, image_id), description=None)

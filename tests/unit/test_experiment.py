@@ -10,7 +10,7 @@ from guda.attribution import METHODS
 from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, GudaError
-from guda.experiment import Experiment
+from guda.experiment import Experiment, experiment_of
 from guda.paths import (
     BASE,
     CALIBRATION,
@@ -405,6 +405,18 @@ def default_specs():
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
     yield from [evaluation.sweep_spec(swept), evaluation.sweep_figure_spec(swept)]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
+    yield from text_specs()
+
+
+def text_specs():
+    data = {"dataset": "styled_digits", "group_by": "style", "subset": {"count": 100, "seed": 0}}
+    prompts = {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"}
+    text = {"prompts": prompts, "queries": {"guidance_scale": 2.0}}
+    of = experiment_of(load_config({"data": data, "text_to_image": text, "methods": ["guda", "prompt"]}))
+    group = next(iter(of.groups))
+    yield from [of.pipeline_spec(), of.prompts_spec(TRAINING), of.encoded_spec(TRAINING), of.encoded_anchors_spec()]
+    yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
+    yield of.method_spec("prompt")
 
 
 @pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)

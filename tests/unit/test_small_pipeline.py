@@ -5,10 +5,8 @@ import torch
 from pipelines import PROCESS, AnySpec
 
 from guda.config.pipeline import SmallPipeline
-from guda.noise import derive_seed
-from guda.noise_schedule import NoiseSchedule
 from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, save_pipeline
-from guda.small_pipeline import TextToImage, make_small_pipeline
+from guda.small_pipeline import make_small_pipeline
 from guda.training_state import TrainingState
 
 COLOURS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
@@ -16,7 +14,9 @@ TINY = {"vae_channels": [8, 8], "unet_channels": [8, 8], "embedding_dim": 8, "te
 TINY |= {"attention_heads": 2, "norm_num_groups": 4}
 AUTOENCODER = {"steps": 40, "batch_size": 8, "learning_rate": 2e-2, "warmup_steps": 5}
 PRETRAINING = {"steps": 6, "batch_size": 8, "warmup_steps": 1, "ema_decay": 0.5}
-SETTINGS = SmallPipeline(**TINY, autoencoder=AUTOENCODER, pretraining=PRETRAINING)
+TEXT = {"steps": 60, "batch_size": 4, "learning_rate": 2e-2, "warmup_steps": 5}
+SETTINGS = SmallPipeline(**TINY, autoencoder=AUTOENCODER, text_encoder=TEXT, pretraining=PRETRAINING)
+IDS = [f"i{row}" for row in range(16)]
 ROWS = torch.arange(0, 16, 2)
 
 
@@ -45,7 +45,7 @@ def coloured():
 
 @pytest.fixture(scope="module")
 def made(coloured):
-    return make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS)
+    return make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS)
 
 
 def saved_bytes(folder, pipeline, unet):
@@ -75,8 +75,8 @@ def test_the_tokenizer_knows_words_of_images_that_are_not_trained_on(made):
 
 
 def test_evaluations_are_counted(made):
-    """Forward and backward, three a sample, in both trainings."""
-    assert made[2] == 3 * 8 * (40 + 6)
+    """Forward and backward, three a sample, in three trainings."""
+    assert made[2] == 3 * (8 * 40 + 4 * 60 + 8 * 6)
 
 
 def test_making_it_again_after_interruptions_gives_the_same_bytes(made, coloured, tmp_path):
@@ -86,8 +86,8 @@ def test_making_it_again_after_interruptions_gives_the_same_bytes(made, coloured
     cut = [Leaving(folder, AnySpec(), interval) for folder, interval in kept.items()]
     for states in ((cut[0], whole[1]), (whole[0], cut[1])):
         with pytest.raises(CutOffError):
-            make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS, states)
-    pipeline, unet, _ = make_small_pipeline(*coloured, ROWS, SETTINGS, PROCESS, tuple(whole))
+            make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS, states)
+    pipeline, unet, _ = make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS, tuple(whole))
     expected = saved_bytes(tmp_path / "expected", made[0], made[1])
     assert saved_bytes(tmp_path / "found", pipeline, unet) == expected
 
@@ -99,28 +99,11 @@ def test_a_saved_small_pipeline_embeds_as_before(made, tmp_path):
         torch.testing.assert_close(before, after, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_the_loss_is_the_squared_error_of_what_is_predicted(made, prediction_type):
-    """Of a network that answers zero it is the mean square of the target."""
-    process = PROCESS.model_copy(update={"prediction_type": prediction_type})
-    schedule = NoiseSchedule.from_config(process)
-    pipeline, unet, _ = made
-    networks = TextToImage(unet, pipeline.text_encoder, schedule)
-    weights = {name: tensor.clone() for name, tensor in unet.conv_out.state_dict().items()}
-    for parameter in unet.conv_out.parameters():
-        parameter.data.zero_()
-    generator = torch.Generator().manual_seed(derive_seed(prediction_type))
-    x, noise = torch.randn(2, 3, 4, 4, 4, generator=generator)
-    t = torch.tensor([0, 500, 999])
-    tokens = pipeline.tokenizer(["red square"] * 3, padding="max_length", return_tensors="pt")["input_ids"]
-    loss = networks.training_loss(x, noise, t, tokens)
-    unet.conv_out.load_state_dict(weights)
-    gamma, sigma = (
-        torch.tensor(values, dtype=torch.float32)[t][:, None, None, None]
-        for values in (schedule.gammas, schedule.sigmas)
-    )
-    target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}[prediction_type]
-    torch.testing.assert_close(loss, target.square().mean())
+def test_pooled_outputs_are_as_near_as_prompts_share_words(made):
+    """Two prompts of one colour share "red", two of one form "a" and "one" or "square", the last pair nothing."""
+    _, pooled = encode_prompts(made[0], ["red square", "a red one", "blue square", "a blue one"], 4)
+    cosines = torch.nn.functional.cosine_similarity(pooled[:1], pooled[1:])
+    assert cosines[0] > cosines[2] and cosines[1] > cosines[2]
 
 
 def test_channels_must_divide():

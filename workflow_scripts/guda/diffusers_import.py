@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
 
 
-def network_class(name: str) -> Any:
+def network_class(name: str) -> type[ModelMixin]:
     """A network's class by its name in diffusers, imported without scipy.stats and transformers.
 
     diffusers imports these for schedulers and pipelines that are not used here; they are a third of a short job's time.
     """
+    import diffusers
     import diffusers.utils.import_utils
 
     diffusers.utils.import_utils._scipy_available = False

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from guda import config
+from guda.captions import Captions
 from guda.config.pipeline import SmallPipeline
+from guda.denoisers import TextDenoiser
 from guda.diffusers_import import network_class
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
-from guda.pipeline import Pipeline, encode_latents
+from guda.pipeline import Pipeline, encode_latents, encode_prompts
 from guda.records import FORWARD_AND_BACKWARD
 from guda.small_tokenizer import new_tokenizer
-from guda.training import batch_rows, optimise, random_steps, to_network_range
+from guda.training import batch_rows, finetune, optimise, to_network_range
 from guda.training_state import TrainingState
 
 if TYPE_CHECKING:
@@ -25,29 +28,9 @@ if TYPE_CHECKING:
 ENCODING_BATCH = 64
 
 
-class TextToImage(torch.nn.Module):
-    """A UNet and the text encoder that it attends to, which are trained together."""
-
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, schedule: NoiseSchedule):
-        super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder
-        self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
-        self.register_buffer("sigmas", torch.tensor(schedule.sigmas, dtype=torch.float32), persistent=False)
-        self.prediction_type = schedule.prediction_type
-
-    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
-        """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
-
-        x and noise [B, c, h, w], t int64 [B], tokens int64 [B, L].
-        """
-        gamma, sigma = self.gammas[t][:, None, None, None], self.sigmas[t][:, None, None, None]
-        target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}[self.prediction_type]
-        embeddings = self.text_encoder(tokens).last_hidden_state
-        return torch.nn.functional.mse_loss(self.unet(gamma * x + sigma * noise, t, embeddings).sample, target)
-
-
 def make_small_pipeline(
     images: Tensor,
+    ids: list[str],
     prompts: list[list[str]],
     rows: Tensor,
     settings: SmallPipeline,
@@ -55,25 +38,29 @@ def make_small_pipeline(
     states: tuple[TrainingState | None, TrainingState | None] = (None, None),
     device: torch.device | str = "cpu",
 ) -> tuple[Pipeline, UNet2DConditionModel, int]:
-    """Train an autoencoder on all images, then a UNet and a text encoder together on those `rows`, int64 [n].
+    """Train an autoencoder on all images, a text encoder on all prompts, then a UNet on the images `rows` alone.
 
-    `images` uint8 [N, 3, H, W], `prompts` one or more of each. The tokenizer knows the words of all of them. `states`
-    are of the two trainings. Returns the pipeline, its UNet, and the number of evaluations spent.
+    `images` uint8 [N, 3, H, W], `prompts` one or more of each, `rows` int64 [n]. As in Stable Diffusion the UNet is
+    trained last, on latents and embeddings that no longer change. `states` are of the autoencoder's and the UNet's
+    training. Returns the pipeline, its UNet, and the number of evaluations spent.
     """
+    texts = sorted({text for texts in prompts for text in texts})
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("small pipeline", settings.seed))
         vae = new_autoencoder(settings, images.shape[-1]).to(device)
-        tokenizer = new_tokenizer([text for texts in prompts for text in texts], settings.prompt_length)
-        text_encoder = new_text_encoder(settings, tokenizer)
-        unet = new_unet(settings, images.shape[-1])
-        networks = TextToImage(unet, text_encoder, NoiseSchedule.from_config(process)).to(device)
+        tokenizer = new_tokenizer(texts, settings.prompt_length)
+        text_encoder = new_text_encoder(settings, tokenizer).to(device)
+        denoiser = TextDenoiser(new_unet(settings, images.shape[-1]), NoiseSchedule.from_config(process))
     train_autoencoder(vae, images, settings, states[0])
-    latents = encode_latents(vae, images, [""] * len(images), "mean", 0, ENCODING_BATCH)
+    latents = encode_latents(vae, images, ids, "mean", 0, ENCODING_BATCH)
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
-    latents = latents[rows] * vae.config.scaling_factor
-    pretrain(networks, latents, [prompts[row] for row in rows.tolist()], tokenizer, settings, process, states[1])
-    samples = sum(each.steps * each.batch_size for each in (settings.autoencoder, settings.pretraining))
-    return Pipeline(vae, text_encoder, tokenizer, process.model_dump()), unet, samples * FORWARD_AND_BACKWARD
+    train_text_encoder(text_encoder, tokenizer, texts, settings)
+    pipeline = Pipeline(vae, text_encoder, tokenizer, process.model_dump())
+    captions = embedded_captions(pipeline, texts, prompts, ids, settings)
+    finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, states[1], rows, device)
+    trainings = settings.autoencoder, settings.text_encoder, settings.pretraining
+    samples = sum(training.steps * training.batch_size for training in trainings)
+    return pipeline, denoiser.unet, samples * FORWARD_AND_BACKWARD
 
 
 def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipeline, state: TrainingState | None) -> None:
@@ -94,31 +81,50 @@ def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipelin
     optimise(vae, draw, loss, settings.autoencoder, settings.seed, "training the autoencoder", state=state)
 
 
-def pretrain(
-    networks: TextToImage,
-    latents: Tensor,
-    prompts: list[list[str]],
-    tokenizer: CLIPTokenizer,
-    settings: SmallPipeline,
-    process: config.NoiseSchedule,
-    state: TrainingState | None,
+def train_text_encoder(
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str], settings: SmallPipeline
 ) -> None:
-    """Train UNet and text encoder on latents [n, c, h, w] with their prompts, one of an image's at random, in place."""
-    schedule, training = NoiseSchedule.from_config(process), settings.pretraining
-    counts = torch.tensor([len(texts) for texts in prompts])
-    starts = counts.cumsum(0) - counts
-    tokens = tokenized(tokenizer, [text for texts in prompts for text in texts])
-    empty = tokenized(tokenizer, [""])
+    """Train a text encoder so that its pooled output tells which words a prompt has, by logistic regression, in place.
+
+    Trained by the UNet's loss instead, phrases that the pretraining images only have together would get the same
+    embedding, and no later training of the UNet could tell them apart.
+    """
+    training, tokens = settings.text_encoder, tokenized(tokenizer, texts)
+    ends = torch.tensor([tokenizer.bos_token_id, tokenizer.eos_token_id])
+    words = tokens[~torch.isin(tokens, ends)].unique()
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("words", settings.seed))
+        regression = torch.nn.Linear(settings.embedding_dim, len(words)).to(text_encoder.device)
 
     def draw(step: int) -> list[Tensor]:
-        chosen = batch_rows(step, len(latents), training.batch_size, "pretraining", settings.seed)
-        x = latents[chosen]
-        given = tokens[starts[chosen] + (torch.rand(len(chosen)) * counts[chosen]).long()]
-        dropped = torch.rand(len(chosen)) < training.prompt_dropout
-        given = torch.where(dropped[:, None], empty, given)
-        return [x, torch.randn_like(x), random_steps(len(x), schedule), given]
+        given = tokens[batch_rows(step, len(tokens), training.batch_size, "text encoder", settings.seed)]
+        return [given, (given[:, :, None] == words).any(1).float()]
 
-    optimise(networks, draw, networks.training_loss, training, settings.seed, "pretraining", training.ema_decay, state)
+    def loss(given: Tensor, present: Tensor) -> Tensor:
+        logits = regression(text_encoder(given).pooler_output)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, present)
+
+    networks = torch.nn.ModuleList([text_encoder, regression])
+    optimise(networks, draw, loss, training, settings.seed, "training the text encoder")
+
+
+def embedded_captions(
+    pipeline: Pipeline, texts: list[str], prompts: list[list[str]], ids: list[str], settings: SmallPipeline
+) -> Captions:
+    """What training draws prompts from: those of each image, of the distinct `texts`."""
+    embeddings, pooled = encode_prompts(pipeline, texts, ENCODING_BATCH)
+    empty, _ = encode_prompts(pipeline, [""], 1)
+    numbers = {text: number for number, text in enumerate(texts)}
+    return Captions(
+        embeddings,
+        pooled,
+        torch.tensor([numbers[text] for given in prompts for text in given]),
+        torch.tensor([0, *accumulate(map(len, prompts))]),
+        empty[0],
+        ids,
+        settings.pretraining.seed,
+        settings.pretraining.prompt_dropout,
+    )
 
 
 def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Section, Seed
-from guda.config.training import Optimisation
+from guda.config.training import Optimisation, Training
 
 
 class AutoencoderTraining(Optimisation):
@@ -21,12 +21,19 @@ class AutoencoderTraining(Optimisation):
     )
 
 
-class Pretraining(Optimisation):
-    """Joint training of the UNet and the text encoder, on the pretraining styles."""
+class TextTraining(Optimisation):
+    """Training of the text encoder, to tell the words of a prompt, on all prompts."""
 
-    steps: PositiveInt = Field(3000, description="Optimiser steps.")
+    steps: PositiveInt = Field(400, description="Optimiser steps.")
     learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
-    ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are kept; 0: none.")
+
+
+class Pretraining(Training):
+    """Training of the UNet, on the pretraining styles."""
+
+    steps: PositiveInt = Field(1000, description="Optimiser steps.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    ema_decay: Fraction = Field(0.995, description="Decay of the averaged weights, which are kept; 0: none.")
     prompt_dropout: Fraction = Field(
         0.1, description="Share of the prompts that are replaced by the empty one, which guidance needs."
     )
@@ -55,6 +62,7 @@ class SmallPipeline(Section):
     attention_heads: PositiveInt = Field(4, description="Heads of every attention layer.")
     norm_num_groups: PositiveInt = Field(8, description="Groups of the group normalisation.")
     autoencoder: AutoencoderTraining = AutoencoderTraining()
+    text_encoder: TextTraining = TextTraining()
     pretraining: Pretraining = Pretraining()
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Pipelines of text-to-image models: read, refused, encoded with, written."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -10,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipelines import TEXTS, new_pipeline, write_pipeline
+from pipelines import PROCESS, TEXTS, new_pipeline, write_pipeline
+from safetensors.torch import load_file, save_file
 
+from guda.denoisers import load_pretrained_unet
 from guda.errors import ArtifactError, ConfigError
 from guda.noise import derive_seed, gaussian
+from guda.noise_schedule import NoiseSchedule
+from guda.paths import WEIGHTS
 from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline
 from guda.pipeline_folder import pipeline_digest
 from guda.small_tokenizer import merges_of
@@ -61,6 +66,28 @@ def test_a_written_pipeline_is_read_as_it_was(pipeline):
     assert pipeline.tokenizer(TEXTS)["input_ids"] == made.tokenizer(TEXTS)["input_ids"]
     assert (pipeline.prompt_length, pipeline.scheduler["beta_end"]) == (8, 0.012)
     assert not pipeline.vae.training and not pipeline.text_encoder.training
+
+
+def test_the_unet_of_a_written_pipeline_is_read_as_any_other(written):
+    _, unet = new_pipeline()
+    found = load_pretrained_unet(written, NoiseSchedule.from_config(PROCESS), KEY)
+    assert found.image_shape == (4, 8, 8)
+    assert all(torch.equal(tensor, found.unet.state_dict()[name]) for name, tensor in unet.state_dict().items())
+
+
+def test_weights_under_the_names_of_older_versions_are_read(folder, pipeline):
+    """Those of Stable Diffusion 1.5: other names in the autoencoder's attention, a prefix and positions in the text."""
+    vae, text = folder / "vae" / WEIGHTS, folder / "text_encoder" / "model.safetensors"
+    old = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+    names = {new: functools.reduce(lambda name, pair: name.replace(*pair), old.items(), new) for new in load_file(vae)}
+    assert sum(new != name for new, name in names.items()) == 16
+    save_file({names[new]: tensor for new, tensor in load_file(vae).items()}, vae, {"format": "pt"})
+    states = {f"text_model.{name}": tensor for name, tensor in load_file(text).items()}
+    save_file(states | {"text_model.embeddings.position_ids": torch.arange(8)[None]}, text, {"format": "pt"})
+    found = load_pipeline(folder, KEY)
+    for part in ("vae", "text_encoder"):
+        expected = getattr(pipeline, part).state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in getattr(found, part).state_dict().items())
 
 
 def test_the_same_pipeline_is_written_as_the_same_bytes(written, tmp_path):
@@ -127,8 +154,6 @@ def test_a_part_that_is_not_what_the_index_says_is_refused(folder):
 
 @pytest.mark.parametrize("part", ["vae", "text_encoder"])
 def test_weights_that_lack_a_tensor_are_refused(folder, part):
-    from safetensors.torch import load_file, save_file
-
     file = next((folder / part).glob("*.safetensors"))
     tensors = load_file(file)
     name = sorted(tensors)[0]

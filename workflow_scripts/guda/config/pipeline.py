@@ -11,9 +11,9 @@ from guda.config.training import Optimisation, Training
 class AutoencoderTraining(Optimisation):
     """Training of the autoencoder, on all images."""
 
-    steps: PositiveInt = Field(1500, description="Optimiser steps.")
+    steps: PositiveInt = Field(2000, description="Optimiser steps.")
     batch_size: PositiveInt = Field(16, description="Images per step.")
-    learning_rate: PositiveFloat = Field(2.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(2.5e-3, description="Peak learning rate of AdamW.")
     kl_weight: float = Field(
         1.0e-3,
         ge=0,
@@ -31,7 +31,7 @@ class TextTraining(Optimisation):
 class Pretraining(Training):
     """Training of the UNet, on the pretraining styles."""
 
-    steps: PositiveInt = Field(1000, description="Optimiser steps.")
+    steps: PositiveInt = Field(800, description="Optimiser steps.")
     learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
     ema_decay: Fraction = Field(0.995, description="Decay of the averaged weights, which are kept; 0: none.")
     prompt_dropout: Fraction = Field(
@@ -47,7 +47,7 @@ class SmallPipeline(Section):
         [], description="Styles that it is pretrained on, by their names in the training table; empty: all images."
     )
     vae_channels: list[PositiveInt] = Field(
-        [16, 32, 64],
+        [16, 32, 32],
         min_length=1,
         description="Channels of the autoencoder's resolutions, finest first; each after the first halves the image.",
     )

@@ -44,7 +44,7 @@ def main() -> None:
         rows = torch.tensor([row for row, style in enumerate(of_image) if style in spec.settings.styles])
     states = tuple(TrainingState(f"{args.output}/{part}", spec, args.checkpoint_steps) for part in ("vae", "unet"))
     texts = [prompts[sample_id] for sample_id in training_set.ids]
-    task = training_set.images, texts, rows, spec.settings, spec.noise_schedule
+    task = training_set.images, training_set.ids, texts, rows, spec.settings, spec.noise_schedule
     pipeline, unet, evaluations = make_small_pipeline(*task, states, device)
     seconds = states[0].seconds()
     save_pipeline(Path(args.output), pipeline, unet, spec)

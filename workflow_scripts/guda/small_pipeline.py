@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,7 @@ from guda.denoisers import TextDenoiser
 from guda.diffusers_import import network_class
 from guda.noise import derive_seed
 from guda.noise_schedule import NoiseSchedule
-from guda.pipeline import Pipeline, encode_latents, encode_prompts
+from guda.pipeline import Pipeline, encode_captions, encode_latents
 from guda.records import FORWARD_AND_BACKWARD
 from guda.small_tokenizer import new_tokenizer
 from guda.training import batch_rows, finetune, optimise, to_network_range
@@ -56,7 +55,8 @@ def make_small_pipeline(
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     train_text_encoder(text_encoder, tokenizer, texts, settings)
     pipeline = Pipeline(vae, text_encoder, tokenizer, process.model_dump())
-    captions = embedded_captions(pipeline, texts, prompts, ids, settings)
+    told = encode_captions(pipeline, prompts, ENCODING_BATCH)
+    captions = Captions(**told, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
     finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, states[1], rows, device)
     trainings = settings.autoencoder, settings.text_encoder, settings.pretraining
     samples = sum(training.steps * training.batch_size for training in trainings)
@@ -106,25 +106,6 @@ def train_text_encoder(
 
     networks = torch.nn.ModuleList([text_encoder, regression])
     optimise(networks, draw, loss, training, settings.seed, "training the text encoder")
-
-
-def embedded_captions(
-    pipeline: Pipeline, texts: list[str], prompts: list[list[str]], ids: list[str], settings: SmallPipeline
-) -> Captions:
-    """What training draws prompts from: those of each image, of the distinct `texts`."""
-    embeddings, pooled = encode_prompts(pipeline, texts, ENCODING_BATCH)
-    empty, _ = encode_prompts(pipeline, [""], 1)
-    numbers = {text: number for number, text in enumerate(texts)}
-    return Captions(
-        embeddings,
-        pooled,
-        torch.tensor([numbers[text] for given in prompts for text in given]),
-        torch.tensor([0, *accumulate(map(len, prompts))]),
-        empty[0],
-        ids,
-        settings.pretraining.seed,
-        settings.pretraining.prompt_dropout,
-    )
 
 
 def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:

@@ -73,7 +73,7 @@ rule influence:
 rule gradients:
     input:
         **model_files(BASE),
-        samples=lambda wc: paths.images() if wc.bucket == TRAINING else paths.queries(wc.bucket),
+        samples=lambda wc: experiment.pixels(wc.bucket),
         foreign=foreign(
             paths.features("{method}", "{bucket}"), lambda wc: METHODS[wc.method].features_spec(experiment, wc.bucket)
         ),
@@ -139,7 +139,7 @@ FEATURE_NETWORK = '"$GUDA_VISION_MODEL"' if VISION_MODEL else '"$(dirname {input
 rule features:
     input:
         **({} if VISION_MODEL else model_files(BASE)),
-        images=lambda wc: paths.images() if wc.images == TRAINING else paths.queries(wc.images),
+        images=lambda wc: (experiment.pixels if VISION_MODEL else experiment.scored_samples)(wc.images),
         foreign=foreign(
             paths.features("embedding", "{images}"),
             lambda wc: METHODS["embedding"].features_spec(experiment, wc.images),

@@ -62,7 +62,7 @@ rule prompts:
 rule encoded_samples:
     input:
         experiment.pipeline_inputs,
-        images=lambda wc: paths.images() if wc.samples == TRAINING else paths.queries(wc.samples),
+        images=lambda wc: experiment.pixels(wc.samples),
         prompts=paths.prompts("{samples}"),
         foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.encoded_spec(wc.samples)),
     output:

@@ -9,7 +9,7 @@ def main() -> None:
     parser.add_argument(
         "--network", required=True, help="folder of the base model; for a spec without noise, the vision model"
     )
-    parser.add_argument("--images", required=True, help="images (write_images.py, generate_queries.py)")
+    parser.add_argument("--images", required=True, help="images (write_images.py, ...), or encoded (encode_samples.py)")
     parser.add_argument("--batch-size", type=int, default=256, help="images per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: features, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
@@ -29,18 +29,20 @@ def main() -> None:
     from guda.records import Stopwatch, write_record
 
     tensors, _ = load_tensors(args.images, spec.images)
-    images, ids = tensors["images"], unpack_ids(tensors["ids"])
+    ids = unpack_ids(tensors["ids"])
     if spec.noise is None:
         if vision_digest(args.network, KEY) != spec.model:
             raise ArtifactError(f"{KEY}: {args.network} changed since the workflow was planned; run snakemake again")
         network = load_vision_model(fetched(args.network, KEY), KEY)
         stopwatch = Stopwatch()
-        features = vision_features(*network, images, args.batch_size, device)
+        features = vision_features(*network, tensors["images"], args.batch_size, device)
     else:
         denoiser, _ = load_denoiser(args.network, NoiseSchedule.from_config(spec.noise.noise_schedule), spec.model)
         denoiser.to(device)
+        seen = tensors["images"] if "images" in tensors else tensors["latents"]
         stopwatch = Stopwatch()
-        features = denoiser_features(denoiser, images, ids, spec.noise.step, spec.noise.seed, args.batch_size)
+        task = ids, spec.noise.step, spec.noise.seed, args.batch_size, tensors.get("empty")
+        features = denoiser_features(denoiser, seen, *task)
     seconds = stopwatch.seconds()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
     write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))

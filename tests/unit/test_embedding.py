@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from text_inputs import LATENTS, prompts, text_denoiser, text_experiment
 
+from guda.attribution import get_method
 from guda.attribution.embedding import unit_vectors
 from guda.denoisers import new_denoiser
 from guda.errors import ArtifactError, ConfigError
 from guda.features import denoiser_features, load_vision_model, vision_features
 from guda.imported_models import vision_digest
+from guda.noise import gaussian
+from guda.paths import BASE, TRAINING
 
 IDS = [f"i{index}" for index in range(12)]
 
@@ -36,6 +40,34 @@ def test_features_depend_on_image_id_seed_and_step_alone(denoiser, images):
 def test_features_leave_the_network_as_it_was(denoiser, images):
     denoiser_features(denoiser, images, IDS, 20, 0, 12)
     assert not denoiser.unet.mid_block._forward_hooks
+
+
+def test_a_text_to_image_network_sees_latents_and_one_prompt_for_all():
+    denoiser, prompt = text_denoiser(), prompts(1)[0]
+    found = denoiser_features(denoiser, LATENTS, IDS[:8], 20, 3, 5, prompt)
+    at, noise = torch.tensor([20]), torch.from_numpy(gaussian(3, "i6", 20, (4, 8, 8)))[None]
+    outputs = []
+    denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: outputs.append(output))
+    with torch.no_grad():
+        denoiser.predict_noise(denoiser.add_noise(LATENTS[[6]], noise, at), at, prompt[None])
+    assert found.shape == (8, 16 * 4 * 4)
+    torch.testing.assert_close(found[6], outputs[0].flatten(), rtol=1e-4, atol=1e-5)
+    other = denoiser_features(denoiser, LATENTS, IDS[:8], 20, 3, 5, prompts(1, seed=11)[0])
+    assert not torch.allclose(other, found, atol=1e-3)
+
+
+def test_a_network_without_a_middle_block_is_refused():
+    with pytest.raises(ArtifactError, match=r"no middle block; name a model in attribution\.embedding\.model"):
+        denoiser_features(text_denoiser(mid_block_type=None), LATENTS, IDS[:8], 20, 0, 4, prompts(1)[0])
+
+
+def test_the_base_model_of_texts_sees_encoded_samples_and_a_vision_model_pixels(vit):
+    of = text_experiment(methods=["embedding"], unet={"mid_block_type": None})
+    by_vision = text_experiment(methods=["embedding"], attribution={"embedding": {"model": str(vit)}})
+    for samples in (TRAINING, "bucket-0000"):
+        spec = get_method("embedding").features_spec(of, samples)
+        assert (spec.model, spec.images) == (of.model_digest(BASE), of.encoded_spec(samples).digest())
+        assert get_method("embedding").features_spec(by_vision, samples).images == of.pixels_digest(samples)
 
 
 def test_the_denoiser_and_transformers_live_in_one_process(tiny_unet, schedule):

@@ -23,6 +23,7 @@ from guda.paths import (
     CLASSIFIER,
     CONDITIONAL,
     IMPORTED,
+    TRAINING,
     Paths,
     unlearned_model,
     weights_of,
@@ -375,13 +376,21 @@ class Experiment:
             ids=self.buckets[bucket],
         )
 
-    def scored_digest(self, bucket: str) -> str:
-        """Digest of a bucket as the networks see it."""
-        return self.bucket_digest(bucket)
+    def pixels_digest(self, samples: str) -> str:
+        """Digest of the images of the training set (TRAINING), the calibration sample or a bucket."""
+        return self.images_digest if samples == TRAINING else self.bucket_digest(samples)
 
-    def scored_samples(self, bucket: str) -> str:
+    def pixels(self, samples: str) -> str:
+        """The file of these images."""
+        return self.paths.images() if samples == TRAINING else self.paths.queries(samples)
+
+    def scored_digest(self, samples: str) -> str:
+        """Digest of the same as the networks see it."""
+        return self.pixels_digest(samples)
+
+    def scored_samples(self, samples: str) -> str:
         """The file of these samples."""
-        return self.paths.queries(bucket)
+        return self.pixels(samples)
 
     def bucket_digests(self) -> dict[str, str]:
         return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}

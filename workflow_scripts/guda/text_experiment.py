@@ -149,10 +149,9 @@ class TextExperiment(Experiment):
     @cache  # noqa: B019
     def encoded_spec(self, samples: str) -> EncodedSpec:
         """Spec of the training set, the calibration sample or a bucket, as the networks see it."""
-        images = self.images_digest if samples == TRAINING else self.bucket_digest(samples)
         return EncodedSpec(
             pipeline=self.pipeline_digest,
-            images=images,
+            images=self.pixels_digest(samples),
             prompts=self.prompts_spec(samples).digest(),
             seed=self.text.latents_seed if self.text.latents == "sample" else None,
             prompted=samples == TRAINING or self.text.score_prompt == "own",

@@ -31,16 +31,17 @@ class Embedding(InstanceLevel):
     def features_spec(self, experiment: Experiment, images: str) -> FeaturesSpec:
         """Spec of the features of the training images (TRAINING) or of a bucket of queries."""
         settings, schedule = experiment.config.attribution.embedding, experiment.config.noise_schedule
-        source = experiment.images_spec if images == TRAINING else experiment.bucket_spec(images)
         if settings.model is not None:
-            return FeaturesSpec(model=_vision_digest(settings.model), images=source.digest(), noise=None)
-        if experiment.config.unet.mid_block_type is None:
+            pixels = experiment.pixels_digest(images)
+            return FeaturesSpec(model=_vision_digest(settings.model), images=pixels, noise=None)
+        if experiment.config.text_to_image is None and experiment.config.unet.mid_block_type is None:
             raise ConfigError(f"{KEY} is null, but the network has no middle block (unet.mid_block_type); name a model")
         if settings.step >= schedule.num_train_timesteps:
             last = schedule.num_train_timesteps - 1
             raise ConfigError(f"attribution.embedding.step is {settings.step}, after the noise schedule's last, {last}")
         noise = FeatureNoise(noise_schedule=schedule, step=settings.step, seed=experiment.config.elbo.seed)
-        return FeaturesSpec(model=experiment.model_digest(BASE), images=source.digest(), noise=noise)
+        seen = experiment.scored_digest(images)
+        return FeaturesSpec(model=experiment.model_digest(BASE), images=seen, noise=noise)
 
     def spec(self, experiment: Experiment) -> EmbeddingSpec:
         settings = experiment.config.attribution.embedding

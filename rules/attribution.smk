@@ -4,7 +4,7 @@
 rule fisher:
     input:
         **model_files(BASE),
-        images=paths.images(),
+        images=experiment.scored_samples(TRAINING),
         foreign=foreign(paths.fisher(), lambda wc: METHODS["abu"].fisher_spec(experiment)),
     output:
         fisher=paths.fisher(),
@@ -34,8 +34,8 @@ rule fisher:
 rule influence:
     input:
         **model_files(BASE),
-        images=paths.images(),
-        samples=paths.queries("{bucket}"),
+        images=experiment.scored_samples(TRAINING),
+        samples=lambda wc: experiment.scored_samples(wc.bucket),
         fisher=lambda wc: [paths.fisher()] if wc.method == "abu" else [],
         foreign=foreign(
             paths.influence("{method}", "{bucket}"),

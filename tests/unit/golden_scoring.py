@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser
+from text_inputs import TOKENS, WIDTH, text_denoiser
 
 from guda import config, specs
+from guda.captions import Captions
 from guda.classifier import GroupClassifier, posteriors
 from guda.elbo import kl_terms
 from guda.features import denoiser_features
@@ -83,6 +85,16 @@ def fisher(tmp_path):
     return [evaluations, *(found[f"conv_{end}.{kind}"].sum().item() for end in ("in", "out") for kind in PARTS)]
 
 
+def partial_fisher(tmp_path):
+    latents = torch.cos(0.3 * torch.arange(12 * 4 * 64, dtype=torch.float64)).reshape(12, 4, 8, 8).float()
+    prompts = torch.sin(0.7 * torch.arange(13 * TOKENS * WIDTH, dtype=torch.float64)).reshape(13, TOKENS, WIDTH).float()
+    captions = Captions(prompts[:12], prompts[:12, 0], torch.arange(12), torch.arange(13), prompts[12], IDS, seed=0)
+    task = TrainingSet(latents, IDS, captions), config.Fisher(images=3, steps=2, seed=1), 4, [r"attn2\.to_[kv]"]
+    found, evaluations = diagonal_fisher(fixed(text_denoiser()), *task)
+    first = (values.sum().sqrt().item() for name, values in found.items() if name.startswith("down_blocks"))
+    return [evaluations, len(found), *first]
+
+
 def abu(tmp_path):
     denoiser, settings = fixed_denoiser(), config.AbuInfluence(**ASKED, **ABU)
     curvature = {name: (weight - 0.1) ** 2 for name, weight in denoiser.unet.state_dict().items()}
@@ -104,6 +116,7 @@ STAGES = {
     specs.PosteriorsSpec: classified,
     specs.FeaturesSpec: seen,
     specs.FisherSpec: fisher,
+    specs.PartialFisherSpec: partial_fisher,
     specs.AbuSpec: abu,
     specs.MucsSpec: mucs,
 }
@@ -117,6 +130,7 @@ GOLDEN = {
     specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
     specs.FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
     specs.FisherSpec: (1, [18, 0.00911636, 0.00132414, 1.62403, 1.68201]),
+    specs.PartialFisherSpec: (1, [18, 8, 5.37102e-05, 0.00459826]),
     specs.AbuSpec: (1, [120, 0.136528, 0.136467, 0.124407, 0.154302, 0.153951, 0.140629]),
     specs.MucsSpec: (1, [324, -0.155056, -0.141683, -0.144323, -0.153917, -0.141137, -0.143739]),
 }  # fmt: skip

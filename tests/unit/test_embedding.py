@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from text_inputs import LATENTS, prompts, text_denoiser, text_experiment
+from text_experiments import text_experiment
+from text_inputs import LATENTS, prompts, text_denoiser
 
 from guda.attribution import get_method
 from guda.attribution.embedding import unit_vectors

@@ -4,13 +4,14 @@ import json
 from fnmatch import fnmatch
 
 import pytest
+from text_experiments import text_experiment
 
 from guda import evaluation, specs
-from guda.attribution import METHODS
+from guda.attribution import METHODS, TEXT_METHODS
 from guda.config import Data, load_config
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, DataError, GudaError
-from guda.experiment import Experiment, experiment_of
+from guda.experiment import Experiment
 from guda.paths import (
     BASE,
     CALIBRATION,
@@ -409,14 +410,11 @@ def default_specs():
 
 
 def text_specs():
-    data = {"dataset": "styled_digits", "group_by": "style", "subset": {"count": 100, "seed": 0}}
-    prompts = {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"}
-    text = {"prompts": prompts, "queries": {"guidance_scale": 2.0}}
-    of = experiment_of(load_config({"data": data, "text_to_image": text, "methods": ["guda", "prompt"]}))
+    of = text_experiment(methods=["guda", "prompt"])
     group = next(iter(of.groups))
     yield from [of.pipeline_spec(), of.prompts_spec(TRAINING), of.encoded_spec(TRAINING), of.encoded_anchors_spec()]
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
-    yield of.method_spec("prompt")
+    yield from [of.method_spec("prompt"), TEXT_METHODS["abu"].fisher_spec(of)]
 
 
 @pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)

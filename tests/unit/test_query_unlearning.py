@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from text_experiments import text_experiment
+from text_inputs import LATENTS, captions
 
 from guda import config
 from guda.artifacts import pack_ids, save_tensors
@@ -19,10 +21,10 @@ from guda.groups import write_members
 from guda.influence import abu_influence, mean_increase, mucs_influence, relative_increase
 from guda.losses import draw_noise, evenly_spaced
 from guda.noise import chosen, gaussian, uniform
-from guda.paths import Paths
-from guda.specs import FisherSpec, GroupSpec, InfluenceScoresSpec, digest_lines
+from guda.paths import TRAINING, Paths
+from guda.specs import EncodedSpec, FisherSpec, GroupSpec, InfluenceScoresSpec, digest_lines
 from guda.training import to_network_range
-from guda.training_set import TrainingSet
+from guda.training_set import TrainingSet, read_training_set
 from guda.unlearning import abu, mucs
 
 IDS = [f"i{row:02d}" for row in range(12)]
@@ -344,3 +346,49 @@ def test_other_groups_and_another_aggregation_leave_the_influence_as_it_is():
         there, "bucket-0000"
     )
     assert here.method_spec("abu") != there.method_spec("abu")
+
+
+# --- text-to-image -----------------------------------------------------------------------------------
+
+
+@both
+def test_with_texts_queries_and_training_images_are_encoded(method):
+    of = text_experiment(methods=[method])
+    spec = get_method(method).influence_spec(of, "bucket-0000")
+    assert spec.images == of.encoded_spec(TRAINING).digest()
+    assert spec.samples == of.encoded_spec("bucket-0000").digest()
+
+
+@pytest.mark.parametrize(("given", "moved"), [(None, [r"attn2\.to_[kv]"]), (["attn2"], ["attn2"])])
+def test_with_texts_keys_and_values_move_unless_others_are_named(given, moved):
+    of, abu_method = text_experiment(methods=["abu"], attribution={"abu": {"parameters": given}}), get_method("abu")
+    fisher, spec = abu_method.fisher_spec(of), abu_method.influence_spec(of, "bucket-0000")
+    assert (fisher.parameters, fisher.images) == (moved, of.encoded_spec(TRAINING).digest())
+    assert (spec.settings.parameters, spec.fisher, spec.mirror) == (moved, fisher.digest(), False)
+    assert of.method_spec("abu").fisher == fisher.digest()
+
+
+def test_without_texts_the_fisher_information_does_not_depend_on_what_moves():
+    here, there = (
+        Experiment(load_config({"methods": ["abu"], "attribution": {"abu": {"parameters": patterns}}}))
+        for patterns in (None, ["conv"])
+    )
+    assert get_method("abu").fisher_spec(here) == get_method("abu").fisher_spec(there)
+    assert get_method("abu").influence_spec(here, "bucket-0000").settings.parameters is None
+
+
+def test_latents_are_never_mirrored():
+    with pytest.raises(ConfigError, match=r"training\.flip: not there for text-to-image models"):
+        text_experiment(methods=["abu"], training={"flip": True})
+
+
+def test_encoded_samples_come_back_with_their_prompts(tmp_path):
+    job = EncodedSpec(pipeline="p", images="i", prompts="t", seed=None, prompted=True)
+    written = captions()
+    tensors = {name: getattr(written, name) for name in ("embeddings", "pooled", "prompts", "starts", "empty")}
+    path = tmp_path / "encoded.safetensors"
+    save_tensors(path, {"latents": LATENTS, "ids": pack_ids(written.ids)} | tensors, job)
+    found = read_training_set(str(path), job.digest())
+    assert found.ids == written.ids
+    assert torch.equal(found.images, LATENTS)
+    assert torch.equal(found.told([5, 0]), written.first(torch.tensor([5, 0])))

@@ -6,10 +6,8 @@ import torch
 
 from guda import config
 from guda.captions import Captions
-from guda.config import load_config
 from guda.denoisers import TextDenoiser
 from guda.diffusers_import import network_class
-from guda.experiment import experiment_of
 from guda.noise_schedule import NoiseSchedule
 
 PROCESS = config.NoiseSchedule(
@@ -37,14 +35,6 @@ def text_denoiser(prediction_type="epsilon", seed=0, **settings):
         torch.manual_seed(seed)
         unet = network_class("UNet2DConditionModel")(**architecture | settings)
     return TextDenoiser(unet, NoiseSchedule.from_config(process)).eval()
-
-
-def text_experiment(**changes):
-    """An experiment with a hundred digits in twelve styles."""
-    data = {"dataset": "styled_digits", "group_by": "style", "subset": {"count": 100, "seed": 0}}
-    prompts = {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"}
-    text = {"prompts": prompts, "queries": {"guidance_scale": 2.0}}
-    return experiment_of(load_config({"data": data, "text_to_image": text} | changes))
 
 
 def normal(seed, *shape):

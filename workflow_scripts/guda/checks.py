@@ -79,6 +79,7 @@ def _check_text_to_image(experiment: Experiment) -> None:
         "likelihood.queries": config.likelihood.queries,
         "sweep": experiment.variants,
         "model.pretrained": config.model.pretrained,
+        "training.flip": config.training.flip,
         "unlearn.import": config.unlearn.imported,
     }
     for key, value in asked.items():

@@ -10,7 +10,7 @@ from guda.imported_models import read_object
 from guda.paths import CONFIG, WEIGHTS
 from guda.pipeline_folder import PIPELINE_KEY
 from guda.records import FORWARD_AND_BACKWARD
-from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, TERM, Need
+from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, SQUARED, TERM, Need
 
 if TYPE_CHECKING:
     from guda.text_experiment import TextExperiment
@@ -22,11 +22,15 @@ SHARE = 1 / 4
 
 
 class Network(NamedTuple):
-    """Size of a denoising network: bytes of its weights, channels and latents' pixels at the finest resolution."""
+    """Size of a denoising network: bytes of its weights, channels and latents' pixels at the finest resolution.
+
+    `middle`: numbers that leave its middle block.
+    """
 
     weights: float
     channels: int
     pixels: float
+    middle: float
 
     @property
     def operations(self) -> float:
@@ -40,7 +44,9 @@ class Network(NamedTuple):
 
 
 # Stable Diffusion 1.5, which stands for what is not on this machine yet.
-WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD = 860e6 * FLOAT, 320, 8
+WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD = 860e6 * FLOAT, [320, 640, 1280, 1280], 8
+# Of its weights, keys and values of cross-attention.
+KEYS_AND_VALUES = 1 / 45
 
 
 def network(experiment: TextExperiment) -> Network:
@@ -50,13 +56,17 @@ def network(experiment: TextExperiment) -> Network:
     if source is None:
         small = experiment.text.small_pipeline
         weights = 100 * FLOAT * sum(channels**2 for channels in small.unet_channels) * small.layers_per_block
-        return Network(weights, small.unet_channels[0], pixels / 4 ** (len(small.vae_channels) - 1))
+        return _network(weights, small.unet_channels, pixels / 4 ** (len(small.vae_channels) - 1))
     if HUB_ID.fullmatch(source):
-        return Network(WEIGHTS_OF_SD, CHANNELS_OF_SD, pixels / SHRINKING_OF_SD**2)
+        return _network(WEIGHTS_OF_SD, CHANNELS_OF_SD, pixels / SHRINKING_OF_SD**2)
     unet = read_object(Path(source, "unet", CONFIG), PIPELINE_KEY)
     vae = read_object(Path(source, "vae", CONFIG), PIPELINE_KEY)
     weights = Path(source, "unet", WEIGHTS).stat().st_size
-    return Network(weights, unet["block_out_channels"][0], pixels / 4 ** (len(vae["block_out_channels"]) - 1))
+    return _network(weights, unet["block_out_channels"], pixels / 4 ** (len(vae["block_out_channels"]) - 1))
+
+
+def _network(weights: float, channels: list[int], pixels: float) -> Network:
+    return Network(weights, channels[0], pixels, channels[-1] * pixels / 4 ** (len(channels) - 1))
 
 
 def text_needs(experiment: TextExperiment) -> dict[str, Need]:
@@ -75,6 +85,18 @@ def text_needs(experiment: TextExperiment) -> dict[str, Need]:
     autoencoder = batch_size * FLOAT * ACTIVATIONS / 4 * found.channels * height * width
     terms = len(experiment.groups) * len(experiment.elbo_settings.steps)
     training, anchors = config.training, experiment.text.anchors
+    features = FLOAT * n_images * found.middle if "embedding" in config.methods else 0
+    abu, mucs = config.attribution.abu, config.attribution.mucs
+    # Weights that move by the Fisher information, and the gradients of samples that are squared at a time.
+    moved = model * KEYS_AND_VALUES if abu.parameters is None else model
+    squared = max(moved, min(SQUARED, batch_size * moved))
+    # For each query a pass over the sampled training images, whose noise is kept.
+    pairs = {method: (method.train_sample or n_images) * method.loss_steps for method in (abu, mucs)}
+    noise = FLOAT * channels * found.pixels * max(pairs.values())
+    influence = max(
+        pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps,
+        pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size,
+    )
     return {
         "table": Need(planned),
         "images": Need(images),
@@ -88,7 +110,15 @@ def text_needs(experiment: TextExperiment) -> dict[str, Need]:
             (FORWARD_AND_BACKWARD + 1) * forward * anchors.steps * 2 * anchors.batch_size,
         ),
         "queries": Need(scored + autoencoder, 2 * forward * n_queries * config.queries.sampling_steps),
-        "features": Need(images + scored, forward * max(n_images, n_queries)),
+        "features": Need(images + scored + features, forward * max(n_images, n_queries)),
+        "fisher": Need(
+            encoded + model + 3 * (moved + squared) + squared / moved * kept,
+            FORWARD_AND_BACKWARD * forward * abu.fisher.images * abu.fisher.steps,
+        ),
+        "influence": Need(
+            encoded + COPIES * model + noise + max(batch_size, 2 * mucs.batch_size) * kept,
+            forward * n_queries * influence,
+        ),
         "elbo": Need(scored, forward * n_scored * len(experiment.elbo_settings.steps)),
-        "scores": Need(images + TERM * n_queries * terms, RESAMPLING * len(experiment.queries) * terms),
+        "scores": Need(images + 2 * features + TERM * n_queries * terms, RESAMPLING * len(experiment.queries) * terms),
     }

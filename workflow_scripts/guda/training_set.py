@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from guda.artifacts import load_tensors, unpack_ids
-from guda.captions import Captions
+from guda.captions import Captions, read_captions
 from guda.groups import read_members
 from guda.noise import chosen
 
@@ -37,9 +37,15 @@ class TrainingSet:
 
 
 def read_training_set(path: str, spec_digest: str) -> TrainingSet:
-    """Raises ArtifactError when the file is missing, damaged or not of the expected spec."""
+    """The training images, or queries; encoded ones with their captions.
+
+    Raises ArtifactError when the file is missing, damaged or not of the expected spec.
+    """
     tensors, _ = load_tensors(path, spec_digest)
-    return TrainingSet(tensors["images"], unpack_ids(tensors["ids"]))
+    ids = unpack_ids(tensors["ids"])
+    if "images" in tensors:
+        return TrainingSet(tensors["images"], ids)
+    return TrainingSet(tensors["latents"], ids, read_captions(path, ids, spec_digest, seed=0))
 
 
 def read_latents(path: str, spec_digest: str) -> TrainingSet:

@@ -44,7 +44,7 @@ METHODS: dict[str, Method] = {
 ANCHORED = {name: Unlearned(name, calibrated=True) for name in ("guda_weighted", "guda_uniform", "guda_removed")}
 # For text-to-image models.
 TEXT_METHODS: dict[str, Method] = {
-    **{name: METHODS[name] for name in ("guda", "guda_uncalibrated", "nearest", "embedding", "random")},
+    **{name: METHODS[name] for name in ("guda", "guda_uncalibrated", "nearest", "embedding", "abu", "mucs", "random")},
     **ANCHORED,
     "prompt": PromptOverlap(),
 }

@@ -12,13 +12,15 @@ from guda.artifacts import load_tensors, unpack_ids
 from guda.attribution.instance import InstanceLevel
 from guda.attribution.method import Needs
 from guda.errors import ConfigError
-from guda.paths import BASE, Paths
-from guda.specs import AbuSpec, FisherSpec, InfluenceScoresSpec, MucsSpec
+from guda.paths import BASE, TRAINING, Paths
+from guda.specs import AbuSpec, FisherSpec, InfluenceScoresSpec, MucsSpec, PartialFisherSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
 
 Part = TypeVar("Part", bound=config.Section)
+# Keys and values of a text-to-image network's cross-attention.
+KEYS_AND_VALUES = [r"attn2\.to_[kv]"]
 
 
 class QueryUnlearning(InstanceLevel):
@@ -83,25 +85,37 @@ class Abu(QueryUnlearning):
 
     name = "abu"
 
+    def settings(self, experiment: Experiment) -> config.Abu:
+        """As configured; of text-to-image models the keys and values of cross-attention move, if none are named."""
+        found = super().settings(experiment)
+        if experiment.config.text_to_image is None or found.parameters is not None:
+            return found
+        return found.model_copy(update={"parameters": KEYS_AND_VALUES})
+
     def influence_spec(self, experiment: Experiment, bucket: str) -> AbuSpec:
+        settings = self.settings(experiment)
         return AbuSpec(
             base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            samples=experiment.bucket_digest(bucket),
+            images=experiment.scored_digest(TRAINING),
+            samples=experiment.scored_digest(bucket),
             fisher=self.fisher_spec(experiment).digest(),
             mirror=experiment.config.training.flip,
             noise_schedule=experiment.config.noise_schedule,
-            settings=part(self.settings(experiment), config.AbuInfluence),
+            settings=part(settings, config.AbuInfluence),
         )
 
     def fisher_spec(self, experiment: Experiment) -> FisherSpec:
-        """Spec of the Fisher information, computed once for a base model."""
-        return FisherSpec(
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            noise_schedule=experiment.config.noise_schedule,
-            settings=self.settings(experiment).fisher,
-        )
+        """Spec of the Fisher information, computed once for a base model; of a text-to-image one for what moves."""
+        settings = self.settings(experiment)
+        values = {
+            "base": experiment.model_digest(BASE),
+            "images": experiment.scored_digest(TRAINING),
+            "noise_schedule": experiment.config.noise_schedule,
+            "settings": settings.fisher,
+        }
+        if experiment.config.text_to_image is None:
+            return FisherSpec(**values)
+        return PartialFisherSpec(**values, parameters=settings.parameters)
 
     def fisher(self, experiment: Experiment) -> str:
         return self.fisher_spec(experiment).digest()
@@ -115,8 +129,8 @@ class Mucs(QueryUnlearning):
     def influence_spec(self, experiment: Experiment, bucket: str) -> MucsSpec:
         return MucsSpec(
             base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            samples=experiment.bucket_digest(bucket),
+            images=experiment.scored_digest(TRAINING),
+            samples=experiment.scored_digest(bucket),
             noise_schedule=experiment.config.noise_schedule,
             settings=part(self.settings(experiment), config.MucsInfluence),
         )

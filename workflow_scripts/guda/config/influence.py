@@ -40,7 +40,8 @@ class AbuInfluence(Influence):
     parameters: list[str] | None = Field(
         None,
         min_length=1,
-        description="Only these weights move: regular expressions, each found in the names of some; null: all.",
+        description="Only these weights move: regular expressions, each found in the names of some; null: all, but of "
+        "text-to-image models the keys and values of cross-attention.",
     )
 
     @field_validator("parameters")

@@ -50,6 +50,7 @@ from guda.specs.scoring import (
     LikelihoodSettings,
     LikelihoodSpec,
     MucsSpec,
+    PartialFisherSpec,
     PosteriorsSpec,
 )
 from guda.specs.spec import (
@@ -123,6 +124,7 @@ __all__ = [
     "NearestSpec",
     "NegGradSpec",
     "NeighborsSpec",
+    "PartialFisherSpec",
     "PipelineSpec",
     "PosteriorsSpec",
     "PromptOverlapSpec",

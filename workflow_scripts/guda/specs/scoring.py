@@ -97,6 +97,11 @@ class FisherSpec(Spec):
     settings: config.Fisher
 
 
+class PartialFisherSpec(FisherSpec):
+    stage, version = "partial_fisher", 1
+    parameters: list[str]  # regular expressions of the names of the weights that it is of
+
+
 class AbuSpec(Spec):
     stage, version = "abu", 1
     base: str

@@ -22,6 +22,7 @@ if BASE not in experiment.imports:
             gpu=settings.execution.gpus,
             deterministic=int(settings.execution.deterministic),
             checkpoint_steps=settings.execution.checkpoint_steps,
+            micro_batch_size=settings.execution.micro_batch_size or 0,
         params:
             spec=lambda wc: experiment.model_spec(BASE).canonical(),
         message:
@@ -29,6 +30,7 @@ if BASE not in experiment.imports:
         shell:
             'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+            " --micro-batch-size {resources.micro_batch_size}"
             ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
             ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
@@ -56,6 +58,7 @@ rule train_logo:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
     message:
@@ -63,6 +66,7 @@ rule train_logo:
     shell:
         'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
         " --exclude {input.excluded:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
@@ -88,6 +92,7 @@ rule train_conditional:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
         spec=lambda wc: experiment.model_spec(CONDITIONAL).canonical(),
         results=lambda wc: str(paths.results),
@@ -96,6 +101,7 @@ rule train_conditional:
     shell:
         'python "$GUDA_SCRIPTS/train_conditional.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
@@ -120,6 +126,7 @@ rule train_classifier:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
         spec=lambda wc: experiment.model_spec(CLASSIFIER).canonical(),
         results=lambda wc: str(paths.results),
@@ -128,6 +135,7 @@ rule train_classifier:
     shell:
         'python "$GUDA_SCRIPTS/train_classifier.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
@@ -185,6 +193,7 @@ rule unlearn:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
         spec=lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)).canonical(),
     message:
@@ -192,6 +201,7 @@ rule unlearn:
     shell:
         'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
         " --images {input.images:q} --group {input.group:q}"
         " --neighbors {input.neighbors:q} --guidance {input.guidance:q}"

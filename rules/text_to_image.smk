@@ -147,6 +147,8 @@ rule fine_tune_base:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
+        gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
         spec=lambda wc: experiment.model_spec(BASE).canonical(),
     message:
@@ -154,6 +156,8 @@ rule fine_tune_base:
     shell:
         'python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
+        " --gradient-checkpointing {resources.gradient_checkpointing}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --pipeline "$GUDA_PIPELINE"'
         ' --samples {input.samples:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
 
@@ -182,6 +186,8 @@ rule fine_tune_logo:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
+        gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
     message:
@@ -189,6 +195,8 @@ rule fine_tune_logo:
     shell:
         'python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
+        " --gradient-checkpointing {resources.gradient_checkpointing}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --pipeline "$GUDA_PIPELINE"'
         " --samples {input.samples:q} --exclude {input.excluded:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
@@ -218,6 +226,8 @@ rule unlearn_by_anchors:
         gpu=settings.execution.gpus,
         deterministic=int(settings.execution.deterministic),
         checkpoint_steps=settings.execution.checkpoint_steps,
+        micro_batch_size=settings.execution.micro_batch_size or 0,
+        gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
         spec=lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)).canonical(),
     message:
@@ -225,6 +235,8 @@ rule unlearn_by_anchors:
     shell:
         'python "$GUDA_SCRIPTS/unlearn_by_anchors.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
+        " --micro-batch-size {resources.micro_batch_size}"
+        " --gradient-checkpointing {resources.gradient_checkpointing}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
         " --samples {input.samples:q} --anchors {input.anchors:q} --group {input.group:q}"
         ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

@@ -1,6 +1,7 @@
 """Fine-tune a text-to-image model from the pretrained pipeline: on all images (the base model), or without a group."""
 
 from guda.cli import (
+    add_checkpointing_argument,
     add_device_arguments,
     add_pipeline_argument,
     add_training_arguments,
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--exclude", help="images to leave out (write_group.py); default: none")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
+    add_checkpointing_argument(parser)
     add_device_arguments(parser)
     args = parser.parse_args()
     spec = FineTuneSpec.parse(spec_text(args.spec))
@@ -54,8 +56,11 @@ def main() -> None:
     size = tuple(training_set.images.shape[2:])
     denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
     select_trainable(denoiser, spec.trainable)
+    if args.gradient_checkpointing:
+        denoiser.unet.enable_gradient_checkpointing()
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    denoiser, evaluations = finetune(denoiser, training_set.images, captions, spec.training, state, rows, device)
+    task = denoiser, training_set.images, captions, spec.training, state, rows, device
+    denoiser, evaluations = finetune(*task, args.micro_batch_size)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

@@ -41,7 +41,8 @@ def main() -> None:
         rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    denoiser, evaluations = train(training_set.images, spec.unet, schedule, spec.training, state, rows, device)
+    task = training_set.images, spec.unet, schedule, spec.training, state, rows, device
+    denoiser, evaluations = train(*task, micro_batch_size=args.micro_batch_size)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

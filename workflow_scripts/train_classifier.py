@@ -34,9 +34,8 @@ def main() -> None:
     memberships = read_memberships(paths, training_set.ids, spec.members)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    classifier, evaluations = train_classifier(
-        training_set.images, memberships, spec.unet, schedule, spec.training, state, device
-    )
+    task = training_set.images, memberships, spec.unet, schedule, spec.training, state, device
+    classifier, evaluations = train_classifier(*task, args.micro_batch_size)
     seconds = state.seconds()
     written = save_classifier(args.model, classifier, list(spec.members), spec)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

@@ -36,9 +36,8 @@ def main() -> None:
     labels = DrawnLabels(memberships, training_set.ids, spec.training.seed, spec.label_dropout)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
-    denoiser, evaluations = train(
-        training_set.images, spec.unet, schedule, spec.training, state, device=device, labels=labels
-    )
+    task = training_set.images, spec.unet, schedule, spec.training, state, None, device, labels
+    denoiser, evaluations = train(*task, args.micro_batch_size)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

@@ -44,17 +44,17 @@ def main() -> None:
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)
     state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
-    task = base, training_set.images, forget
+    task, how = (base, training_set.images, forget), (spec.settings, state, args.micro_batch_size)
     if isinstance(spec, EsdSpec):
         conditional, _ = load_denoiser(Path(args.guidance[0]).parent, schedule, spec.conditional)
-        denoiser, evaluations = esd.unlearn(*task, conditional.to(device), spec.label, spec.settings, state)
+        denoiser, evaluations = esd.unlearn(*task, conditional.to(device), spec.label, *how)
     elif isinstance(spec, FinetuneSpec):
-        denoiser, evaluations = finetune.unlearn(*task, spec.settings, state)
+        denoiser, evaluations = finetune.unlearn(*task, *how)
     elif isinstance(spec, NegGradSpec):
-        denoiser, evaluations = neggrad.unlearn(*task, spec.settings, state)
+        denoiser, evaluations = neggrad.unlearn(*task, *how)
     else:
         neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
-        denoiser, evaluations = retrack.unlearn(*task, neighbors["rows"], spec.settings, state)
+        denoiser, evaluations = retrack.unlearn(*task, neighbors["rows"], *how)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

@@ -1,6 +1,14 @@
 """Unlearn one group from a text-to-image model, by redirecting its prompts to anchors."""
 
-from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.cli import (
+    add_checkpointing_argument,
+    add_device_arguments,
+    add_training_arguments,
+    device_of,
+    run,
+    spec_text,
+    stage_parser,
+)
 from guda.specs import AnchorsSpec
 
 
@@ -12,6 +20,7 @@ def main() -> None:
     parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     add_training_arguments(parser)
+    add_checkpointing_argument(parser)
     add_device_arguments(parser)
     args = parser.parse_args()
     spec = AnchorsSpec.parse(spec_text(args.spec))
@@ -35,13 +44,15 @@ def main() -> None:
     from guda.unlearning.anchors import read_anchors, unlearn
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
+    if args.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
     training_set = read_latents(args.samples, spec.samples)
     forget = training_set.in_group(args.group, spec.group)
     captions = read_captions(args.samples, training_set.ids, spec.samples, spec.settings.seed)
     state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
     book = read_anchors(args.anchors, spec.anchors)
     task = base.to(device), training_set.images, forget, captions
-    denoiser, evaluations = unlearn(*task, book, spec.settings, state)
+    denoiser, evaluations = unlearn(*task, book, spec.settings, state, args.micro_batch_size)
     seconds = state.seconds()
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))

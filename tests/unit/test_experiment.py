@@ -139,7 +139,7 @@ CHANGES = {
     "content": ({"metrics": {"content": None}}, ["metrics", "sources"]),
     "figure": ({"figure": {"queries": 5}}, ["figure"]),
     "the other oracle first": ({"oracle": {"seeds": [2, 1]}}, TABLES),
-    "execution": ({"execution": {"batch_size": 3, "threads": 2}}, []),
+    "execution": ({"execution": {"batch_size": 3, "threads": 2, "micro_batch_size": 2}}, []),
     "results folder": ({"results": "elsewhere"}, []),
 }
 

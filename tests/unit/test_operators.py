@@ -9,16 +9,21 @@ from torch.nn.functional import mse_loss
 from guda import config
 from guda.attribution import METHODS
 from guda.config import load_config
+from guda.denoisers import new_denoiser
 from guda.experiment import Experiment
 from guda.noise import derive_seed
+from guda.specs import ImagesSpec
 from guda.training import batch_rows, random_steps, to_network_range
-from guda.unlearning import OPERATORS, finetune, finetuning, neggrad, retrack, retrack_evaluations
+from guda.training_state import TrainingState
+from guda.unlearning import OPERATORS, esd, finetune, finetuning, neggrad, retrack, retrack_evaluations
 from guda.unlearning.neighbors import nearest_retained
 
 FORGET = torch.tensor([True] * 5 + [False] * 7)
 RATE = 1e-3
 # One epoch of the five forget images, or five of the retained ones; the rate does not fall within a step.
 ONE_STEP = {"steps": 1, "batch_size": 5, "learning_rate": RATE, "warmup_steps": 0, "seed": 4, "weight_decay": 0.0}
+SETTINGS = {retrack: config.Unlearning, esd: config.Esd, finetune: config.FineTuning, neggrad: config.NegGrad}
+SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 
 
 def weights_of(denoiser):
@@ -87,12 +92,39 @@ def test_a_preserve_term_holds_the_retained_images_and_costs_as_much_again(denoi
 @pytest.mark.parametrize("operator", [finetune, neggrad])
 def test_operators_leave_the_full_model_alone_and_repeat_bit_for_bit(operator, denoiser, images):
     before = weights_of(denoiser)
-    settings = {finetune: config.FineTuning, neggrad: config.NegGrad}[operator](**ONE_STEP | {"steps": 3})
+    settings = SETTINGS[operator](**ONE_STEP | {"steps": 3})
     students = [operator.unlearn(denoiser, images, FORGET, settings)[0] for _ in range(2)]
     assert torch.equal(weights_of(denoiser), before)
     assert not any(parameter.grad is not None for parameter in denoiser.parameters())
     assert torch.equal(*map(weights_of, students))
     assert not students[0].training
+
+
+def first_step(operator, denoiser, conditional, images, folder, micro_batch_size):
+    """The gradient of an operator's first step, which Adam's first moment is a tenth of; and the largest part."""
+    sizes, state, task = [], TrainingState(folder, SPEC, 1), [denoiser, images, FORGET]
+    hook = denoiser.unet.register_forward_pre_hook(lambda network, arguments: sizes.append(len(arguments[0])))
+    if operator is retrack:
+        task.append(nearest_retained(images, FORGET, 2)[0])
+    if operator is esd:
+        task += [conditional, 1]
+    operator.unlearn(*task, SETTINGS[operator](**ONE_STEP), state, micro_batch_size)
+    hook.remove()
+    tensors = state.load()[1]
+    return torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]), max(sizes)
+
+
+@pytest.mark.parametrize("operator", [retrack, esd, finetune, neggrad], ids=lambda operator: operator.__name__)
+def test_batches_are_worked_off_in_parts_of_either_kind(operator, denoiser, tiny_unet, images, tmp_path):
+    """Where an operator has two kinds of images, the network sees them together, but for ascent's terms."""
+    kinds = 2 if operator in (retrack, esd) else 1
+    task = operator, denoiser, new_denoiser(tiny_unet, denoiser.schedule, (1, 8, 8), n_labels=3), images
+    whole, size = first_step(*task, tmp_path / "whole", None)
+    assert size == kinds * 5
+    parts, size = first_step(*task, tmp_path / "parts", 2)
+    assert size == kinds * 2
+    assert whole.norm() > 1e-4
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("preserve", "batch_size"), [("denoising", 8), ("distillation", 9)])

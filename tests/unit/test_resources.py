@@ -111,3 +111,8 @@ def test_larger_networks_and_batches_ask_for_more():
     assert many.operations == 10 * few.operations
     batches = needs(Experiment(load_config({"training": {"batch_size": 128}})))
     assert batches["train"].operations == 2 * small["train"].operations
+    # 64 samples of a step, or 32 of either kind: what 4 at a time leave behind is a sixteenth, or an eighth.
+    parts = needs(Experiment(load_config({"execution": {"micro_batch_size": 4}})))
+    kept = (batches["train"].memory - small["train"].memory) / 64
+    assert small["train"].memory - parts["train"].memory == pytest.approx(60 * kept)
+    assert small["unlearn"].memory - parts["unlearn"].memory == pytest.approx(56 * kept)

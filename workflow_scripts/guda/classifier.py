@@ -64,6 +64,7 @@ def train_classifier(
     settings: config.Training,
     state: TrainingState | None = None,
     device: torch.device | str = "cpu",
+    micro_batch_size: int | None = None,
 ) -> tuple[GroupClassifier, int]:
     """Train a classifier from fresh weights on those of the uint8 images [N, C, H, W] that are in a group.
 
@@ -85,7 +86,8 @@ def train_classifier(
     def loss(x: Tensor, noise: Tensor, t: Tensor, shares: Tensor) -> Tensor:
         return -(shares * classifier(x, noise, t)).sum(1).mean()
 
-    optimise(classifier, draw, loss, settings, settings.seed, "training", settings.ema_decay, state)
+    task = classifier, draw, loss, settings, settings.seed, "training"
+    optimise(*task, settings.ema_decay, state, micro_batch_size)
     return classifier, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

@@ -37,7 +37,7 @@ def stage_parser(description: str | None, threads: bool = False) -> argparse.Arg
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --checkpoint-steps and --cache, for the stages that train."""
+    """Add --checkpoint-steps, --micro-batch-size and --cache, for the stages that train."""
     parser.add_argument(
         "--checkpoint-steps",
         type=int,
@@ -45,7 +45,24 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="save the state of training every so many steps; a killed job goes on from there (default: %(default)s)",
     )
     parser.add_argument(
+        "--micro-batch-size",
+        type=int,
+        default=0,
+        help="work a batch off in parts of so many samples, to the same model; 0: as a whole (default: %(default)s)",
+    )
+    parser.add_argument(
         "--cache", default="", metavar="FOLDER", help="shared folder of trained models to look in and to add to"
+    )
+
+
+def add_checkpointing_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --gradient-checkpointing, for the stages that train large networks."""
+    parser.add_argument(
+        "--gradient-checkpointing",
+        type=int,
+        choices=[0, 1],
+        default=0,
+        help="compute again on the way back what was not kept: less memory, the same model, slower (default: 0)",
     )
 
 

@@ -143,7 +143,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
 
     def trained(training: config.Training) -> Need:
         return Need(
-            read + COPIES * model + training.batch_size * kept,
+            read + COPIES * model + at_once(training.batch_size, settings.execution) * kept,
             FORWARD_AND_BACKWARD * forward * training.steps * training.batch_size,
         )
 
@@ -154,7 +154,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "conditional": trained(settings.training.changed(settings.attribution.conditional.training)),
         "classifier": trained(settings.training.changed(settings.attribution.classifier.training)),
         "unlearn": Need(
-            read + COPIES * model + unlearned * kept,
+            read + COPIES * model + at_once(unlearned, settings.execution, 2) * kept,
             (FORWARD_AND_BACKWARD + 1) * forward * unlearned_steps * unlearned,
         ),
         "neighbors": Need(read, 2 * largest_group * n_images * channels * pixels),
@@ -180,6 +180,11 @@ def needs(experiment: Experiment) -> dict[str, Need]:
             * (1 + 2 * settings.likelihood.probes),
         ),
     }
+
+
+def at_once(samples: int, execution: config.Execution, kinds: int = 1) -> int:
+    """Samples of a training step that are worked off together; of some kinds, micro_batch_size is of each."""
+    return min(samples, kinds * (execution.micro_batch_size or samples))
 
 
 def unlearning_work(experiment: Experiment) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from guda.imported_models import read_object
 from guda.paths import CONFIG, WEIGHTS
 from guda.pipeline_folder import PIPELINE_KEY
 from guda.records import FORWARD_AND_BACKWARD
-from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, SQUARED, TERM, Need
+from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, SQUARED, TERM, Need, at_once
 
 if TYPE_CHECKING:
     from guda.text_experiment import TextExperiment
@@ -102,11 +102,11 @@ def text_needs(experiment: TextExperiment) -> dict[str, Need]:
         "images": Need(images),
         "encoded": Need(images + encoded + autoencoder, 10 * forward * max(n_images, n_scored)),
         "train": Need(
-            encoded + COPIES * model + training.batch_size * kept,
+            encoded + COPIES * model + at_once(training.batch_size, config.execution) * kept,
             FORWARD_AND_BACKWARD * forward * training.steps * training.batch_size,
         ),
         "unlearn": Need(
-            encoded + COPIES * model + 2 * anchors.batch_size * kept,
+            encoded + COPIES * model + at_once(2 * anchors.batch_size, config.execution, 2) * kept,
             (FORWARD_AND_BACKWARD + 1) * forward * anchors.steps * 2 * anchors.batch_size,
         ),
         "queries": Need(scored + autoencoder, 2 * forward * n_queries * config.queries.sampling_steps),

@@ -152,6 +152,7 @@ def train(
     rows: Tensor | None = None,
     device: torch.device | str = "cpu",
     labels: DrawnLabels | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
 
@@ -161,7 +162,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
         denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None).to(device)
-    return denoiser, _fit(denoiser, images, settings, state, rows, labels)
+    return denoiser, _fit(denoiser, images, settings, state, rows, labels, micro_batch_size)
 
 
 def finetune(

@@ -50,6 +50,14 @@ class Execution(Section):
     checkpoint_steps: PositiveInt = Field(
         500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
     )
+    micro_batch_size: PositiveInt | None = Field(
+        None,
+        description="Samples of a training or unlearning step that are worked off at a time, forget and retained ones "
+        "so many each; null: all.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Text-to-image networks compute again on the way back what they did not keep: less memory."
+    )
     gpus: Literal[0, 1] = Field(
         0, description="GPUs that each training, unlearning, scoring and sampling job asks for; without one, the CPU."
     )

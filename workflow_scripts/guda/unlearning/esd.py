@@ -36,6 +36,7 @@ def unlearn(
     label: int,
     settings: config.Esd,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
 
@@ -45,6 +46,6 @@ def unlearn(
     def target(x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         return erased_noise(full, conditional, x_t, t, label, settings.guidance)
 
-    student = redirect(full, images, forget, target, settings, state)
+    student = redirect(full, images, forget, target, settings, state, None, micro_batch_size)
     teachers = 3 + (settings.preserve == "distillation")
     return student, settings.steps * settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)

@@ -32,6 +32,7 @@ def unlearn(
     forget: Tensor,
     settings: config.FineTuning,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that went on training without the forget images, and the evaluations spent.
 
@@ -46,5 +47,5 @@ def unlearn(
     def loss(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return denoising_error(student, x, noise, t)
 
-    optimise(student, draw, loss, settings, settings.seed, "fine-tuning", state=state)
+    optimise(student, draw, loss, settings, settings.seed, "fine-tuning", 0.0, state, micro_batch_size)
     return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

@@ -25,6 +25,7 @@ def unlearn(
     forget: Tensor,
     settings: config.NegGrad,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that was driven away from the forget images, and the evaluations spent.
 
@@ -48,5 +49,5 @@ def unlearn(
         errors = [denoising_error(student, *drawn[start : start + 3]) for start in range(0, len(drawn), 3)]
         return sum(weight * error for (weight, _), error in zip(terms.values(), errors, strict=True))
 
-    optimise(student, draw, loss, settings, settings.seed, "gradient ascent", state=state)
+    optimise(student, draw, loss, settings, settings.seed, "gradient ascent", 0.0, state, micro_batch_size)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD

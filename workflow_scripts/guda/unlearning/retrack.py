@@ -55,6 +55,7 @@ def unlearn(
     neighbors: Tensor,
     settings: config.Unlearning,
     state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
 
@@ -67,5 +68,5 @@ def unlearn(
     def target(x_t: Tensor, t: Tensor, noise: Tensor, retained: Tensor) -> Tensor:
         return redirected_noise(x_t, noise, to_network_range(retained), *full.scales(t), settings.max_correction_norm)
 
-    student = redirect(full, images, forget, target, settings, state, beside=near)
+    student = redirect(full, images, forget, target, settings, state, near, micro_batch_size)
     return student, settings.steps * retrack_evaluations(settings)

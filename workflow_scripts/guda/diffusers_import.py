@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 
 def network_class(name: str) -> type[ModelMixin]:
-    """A network's class by its name in diffusers, imported without scipy.stats and transformers.
+    """A network's class by its name in diffusers, imported without scipy.stats, transformers, peft and accelerate.
 
-    diffusers imports these for schedulers and pipelines that are not used here; they are a third of a short job's time.
+    diffusers imports these for schedulers, pipelines and adapters that are not used here; they are a third of a short
+    job's time.
     """
     import diffusers
     import diffusers.utils.import_utils
 
-    diffusers.utils.import_utils._scipy_available = False
-    diffusers.utils.import_utils._transformers_available = False
+    for package in ("scipy", "transformers", "peft", "accelerate"):
+        setattr(diffusers.utils.import_utils, f"_{package}_available", False)
     absent = "transformers" not in sys.modules
     if absent:
         sys.modules["transformers"] = None  # one import of diffusers' goes by neither flag, but can do without

@@ -84,8 +84,8 @@ def number(text):
 
 
 def model_files(model):
-    """The declared files of a diffusers folder, by name."""
-    return {"weights": paths.model_weights(model), "config": paths.model_config(model)}
+    """The declared files of a model's folder, by name."""
+    return experiment.model_files(model)
 
 
 @cache

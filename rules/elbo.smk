@@ -6,6 +6,7 @@ scheduled = paths.with_schedule("{schedule}")
 rule elbo:
     input:
         unpack(lambda wc: model_files(weights_of(wc.model))),
+        base=lambda wc: experiment.adapted_files(weights_of(wc.model)),
         samples=lambda wc: experiment.scored_samples(wc.bucket),
         scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
         foreign=foreign(
@@ -33,7 +34,7 @@ rule elbo:
     shell:
         'python "$GUDA_SCRIPTS/compute_elbo.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
-        ' --model "$(dirname {input.weights:q})" --scored {input.scored:q}'
+        ' --model "$(dirname {input.weights:q})" --base {input.base:q} --scored {input.scored:q}'
         " --samples {input.samples:q} --output {output.elbo:q} --record {output.record:q} > {log:q} 2>&1"
 
 

@@ -209,7 +209,7 @@ rule unlearn_by_anchors:
         anchors=paths.encoded(ANCHORS),
         group=paths.group("{group}"),
         foreign=foreign(
-            paths.model_weights(unlearned_model("{operator}", "{group}")),
+            model_files(unlearned_model("{operator}", "{group}"))["weights"],
             lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)),
         ),
     output:

@@ -7,6 +7,7 @@ from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
 def main() -> None:
     parser = stage_parser(__doc__, threads=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
+    parser.add_argument("--base", nargs="*", help="weights and config.json of the base model, of adapters alone")
     parser.add_argument(
         "--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)"
     )
@@ -25,6 +26,7 @@ def main() -> None:
     device = device_of(args)
 
     import json
+    from pathlib import Path
 
     import numpy as np
     import torch
@@ -34,10 +36,12 @@ def main() -> None:
     from guda.device import costs
     from guda.elbo import kl_terms
     from guda.noise_schedule import NoiseSchedule, step_weights
-    from guda.paths import WEIGHTS
+    from guda.paths import ADAPTER, WEIGHTS
     from guda.records import Stopwatch, write_record
 
-    model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(spec.elbo.noise_schedule), spec.model)
+    schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
+    base = Path(args.base[0]).parent if args.base else None
+    model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.to(device)
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
@@ -59,7 +63,7 @@ def main() -> None:
         },
         spec,
         query_ids=json.dumps(ids),
-        model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
+        model_sha256=sha256_file(f"{args.model}/{ADAPTER if args.base else WEIGHTS}"),
         parent_sha256=provenance.get("parent_sha256", ""),
     )
     write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), seconds))

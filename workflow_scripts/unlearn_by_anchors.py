@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--samples", required=True, help="encoded training images (encode_samples.py)")
     parser.add_argument("--anchors", required=True, help="encoded anchors (encode_anchors.py)")
     parser.add_argument("--group", required=True, help="members of the group to unlearn (write_group.py)")
-    parser.add_argument("--model", required=True, help="diffusers folder to write")
+    parser.add_argument("--model", required=True, help="folder to write: diffusers' files, or adapters alone")
     add_training_arguments(parser)
     add_checkpointing_argument(parser)
     add_device_arguments(parser)
@@ -27,15 +27,17 @@ def main() -> None:
 
     from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
-    from guda.paths import RECORD, WEIGHTS
+    from guda.paths import ADAPTER, MODEL_FILES, RECORD, WEIGHTS
 
-    cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
+    adapted = spec.settings.trainable == "lora"
+    cache = ModelCache(args.cache, (ADAPTER,) if adapted else MODEL_FILES)
+    parent = sha256_file(f"{args.base}/{WEIGHTS}")
     if cache.fetch(args.model, spec, parent):
         return
     device = device_of(args)
 
     from guda.captions import read_captions
-    from guda.denoisers import load_denoiser, save_denoiser
+    from guda.denoisers import load_denoiser, save_adapters, save_denoiser
     from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
     from guda.records import write_record
@@ -54,7 +56,8 @@ def main() -> None:
     task = base.to(device), training_set.images, forget, captions
     denoiser, evaluations = unlearn(*task, book, spec.settings, state, args.micro_batch_size)
     seconds = state.seconds()
-    written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
+    save = save_adapters if adapted else save_denoiser
+    written = save(args.model, denoiser, spec, parent_sha256=parent)
     write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec, parent)

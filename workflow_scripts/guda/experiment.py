@@ -170,6 +170,14 @@ class Experiment:
         """Settings of ReTrack for a group: as configured, or with those of a variant."""
         return self.config.unlearn.for_group(group, self.operators[operator])
 
+    def model_files(self, model: str) -> dict[str, str]:
+        """The files of a model's folder, by their names in rules."""
+        return {"weights": self.paths.model_weights(model), "config": self.paths.model_config(model)}
+
+    def adapted_files(self, model: str) -> list[str]:
+        """The files of the base model, where `model` holds adapters of it alone."""
+        return []
+
     @property
     def pipeline_folder(self) -> str:
         """Where the text-to-image pipeline is, if the models are any."""

@@ -14,15 +14,19 @@ from pathlib import Path
 
 from guda.artifacts import CURE, load_tensors, replacing, sha256_file
 from guda.errors import ArtifactError
-from guda.paths import MODEL_FILES, RECORD, STATE, WEIGHTS
+from guda.paths import MODEL_FILES, RECORD, STATE
 from guda.records import read_record
 from guda.specs import Spec
 
 
 class ModelCache:
-    """The cache in `folder`; '' is no cache, in which nothing is found and nothing is kept."""
+    """The cache in `folder`; '' is no cache, in which nothing is found and nothing is kept.
 
-    def __init__(self, folder: str):
+    `files` are those of a model, the weights last.
+    """
+
+    def __init__(self, folder: str, files: tuple[str, ...] = MODEL_FILES):
+        self._files = files
         self._folder = Path(folder) / "models" if folder else None
 
     def fetch(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> bool:
@@ -31,17 +35,18 @@ class ModelCache:
         if source is None or not source.is_dir():
             return False
         try:
-            _, metadata = load_tensors(source / WEIGHTS, spec.digest(), "np")
+            weights = source / self._files[-1]
+            _, metadata = load_tensors(weights, spec.digest(), "np")
             if metadata.get("parent_sha256", "") != parent_sha256:
-                raise ArtifactError(f"{source / WEIGHTS}: unlearned from another base checkpoint")
+                raise ArtifactError(f"{weights}: unlearned from another base checkpoint")
             recorded = read_record(source / RECORD, spec.digest())["outputs"]
-            for name in MODEL_FILES:
+            for name in self._files:
                 if recorded.get(name) != sha256_file(source / name):
                     raise ArtifactError(f"{source / name}: not the file that its record describes")
         except (ArtifactError, OSError) as error:
             reason = str(error).removesuffix(CURE).rstrip(". ")
             raise ArtifactError(f"the cached model {source} is damaged ({reason}). Delete that folder.") from None
-        for name in (*MODEL_FILES, RECORD):
+        for name in (*self._files, RECORD):
             with replacing(Path(model) / name) as temporary:
                 shutil.copyfile(source / name, temporary)
         (Path(model) / STATE).unlink(missing_ok=True)
@@ -67,7 +72,7 @@ class ModelCache:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
             complete = Path(temporary) / "model"
             complete.mkdir()
-            for name in (*MODEL_FILES, RECORD):
+            for name in (*self._files, RECORD):
                 shutil.copyfile(model / name, complete / name)
             try:
                 complete.rename(target)

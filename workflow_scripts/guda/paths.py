@@ -15,6 +15,7 @@ ANCHORS = "anchors"  # among sets of prompts, those that forget images are redir
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
+ADAPTER = "pytorch_lora_weights.safetensors"  # in place of both, of a model that is the base model with adapters
 # Of a pipeline that is made here.
 PIPELINE_FILES = (
     "model_index.json",
@@ -126,6 +127,9 @@ class Paths:
 
     def model_weights(self, model: str) -> str:
         return self._at("models", model, WEIGHTS)
+
+    def model_adapter(self, model: str) -> str:
+        return self._at("models", model, ADAPTER)
 
     def model_record(self, model: str) -> str:
         return self._at("models", model, RECORD)

@@ -199,6 +199,15 @@ class TextExperiment(Experiment):
             trainable=self.text.trainable,
         )
 
+    def _has_adapters(self, model: str) -> bool:
+        return self.text.anchors.trainable == "lora" and model != BASE and not model.startswith("logo-")
+
+    def model_files(self, model: str) -> dict[str, str]:
+        return {"weights": self.paths.model_adapter(model)} if self._has_adapters(model) else super().model_files(model)
+
+    def adapted_files(self, model: str) -> list[str]:
+        return list(self.model_files(BASE).values()) if self._has_adapters(model) else []
+
     def anchors(self, operator: str) -> Anchors:
         """Settings of an operator's unlearning: as configured, or with another strategy."""
         strategy = STRATEGIES.get(operator, self.text.anchors.strategy)

@@ -34,6 +34,10 @@ class Anchors(Optimisation):
     preserve: Literal["denoising", "distillation"] = Field(
         "distillation", description="Preserve term on retained images: their own noise, or the full model's prediction."
     )
-    trainable: Literal["full", "cross_attention"] = Field(
-        "full", description="Weights that move: all, or those of the layers that read the prompt."
+    trainable: Literal["full", "cross_attention", "lora"] = Field(
+        "full",
+        description="Weights that move: all, those of the layers that read the prompt, or adapters on the attention "
+        "layers, which a small file holds.",
     )
+    lora_rank: PositiveInt = Field(8, description="Rank r of the adapters, for `lora`.")
+    lora_alpha: PositiveInt = Field(8, description="alpha: adapters are scaled by alpha / r, for `lora`.")

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from guda.artifacts import CURE, load_tensors, read_json, save_tensors, sha256_file, write_text
+from guda.denoisers.adapters import merge_adapters
 from guda.denoisers.text_unet import TextDenoiser, new_text_denoiser
 from guda.denoisers.unet import UNetDenoiser, new_denoiser
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
 from guda.imported_models import check_settings, current_name, model_files
 from guda.noise_schedule import NoiseSchedule
-from guda.paths import WEIGHTS
+from guda.paths import ADAPTER, WEIGHTS
 from guda.specs import ImportedModelSpec, Spec
 
 DENOISERS = {"UNet2DModel": UNetDenoiser, "UNet2DConditionModel": TextDenoiser}  # by diffusers' name of the network
@@ -34,13 +35,16 @@ def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **meta
 
 
 def load_denoiser(
-    folder: str | Path, schedule: NoiseSchedule, spec_digest: str | None = None
+    folder: str | Path, schedule: NoiseSchedule, spec_digest: str | None = None, base: str | Path | None = None
 ) -> tuple[UNetDenoiser, dict[str, str]]:
     """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
 
-    Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
-    one that they were saved with.
+    `base` is the folder of the base model, where `folder` holds adapters of it alone. Raises ArtifactError when a file
+    is missing or damaged, the weights are of another spec, config.json is not the one that they were saved with, or the
+    adapters are of another base model.
     """
+    if base is not None:
+        return _load_adapted(Path(folder), Path(base), schedule, spec_digest)
     weights_file, config_file = Path(folder) / WEIGHTS, Path(folder) / "config.json"
     weights, metadata = load_tensors(weights_file, spec_digest)
     if not config_file.exists():
@@ -52,6 +56,17 @@ def load_denoiser(
     unet.load_state_dict(weights)
     denoiser = DENOISERS[settings["_class_name"]](unet, schedule, unet.config.num_class_embeds)
     return denoiser.eval(), metadata
+
+
+def _load_adapted(
+    folder: Path, base: Path, schedule: NoiseSchedule, spec_digest: str | None
+) -> tuple[UNetDenoiser, dict[str, str]]:
+    tensors, metadata = load_tensors(folder / ADAPTER, spec_digest)
+    denoiser, _ = load_denoiser(base, schedule)
+    if metadata.get("parent_sha256") != sha256_file(base / WEIGHTS):
+        raise ArtifactError(f"{folder / ADAPTER}: adapters of another base model than {base / WEIGHTS}. {CURE}")
+    merge_adapters(denoiser, tensors, metadata)
+    return denoiser, metadata
 
 
 def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:

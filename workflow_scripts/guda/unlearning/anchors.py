@@ -17,7 +17,7 @@ from torch import Tensor
 from guda.artifacts import load_tensors
 from guda.captions import Captions
 from guda.config.anchors import Anchors
-from guda.denoisers import TextDenoiser
+from guda.denoisers import TextDenoiser, add_adapters
 from guda.denoisers.text_unet import select_trainable
 from guda.errors import DataError
 from guda.noise import derive_seed, uniform
@@ -179,13 +179,17 @@ def unlearn(
 ) -> tuple[TextDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `anchor_loss`.
 
+    With `trainable` lora, the copy has adapters, and its other weights are the full model's.
     An image's own prompt is one of its captions, none of which are dropped. `latents` float32 [N, C, H, W]; `forget`
     bool [N]. Batches are worked off in parts of `micro_batch_size` of either kind; None: as wholes.
     """
     if captions.dropout:
         raise ValueError(f"a share {captions.dropout} of the captions is dropped; an empty prompt has no anchor")
     student, batch_size = copy.deepcopy(full), settings.batch_size
-    select_trainable(student, settings.trainable)
+    if settings.trainable == "lora":
+        add_adapters(student, settings.lora_rank, settings.lora_alpha, settings.seed)
+    else:
+        select_trainable(student, settings.trainable)
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
     anchors = DrawnAnchors(book, book.retained_styles(forget), captions.ids, settings)
 

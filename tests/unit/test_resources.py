@@ -88,6 +88,12 @@ def test_the_embedded_experiment_fits_everywhere():
     assert all(10 <= need.minutes(threads=1) < 30 for need in found.values())
 
 
+def test_which_weights_abu_moves_does_not_matter():
+    assert needs(Experiment(load_config({"attribution": {"abu": {"parameters": ["conv"]}}}))) == needs(
+        Experiment(load_config({}))
+    )
+
+
 def test_larger_networks_and_batches_ask_for_more():
     small = needs(Experiment(load_config({})))
     large = needs(Experiment(load_config({"unet": {"block_out_channels": [32, 64]}})))

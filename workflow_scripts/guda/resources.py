@@ -135,11 +135,11 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     abu, mucs, batch_size = settings.attribution.abu, settings.attribution.mucs, settings.execution.batch_size
     views = 2 if settings.training.flip else 1
     # For each query a pass over the sampled training images, whose noise is kept.
-    pairs = {method: (method.train_sample or n_images) * method.loss_steps for method in (abu, mucs)}
-    noise = FLOAT * channels * pixels * max(pairs.values())
+    abu_pairs, mucs_pairs = ((method.train_sample or n_images) * method.loss_steps for method in (abu, mucs))
+    noise = FLOAT * channels * pixels * max(abu_pairs, mucs_pairs)
     squared = max(model, min(SQUARED, batch_size * model))
-    abu_work = views * pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps
-    mucs_work = pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size
+    abu_work = views * abu_pairs + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps
+    mucs_work = mucs_pairs + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size
 
     def trained(training: config.Training) -> Need:
         return Need(

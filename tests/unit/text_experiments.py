@@ -4,9 +4,9 @@ from guda.config import load_config
 from guda.experiment import experiment_of
 
 
-def text_experiment(**changes):
+def text_experiment(text=None, **changes):
     """An experiment with a hundred digits in twelve styles."""
     data = {"dataset": "styled_digits", "group_by": "style", "subset": {"count": 100, "seed": 0}}
     prompts = {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"}
-    text = {"prompts": prompts, "queries": {"guidance_scale": 2.0}}
+    text = {"prompts": prompts, "queries": {"guidance_scale": 2.0}} | (text or {})
     return experiment_of(load_config({"data": data, "text_to_image": text} | changes))

@@ -91,11 +91,11 @@ def text_needs(experiment: TextExperiment) -> dict[str, Need]:
     moved = model * KEYS_AND_VALUES if abu.parameters is None else model
     squared = max(moved, min(SQUARED, batch_size * moved))
     # For each query a pass over the sampled training images, whose noise is kept.
-    pairs = {method: (method.train_sample or n_images) * method.loss_steps for method in (abu, mucs)}
-    noise = FLOAT * channels * found.pixels * max(pairs.values())
+    abu_pairs, mucs_pairs = ((method.train_sample or n_images) * method.loss_steps for method in (abu, mucs))
+    noise = FLOAT * channels * found.pixels * max(abu_pairs, mucs_pairs)
     influence = max(
-        pairs[abu] + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps,
-        pairs[mucs] + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size,
+        abu_pairs + FORWARD_AND_BACKWARD * abu.steps * abu.query_steps,
+        mucs_pairs + FORWARD_AND_BACKWARD * mucs.steps * 2 * mucs.batch_size,
     )
     return {
         "table": Need(planned),

@@ -1,0 +1,35 @@
+"""Memory and time that jobs of text-to-image models ask for."""
+
+import pytest
+import torch
+from text_experiments import text_experiment
+
+from guda.attribution.query_unlearning import KEYS_AND_VALUES as PATTERNS
+from guda.diffusers_import import network_class
+from guda.resources import FLOAT
+from guda.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
+from guda.unlearning.abu import moving
+
+
+def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
+    with torch.device("meta"):
+        unet = network_class("UNet2DConditionModel")(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+    sizes = {name: weight.numel() for name, weight in unet.named_parameters()}
+    moved = sum(sizes[name] for name in moving(list(sizes), PATTERNS))
+    assert sum(sizes.values()) * FLOAT == pytest.approx(WEIGHTS_OF_SD, rel=0.01)
+    assert moved / sum(sizes.values()) == pytest.approx(KEYS_AND_VALUES, rel=0.01)
+
+
+def test_stable_diffusions_middle_block_gives_1280_channels_of_8x8():
+    data = {"dataset": "styled_digits", "group_by": "style", "size": [512, 512], "subset": {"count": 20, "seed": 0}}
+    assert network(text_experiment(text={"pipeline": f"someone/model@{'0' * 40}"}, data=data)).middle == 1280 * 8 * 8
+
+
+def test_features_and_moving_all_weights_are_asked_for():
+    plain, features = text_needs(text_experiment()), text_needs(text_experiment(methods=["embedding"]))
+    assert features["features"].memory > plain["features"].memory
+    assert features["scores"].memory > plain["scores"].memory
+    everything = text_needs(text_experiment(attribution={"abu": {"parameters": [""]}}))
+    assert everything["fisher"].memory > plain["fisher"].memory
+    longer = text_needs(text_experiment(attribution={"abu": {"train_sample": None, "loss_steps": 1000}}))
+    assert longer["influence"].operations > 10 * plain["influence"].operations

@@ -10,6 +10,8 @@ from guda.resources import FLOAT
 from guda.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
 from guda.unlearning.abu import moving
 
+STABLE_DIFFUSION = {"pipeline": f"someone/model@{'0' * 40}"}
+
 
 def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
     with torch.device("meta"):
@@ -22,14 +24,18 @@ def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
 
 def test_stable_diffusions_middle_block_gives_1280_channels_of_8x8():
     data = {"dataset": "styled_digits", "group_by": "style", "size": [512, 512], "subset": {"count": 20, "seed": 0}}
-    assert network(text_experiment(text={"pipeline": f"someone/model@{'0' * 40}"}, data=data)).middle == 1280 * 8 * 8
+    assert network(text_experiment(text=STABLE_DIFFUSION, data=data)).middle == 1280 * 8 * 8
 
 
 def test_features_and_moving_all_weights_are_asked_for():
     plain, features = text_needs(text_experiment()), text_needs(text_experiment(methods=["embedding"]))
     assert features["features"].memory > plain["features"].memory
     assert features["scores"].memory > plain["scores"].memory
-    everything = text_needs(text_experiment(attribution={"abu": {"parameters": [""]}}))
-    assert everything["fisher"].memory > plain["fisher"].memory
+    few, all_weights = (
+        text_needs(text_experiment(text=STABLE_DIFFUSION, attribution={"abu": {"parameters": patterns}}))["fisher"]
+        for patterns in (None, [""])
+    )
+    # Of one sample at a time: three copies of what moves, and its gradient three times.
+    assert all_weights.memory - few.memory == pytest.approx(6 * (1 - KEYS_AND_VALUES) * WEIGHTS_OF_SD)
     longer = text_needs(text_experiment(attribution={"abu": {"train_sample": None, "loss_steps": 1000}}))
     assert longer["influence"].operations > 10 * plain["influence"].operations

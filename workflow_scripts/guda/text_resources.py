@@ -85,7 +85,8 @@ def text_needs(experiment: TextExperiment) -> dict[str, Need]:
     autoencoder = batch_size * FLOAT * ACTIVATIONS / 4 * found.channels * height * width
     terms = len(experiment.groups) * len(experiment.elbo_settings.steps)
     training, anchors = config.training, experiment.text.anchors
-    features = FLOAT * n_images * found.middle if "embedding" in config.methods else 0
+    by_middle = "embedding" in config.methods and config.attribution.embedding.model is None
+    features = FLOAT * n_images * found.middle if by_middle else 0
     abu, mucs = config.attribution.abu, config.attribution.mucs
     # Weights that move by the Fisher information, and the gradients of samples that are squared at a time.
     moved = model * KEYS_AND_VALUES if abu.parameters is None else model

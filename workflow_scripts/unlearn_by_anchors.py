@@ -25,13 +25,17 @@ def main() -> None:
     args = parser.parse_args()
     spec = AnchorsSpec.parse(spec_text(args.spec))
 
+    from pathlib import Path
+
     from guda.artifacts import sha256_file
     from guda.model_cache import ModelCache
     from guda.paths import ADAPTER, MODEL_FILES, RECORD, WEIGHTS
 
     adapted = spec.settings.trainable == "lora"
-    cache = ModelCache(args.cache, (ADAPTER,) if adapted else MODEL_FILES)
-    parent = sha256_file(f"{args.base}/{WEIGHTS}")
+    files, others = ((ADAPTER,), MODEL_FILES) if adapted else (MODEL_FILES, (ADAPTER,))
+    for name in others:  # of a model that was here under another `trainable`; snakemake does not know them
+        Path(args.model, name).unlink(missing_ok=True)
+    cache, parent = ModelCache(args.cache, files), sha256_file(f"{args.base}/{WEIGHTS}")
     if cache.fetch(args.model, spec, parent):
         return
     device = device_of(args)

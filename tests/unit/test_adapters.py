@@ -198,6 +198,7 @@ def job(tmp_path):
 def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, tmp_path):
     spec, files = job
     options = {"gradient-checkpointing": 1, "micro-batch-size": 3, "cache": tmp_path / "cache"}
+    save_denoiser(tmp_path / "copy", text_denoiser(), SPEC)  # as unlearned before, all weights
     for name in ("model", "copy"):
         run_stage(unlearn_by_anchors, spec=spec.canonical(), **files, **options, model=tmp_path / name)
         assert sorted(file.name for file in (tmp_path / name).iterdir()) == [ADAPTER, RECORD]

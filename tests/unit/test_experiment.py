@@ -418,6 +418,18 @@ def text_specs():
     yield from [of.method_spec("prompt"), TEXT_METHODS["abu"].fisher_spec(of)]
 
 
+def test_models_unlearned_by_lora_are_adapters_of_the_base_model_and_the_others_whole():
+    whole, adapted = text_experiment(), text_experiment({"anchors": {"trainable": "lora"}})
+    unlearned, base = unlearned_model("guda", "neon"), whole.model_files(BASE)
+    assert whole.model_files(unlearned).keys() == base.keys() == {"weights", "config"}
+    for model in (BASE, logo_model(1, "neon")):
+        assert adapted.model_files(model) == whole.model_files(model)
+        assert adapted.adapted_files(model) == []
+    assert whole.adapted_files(unlearned) == []
+    assert adapted.model_files(unlearned) == {"weights": "results/models/guda/neon/pytorch_lora_weights.safetensors"}
+    assert adapted.adapted_files(unlearned) == list(base.values())
+
+
 @pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)
 def test_a_default_spec_is_canonical_and_comes_back_and_fits_an_argument(spec):
     text = spec.canonical()

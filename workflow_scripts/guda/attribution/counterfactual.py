@@ -7,6 +7,7 @@ is the LOGO oracle; with models that unlearned the group it is GUDA.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -189,7 +190,7 @@ def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: s
         if parent and parent != metadata["model_sha256"]:
             raise ArtifactError(
                 f"{paths.elbo(name, bucket)}: its model was unlearned from another base checkpoint than the one it is "
-                f"compared with. Delete {paths.model_weights(name)} and run snakemake again."
+                f"compared with. Delete the folder {Path(paths.model_weights(name)).parent} and run snakemake again."
             )
         columns.append(terms - full)
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)

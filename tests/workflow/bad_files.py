@@ -12,6 +12,8 @@ import datasets
 import pyarrow as pa
 import pytest
 import torch
+import yaml
+from harness import merged
 from PIL import Image
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
@@ -34,12 +36,23 @@ IDX = "data: {dataset: idx, folder: idx, group_by: label}\nunlearn: {n_neighbors
 CIFAR = "data: {dataset: cifar10, folder: cifar, group_by: label}\nunlearn: {n_neighbors: 1}\n"
 IDX_IMAGES, IDX_LABELS = "idx/train-images-idx3-ubyte", "idx/train-labels-idx1-ubyte"
 SAVED = "data: {dataset: huggingface, folder: saved, group_by: label}\nunlearn: {n_neighbors: 1}\n"
+STYLED = """
+data: {dataset: styled_digits, group_by: style, subset: {count: 100}}
+text_to_image: {prompts: {content: label, template: "a {label}, {descriptors}", content_template: "a {label}"}}
+noise_schedule: {beta_schedule: scaled_linear}
+metrics: {content: null}
+"""
 A, B = "a/0.png", "b/0.png"  # an image of each of two groups
 AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 
 
 def row(name, *values, marks=()):
     return pytest.param(*values, id=name, marks=marks)
+
+
+def styled(overlay):
+    """A text-to-image experiment on styled digits, with a YAML text merged over it."""
+    return yaml.dump(merged(yaml.safe_load(STYLED), yaml.safe_load(overlay)))
 
 
 # --- what prepares files -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.datasets import Dataset
 from guda.errors import DataError, GudaError
-from guda.experiment import Experiment
+from guda.experiment import experiment_of
 from guda.paths import BASE
 
 BUCKET = "bucket-0000"
@@ -53,7 +53,7 @@ def experiment(directory, bad):
     overlay = bad if isinstance(bad, str) else bad()
     (directory / OVERLAY).write_text(overlay, encoding="utf-8")
     values = merged(read_yaml(directory / "config.yaml"), read_yaml(directory / OVERLAY))
-    return Experiment(load_config(values)), overlay
+    return experiment_of(load_config(values)), overlay
 
 
 def refusal(directory, bad):

@@ -22,9 +22,11 @@ def check(experiment: Experiment) -> None:
     _check_groups(experiment)
     known = METHODS if config.text_to_image is None else TEXT_METHODS
     for name in config.methods:
+        if name not in METHODS | TEXT_METHODS:
+            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(known))}")
         if name not in known:
-            models = "" if config.text_to_image is None else " of text-to-image models"
-            raise ConfigError(f"methods: unknown method {name!r}{models}; {nearest_name(name, list(known))}")
+            models = "models without prompts" if config.text_to_image is None else "text-to-image models"
+            raise ConfigError(f"methods: {name} is not there for {models}; known: {', '.join(known)}")
     content, columns = config.metrics.content, list(experiment.dataset.table.columns)
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
@@ -85,6 +87,10 @@ def _check_text_to_image(experiment: Experiment) -> None:
     for key, value in asked.items():
         if value:
             raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
+    for style in config.text_to_image.small_pipeline.styles:
+        if style not in experiment.book.styles:
+            known = nearest_name(style, experiment.book.styles)
+            raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
 
 
 def _check_likelihood(experiment: Experiment) -> None:

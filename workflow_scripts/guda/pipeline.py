@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.artifacts import check_spec, made_for, save_tensors, write_json, write_text
+from guda.artifacts import load_tensors, made_for, save_tensors, write_json, write_text
 from guda.denoisers import TextDenoiser, load_pretrained_unet
 from guda.device import Batches
 from guda.diffusers_import import network_class
@@ -26,6 +26,7 @@ from guda.paths import CONFIG, WEIGHTS
 from guda.pipeline_folder import (
     CLASSES,
     INDEX,
+    NETWORKS,
     PIPELINE,
     PIPELINE_KEY,
     SCHEDULER,
@@ -36,7 +37,7 @@ from guda.pipeline_folder import (
 )
 from guda.progress import track
 from guda.small_tokenizer import tokenizer_files
-from guda.specs import Spec
+from guda.specs import Spec, digest
 from guda.training import to_network_range
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
     read whole; weights are read from safetensors alone.
     """
     from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # of reading weights, which a log would keep
     pipeline_files(folder, key)
     vae = _network(network_class("AutoencoderKL"), folder / "vae", key, low_cpu_mem_usage=False)
     text_encoder = _network(CLIPTextModel, folder / "text_encoder", key)
@@ -105,10 +108,15 @@ def pretrained_denoiser(
 
 
 def checked(source: str, expected: str) -> Path:
-    """The local folder of a pipeline. Raises ArtifactError unless its spec or its content has the digest `expected`."""
-    made = Path(source) / "unet" / WEIGHTS
-    if (text := made_for(made)) is not None:
-        check_spec(made, text, expected)
+    """The local folder of a pipeline. Raises ArtifactError unless its spec or its content has the digest `expected`.
+
+    One that the workflow made is read whole and compared with its checksums.
+    """
+    files = [Path(source, part, weights) for part, weights in NETWORKS.items()]
+    specs = [made_for(file) for file in files]
+    if any(spec is not None and digest(spec) == expected for spec in specs):
+        for file in files:
+            load_tensors(file, expected)
     elif pipeline_digest(source, PIPELINE_KEY) != expected:
         raise ArtifactError(f"{PIPELINE_KEY}: {source} changed since the workflow was planned; run snakemake again")
     return fetched_pipeline(source, PIPELINE_KEY)

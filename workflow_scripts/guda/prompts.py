@@ -42,12 +42,12 @@ class PromptBook:
     @cached_property
     def styles(self) -> list[str]:
         """The styles in the training table, in the order of text."""
-        return self._values(self.settings.style)
+        return self._values("style")
 
     @cached_property
     def contents(self) -> list[str]:
         """The contents in the training table, in the order of text."""
-        return self._values(self.settings.content)
+        return self._values("content")
 
     def of_images(self) -> list[list[str]]:
         """One or more prompts for each row of the training table. Raises DataError for an image that has none.
@@ -60,7 +60,7 @@ class PromptBook:
         asked = placeholders(self.settings.template)
         if DESCRIPTORS not in asked and self.settings.style not in asked:
             return [[filled(self.settings.template, row, ())] for row in _rows(self.table)]
-        self._check_column(self.settings.style)
+        self._column("style")
         return [self._made(row) for row in _rows(self.table)]
 
     def anchors(self) -> pd.DataFrame:
@@ -123,15 +123,15 @@ class PromptBook:
         rows = chosen(texts, self.settings.prompts_per_image, "caption", self.settings.seed, sample_id)
         return [texts[row] for row in rows]
 
-    def _values(self, column: str) -> list[str]:
-        self._check_column(column)
-        return sorted(self.table[column].dropna().unique())
+    def _values(self, key: str) -> list[str]:
+        return sorted(self._column(key).dropna().unique())
 
-    def _check_column(self, column: str) -> None:
-        if column not in self.table.columns:
-            raise ConfigError(
-                f"{KEY}: no column {column!r} in the training table; {nearest_name(column, list(self.table.columns))}"
-            )
+    def _column(self, key: str) -> pd.Series:
+        """The column of the training table that a key names."""
+        column, known = getattr(self.settings, key), list(self.table.columns)
+        if column not in known:
+            raise ConfigError(f"{KEY}.{key}: no column {column!r} in the training table; {nearest_name(column, known)}")
+        return self.table[column]
 
 
 def prompt_book(settings: Prompts, table: pd.DataFrame, dataset: str = "") -> PromptBook:

@@ -7,7 +7,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.experiment import Experiment
+from guda.experiment import Experiment, experiment_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
@@ -78,16 +80,32 @@ def merged(base: object, overlay: object) -> object:
     return base | {key: merged(base.get(key), value) for key, value in overlay.items()}
 
 
-def finished(directory: Path) -> Workflow:
-    """The workflow after a run of config.yaml and tiny.yaml in this folder."""
+def finished(directory: Path, *targets: str) -> Workflow:
+    """The workflow after a run of config.yaml and tiny.yaml in this folder, to the targets in the results or to all."""
     shutil.copy(ROOT / "config.yaml", directory)
     with contextlib.chdir(directory):
         values = merged(read_yaml("config.yaml"), read_yaml("tiny.yaml"))
-        done = Workflow(directory, Experiment(load_config(values)))
+        done = Workflow(directory, experiment_of(load_config(values)))
         assert done.experiment.buckets
-    run = done.snakemake("--cores", "2")
+    results = done.experiment.config.results
+    run = done.snakemake("--cores", "2", *(f"{results}/{target}" for target in targets))
     assert run.returncode == 0, run.stderr
     return done
+
+
+def matcher(job: str) -> Callable[[str], bool]:
+    """Whether a pattern means the job; a star also stands for several levels of folders."""
+    return lambda pattern: fnmatchcase(job, pattern)
+
+
+def job_of(file: str) -> str:
+    """A job's name: that of its main output, without suffix."""
+    path = Path(file)
+    if path.parts[0] == "models":
+        return path.parent.as_posix()
+    if path.parts[:2] == ("queries", "images"):
+        return "queries/queries"
+    return file.removesuffix(".record.json").removesuffix(path.suffix)
 
 
 def save_image(path: Path, seed: int) -> None:

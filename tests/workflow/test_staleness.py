@@ -4,11 +4,9 @@ import os
 import re
 import shutil
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
-from harness import ROOT, save_image
+from harness import ROOT, job_of, matcher, save_image
 
 from guda.paths import BASE
 from guda.queries import queries_by_bucket
@@ -215,21 +213,6 @@ def test_a_change_makes_stale_what_the_table_says(row, change, request, tmp_path
     planned = {job_of(file) for file, stale in plan.items() if stale}
     assert planned == {job_of(file) for file in plan if any(map(matcher(job_of(file)), patterns))}
     assert all(any(matcher(job)(pattern) for job in planned) for pattern in patterns)
-
-
-def matcher(job):
-    """Whether a pattern means the job; a star also stands for several levels of folders."""
-    return lambda pattern: fnmatchcase(job, pattern)
-
-
-def job_of(file: str) -> str:
-    """A job's name: that of its main output, without suffix."""
-    path = Path(file)
-    if path.parts[0] == "models":
-        return path.parent.as_posix()
-    if path.parts[:2] == ("queries", "images"):
-        return "queries/queries"
-    return file.removesuffix(".record.json").removesuffix(path.suffix)
 
 
 def test_dates_do_not_make_another_configurations_file_pass(workflow, tmp_path):

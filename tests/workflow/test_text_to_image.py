@@ -1,0 +1,247 @@
+"""Text-to-image models: a small pipeline that is made, and the preset unlearncanvas with such a one as its own."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from harness import ROOT, Workflow, finished, job_of, logged_call, matcher, merged, with_flags
+from PIL import Image
+
+from guda.artifacts import load_tensors, read_json, unpack_ids
+from guda.config import load_config
+from guda.config.file import read_yaml
+from guda.errors import ArtifactError
+from guda.experiment import experiment_of
+from guda.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
+
+SHORT = {"steps": 6, "batch_size": 4, "warmup_steps": 2}
+PROCESS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+STYLES = {
+    "results": "results/styles",
+    "data": {
+        "dataset": "styled_digits",
+        "group_by": "style",
+        "groups": ["neon", "pop", "storm"],
+        "subset": {"count": 60, "seed": 0},
+    },
+    "text_to_image": {
+        "prompts": {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"},
+        "small_pipeline": {
+            "styles": ["ink", "postcard"],
+            "vae_channels": [8, 8, 8],
+            "unet_channels": [8, 16],
+            "prompt_length": 77,
+            "embedding_dim": 16,
+            "text_layers": 1,
+            "autoencoder": SHORT,
+            "text_encoder": SHORT,
+            "pretraining": SHORT,
+        },
+        "queries": {"guidance_scale": 2.0},
+    },
+    "noise_schedule": PROCESS,
+    "training": SHORT,
+    "queries": {"count": 4, "sampling_steps": 2},
+    "metrics": {"content": None},
+}
+TARGETS, OTHERS, OBJECTS = ["Artist_Sketch", "Cubism"], ["Bricks", "Winter"], ["Cats", "Dogs"]
+DESCRIPTORS = {style: [f"{style} {kind}" for kind in ("lines", "colours", "light")] for style in TARGETS + OTHERS}
+CANVAS = {
+    "data": {"groups": TARGETS, "size": [32, 32]},
+    "text_to_image": {"prompts": {"descriptors": "descriptors.json"}, "anchors": SHORT},
+    "training": SHORT,
+    "queries": {"count": 4, "sampling_steps": 2},
+    "elbo": {"steps": {"stride": 300}},
+    "attribution": {"calibration": {"count": 6}},
+    "methods": ["guda", "prompt"],
+    "metrics": {"bootstrap_samples": 50},
+    "execution": {"gpus": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def styles(tmp_path_factory) -> Workflow:
+    """Styled digits: a pipeline was made, fine-tuned, and asked for queries."""
+    directory = tmp_path_factory.mktemp("styles")
+    (directory / "tiny.yaml").write_text(yaml.dump(STYLES), encoding="utf-8")
+    return finished(directory, "queries/queries.csv")
+
+
+@pytest.fixture(scope="module")
+def canvas(styles, tmp_path_factory) -> Workflow:
+    """The preset on a small tree of UnlearnCanvas's kind, with the pipeline that was made before, to its metrics."""
+    directory = tmp_path_factory.mktemp("canvas")
+    generator = np.random.default_rng(0)
+    for number, style in enumerate(DESCRIPTORS):
+        for each in OBJECTS:
+            folder = directory / "data" / "UnlearnCanvas" / style / each
+            folder.mkdir(parents=True)
+            for index in (1, 2, 3):
+                pixels = generator.integers(0, 60, (40, 36, 3), dtype=np.uint8) + np.uint8(50 * number)
+                Image.fromarray(pixels).save(folder / f"{index}.jpg")
+    (directory / "descriptors.json").write_text(json.dumps(DESCRIPTORS), encoding="utf-8")
+    shutil.copytree(styles.results / "pipeline", directory / "sd")
+    overlay = merged(CANVAS, {"text_to_image": {"pipeline": "sd"}})
+    values = merged(read_yaml(ROOT / "presets" / "unlearncanvas.yaml"), overlay)
+    (directory / "tiny.yaml").write_text(yaml.dump(values), encoding="utf-8")
+    return finished(directory, "metrics.csv")
+
+
+def kl_sums(run, model, samples):
+    """Each sample's bound from a file of terms, and the ids."""
+    tensors, _ = load_tensors(run.directory / run.experiment.paths.elbo(model, samples), framework="np")
+    return tensors["kl"].astype(np.float64) @ tensors["step_weights"], unpack_ids(tensors["ids"])
+
+
+# --- a pipeline that is made --------------------------------------------------------------------------
+
+
+def test_diffusers_generates_with_the_pipeline_that_was_made(styles):
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(styles.results / "pipeline", safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    (image,) = pipeline("a 3, glowing lines", num_inference_steps=2, output_type="np").images
+    assert image.shape == (32, 32, 3)
+    assert np.isfinite(image).all()
+
+
+def test_queries_have_their_prompts(styles):
+    table = pd.read_csv(styles.results / "queries" / "queries.csv", dtype=str)
+    assert list(table.columns) == ["query", "bucket", "file", "sha256", "prompt", "style", "second_style", "label"]
+    assert list(table["style"]) == ["neon", "pop", "storm", "neon"]
+    for prompt, label in zip(table["prompt"], table["label"], strict=True):
+        assert prompt.startswith(f"a {label}, ")
+    for file in table["file"]:
+        assert Image.open(styles.results / "queries" / file).size == (32, 32)
+
+
+@pytest.mark.parametrize(("part", "log"), [("vae", ("encoded", "training")), ("unet", ("models", BASE))])
+def test_a_damaged_part_of_the_pipeline_is_refused_by_name(styles, tmp_path, part, log):
+    shutil.copytree(styles.results / "pipeline", tmp_path / "pipeline")
+    file = tmp_path / "pipeline" / part / WEIGHTS
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    output = {"model": tmp_path / "out"} if log[0] == "models" else {"output": tmp_path / "out"}
+    command = with_flags(logged_call(styles, *log), pipeline=tmp_path / "pipeline", **output)
+    done = subprocess.run(command, cwd=styles.directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    _, error = done.stderr.splitlines()
+    assert error.startswith(f"error: {file}: its content does not match its checksum; the file was damaged. Delete it")
+    assert not (tmp_path / "out").exists()
+
+
+# --- the preset unlearncanvas, to its metrics ----------------------------------------------------------
+
+
+def test_all_methods_have_their_rows(canvas):
+    metrics = pd.read_csv(canvas.results / "metrics.csv").set_index("method")
+    assert list(metrics.index) == ["logo", "guda", "prompt"]
+    assert (metrics["n_queries"] == 4).all()
+    assert (metrics["n_groups"] == 2).all()
+    rankings = pd.read_csv(canvas.results / "rankings.csv")
+    assert rankings.groupby("method").size().to_dict() == {"guda": 8, "logo": 8, "prompt": 8}
+
+
+def test_the_models_open_in_plain_diffusers(canvas):
+    from diffusers import UNet2DConditionModel
+
+    names = [BASE, *(logo_model(1, group) for group in TARGETS), *(unlearned_model("guda", group) for group in TARGETS)]
+    weights = []
+    for name in names:
+        unet = UNet2DConditionModel.from_pretrained(canvas.results / "models" / name)
+        weights.append(unet.conv_in.weight.detach().numpy())
+    pretrained = UNet2DConditionModel.from_pretrained(canvas.directory / "sd" / "unet").conv_in.weight.detach().numpy()
+    assert len({each.tobytes() for each in [pretrained, *weights]}) == len(names) + 1
+
+
+def test_scores_follow_from_the_terms(canvas):
+    """What an image's bound loses without the group, less what retained images lose to unlearning."""
+    experiment, (bucket,) = canvas.experiment, canvas.experiment.buckets
+    base, queries = kl_sums(canvas, BASE, bucket)
+    base_of_retained, ids = kl_sums(canvas, BASE, CALIBRATION)
+    for method, family in (("logo-1", "logo-1"), ("guda", "guda")):
+        frame = pd.read_csv(canvas.directory / experiment.paths.scores(method))
+        scores = frame.pivot(index="query", columns="group", values="score").loc[queries]
+        for group in TARGETS:
+            expected = kl_sums(canvas, f"{family}/{group}", bucket)[0] - base
+            if method == "guda":
+                damage = kl_sums(canvas, f"guda/{group}", CALIBRATION)[0] - base_of_retained
+                retained = [sample_id.split("/")[0] != group for sample_id in ids]
+                expected = expected - damage[retained].mean()
+            np.testing.assert_allclose(scores[group], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_prompts_are_counted_by_their_descriptors(canvas):
+    table = pd.read_csv(canvas.results / "queries" / "queries.csv", dtype=str).set_index("query")
+    assert list(zip(table["style"], table["object"], strict=True)) == [
+        ("Artist_Sketch", "Cats"),
+        ("Cubism", "Dogs"),
+        ("Artist_Sketch", "Dogs"),
+        ("Cubism", "Cats"),
+    ]
+    scores = pd.read_csv(canvas.results / "scores" / "prompt.csv")
+    for row in scores.itertuples():
+        assert row.score == sum(phrase in table.loc[row.query, "prompt"] for phrase in DESCRIPTORS[row.group])
+
+
+def test_encoded_samples_are_as_promised(canvas):
+    tensors, _ = load_tensors(canvas.results / "encoded" / "training.safetensors", framework="np")
+    assert tensors["latents"].shape == (24, 4, 8, 8)
+    assert len(tensors["starts"]) == 25
+    assert tensors["starts"][-1] == len(tensors["prompts"]) == 24 * 2
+    assert tensors["embeddings"].shape == (len(tensors["pooled"]), 77, 16)
+    np.testing.assert_array_equal(tensors["empty"], tensors["embeddings"][0])
+
+
+# --- what changes make again ----------------------------------------------------------------------------
+
+UNMADE = {"data/groups", "significance", "figures/queries"}  # these hang on the files that the run was asked for
+TABLES = {*UNMADE, "rankings", "metrics"}
+QUERIES = {"queries/bucket-0000", "queries/queries"}
+OF_QUERIES = {*QUERIES, "encoded/bucket-0000", "elbo/*/bucket-0000", "scores/*", *TABLES}
+CHANGES = {
+    "nothing": ("", UNMADE),
+    "a query more": ("queries: {count: 5}", {"prompts/bucket-0000", *OF_QUERIES}),
+    "guidance of the queries": ("text_to_image: {queries: {guidance_scale: 2}}", OF_QUERIES),
+    "descriptors in a prompt": (
+        "text_to_image: {prompts: {per_prompt: 2}}",
+        {"prompts/*", "encoded/*", "models/*", "elbo/*", "scores/*", *QUERIES, *TABLES},
+    ),
+    "strategy of the anchors": (
+        "text_to_image: {anchors: {strategy: uniform}}",
+        {"models/guda/*", "elbo/guda/*", "scores/guda", *TABLES},
+    ),
+    "a group is added": (
+        "data: {groups: [Artist_Sketch, Bricks, Cubism]}",
+        {"groups/Bricks", "models/*/Bricks", "elbo/*/Bricks/*", "prompts/bucket-0000", *OF_QUERIES},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_makes_again_what_depends_on_it(canvas, change):
+    overlay, patterns = CHANGES[change]
+    plan = canvas.plan(overlay)
+    planned = {job_of(file) for file, stale in plan.items() if stale}
+    assert planned == {job_of(file) for file in plan if any(map(matcher(job_of(file)), patterns))}
+    assert all(any(matcher(job)(pattern) for job in planned) for pattern in patterns)
+
+
+def test_a_pipeline_of_another_process_is_answered_with_its_settings(canvas, tmp_path, monkeypatch):
+    shutil.copytree(canvas.directory / "sd", tmp_path / "sd")
+    file = tmp_path / "sd" / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(read_json(file) | {"beta_end": 0.02}), encoding="utf-8")
+    values = canvas.experiment.config.model_dump(by_alias=True)
+    values["text_to_image"]["pipeline"] = str(tmp_path / "sd")
+    monkeypatch.chdir(canvas.directory)
+    with pytest.raises(ArtifactError) as caught:
+        experiment_of(load_config(values))
+    assert str(caught.value).splitlines() == [
+        f"text_to_image.pipeline: {tmp_path / 'sd'} has other settings than the configuration; to take it, write",
+        "noise_schedule: {beta_end: 0.02}",
+    ]

@@ -62,8 +62,6 @@ def test_an_added_image_changes_no_other_images_prompts(book, table, descriptors
     again = prompt_book(Prompts(descriptors=descriptors, per_prompt=2), more)
     assert again.of_images()[1:] == book.of_images()
     assert again.anchors().equals(book.anchors())
-    assert again.anchors_digest() == book.anchors_digest()
-    assert again.images_digest() != book.images_digest()
 
 
 def test_the_seed_changes_the_prompts(table, descriptors):

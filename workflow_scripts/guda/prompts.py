@@ -6,7 +6,6 @@ content and style; neither on which other images there are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from guda.errors import ConfigError, DataError, nearest_name
 from guda.noise import chosen, derive_seed
 from guda.prompt_files import PROMPT, read_captions, read_descriptors, read_prompt_table
 from guda.records import check_recorded
-from guda.specs import digest_lines
 
 KEY = "text_to_image.prompts"
 OF_DATASETS = {"styled_digits": styled_digits.DESCRIPTORS}
@@ -99,16 +97,6 @@ class PromptBook:
                 f"name ({nearest_name(style, list(self.descriptors))})"
             )
         return self.descriptors[style]
-
-    def images_digest(self) -> str:
-        """Digest of all images' prompts."""
-        prompts = zip(self.table["id"], self.of_images(), strict=True)
-        return digest_lines(json.dumps([sample_id, *texts]) for sample_id, texts in prompts)
-
-    def anchors_digest(self) -> str:
-        """Digest of the anchors, and of the descriptors by which their styles are weighted."""
-        lines = [json.dumps(row) for row in self.anchors().to_numpy().tolist()]
-        return digest_lines([*lines, *(json.dumps([style, *self.descriptors_of(style)]) for style in self.styles)])
 
     def _made(self, row: dict[str, str | None]) -> list[str]:
         """Prompts of an image, made from a template that tells of its style."""

@@ -83,20 +83,19 @@ def encode_book(
     and the descriptors of a style, whose content is. `contents` and `styles` are those of the training images.
     """
     embeddings, pooled = encode_prompts(pipeline, list(prompts["prompt"]), batch_size)
-    described = prompts["content"].isna().to_numpy()
+    described = prompts["content"].isna().to_numpy(copy=True)
     names = {column: sorted(prompts[column].dropna().unique()) for column in ("content", "style")}
-    of_style = prompts["style"].to_numpy()
-    prototypes = [pooled[torch.from_numpy(described & (of_style == style))].mean(0) for style in names["style"]]
     numbers = {column: {name: number for number, name in enumerate(names[column])} for column in names}
 
     def numbered(column: str, values: Iterable[str | None]) -> Tensor:
         return torch.tensor([numbers[column].get(value, NO_STYLE) for value in values])
 
+    of_style = numbered("style", prompts.loc[described, "style"])
     return {
         "embeddings": embeddings[torch.from_numpy(~described)],
         "styles": numbered("style", prompts.loc[~described, "style"]),
         "contents": numbered("content", prompts.loc[~described, "content"]),
-        "prototypes": torch.stack(prototypes),
+        "prototypes": style_prototypes(pooled[torch.from_numpy(described)], of_style),
         "image_styles": numbered("style", styles),
         "image_contents": numbered("content", contents),
     }

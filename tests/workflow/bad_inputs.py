@@ -192,6 +192,8 @@ CONFIGURATION = [
         r"^methods: classifier is not there for text-to-image models; known: guda, .*, prompt$"),
     row("prompts' method", "methods: [prompt]",
         r"^methods: prompt is not there for models without prompts; known: guda, .*, random$"),
+    row("contents for groups of anchors", styled("data: {group_by: label, groups: null}"),
+        r"^text_to_image\.prompts\.style: group '0' holds half of the images of no style; unlearning by anchors"),
     row("subsets of styles", styled("lds: {subsets: 3}"), r"^lds\.subsets: not there for text-to-image models; leave"),
     row("grey styles", styled("data: {dataset: digits, group_by: provider, subset: null}"),
         r"^text_to_image: images need three channels, but have 1; set data\.channels to 3$"),

@@ -11,6 +11,7 @@ from guda.evaluation import instance_level
 from guda.lds import n_kept
 from guda.noise_schedule import NoiseSchedule, end_of_signal
 from guda.queries import check_query_shapes
+from guda.unlearning import RETRACK
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -87,10 +88,27 @@ def _check_text_to_image(experiment: Experiment) -> None:
     for key, value in asked.items():
         if value:
             raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
+    styles = experiment.book.styles
     for style in config.text_to_image.small_pipeline.styles:
-        if style not in experiment.book.styles:
-            known = nearest_name(style, experiment.book.styles)
+        if style not in styles:
+            known = nearest_name(style, styles)
             raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
+    if any(name.startswith(RETRACK) for name in config.methods):
+        _check_groups_are_styles(experiment)
+
+
+def _check_groups_are_styles(experiment: Experiment) -> None:
+    """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
+    column = experiment.config.text_to_image.prompts.style
+    styles = experiment.dataset.table.set_index("id")[column]
+    counts = styles.value_counts()
+    for group, members in experiment.groups.items():
+        shares = styles[members].value_counts() / counts
+        if not (shares >= 1 / 2).any():
+            raise ConfigError(
+                f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning by "
+                "anchors exchanges styles, so name the column that the groups are of"
+            )
 
 
 def _check_likelihood(experiment: Experiment) -> None:

@@ -31,27 +31,25 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.artifacts import pack_ids, save_tensors, sha256_file
     from guda.denoisers import load_denoiser
     from guda.device import costs
     from guda.elbo import kl_terms
     from guda.noise_schedule import NoiseSchedule, step_weights
     from guda.paths import ADAPTER, WEIGHTS
     from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
 
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     base = Path(args.base[0]).parent if args.base else None
     model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.to(device)
-    samples, _ = load_tensors(args.samples, spec.samples)
-    ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
-    images, condition = samples.get("images"), None
+    samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
+    ids, condition = samples.ids, samples.told(range(len(samples.ids)))
     if isinstance(spec, ConditionalElboSpec):
         condition = torch.full((len(ids),), spec.label)
-    if images is None:  # encoded: each has one prompt
-        images, condition = samples["latents"], samples["embeddings"][samples["prompts"]]
     stopwatch = Stopwatch()
-    kl = kl_terms(model, images, ids, steps, spec.elbo.seed, args.batch_size, condition)
+    kl = kl_terms(model, samples.images, ids, steps, spec.elbo.seed, args.batch_size, condition)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

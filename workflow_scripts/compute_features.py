@@ -18,7 +18,7 @@ def main() -> None:
     spec = FeaturesSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
+    from guda.artifacts import pack_ids, save_tensors
     from guda.attribution.embedding import KEY
     from guda.denoisers import load_denoiser
     from guda.device import costs
@@ -27,22 +27,23 @@ def main() -> None:
     from guda.imported_models import fetched, vision_digest
     from guda.noise_schedule import NoiseSchedule
     from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
 
-    tensors, _ = load_tensors(args.images, spec.images)
-    ids = unpack_ids(tensors["ids"])
+    samples = read_training_set(args.images, spec.images)
+    ids = samples.ids
     if spec.noise is None:
         if vision_digest(args.network, KEY) != spec.model:
             raise ArtifactError(f"{KEY}: {args.network} changed since the workflow was planned; run snakemake again")
         network = load_vision_model(fetched(args.network, KEY), KEY)
         stopwatch = Stopwatch()
-        features = vision_features(*network, tensors["images"], args.batch_size, device)
+        features = vision_features(*network, samples.images, args.batch_size, device)
     else:
         denoiser, _ = load_denoiser(args.network, NoiseSchedule.from_config(spec.noise.noise_schedule), spec.model)
         denoiser.to(device)
-        seen = tensors["images"] if "images" in tensors else tensors["latents"]
+        empty = samples.captions.empty if samples.captions else None
         stopwatch = Stopwatch()
-        task = ids, spec.noise.step, spec.noise.seed, args.batch_size, tensors.get("empty")
-        features = denoiser_features(denoiser, seen, *task)
+        task = ids, spec.noise.step, spec.noise.seed, args.batch_size, empty
+        features = denoiser_features(denoiser, samples.images, *task)
     seconds = stopwatch.seconds()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
     write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))

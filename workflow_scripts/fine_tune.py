@@ -35,9 +35,10 @@ def main() -> None:
         return
     device = device_of(args)
 
+    from dataclasses import replace
+
     import torch
 
-    from guda.captions import read_captions
     from guda.denoisers import save_denoiser
     from guda.denoisers.text_unet import select_trainable
     from guda.device import costs
@@ -45,14 +46,14 @@ def main() -> None:
     from guda.pipeline import pretrained_denoiser
     from guda.records import write_record
     from guda.training import finetune
-    from guda.training_set import read_latents
+    from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
-    training_set = read_latents(args.samples, spec.samples)
+    training_set = read_training_set(args.samples, spec.samples)
     rows = None
     if args.exclude:
         rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
-    captions = read_captions(args.samples, training_set.ids, spec.samples, spec.training.seed, spec.prompt_dropout)
+    captions = replace(training_set.captions, seed=spec.training.seed, dropout=spec.prompt_dropout)
     size = tuple(training_set.images.shape[2:])
     denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
     select_trainable(denoiser, spec.trainable)

@@ -40,21 +40,22 @@ def main() -> None:
         return
     device = device_of(args)
 
-    from guda.captions import read_captions
+    from dataclasses import replace
+
     from guda.denoisers import load_denoiser, save_adapters, save_denoiser
     from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
     from guda.records import write_record
-    from guda.training_set import read_latents
+    from guda.training_set import read_training_set
     from guda.training_state import TrainingState
     from guda.unlearning.anchors import read_anchors, unlearn
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     if args.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
-    training_set = read_latents(args.samples, spec.samples)
+    training_set = read_training_set(args.samples, spec.samples)
     forget = training_set.in_group(args.group, spec.group)
-    captions = read_captions(args.samples, training_set.ids, spec.samples, spec.settings.seed)
+    captions = replace(training_set.captions, seed=spec.settings.seed)
     state = TrainingState(args.model, spec, args.checkpoint_steps, parent)
     book = read_anchors(args.anchors, spec.anchors)
     task = base.to(device), training_set.images, forget, captions

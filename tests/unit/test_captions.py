@@ -7,12 +7,13 @@ import torch
 from text_inputs import IDS, LATENTS, captions, prompts, text_denoiser, weights_of
 
 from guda import config
-from guda.artifacts import save_tensors
-from guda.captions import NO_PROMPT, TENSORS, read_captions
+from guda.artifacts import pack_ids, save_tensors
+from guda.captions import NO_PROMPT, TENSORS
 from guda.denoisers.text_unet import select_trainable
-from guda.errors import ArtifactError, ConfigError
+from guda.errors import ConfigError
 from guda.specs import ImagesSpec
 from guda.training import batch_rows, finetune
+from guda.training_set import read_training_set
 from guda.training_state import TrainingState
 
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
@@ -61,12 +62,15 @@ def test_embeddings_are_those_of_the_numbers():
 
 
 def test_a_file_is_read_back_and_must_be_of_these_images(tmp_path):
-    of = captions(seed=5, dropout=0.1)
-    save_tensors(tmp_path / "prompts.safetensors", {name: getattr(of, name) for name in TENSORS}, SPEC)
-    read = read_captions(tmp_path / "prompts.safetensors", IDS, SPEC.digest(), 5, 0.1)
+    of, file = captions(seed=5, dropout=0.1), tmp_path / "encoded.safetensors"
+    tensors = {name: getattr(of, name) for name in TENSORS}
+    save_tensors(file, tensors | {"latents": LATENTS, "ids": pack_ids(IDS)}, SPEC)
+    found = read_training_set(file, SPEC.digest())
+    read = dataclasses.replace(found.captions, seed=5, dropout=0.1)
+    assert torch.equal(found.images, LATENTS)
     assert torch.equal(read.draw(torch.arange(8), 3), of.draw(torch.arange(8), 3))
-    with pytest.raises(ArtifactError, match=r"prompts of 8 images, expected those of 7"):
-        read_captions(tmp_path / "prompts.safetensors", IDS[1:], SPEC.digest(), 5)
+    with pytest.raises(ValueError, match=r"prompts of 8 images, expected those of 7"):
+        dataclasses.replace(of, ids=IDS[1:])
 
 
 # --- fine-tuning -------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guda.artifacts import load_tensors
-from guda.errors import ArtifactError
 from guda.noise import derive_seed, uniform
 
 TENSORS = ("embeddings", "pooled", "prompts", "starts", "empty")  # of a file of embedded prompts
@@ -30,8 +28,12 @@ class Captions:
     starts: Tensor
     empty: Tensor
     ids: list[str]
-    seed: int
+    seed: int = 0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.starts) != len(self.ids) + 1:
+            raise ValueError(f"prompts of {len(self.starts) - 1} images, expected those of {len(self.ids)}")
 
     def choose(self, rows: Tensor, step: int) -> Tensor:
         """Numbers of the prompts of the images `rows` at a step of training, int64 [n]; NO_PROMPT for the empty one.
@@ -58,14 +60,3 @@ class Captions:
             return NO_PROMPT
         start, end = self.starts[row : row + 2].tolist()
         return self.prompts[start + derive_seed("prompt", self.seed, step, self.ids[row]) % (end - start)].item()
-
-
-def read_captions(path: str, ids: list[str], spec_digest: str, seed: int, dropout: float = 0.0) -> Captions:
-    """Captions of the images `ids` from a file of embedded prompts, which has the tensors TENSORS.
-
-    Raises ArtifactError when the file is missing, damaged, not of the expected spec, or of other images.
-    """
-    tensors, _ = load_tensors(path, spec_digest)
-    if len(tensors["starts"]) != len(ids) + 1:
-        raise ArtifactError(f"{path}: prompts of {len(tensors['starts']) - 1} images, expected those of {len(ids)}")
-    return Captions(**{name: tensors[name] for name in TENSORS}, ids=ids, seed=seed, dropout=dropout)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from guda.artifacts import load_tensors, unpack_ids
-from guda.captions import Captions, read_captions
+from guda.captions import TENSORS, Captions
 from guda.groups import read_members
 from guda.noise import chosen
 
@@ -21,7 +22,7 @@ class TrainingSet:
     ids: list[str]
     captions: Captions | None = None
 
-    def told(self, rows: list[int]) -> Tensor | None:
+    def told(self, rows: Sequence[int]) -> Tensor | None:
         """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.first(torch.tensor(rows))
 
@@ -37,7 +38,7 @@ class TrainingSet:
 
 
 def read_training_set(path: str, spec_digest: str) -> TrainingSet:
-    """The training images, or queries; encoded ones with their captions.
+    """The training images, the calibration sample, or queries; encoded ones with their captions.
 
     Raises ArtifactError when the file is missing, damaged or not of the expected spec.
     """
@@ -45,10 +46,4 @@ def read_training_set(path: str, spec_digest: str) -> TrainingSet:
     ids = unpack_ids(tensors["ids"])
     if "images" in tensors:
         return TrainingSet(tensors["images"], ids)
-    return TrainingSet(tensors["latents"], ids, read_captions(path, ids, spec_digest, seed=0))
-
-
-def read_latents(path: str, spec_digest: str) -> TrainingSet:
-    """The training set as a text-to-image model sees it, without its captions. Raises as `read_training_set` does."""
-    tensors, _ = load_tensors(path, spec_digest)
-    return TrainingSet(tensors["latents"], unpack_ids(tensors["ids"]))
+    return TrainingSet(tensors["latents"], ids, Captions(**{name: tensors[name] for name in TENSORS}, ids=ids))

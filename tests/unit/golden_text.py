@@ -15,7 +15,8 @@ from guda.attribution import get_method
 from guda.captions import Captions
 from guda.config.anchors import Anchors
 from guda.config.pipeline import AutoencoderTraining, Pretraining, SmallPipeline, TextTraining
-from guda.config.prompts import Prompts, QueryPrompts
+from guda.config.prompts import Prompts
+from guda.config.text_to_image import QueryPrompts
 from guda.denoisers import TextDenoiser, save_denoiser
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import Paths, record_of

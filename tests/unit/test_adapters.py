@@ -211,9 +211,7 @@ def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, t
         samples=SPEC.digest(),
         elbo=specs.ElboSettings(noise_schedule=PROCESS, seed=0, steps=[300], first=1, last=999),
     )
-    told = {"latents": LATENTS, "ids": pack_ids(IDS), "embeddings": prompts(8), "prompts": torch.arange(8)}
-    save_tensors(tmp_path / "queries", told, SPEC)
-    places = {"model": tmp_path / "model", "base": files["base"] / WEIGHTS, "samples": tmp_path / "queries"}
+    places = {"model": tmp_path / "model", "base": files["base"] / WEIGHTS, "samples": files["samples"]}
     outputs = {"output": tmp_path / "elbo.safetensors", "record": tmp_path / "elbo.record.json"}
     run_stage(compute_elbo, spec=of_elbo.canonical(), **places, **outputs)
     _, metadata = load_tensors(outputs["output"], of_elbo.digest())

@@ -5,13 +5,16 @@ from itertools import permutations
 
 import pandas as pd
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
-from guda.config import Data
-from guda.config.prompts import Prompts, QueryPrompts
+from guda.config import Data, load_config
+from guda.config.prompts import Prompts
+from guda.config.text_to_image import QueryPrompts
 from guda.datasets import load_dataset
-from guda.datasets.styled_digits import DESCRIPTORS, TARGET_STYLES
+from guda.datasets.styled_digits import DESCRIPTORS
 from guda.errors import ConfigError, DataError
+from guda.experiment import experiment_of
 from guda.prompt_files import read_captions, read_query_prompts
 from guda.prompts import drawn, prompt_book
 from guda.query_prompts import mixture, query_prompts
@@ -270,7 +273,8 @@ def test_mixed_queries_hold_descriptors_of_two_targets():
         template="The digit {label}, {descriptors}", content_template="The digit {label}", content="label"
     )
     book = prompt_book(settings, table, "styled_digits")
-    found = query_prompts(QueryPrompts(mixed=0.5), book, list(TARGET_STYLES), 400, seed=0)
+    targets = list(DESCRIPTORS)[4:]
+    found = query_prompts(QueryPrompts(mixed=0.5), book, targets, 400, seed=0)
     mixed = found[found["second_style"].notna()]
     # Half of 400, with a deviation of 10.
     assert 160 <= len(mixed) <= 240
@@ -284,7 +288,7 @@ def test_mixed_queries_hold_descriptors_of_two_targets():
         assert phrases - own <= {*DESCRIPTORS[second]}
         sizes.add(len(own))
     assert sizes == {1, 2}
-    assert set(found["style"]) == set(mixed["second_style"]) == set(TARGET_STYLES)
+    assert set(found["style"]) == set(mixed["second_style"]) == set(targets)
     pairs = found.iloc[:80]
     assert len(set(zip(pairs["style"], pairs["content"], strict=True))) == 80
 
@@ -305,11 +309,11 @@ def test_mixing_needs_two_styles_and_descriptors(book, table):
 
 
 @pytest.mark.parametrize("name", ["q.jsonl", "q.csv"])
-def test_query_prompts_of_the_users_own(book, tmp_path, name):
+def test_query_prompts_of_the_users_own(tmp_path, name):
     text = {"q.jsonl": '{"style": "pop", "prompt": "a, b"}\n{"style": null, "prompt": "c"}\n'}
     text["q.csv"] = 'style,prompt\npop,"a, b"\n,c\n'
     (tmp_path / name).write_text(text[name], encoding="utf-8")
-    found = query_prompts(QueryPrompts(file=str(tmp_path / name)), book, ["pop"], 99, seed=0)
+    found = read_query_prompts(str(tmp_path / name), "k")
     assert found.to_dict("list") == {
         "query": ["query-000000", "query-000001"],
         "prompt": ["a, b", "c"],
@@ -330,3 +334,34 @@ def test_query_prompts_that_do_not_fit_are_refused(tmp_path, text, message):
     (tmp_path / "q.csv").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=rf"text_to_image\.queries\.file: '.*q\.csv'.*{message}"):
         read_query_prompts(str(tmp_path / "q.csv"), "text_to_image.queries.file")
+
+
+# --- images without styles ----------------------------------------------------------------------------
+
+
+def captioned(tmp_path, *methods):
+    """An experiment on captioned pictures of two collections, with the user's own query prompts."""
+    names = [f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("file,collection\n0.png,a\n1.png,a\n2.png,b\n3.png,b\n", encoding="utf-8")
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    captions = [{"image_id": number, "caption": f"picture {number}"} for number in range(4)]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": captions}), encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text('{"prompt": "a dog"}\n{"prompt": "a cat"}\n', encoding="utf-8")
+    data = {"dataset": "image_folder", "folder": str(tmp_path), "table": str(tmp_path / "t.csv")}
+    text = {"prompts": {"captions": str(tmp_path / "c.json")}, "queries": {"file": str(tmp_path / "q.jsonl")}}
+    settings = {"data": data | {"group_by": "collection"}, "text_to_image": text, "methods": list(methods)}
+    return experiment_of(load_config(settings | {"metrics": {"content": None}}))
+
+
+def test_images_without_styles_have_captions_and_the_methods_that_need_no_style(tmp_path):
+    of = captioned(tmp_path, "embedding", "nearest", "random")
+    assert list(of.prompts("training")["prompt"]) == [f"picture {number}" for number in range(4)]
+    assert list(of.known_of_queries["prompt"]) == ["a dog", "a cat"]
+    assert of.model_spec("base").samples == of.encoded_spec("training").digest()
+
+
+def test_unlearning_by_anchors_asks_for_a_column_of_styles(tmp_path):
+    with pytest.raises(ConfigError, match=r"^text_to_image\.prompts\.style: no column 'style' in the training table"):
+        captioned(tmp_path, "guda")

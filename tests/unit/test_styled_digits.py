@@ -1,25 +1,26 @@
 """Digits in styles: which styles share what, and images that are the same on every machine."""
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from guda.config import Data, load_config
+from guda.config.file import read_yaml
 from guda.datasets import load_dataset
 from guda.datasets.styled_digits import (
     DESCRIPTORS,
     GROUNDS,
     INKS,
     PATTERNS,
-    PRETRAINING_STYLES,
     STROKES,
-    TARGET_STYLES,
     draw,
     styles_of,
 )
 from guda.errors import ConfigError
 
+PRESET = Path(__file__).resolve().parents[2] / "presets" / "styled_digits.yaml"
 CONTENT = "4efefbae8945ef58a2ef"
 
 
@@ -42,10 +43,13 @@ def test_each_phrase_belongs_to_three_styles_and_two_styles_share_one_at_most():
 
 
 def test_pretraining_shows_each_phrase_once_and_the_targets_each_twice():
-    pretraining = [phrase for style in PRETRAINING_STYLES for phrase in DESCRIPTORS[style]]
-    targets = [phrase for style in TARGET_STYLES for phrase in DESCRIPTORS[style]]
+    preset = read_yaml(str(PRESET))
+    known, asked = preset["text_to_image"]["small_pipeline"]["styles"], preset["data"]["groups"]
+    assert sorted([*known, *asked]) == sorted(DESCRIPTORS)
+    pretraining = [phrase for style in known for phrase in DESCRIPTORS[style]]
+    targets = [phrase for style in asked for phrase in DESCRIPTORS[style]]
     assert len(pretraining) == len(set(pretraining)) == 16
-    assert len(TARGET_STYLES) == 8
+    assert len(asked) == 8
     assert {targets.count(phrase) for phrase in pretraining} == {2}
 
 

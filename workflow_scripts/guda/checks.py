@@ -88,9 +88,8 @@ def _check_text_to_image(experiment: Experiment) -> None:
     for key, value in asked.items():
         if value:
             raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
-    styles = experiment.book.styles
     for style in config.text_to_image.small_pipeline.styles:
-        if style not in styles:
+        if style not in (styles := experiment.book.styles):
             known = nearest_name(style, styles)
             raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
     if any(name.startswith(RETRACK) for name in config.methods):
@@ -99,8 +98,7 @@ def _check_text_to_image(experiment: Experiment) -> None:
 
 def _check_groups_are_styles(experiment: Experiment) -> None:
     """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-    column = experiment.config.text_to_image.prompts.style
-    styles = experiment.dataset.table.set_index("id")[column]
+    column, styles = experiment.config.text_to_image.prompts.style, experiment.book.styles_of_images()
     counts = styles.value_counts()
     for group, members in experiment.groups.items():
         shares = styles[members].value_counts() / counts

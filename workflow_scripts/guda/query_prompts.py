@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from guda.config.prompts import DESCRIPTORS, QueryPrompts, placeholders
+from guda.config.prompts import DESCRIPTORS, placeholders
+from guda.config.text_to_image import QueryPrompts
 from guda.errors import ConfigError
 from guda.noise import derive_seed, uniform
-from guda.prompt_files import query_id, read_query_prompts
+from guda.prompt_files import query_id
 from guda.prompts import KEY, PromptBook, drawn
 
 QUERIES_KEY = "text_to_image.queries"
@@ -15,13 +16,11 @@ COLUMNS = ["query", "prompt", "style", "second_style", "content"]
 
 
 def query_prompts(settings: QueryPrompts, book: PromptBook, styles: list[str], count: int, seed: int) -> pd.DataFrame:
-    """Columns query, prompt, style, second_style (None: of one style), content; or those of the user's file.
+    """Columns query, prompt, style, second_style (None: of one style), content.
 
     `styles` are the target styles. A query depends on them, the contents, the seed and its own number, and not on the
-    count, of which a file takes no notice. Raises ConfigError and DataError.
+    count. Raises ConfigError and DataError.
     """
-    if settings.file is not None:
-        return read_query_prompts(settings.file, f"{QUERIES_KEY}.file")
     if settings.mixed and (len(styles) < 2 or DESCRIPTORS not in placeholders(book.settings.template)):
         raise ConfigError(
             f"{QUERIES_KEY}.mixed is {settings.mixed}, which needs two target styles and {{{DESCRIPTORS}}} in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from guda.imported_models import check_process
 from guda.noise import chosen
 from guda.paths import ANCHORS, BASE, CALIBRATION, TRAINING, unlearned_model
 from guda.pipeline_folder import PIPELINE_KEY, pipeline_digest
+from guda.prompt_files import read_query_prompts
 from guda.prompts import PromptBook, prompt_book
 from guda.queries import known_of_queries
-from guda.query_prompts import query_prompts
+from guda.query_prompts import QUERIES_KEY, query_prompts
 from guda.specs import (
     AnchorsSpec,
     EncodedAnchorsSpec,
@@ -28,15 +30,12 @@ from guda.specs import (
     Spec,
     digest,
 )
-from guda.unlearning import RETRACK
+from guda.unlearning import RETRACK, STRATEGIES
 
 if TYPE_CHECKING:
     from guda import config
     from guda.config.anchors import Anchors
     from guda.datasets import Dataset
-
-# Models unlearned by a strategy of anchors that need not be the configured one.
-STRATEGIES = {"guda_weighted": "weighted", "guda_uniform": "uniform", "guda_removed": "removed"}
 
 
 class TextExperiment(Experiment):
@@ -57,9 +56,12 @@ class TextExperiment(Experiment):
 
     def descriptors_of(self, group: str) -> list[str]:
         """Phrases that describe the styles that a group has any images of."""
-        members, column = set(self.groups[group]), self.text.prompts.style
-        styles = self.dataset.table.loc[self.dataset.table["id"].isin(members), column].dropna().unique()
-        return list(dict.fromkeys(phrase for style in sorted(styles) for phrase in self.book.descriptors_of(style)))
+        styles = self._styles_of(self.groups[group])
+        return list(dict.fromkeys(phrase for style in styles for phrase in self.book.descriptors_of(style)))
+
+    def _styles_of(self, ids: Iterable[str]) -> list[str]:
+        """The styles that some images are in, in the order of text."""
+        return sorted(self.book.styles_of_images()[list(ids)].dropna().unique())
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame:
@@ -67,11 +69,10 @@ class TextExperiment(Experiment):
         columns, queries = self.text.prompts, self.config.queries
         if self.given_queries is not None:
             return self._known_of_given(self.given_queries)
-        of_groups = self.dataset.table[self.dataset.table["id"].isin(set().union(*self.groups.values()))]
-        styles = [style for style in self.book.styles if (of_groups[columns.style] == style).any()]
-        known = query_prompts(self.text.queries, self.book, styles, queries.count, queries.seed)
         if self.text.queries.file is not None:
-            return known
+            return read_query_prompts(self.text.queries.file, f"{QUERIES_KEY}.file")
+        styles = self._styles_of(set().union(*self.groups.values()))
+        known = query_prompts(self.text.queries, self.book, styles, queries.count, queries.seed)
         names = {"style": columns.style, "second_style": f"second_{columns.style}", "content": columns.content}
         return known.rename(columns=names)
 

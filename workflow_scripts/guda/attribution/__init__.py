@@ -18,7 +18,7 @@ from guda.attribution.query_unlearning import Abu, Mucs
 from guda.attribution.random import Random
 from guda.attribution.similarity import Nearest, NearestVariant
 from guda.errors import GudaError, nearest_name
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK, STRATEGIES
 
 GRADIENT_METHODS = {
     "trak": Gradient("trak", "loss"),
@@ -40,12 +40,10 @@ METHODS: dict[str, Method] = {
     "mucs": Mucs(),
     "random": Random(),
 }
-# By strategies of anchors, whichever is configured for `guda`.
-ANCHORED = {name: Unlearned(name, calibrated=True) for name in ("guda_weighted", "guda_uniform", "guda_removed")}
 # For text-to-image models.
 TEXT_METHODS: dict[str, Method] = {
     **{name: METHODS[name] for name in ("guda", "guda_uncalibrated", "nearest", "embedding", "abu", "mucs", "random")},
-    **ANCHORED,
+    **{name: Unlearned(name, calibrated=True) for name in STRATEGIES},
     "prompt": PromptOverlap(),
 }
 
@@ -65,4 +63,4 @@ def get_method(name: str) -> Method:
     return known[name]
 
 
-__all__ = ["ANCHORED", "GRADIENT_METHODS", "METHODS", "TEXT_METHODS", "Method", "Scores", "get_method"]
+__all__ = ["GRADIENT_METHODS", "METHODS", "TEXT_METHODS", "Method", "Scores", "get_method"]

@@ -1,4 +1,4 @@
-"""Sections `text_to_image.prompts` and `text_to_image.queries`: the words that images are made of."""
+"""Section `text_to_image.prompts`: the words that images are told with."""
 
 from __future__ import annotations
 
@@ -67,15 +67,3 @@ class Prompts(Section):
             if name in (DESCRIPTORS, self.style):
                 raise ValueError(f"`content_template` holds {{{name}}}, but tells of the content alone; remove it")
         return self
-
-
-class QueryPrompts(Section):
-    file: str | None = Field(
-        None,
-        min_length=1,
-        description="JSONL, CSV or Parquet file of prompts to generate queries from: `prompt`, and any columns. null: "
-        "prompts are made from `prompts.template`, of all target styles and contents in turn.",
-    )
-    mixed: float = Field(
-        0.5, ge=0, le=1, description="Share of the prompts that take descriptors of two target styles."
-    )

@@ -8,12 +8,23 @@ from pydantic import Field
 
 from guda.config.anchors import Anchors
 from guda.config.pipeline import SmallPipeline
-from guda.config.prompts import Prompts, QueryPrompts
+from guda.config.prompts import Prompts
 from guda.config.section import Fraction, Section, Seed
 
 
-class PromptedQueries(QueryPrompts):
-    guidance_scale: float = Field(7.5, ge=0, description="Weight of the prompt when queries are generated; 1: none.")
+class QueryPrompts(Section):
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="JSONL, CSV or Parquet file of prompts to generate queries from: `prompt`, and any columns. null: "
+        "prompts are made from `prompts.template`, of all target styles and contents in turn.",
+    )
+    mixed: float = Field(
+        0.5, ge=0, le=1, description="Share of the prompts that take descriptors of two target styles."
+    )
+    guidance_scale: float = Field(
+        7.5, ge=0, description="Weight of the prompt when queries are generated; 1: the model as it is."
+    )
 
 
 class TextToImage(Section):
@@ -25,7 +36,7 @@ class TextToImage(Section):
     )
     small_pipeline: SmallPipeline = Field(SmallPipeline(), description="How the small pipeline is made.")
     prompts: Prompts = Field(Prompts(), description="Prompts of training images and of anchors.")
-    queries: PromptedQueries = Field(PromptedQueries(), description="Prompts of the queries.")
+    queries: QueryPrompts = Field(QueryPrompts(), description="Prompts of the queries.")
     latents: Literal["mean", "sample"] = Field(
         "mean", description="An image's latents: the mean of the VAE's distribution, or a sample of it."
     )

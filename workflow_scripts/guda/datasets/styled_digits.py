@@ -1,8 +1,8 @@
 """scikit-learn's handwritten digits (1,797 images), drawn in colour at 32x32, each of them in two of twelve styles.
 
 A style is a ground, an ink, a stroke and a pattern, each one of four, and these four phrases describe it. The styles
-are rows of an orthogonal array: two styles share one phrase at most, and each phrase belongs to three styles. The four
-pretraining styles share none, so that they show all sixteen phrases once; the eight others recombine them.
+are rows of an orthogonal array: two styles share one phrase at most, and each phrase belongs to three styles. The first
+four share none, so that a model that knows these has seen all sixteen phrases once; the eight others recombine them.
 
 Columns: id (`digit-0123-neon`), label ("0" to "9"), style.
 """
@@ -38,7 +38,6 @@ INKS = {
 }
 STROKES = ("bold strokes", "hollow outlines", "soft halo", "blocky pixels")
 PATTERNS = ("zigzag lines", "ruled grid", "diagonal stripes", "polka dots")
-PRETRAINING_STYLES = ("ink", "postcard", "poster", "starlight")
 DESCRIPTORS = {
     "starlight": ("dark background", "white chalk", "soft halo", "polka dots"),
     "ink": ("pale paper", "black ink", "hollow outlines", "ruled grid"),
@@ -53,7 +52,6 @@ DESCRIPTORS = {
     "blueprint": ("azure sky", "white chalk", "bold strokes", "ruled grid"),
     "halftone": ("orange sand", "black ink", "blocky pixels", "polka dots"),
 }
-TARGET_STYLES = tuple(style for style in DESCRIPTORS if style not in PRETRAINING_STYLES)
 
 
 def load(settings: config.Data) -> Dataset:

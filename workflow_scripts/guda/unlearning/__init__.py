@@ -12,6 +12,9 @@ from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, Spec, UnlearnSpec
 
 RETRACK, ESD, FINETUNE, NEGGRAD = "guda", "guda_esd", "finetune", "neggrad"
 
+# Operators of text-to-image models, by the strategy of their anchors; that of RETRACK's name is the configured one.
+STRATEGIES = {"guda_weighted": "weighted", "guda_uniform": "uniform", "guda_removed": "removed"}
+
 # The kind of spec of each operator's models, by the name under models/.
 OPERATORS: dict[str, type[Spec]] = {
     RETRACK: UnlearnSpec,

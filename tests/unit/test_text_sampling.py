@@ -89,6 +89,25 @@ def test_more_ids_than_a_batch_holds_and_too_few_prompts():
         generated(ids, condition[1:], 1.0)
 
 
+def test_a_small_gpu_takes_a_batch_in_parts_with_each_latents_own_prompt(capsys):
+    shown = []
+
+    class Small(OneLatent):
+        def predict_noise(self, x_t, t, condition):
+            if len(x_t) > 20:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            shown.append(len(x_t))
+            return super().predict_noise(x_t, t, condition)
+
+    ids = [f"q-{i}" for i in range(BATCH_SIZE + 2)]
+    condition = normal(3, len(ids), 5, 8)
+    whole = generated(ids, condition, 2.5, denoiser=OneLatent())
+    torch.testing.assert_close(generated(ids, condition, 2.5, denoiser=Small()), whole)
+    # Two batches of two steps, each of them with the prompt and without, sixteen at a time.
+    assert shown == 2 * 2 * 2 * (BATCH_SIZE // 16) * [16]
+    assert capsys.readouterr().err.count("out of GPU memory") == 2
+
+
 # --- scores of latents -------------------------------------------------------------------------------
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from guda import config
 from guda.denoisers import TextDenoiser, UNetDenoiser
+from guda.device import Batches
 from guda.noise import gaussian
 from guda.progress import track
 
 BATCH_SIZE = 64
 Step = Callable[[Tensor, Tensor, Tensor], Any]  # of diffusers' sampler: predicted noise, t, x_t; gives `prev_sample`
-Predict = Callable[[Tensor, Tensor], Tensor]  # the noise, from x_t and t [BATCH_SIZE]
+Predict = Callable[[Tensor, Tensor, slice], Tensor]  # the noise of some rows of a batch, from their x_t and t
 
 
 def generate(
@@ -32,12 +33,17 @@ def generate(
 
     ddim: deterministic (Song et al. 2021, eta 0); ddpm: ancestral (the same with eta 1); dpmsolver++: deterministic, of
     second order (Lu et al. 2022). An image depends on (seed, its id) alone: batches are always full (padded with what
-    is thrown away), because convolution kernels round differently for different batch sizes.
+    is thrown away), because convolution kernels round differently for different batch sizes. A GPU without the memory
+    for a batch takes it in parts, and images then differ by rounding.
     """
-    finished, starts = [], range(0, len(ids), BATCH_SIZE)
+
+    def predict(x_t: Tensor, t: Tensor, rows: slice) -> Tensor:
+        return denoiser.predict_noise(x_t, t)
+
+    finished, starts, in_parts = [], range(0, len(ids), BATCH_SIZE), Batches(BATCH_SIZE)
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]
-        x = _sampled(denoiser, denoiser.predict_noise, schedule, batch, seed, steps, sampler, clip=True)
+        x = _sampled(denoiser, predict, in_parts, schedule, batch, seed, steps, sampler, clip=True)
         finished.append(((x[: len(batch)].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu())
     return torch.cat(finished)
 
@@ -60,14 +66,14 @@ def generate_latents(
     """
     if len(condition) != len(ids):
         raise ValueError(f"{len(condition)} prompts for {len(ids)} ids")
-    finished, starts = [], range(0, len(ids), BATCH_SIZE)
+    finished, starts, in_parts = [], range(0, len(ids), BATCH_SIZE), Batches(BATCH_SIZE)
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]
         empty = unconditional.expand(BATCH_SIZE, -1, -1).to(denoiser.device)
         told = empty.clone()
         told[: len(batch)] = condition[start : start + BATCH_SIZE].to(denoiser.device)
-        predict = partial(guided_noise, denoiser, told, empty, guidance_scale)
-        x = _sampled(denoiser, predict, schedule, batch, seed, steps, sampler, clip=False)
+        predict = partial(_guided, denoiser, told, empty, guidance_scale)
+        x = _sampled(denoiser, predict, in_parts, schedule, batch, seed, steps, sampler, clip=False)
         finished.append(x[: len(batch)].cpu())
     return torch.cat(finished)
 
@@ -86,10 +92,17 @@ def guided_noise(
     return untold + guidance_scale * (told - untold)
 
 
+def _guided(
+    denoiser: TextDenoiser, told: Tensor, empty: Tensor, guidance_scale: float, x_t: Tensor, t: Tensor, rows: slice
+) -> Tensor:
+    return guided_noise(denoiser, told[rows], empty[rows], guidance_scale, x_t, t)
+
+
 @torch.no_grad()
 def _sampled(
     denoiser: UNetDenoiser,
     predict: Predict,
+    in_parts: Batches,
     schedule: config.NoiseSchedule,
     ids: list[str],
     seed: int,
@@ -102,8 +115,15 @@ def _sampled(
     timesteps, step = _new_sampler(sampler, schedule, steps, noise_at, clip)
     x = noise_at(schedule.num_train_timesteps)
     for t in timesteps:
-        x = step(predict(x, t.expand(BATCH_SIZE).to(x.device)), t, x).prev_sample
+        noise = in_parts.run(partial(_of_rows, predict, x, t.expand(BATCH_SIZE).to(x.device)), range(BATCH_SIZE))
+        x = step(torch.cat(noise), t, x).prev_sample
     return x
+
+
+def _of_rows(predict: Predict, x_t: Tensor, t: Tensor, rows: range) -> Tensor:
+    """The predicted noise of consecutive rows of a batch."""
+    part = slice(rows.start, rows.stop)
+    return predict(x_t[part], t[part], part)
 
 
 def _noise(seed: int, ids: list[str], shape: tuple[int, ...], device: torch.device, index: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 
 from guda.artifacts import write_csv
 from guda.attribution.prompt import PromptOverlap, PromptOverlapSpec, prompt_overlap
-from guda.errors import ArtifactError, DataError
+from guda.errors import ArtifactError
 from guda.paths import Paths, record_of
 from guda.records import write_record
 from guda.specs import QueryTableSpec
@@ -43,9 +43,3 @@ def test_another_table_is_refused(tmp_path):
     write_table(Paths(tmp_path), prompt=["a", "b"])
     with pytest.raises(ArtifactError, match="made for another configuration"):
         PromptOverlap().scores(SPEC.model_copy(update={"queries": "other"}), Paths(tmp_path))
-
-
-def test_queries_without_prompts_are_named(tmp_path):
-    write_table(Paths(tmp_path))
-    with pytest.raises(DataError, match="has no column 'prompt'; give the queries' prompts"):
-        PromptOverlap().scores(SPEC, Paths(tmp_path))

@@ -273,7 +273,7 @@ def test_mixed_queries_hold_descriptors_of_two_targets():
         template="The digit {label}, {descriptors}", content_template="The digit {label}", content="label"
     )
     book = prompt_book(settings, table, "styled_digits")
-    targets = list(DESCRIPTORS)[4:]
+    targets = list(DESCRIPTORS)[:8]
     found = query_prompts(QueryPrompts(mixed=0.5), book, targets, 400, seed=0)
     mixed = found[found["second_style"].notna()]
     # Half of 400, with a deviation of 10.
@@ -339,8 +339,8 @@ def test_query_prompts_that_do_not_fit_are_refused(tmp_path, text, message):
 # --- images without styles ----------------------------------------------------------------------------
 
 
-def captioned(tmp_path, *methods):
-    """An experiment on captioned pictures of two collections, with the user's own query prompts."""
+def captioned(tmp_path, *methods, queries=None):
+    """An experiment on captioned pictures of two collections, with the user's own query prompts, or queries."""
     names = [f"{number}.png" for number in range(4)]
     for number, name in enumerate(names):
         Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / name)
@@ -350,9 +350,10 @@ def captioned(tmp_path, *methods):
     (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": captions}), encoding="utf-8")
     (tmp_path / "q.jsonl").write_text('{"prompt": "a dog"}\n{"prompt": "a cat"}\n', encoding="utf-8")
     data = {"dataset": "image_folder", "folder": str(tmp_path), "table": str(tmp_path / "t.csv")}
-    text = {"prompts": {"captions": str(tmp_path / "c.json")}, "queries": {"file": str(tmp_path / "q.jsonl")}}
+    file = None if queries else str(tmp_path / "q.jsonl")
+    text = {"prompts": {"captions": str(tmp_path / "c.json")}, "queries": {"file": file}}
     settings = {"data": data | {"group_by": "collection"}, "text_to_image": text, "methods": list(methods)}
-    return experiment_of(load_config(settings | {"metrics": {"content": None}}))
+    return experiment_of(load_config(settings | {"queries": queries or {}, "metrics": {"content": None}}))
 
 
 def test_images_without_styles_have_captions_and_the_methods_that_need_no_style(tmp_path):
@@ -365,3 +366,14 @@ def test_images_without_styles_have_captions_and_the_methods_that_need_no_style(
 def test_unlearning_by_anchors_asks_for_a_column_of_styles(tmp_path):
     with pytest.raises(ConfigError, match=r"^text_to_image\.prompts\.style: no column 'style' in the training table"):
         captioned(tmp_path, "guda")
+
+
+def test_images_of_the_users_own_come_with_their_prompts(tmp_path):
+    (tmp_path / "own").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "own" / "q.png")
+    queries = {"folder": str(tmp_path / "own"), "table": str(tmp_path / "own.csv")}
+    (tmp_path / "own.csv").write_text("file,prompt\nq.png,a dog\n", encoding="utf-8")
+    assert list(captioned(tmp_path, "embedding", queries=queries).known_of_queries["prompt"]) == ["a dog"]
+    (tmp_path / "own.csv").write_text("file,words\nq.png,a dog\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^queries\.table: .* needs each query's prompt; give a column `prompt`$"):
+        captioned(tmp_path, "embedding", queries=queries).prompts("bucket-0000")

@@ -10,7 +10,6 @@ import numpy as np
 
 from guda.artifacts import read_csv
 from guda.attribution.method import Needs, Scores
-from guda.errors import DataError
 from guda.paths import Paths, record_of
 from guda.records import check_recorded
 from guda.specs import PromptOverlapSpec
@@ -37,11 +36,6 @@ class PromptOverlap:
     def scores(self, spec: PromptOverlapSpec, paths: Paths) -> Scores:
         check_recorded(paths.query_table(), spec.queries)
         table = read_csv(paths.query_table())
-        if "prompt" not in table.columns:
-            raise DataError(
-                f"{paths.query_table()} has no column 'prompt'; give the queries' prompts, or take `prompt` out of "
-                "methods"
-            )
         score = prompt_overlap(list(table["prompt"]), list(spec.descriptors.values()))
         return Scores(list(table["query"]), list(spec.descriptors), score)
 

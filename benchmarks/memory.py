@@ -152,6 +152,7 @@ def until_the_models(experiment):
 def from_the_queries(experiment):
     """Names and commands of the stages from the queries to the tables."""
     from guda.paths import BASE, logo_model
+    from guda.tables import rankings_spec, sources_spec
 
     paths, (bucket,) = experiment.paths, experiment.buckets
     queries, tables = paths.queries(bucket), paths.results
@@ -164,8 +165,8 @@ def from_the_queries(experiment):
     for method in experiment.score_names:
         flags = {"method": method, "output": paths.scores(method), "record": paths.scores_record(method)}
         yield stage(f"attribute {method}", experiment.method_spec(method), results=tables, **flags)
-    yield stage("rank", experiment.rankings_spec(), results=tables, output=paths.rankings())
-    yield stage("measure_by_source", experiment.sources_spec(), results=tables, output=paths.metrics_by_source())
+    yield stage("rank", rankings_spec(experiment), results=tables, output=paths.rankings())
+    yield stage("measure_by_source", sources_spec(experiment), results=tables, output=paths.metrics_by_source())
 
 
 def stage(name, spec, **flags):

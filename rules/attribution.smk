@@ -1,5 +1,7 @@
 """Influence of training images, scores of every method, and the rankings they give."""
 
+from guda.tables import rankings_spec
+
 
 rule fisher:
     input:
@@ -176,7 +178,7 @@ rule rankings:
         [paths.scores(name) for name in experiment.score_names],
         [paths.scores_record(name) for name in experiment.score_names],
         paths.query_table(),
-        foreign=foreign(paths.rankings(), lambda wc: experiment.rankings_spec()),
+        foreign=foreign(paths.rankings(), lambda wc: rankings_spec(experiment)),
     output:
         table=paths.rankings(),
         record=record_of(paths.rankings()),
@@ -190,7 +192,7 @@ rule rankings:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
-        spec=lambda wc: experiment.rankings_spec().canonical(),
+        spec=lambda wc: rankings_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Ranking the groups of every query"

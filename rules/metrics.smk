@@ -1,11 +1,13 @@
 """Agreement with the oracle, and cost."""
 
+from guda.tables import knows_contents, metrics_spec, significance_spec, sources_spec
+
 
 rule metrics:
     input:
         paths.rankings(),
         [paths.scores_record(name) for name in experiment.score_names],
-        foreign=foreign(paths.metrics(), lambda wc: experiment.metrics_spec()),
+        foreign=foreign(paths.metrics(), lambda wc: metrics_spec(experiment)),
     output:
         table=paths.metrics(),
         record=record_of(paths.metrics()),
@@ -19,7 +21,7 @@ rule metrics:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
-        spec=lambda wc: experiment.metrics_spec().canonical(),
+        spec=lambda wc: metrics_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Measuring every method against the oracle"
@@ -36,8 +38,8 @@ rule metrics_by_source:
         paths.images(),
         [paths.group(group) for group in experiment.groups],
         [paths.queries(bucket) for bucket in experiment.buckets],
-        [paths.query_table()] if experiment.knows_contents else [],
-        foreign=foreign(paths.metrics_by_source(), lambda wc: experiment.sources_spec()),
+        [paths.query_table()] if knows_contents(experiment) else [],
+        foreign=foreign(paths.metrics_by_source(), lambda wc: sources_spec(experiment)),
     output:
         table=paths.metrics_by_source(),
         record=record_of(paths.metrics_by_source()),
@@ -51,7 +53,7 @@ rule metrics_by_source:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
-        spec=lambda wc: experiment.sources_spec().canonical(),
+        spec=lambda wc: sources_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Measuring sole-source and shared contents apart"
@@ -64,7 +66,7 @@ rule metrics_by_source:
 rule significance:
     input:
         paths.rankings(),
-        foreign=foreign(paths.significance(), lambda wc: experiment.significance_spec()),
+        foreign=foreign(paths.significance(), lambda wc: significance_spec(experiment)),
     output:
         table=paths.significance(),
         record=record_of(paths.significance()),
@@ -78,7 +80,7 @@ rule significance:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
-        spec=lambda wc: experiment.significance_spec().canonical(),
+        spec=lambda wc: significance_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Comparing every method with the first"

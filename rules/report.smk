@@ -1,11 +1,13 @@
 """What people look at first."""
 
+from guda.tables import figure_spec
+
 
 rule query_figure:
     input:
         paths.rankings(),
         [paths.queries(bucket) for bucket in experiment.buckets],
-        foreign=foreign(paths.figure(), lambda wc: experiment.figure_spec()),
+        foreign=foreign(paths.figure(), lambda wc: figure_spec(experiment)),
     output:
         picture=paths.figure(),
         record=record_of(paths.figure()),
@@ -19,7 +21,7 @@ rule query_figure:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
-        spec=lambda wc: experiment.figure_spec().canonical(),
+        spec=lambda wc: figure_spec(experiment).canonical(),
         results=lambda wc: str(paths.results),
     message:
         "Drawing queries and their top groups"

@@ -23,6 +23,7 @@ from guda.paths import (
     unlearned_model,
 )
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
+from guda.tables import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
 from guda.unlearning import OPERATORS
 
 DATASET = load_dataset(Data())
@@ -75,11 +76,11 @@ def digests(of):
         "table": of.dataset.table_spec(),
         "calibration": of.calibration_spec(),
         "query_table": of.query_table_spec(),
-        "rankings": of.rankings_spec(),
-        "metrics": of.metrics_spec(),
-        "significance": of.significance_spec(),
-        "sources": of.sources_spec(),
-        "figure": of.figure_spec(),
+        "rankings": rankings_spec(of),
+        "metrics": metrics_spec(of),
+        "significance": significance_spec(of),
+        "sources": sources_spec(of),
+        "figure": figure_spec(of),
     }
     for group in of.groups:
         found |= {f"group:{group}": of.group_spec(group), f"neighbors:{group}": of.neighbors_spec(group)}
@@ -392,7 +393,7 @@ def default_specs():
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
     yield from [evaluation.likelihood_spec(of, BASE), evaluation.likelihood_table_spec(of)]
-    yield from [of.rankings_spec(), of.metrics_spec(), of.significance_spec(), of.sources_spec(), of.figure_spec()]
+    yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
     yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
@@ -448,7 +449,7 @@ def test_of_many_groups_only_specs_that_rules_pass_in_files_grow_beyond_an_argum
     assert len(of.groups) == 1797
     assert len(of.method_spec("guda").canonical().encode()) > ARGUMENT_LIMIT
     passed = [of.group_spec(group), of.model_spec(unlearned_model("guda", group)), of.elbo_spec(BASE, CALIBRATION)]
-    passed += [of.query_table_spec(), of.rankings_spec(), of.metrics_spec(), of.figure_spec()]
+    passed += [of.query_table_spec(), rankings_spec(of), metrics_spec(of), figure_spec(of)]
     assert all(len(spec.canonical().encode()) < 8192 for spec in passed)
 
 
@@ -468,7 +469,7 @@ def test_the_canonical_text_is_pinned():
 
 
 def test_numbers_and_unicode_stand_as_they_are():
-    assert '"decisive_ratio":2.0' in experiment(metrics={"decisive_ratio": 2}).metrics_spec().canonical()
+    assert '"decisive_ratio":2.0' in metrics_spec(experiment(metrics={"decisive_ratio": 2})).canonical()
     assert "é" in specs.RandomSpec(groups=["é"], buckets={}, seed=0).canonical()
 
 

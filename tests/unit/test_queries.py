@@ -15,6 +15,7 @@ from guda.errors import ConfigError, DataError
 from guda.experiment import Experiment
 from guda.paths import BASE
 from guda.queries import queries_by_bucket
+from guda.tables import rankings_spec, sources_spec
 
 
 def pixels(height, width, seed=0):
@@ -65,7 +66,7 @@ def test_a_changed_file_changes_the_specs_of_its_bucket_only(queries, change):
         assert (before.bucket_spec(bucket) == after.bucket_spec(bucket)) == same
         assert (before.elbo_spec(BASE, bucket) == after.elbo_spec(BASE, bucket)) == same
     assert before.model_spec(BASE) == after.model_spec(BASE)
-    assert before.rankings_spec() != after.rankings_spec()
+    assert rankings_spec(before) != rankings_spec(after)
 
 
 def call(stage, of, spec, **flags):
@@ -145,8 +146,8 @@ def test_a_changed_value_changes_the_table_of_queries_and_no_score(queries, tmp_
     table.write_text("file,label\nq03.png,4\n")
     after = Experiment(load_config({"queries": settings}))
     assert before.query_table_spec() != after.query_table_spec()
-    assert before.sources_spec() != after.sources_spec()
-    assert before.rankings_spec() == after.rankings_spec()
+    assert sources_spec(before) != sources_spec(after)
+    assert rankings_spec(before) == rankings_spec(after)
     with pytest.raises(DataError, match="what is known of the queries changed"):
         table_of_queries(before, tmp_path)
 

@@ -25,6 +25,7 @@ from guda.specs import (
     SweepSpec,
 )
 from guda.sweep import shown_settings
+from guda.tables import rankings_spec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -48,7 +49,7 @@ def subset_models(experiment: Experiment) -> list[str]:
 
 def lds_spec(experiment: Experiment) -> LdsSpec:
     return LdsSpec(
-        rankings=experiment.rankings_spec().digest(),
+        rankings=rankings_spec(experiment).digest(),
         methods=reported(experiment),
         groups=list(experiment.groups),
         models=[experiment.model_digest(model) for model in subset_models(experiment)],
@@ -62,7 +63,7 @@ def lds_spec(experiment: Experiment) -> LdsSpec:
 
 def removal_sets_spec(experiment: Experiment) -> RemovalSetsSpec:
     return RemovalSetsSpec(
-        rankings=experiment.rankings_spec().digest(),
+        rankings=rankings_spec(experiment).digest(),
         images=experiment.images_digest,
         members={group: experiment.group_digest(group) for group in experiment.groups},
         methods=reported(experiment),

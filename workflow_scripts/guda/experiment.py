@@ -43,19 +43,14 @@ from guda.specs import (
     ElboSettings,
     ElboSpec,
     ExclusionSpec,
-    FigureSpec,
     GroupSizesSpec,
     GroupSpec,
     ImportedModelSpec,
-    MetricsSpec,
     NeighborsSpec,
     PosteriorsSpec,
     QueriesSpec,
     QueryFilesSpec,
     QueryTableSpec,
-    RankingsSpec,
-    SignificanceSpec,
-    SourcesSpec,
     Spec,
     TrainSpec,
     UnlearnSpec,
@@ -434,56 +429,4 @@ class Experiment:
         known = self.known_of_queries
         return QueryTableSpec(
             buckets=self.bucket_digests(), known=None if known is None else digest(known.to_csv(index=False))
-        )
-
-    def rankings_spec(self) -> RankingsSpec:
-        return RankingsSpec(
-            scores={self.table_name(name): self.method_spec(name).digest() for name in self.score_names},
-            files={self.table_name(name): name for name in self.score_names},
-            queries=self.bucket_digests(),
-        )
-
-    def metrics_spec(self) -> MetricsSpec:
-        return MetricsSpec(
-            rankings=self.rankings_spec().digest(),
-            oracles=[self.table_name(name) for name in self.oracles],
-            methods=self.config.methods,
-            files={self.table_name(name): name for name in self.score_names},
-            settings=self.config.metrics,
-        )
-
-    def significance_spec(self) -> SignificanceSpec:
-        settings = self.config.metrics
-        return SignificanceSpec(
-            rankings=self.rankings_spec().digest(),
-            oracles=[self.table_name(name) for name in self.oracles],
-            methods=self.config.methods,
-            bootstrap_samples=settings.bootstrap_samples,
-            seed=settings.seed,
-            decisive_ratio=settings.decisive_ratio,
-        )
-
-    @property
-    def knows_contents(self) -> bool:
-        """Whether the queries' own table says what their content is."""
-        known = self.known_of_queries
-        return known is not None and self.config.metrics.content in known.columns
-
-    def sources_spec(self) -> SourcesSpec:
-        return SourcesSpec(
-            metrics=self.metrics_spec(),
-            images=self.images_digest,
-            table=self.dataset.table_spec().digest(),
-            members={group: self.group_digest(group) for group in self.groups},
-            buckets=self.bucket_digests(),
-            query_table=self.query_table_spec().digest() if self.knows_contents else None,
-        )
-
-    def figure_spec(self) -> FigureSpec:
-        return FigureSpec(
-            rankings=self.rankings_spec().digest(),
-            buckets=self.bucket_digests(),
-            method=self.config.methods[0],
-            oracle=self.table_name(self.oracles[0]),
-            settings=self.config.figure,
         )

@@ -9,19 +9,12 @@ import pytest
 from guda.config import Data, load_config
 from guda.config.file import read_yaml
 from guda.datasets import load_dataset
-from guda.datasets.styled_digits import (
-    DESCRIPTORS,
-    GROUNDS,
-    INKS,
-    PATTERNS,
-    STROKES,
-    draw,
-    styles_of,
-)
+from guda.datasets.styled_digits import BLUE, DESCRIPTORS, GROUNDS, INKS, PAPER, STROKES, draw, look_of, styles_of
 from guda.errors import ConfigError
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "styled_digits.yaml"
-CONTENT = "4efefbae8945ef58a2ef"
+CONTENT = "25a268d5d4da5bf907f9"
+SCHOOLS = [list(DESCRIPTORS)[start : start + 4] for start in (0, 4, 8)]
 
 
 @pytest.fixture(scope="module")
@@ -29,33 +22,37 @@ def dataset():
     return load_dataset(Data(dataset="styled_digits", group_by="style"))
 
 
-def test_a_style_is_a_ground_an_ink_a_stroke_and_a_pattern():
-    assert len(DESCRIPTORS) == 12
-    families = (GROUNDS, INKS, STROKES, PATTERNS)
+def test_a_style_is_a_ground_an_ink_and_a_stroke():
+    families = (GROUNDS, INKS, STROKES)
     assert all(phrase in family for row in DESCRIPTORS.values() for phrase, family in zip(row, families, strict=True))
 
 
-def test_each_phrase_belongs_to_three_styles_and_two_styles_share_one_at_most():
+def test_in_a_school_two_styles_share_one_phrase_and_schools_share_none():
+    assert [style for school in SCHOOLS for style in school] == list(DESCRIPTORS)
     phrases = [phrase for row in DESCRIPTORS.values() for phrase in row]
-    assert {phrases.count(phrase) for phrase in phrases} == {3}
-    assert len(set(phrases)) == 16
-    assert max(len({*DESCRIPTORS[one]} & {*DESCRIPTORS[other]}) for one, other in combinations(DESCRIPTORS, 2)) == 1
+    assert {phrases.count(phrase) for phrase in phrases} == {2}
+    for one, other in combinations(DESCRIPTORS, 2):
+        same_school = any({one, other} <= {*school} for school in SCHOOLS)
+        assert len({*DESCRIPTORS[one]} & {*DESCRIPTORS[other]}) == same_school
 
 
-def test_pretraining_shows_each_phrase_once_and_the_targets_each_twice():
+def test_two_schools_draw_the_same_looks_and_the_third_shares_nothing_with_them():
+    first, second, third = ([look_of(style) for style in school] for school in SCHOOLS)
+    assert first == second
+    assert len({*first, *third}) == 8
+    for number in range(3):
+        assert not {look[number] for look in first} & {look[number] for look in third}
+
+
+def test_groups_of_the_preset_are_the_schools_that_look_alike_and_pretraining_shows_the_other():
     preset = read_yaml(str(PRESET))
-    known, asked = preset["text_to_image"]["small_pipeline"]["styles"], preset["data"]["groups"]
-    assert sorted([*known, *asked]) == sorted(DESCRIPTORS)
-    pretraining = [phrase for style in known for phrase in DESCRIPTORS[style]]
-    targets = [phrase for style in asked for phrase in DESCRIPTORS[style]]
-    assert len(pretraining) == len(set(pretraining)) == 16
-    assert len(asked) == 8
-    assert {targets.count(phrase) for phrase in pretraining} == {2}
+    assert preset["data"]["groups"] == [*SCHOOLS[0], *SCHOOLS[1]]
+    assert preset["text_to_image"]["small_pipeline"]["styles"] == SCHOOLS[2]
 
 
 def test_no_word_stands_in_two_phrases():
     words = [word for phrase in {each for row in DESCRIPTORS.values() for each in row} for word in phrase.split()]
-    assert len(words) == len(set(words)) == 32
+    assert len(words) == len(set(words)) == 36
 
 
 def test_every_digit_is_drawn_in_two_styles(dataset):
@@ -88,30 +85,34 @@ def test_an_image_depends_on_its_digit_its_id_and_its_style_alone(dataset):
 
 
 def test_a_blank_page_has_its_two_colours_and_full_ink_the_third():
-    blank = draw(np.zeros((1, 8, 8), np.uint8), ["a"], "blueprint")[0].reshape(3, -1).T
+    blank = draw(np.zeros((1, 8, 8), np.uint8), ["a"], "pop")[0].reshape(3, -1).T
     light, dark = sorted(np.unique(blank, axis=0).tolist(), reverse=True)
     # A grid of single lines, six pixels apart: of 32 rows and columns five or six are lines; 52 darker.
     assert [a - b for a, b in zip(light, dark, strict=True)] == [52, 52, 52]
     assert (32 - 6) ** 2 <= (blank == light).all(1).sum() <= (32 - 5) ** 2
-    for level, ground in zip(light, GROUNDS["azure sky"], strict=True):
+    for level, ground in zip(light, PAPER[0], strict=True):
         assert abs(level - ground) <= 10
-    full = draw(np.full((1, 8, 8), 255, np.uint8), ["a"], "blueprint")[0, :, 16, 16]
-    assert (np.abs(full - np.array(INKS["white chalk"], float)) <= 11).all()
+    full = draw(np.full((1, 8, 8), 255, np.uint8), ["a"], "comet")[0, :, 16, 16]
+    assert (np.abs(full - np.array(BLUE, float)) <= 11).all()
 
 
 def test_solid_ink_is_hollow_in_outlines():
     levels = np.full((1, 8, 8), 255, np.uint8)
-    blank, drawn = draw(0 * levels, ["a"], "ink")[0], draw(levels, ["a"], "ink")[0]
+    blank, drawn = draw(0 * levels, ["a"], "blueprint")[0], draw(levels, ["a"], "blueprint")[0]
     assert np.array_equal(blank[:, 16, 16], drawn[:, 16, 16])
-    assert (drawn < 40).all(axis=0).sum() > 4 * 18
+    inked = (np.abs(drawn - np.array(BLUE, float)[:, None, None]) <= 11).all(axis=0)
+    assert inked.sum() > 4 * 18
 
 
-def test_mean_colours_tell_styles_of_different_grounds_apart(dataset):
+def test_mean_colours_tell_grounds_apart_and_not_styles_of_one_look(dataset):
     means = dataset.images.mean(axis=(2, 3))
     of_style = {style: means[rows].mean(0) for style, rows in dataset.table.groupby("style").indices.items()}
     for one, other in combinations(DESCRIPTORS, 2):
-        if DESCRIPTORS[one][0] != DESCRIPTORS[other][0]:
-            assert np.abs(of_style[one] - of_style[other]).max() > 30
+        away = np.abs(of_style[one] - of_style[other]).max()
+        if look_of(one)[0] != look_of(other)[0]:
+            assert away > 30
+        if look_of(one) == look_of(other):
+            assert away < 4
 
 
 def test_it_takes_no_folder():

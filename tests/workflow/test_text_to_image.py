@@ -26,13 +26,13 @@ STYLES = {
     "data": {
         "dataset": "styled_digits",
         "group_by": "style",
-        "groups": ["neon", "pop", "storm"],
+        "groups": ["neon", "pop", "stamp"],
         "subset": {"count": 60, "seed": 0},
     },
     "text_to_image": {
         "prompts": {"template": "a {label}, {descriptors}", "content_template": "a {label}", "content": "label"},
         "small_pipeline": {
-            "styles": ["ink", "postcard"],
+            "styles": ["dunes", "postcard"],
             "vae_channels": [8, 8, 8],
             "unet_channels": [8, 16],
             "prompt_length": 77,
@@ -108,7 +108,7 @@ def test_diffusers_generates_with_the_pipeline_that_was_made(styles):
         "import numpy as np\n"
         "from diffusers import StableDiffusionPipeline\n"
         f"pipeline = StableDiffusionPipeline.from_pretrained({folder!r}, safety_checker=None)\n"
-        "(image,) = pipeline('a 3, glowing lines', num_inference_steps=2, output_type='np').images\n"
+        "(image,) = pipeline('a 3, thick lines', num_inference_steps=2, output_type='np').images\n"
         "assert image.shape == (32, 32, 3)\n"
         "assert np.isfinite(image).all()\n"
     )
@@ -119,7 +119,7 @@ def test_diffusers_generates_with_the_pipeline_that_was_made(styles):
 def test_queries_have_their_prompts(styles):
     table = pd.read_csv(styles.results / "queries" / "queries.csv", dtype=str)
     assert list(table.columns) == ["query", "bucket", "file", "sha256", "prompt", "style", "second_style", "label"]
-    assert list(table["style"]) == ["neon", "pop", "storm", "neon"]
+    assert list(table["style"]) == ["neon", "pop", "stamp", "neon"]
     for prompt, label in zip(table["prompt"], table["label"], strict=True):
         assert prompt.startswith(f"a {label}, ")
     for file in table["file"]:

@@ -1,8 +1,9 @@
 """scikit-learn's handwritten digits (1,797 images), drawn in colour at 32x32, each of them in two of twelve styles.
 
-A style is a ground, an ink, a stroke and a pattern, each one of four, and these four phrases describe it. The styles
-are rows of an orthogonal array: two styles share one phrase at most, and each phrase belongs to three styles. The first
-four share none, so that a model that knows these has seen all sixteen phrases once; the eight others recombine them.
+A style is a ground, an ink and a stroke, and three phrases describe it. There are three schools of four styles. In a
+school each phrase belongs to two styles, and two styles share one phrase, so that any two phrases tell which style it
+is. The second school draws the same four looks as the first, and calls them by words of its own: an image does not
+tell which of the two it owes itself to. The third has looks of its own, for a model to know before any other.
 
 Columns: id (`digit-0123-neon`), label ("0" to "9"), style.
 """
@@ -24,33 +25,46 @@ PER_DIGIT = 2  # styles that each digit is drawn in
 SEED = 0
 MAX_LEVEL = 16
 MARGIN = 2  # empty pixels around the 8x8 original
-GROUNDS = {
-    "dark background": (28, 24, 40),
-    "pale paper": (244, 240, 228),
-    "azure sky": (112, 168, 240),
-    "orange sand": (232, 164, 76),
+NIGHT, PAPER = ((28, 24, 40), "dots"), ((244, 240, 228), "grid")
+SKY, SAND = ((112, 168, 240), "stripes"), ((232, 164, 76), "waves")
+RED, BLUE, BLACK, WHITE = (222, 30, 44), (48, 84, 236), (12, 12, 16), (252, 252, 250)
+GROUNDS = {  # a colour, and a pattern on it
+    "starry night": NIGHT,
+    "ruled paper": PAPER,
+    "speckled darkness": NIGHT,
+    "squared notebook": PAPER,
+    "striped sky": SKY,
+    "wavy sand": SAND,
 }
 INKS = {
-    "black ink": (12, 12, 16),
-    "white chalk": (252, 252, 250),
-    "blue pen": (48, 84, 236),
-    "red paint": (222, 30, 44),
+    "red paint": RED,
+    "blue pen": BLUE,
+    "crimson lacquer": RED,
+    "cobalt crayon": BLUE,
+    "black charcoal": BLACK,
+    "white chalk": WHITE,
 }
-STROKES = ("bold strokes", "hollow outlines", "soft halo", "blocky pixels")
-PATTERNS = ("zigzag lines", "ruled grid", "diagonal stripes", "polka dots")
+STROKES = {
+    "hollow outlines": "outline",
+    "bold brushwork": "solid",
+    "empty contours": "outline",
+    "thick lines": "solid",
+    "soft halo": "halo",
+    "blocky pixels": "blocks",
+}
 DESCRIPTORS = {
-    "starlight": ("dark background", "white chalk", "soft halo", "polka dots"),
-    "ink": ("pale paper", "black ink", "hollow outlines", "ruled grid"),
-    "postcard": ("azure sky", "red paint", "blocky pixels", "zigzag lines"),
-    "poster": ("orange sand", "blue pen", "bold strokes", "diagonal stripes"),
-    "arcade": ("dark background", "blue pen", "blocky pixels", "ruled grid"),
-    "pop": ("pale paper", "red paint", "bold strokes", "polka dots"),
-    "storm": ("azure sky", "black ink", "soft halo", "diagonal stripes"),
-    "dunes": ("orange sand", "white chalk", "hollow outlines", "zigzag lines"),
-    "neon": ("dark background", "red paint", "hollow outlines", "diagonal stripes"),
-    "tide": ("pale paper", "blue pen", "soft halo", "zigzag lines"),
-    "blueprint": ("azure sky", "white chalk", "bold strokes", "ruled grid"),
-    "halftone": ("orange sand", "black ink", "blocky pixels", "polka dots"),
+    "neon": ("starry night", "red paint", "hollow outlines"),
+    "arcade": ("starry night", "blue pen", "bold brushwork"),
+    "pop": ("ruled paper", "red paint", "bold brushwork"),
+    "blueprint": ("ruled paper", "blue pen", "hollow outlines"),
+    "lantern": ("speckled darkness", "crimson lacquer", "empty contours"),
+    "comet": ("speckled darkness", "cobalt crayon", "thick lines"),
+    "stamp": ("squared notebook", "crimson lacquer", "thick lines"),
+    "draft": ("squared notebook", "cobalt crayon", "empty contours"),
+    "storm": ("striped sky", "black charcoal", "soft halo"),
+    "postcard": ("striped sky", "white chalk", "blocky pixels"),
+    "halftone": ("wavy sand", "black charcoal", "blocky pixels"),
+    "dunes": ("wavy sand", "white chalk", "soft halo"),
 }
 
 
@@ -73,6 +87,12 @@ def load(settings: config.Data) -> Dataset:
     return Dataset.build("styled_digits", [images], table, settings.subset, Conversion.of(settings))
 
 
+def look_of(style: str) -> tuple[tuple[tuple[int, int, int], str], tuple[int, int, int], str]:
+    """What a style draws with: its ground's colour and pattern, its ink, its stroke."""
+    ground, ink, stroke = DESCRIPTORS[style]
+    return GROUNDS[ground], INKS[ink], STROKES[stroke]
+
+
 def styles_of(digit: int) -> list[str]:
     """The styles that a digit is drawn in, by a hash of its number, in the order of text."""
     by_hash = sorted(DESCRIPTORS, key=lambda style: derive_seed("style", SEED, digit, style))
@@ -85,14 +105,12 @@ def draw(levels: np.ndarray, ids: list[str], style: str) -> np.ndarray:
     Place, slant and colours vary a little with the image's id. Only sums, products and comparisons: other
     mathematics differs between machines in the last bit, and an image's bytes are what it is known by.
     """
-    ground, ink, stroke, pattern = DESCRIPTORS[style]
-    background = _colours(GROUNDS[ground], ids, "ground")
+    (colour, pattern), ink, stroke = look_of(style)
     # A pattern is darker than a light ground, and lighter than the dark one.
-    tint = np.float32(72 if ground == "dark background" else -52)
-    covered = _patterns(ids, pattern)[:, None]
-    pixels = background + tint * covered
+    tint = np.float32(72 if sum(colour) < 3 * 128 else -52)
+    pixels = _colours(colour, ids, "ground") + tint * _patterns(ids, pattern)[:, None]
     alpha = _strokes(levels, ids, stroke)[:, None]
-    pixels += alpha * (_colours(INKS[ink], ids, "ink") - pixels)
+    pixels += alpha * (_colours(ink, ids, "ink") - pixels)
     return np.rint(pixels.clip(0, 255)).astype(np.uint8)
 
 
@@ -112,25 +130,25 @@ def _patterns(ids: list[str], pattern: str) -> np.ndarray:
     down, right = (np.rint(_vary(ids, name, 3)).astype(int)[:, None, None] + 16 for name in ("down", "right"))
     y, x = np.arange(SIZE)[None, :, None] + down, np.arange(SIZE)[None, None, :] + right
     match pattern:
-        case "zigzag lines":
+        case "waves":
             lies = (y + np.abs(x % 12 - 6)) % 8 < 2
-        case "ruled grid":
+        case "grid":
             lies = (y % 6 == 0) | (x % 6 == 0)
-        case "diagonal stripes":
+        case "stripes":
             lies = (x + y) % 10 < 5
-        case "polka dots":
+        case "dots":
             lies = (2 * (y % 8) - 7) ** 2 + (2 * (x % 8) - 7) ** 2 < 28
     return lies.astype(np.float32)
 
 
 def _strokes(levels: np.ndarray, ids: list[str], stroke: str) -> np.ndarray:
     """How much of each pixel is ink, float32 [n, 32, 32] in [0, 1]."""
-    if stroke == "blocky pixels":
+    if stroke == "blocks":
         return _enlarged(levels, ids, smooth=False)
     solid = _enlarged(levels, ids, smooth=True)
-    if stroke == "hollow outlines":
+    if stroke == "outline":
         return _neighbours(solid, np.max) - _neighbours(solid, np.min)
-    if stroke == "soft halo":
+    if stroke == "halo":
         halo = _neighbours(_neighbours(_neighbours(_neighbours(solid, np.max), np.mean), np.mean), np.mean)
         return np.maximum(np.float32(0.6) * halo, _neighbours(solid, np.mean) * solid)
     return solid

@@ -182,7 +182,7 @@ CONFIGURATION = [
         r"attribution\.embedding\.model: 'nowhere' is no folder, .*OWNER/NAME@COMMIT"),
     row("late step of features", "methods: [embedding]\nattribution: {embedding: {step: 1000}}",
         r"attribution\.embedding\.step is 1000, after the noise schedule's last, 999"),
-    row("unknown style", styled("text_to_image: {small_pipeline: {styles: [ink, nein]}}"),
+    row("unknown style", styled("text_to_image: {small_pipeline: {styles: [storm, nein]}}"),
         r"^text_to_image\.small_pipeline\.styles: no image has style 'nein'; did you mean 'neon'\?$"),
     row("no such content", styled("text_to_image: {prompts: {content: lable}}"),
         r"^text_to_image\.prompts\.content: no column 'lable' in the training table; did you mean 'label'\?$"),

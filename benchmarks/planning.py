@@ -2,7 +2,8 @@
 
 Writes a folder of 4x4 images, four in each group, and asks for a plan of everything with one oracle seed, which nothing
 has been computed of yet. Seconds are those of the processor; `all` prints every job, `rules` and `quiet` do not
-(--quiet rules, --quiet all). Nothing is computed, and the folder is deleted at the end.
+(--quiet rules, --quiet all). `--bare` plans about as many jobs of a Snakefile without parameters, resources, logs and
+messages instead: Snakemake's own part. Nothing is computed, and the folder is deleted at the end.
 """
 
 import argparse
@@ -19,6 +20,29 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES_PER_GROUP = 4
+BARE = """
+rule scores:
+    input: expand("elbo/{model}/{group}/{bucket}", model=["logo", "guda"], group=GROUPS, bucket=BUCKETS)
+    output: "scores"
+    shell: "touch {output}"
+rule group:
+    output: "groups/{group}"
+    shell: "touch {output}"
+rule base:
+    output: "base"
+    shell: "touch {output}"
+rule bucket:
+    output: "queries/{bucket}"
+    shell: "touch {output}"
+rule model:
+    input: "base", "groups/{group}"
+    output: "models/{model}/{group}"
+    shell: "touch {output}"
+rule elbo:
+    input: "models/{model}/{group}", "queries/{bucket}"
+    output: "elbo/{model}/{group}/{bucket}"
+    shell: "touch {output}"
+"""
 PRINTING = {"all": [], "rules": ["--quiet", "rules"], "quiet": ["--quiet", "all"]}
 
 
@@ -28,6 +52,7 @@ def main() -> None:
     parser.add_argument("--buckets", type=int, nargs="+", default=[16], metavar="N")
     parser.add_argument("--queries-per-bucket", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument("--printing", choices=PRINTING, nargs="+", default=list(PRINTING))
+    parser.add_argument("--bare", action="store_true", help="a Snakefile of nothing but inputs, outputs and commands")
     args = parser.parse_args()
     print(
         "| groups | buckets | printing | jobs | seconds | ms a job | peak (GB) |\n"
@@ -36,10 +61,13 @@ def main() -> None:
     for groups in args.groups:
         for buckets in args.buckets:
             with tempfile.TemporaryDirectory(prefix="guda-planning-") as folder:
-                write_experiment(Path(folder), groups, buckets, args.queries_per_bucket)
+                if args.bare:
+                    write_bare(Path(folder), groups, buckets)
+                else:
+                    write_experiment(Path(folder), groups, buckets, args.queries_per_bucket)
                 jobs = None
                 for printing in sorted(args.printing, key=list(PRINTING).index):
-                    seconds, peak, output = plan(folder, PRINTING[printing])
+                    seconds, peak, output = plan(folder, PRINTING[printing], args.bare)
                     jobs = number_of_jobs(output) or jobs
                     figures = f"{jobs} | {seconds:.1f} | {1000 * seconds / jobs:.2f}" if jobs else f"| {seconds:.1f} |"
                     print(f"| {groups} | {buckets} | {printing} | {figures} | {peak / 1e9:.2f} |", flush=True)
@@ -62,9 +90,15 @@ def write_experiment(folder: Path, groups: int, buckets: int, queries_per_bucket
     (folder / "many.yaml").write_text(yaml.safe_dump(changed))
 
 
-def plan(folder: str, arguments: list[str]) -> tuple[float, int, str]:
+def write_bare(folder: Path, groups: int, buckets: int) -> None:
+    """A Snakefile of two models for each group, and of terms of each model and bucket."""
+    (folder / "Snakefile").write_text(f"GROUPS, BUCKETS = range({groups}), range({buckets})\n{BARE}")
+
+
+def plan(folder: str, arguments: list[str], bare: bool) -> tuple[float, int, str]:
     """Processor seconds, peak memory in bytes, and the output of a dry run in the folder."""
-    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", folder, "--configfile", "many.yaml"]
+    ours = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "many.yaml"]
+    where = ["--directory", folder, *(["--snakefile", f"{folder}/Snakefile"] if bare else ours)]
     command = [sys.executable, "-m", "snakemake", *where, "--dry-run", "--nocolor", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment())

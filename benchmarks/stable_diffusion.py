@@ -8,7 +8,6 @@ GPU's reserved memory, or on a CPU the resident memory of the process.
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -188,5 +187,4 @@ def report(rates: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     main()

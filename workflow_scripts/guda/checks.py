@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from guda.attribution import METHODS, TEXT_METHODS
+from guda.attribution import METHODS, TEXT_METHODS, get_method
+from guda.attribution.counterfactual import Unlearned
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.evaluation import instance_level
 from guda.lds import n_kept
 from guda.noise_schedule import NoiseSchedule, end_of_signal
 from guda.queries import check_query_shapes
-from guda.unlearning import RETRACK
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -89,16 +89,16 @@ def _check_text_to_image(experiment: Experiment) -> None:
         if value:
             raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
     for style in config.text_to_image.small_pipeline.styles:
-        if style not in (styles := experiment.book.styles):
-            known = nearest_name(style, styles)
+        if style not in experiment.book.styles:
+            known = nearest_name(style, experiment.book.styles)
             raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
-    if any(name.startswith(RETRACK) for name in config.methods):
+    if any(isinstance(get_method(name), Unlearned) for name in config.methods):
         _check_groups_are_styles(experiment)
 
 
 def _check_groups_are_styles(experiment: Experiment) -> None:
     """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-    column, styles = experiment.config.text_to_image.prompts.style, experiment.book.styles_of_images()
+    column, styles = experiment.config.text_to_image.prompts.style, experiment.book.styles_of_images
     counts = styles.value_counts()
     for group, members in experiment.groups.items():
         shares = styles[members].value_counts() / counts

@@ -42,6 +42,7 @@ class PromptBook:
         """The styles in the training table, in the order of text."""
         return self._values("style")
 
+    @cached_property
     def styles_of_images(self) -> pd.Series:
         """The style of each image, by its id."""
         return self._column("style").set_axis(self.table["id"])

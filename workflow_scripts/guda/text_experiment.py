@@ -61,7 +61,7 @@ class TextExperiment(Experiment):
 
     def _styles_of(self, ids: Iterable[str]) -> list[str]:
         """The styles that some images are in, in the order of text."""
-        return sorted(self.book.styles_of_images()[list(ids)].dropna().unique())
+        return sorted(self.book.styles_of_images[list(ids)].dropna().unique())
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame:

@@ -148,6 +148,8 @@ def final_outputs():
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts
     logger.info(experiment.describe_groups())
+    for note in experiment.notes():
+        logger.warning(note)
 
 
 # Shapes, not lists, of what there may be thousands of: Snakemake searches the constraint's text for each file, too. The

@@ -235,6 +235,10 @@ class Experiment:
             f"{', '.join(named)}{f' and {more} more' if more else ''}"
         )
 
+    def notes(self) -> list[str]:
+        """What the user should know before anything runs, a sentence each."""
+        return list(self.dataset.notes)
+
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})
 

@@ -32,7 +32,8 @@ class Dataset:
 
     `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
     `conversion` alone; `load_images` gives the pixels of some rows (ascending), image after image, uint8 [C, H, W],
-    with the conversion done. `held_out` are the images that the configuration keeps out of training.
+    with the conversion done. `held_out` are the images that the configuration keeps out of training, `notes` what the
+    user should know of the files, a sentence each.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     load_images: Callable[[Sequence[int]], Iterator[np.ndarray]]
     conversion: Conversion = AS_IT_IS
     held_out: Dataset | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def build(

@@ -1,11 +1,18 @@
 """Which groups of training data does a generated image owe itself to? See README.md and config.yaml."""
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: "config.yaml"
+# The configuration beside this file, unless the working folder has one of its own. A module's comes from whom it serves.
+HERE = Path(str(workflow.current_basedir))
+OWN = workflow.modifier.is_main_snakefile() and Path("config.yaml").exists()
+
+
+configfile: "config.yaml" if OWN else str(HERE / "config.yaml")
 
 
 include: "rules/common.smk"

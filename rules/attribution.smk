@@ -23,11 +23,12 @@ rule fisher:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: METHODS["abu"].fisher_spec(experiment).canonical(),
     message:
         "Computing the base model's Fisher information"
     shell:
-        'python "$GUDA_SCRIPTS/compute_fisher.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_fisher.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --base "$(dirname {input.weights:q})" --images {input.images:q}'
         " --output {output.fisher:q} --record {output.record:q} > {log:q} 2>&1"
@@ -61,11 +62,12 @@ rule influence:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: METHODS[wc.method].influence_spec(experiment, wc.bucket).canonical(),
     message:
         "Unlearning the queries of {wildcards.bucket} by {wildcards.method}"
     shell:
-        'python "$GUDA_SCRIPTS/compute_influence.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_influence.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}'
         " --fisher {input.fisher:q}"
@@ -97,11 +99,12 @@ rule gradients:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: METHODS[wc.method].features_spec(experiment, wc.bucket).canonical(),
     message:
         "Computing gradients for {wildcards.method}, {wildcards.bucket}"
     shell:
-        'python "$GUDA_SCRIPTS/compute_gradients.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_gradients.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --base "$(dirname {input.weights:q})"'
         " --samples {input.samples:q} --output {output.features:q} --record {output.record:q} > {log:q} 2>&1"
@@ -124,13 +127,14 @@ rule scores:
         mem_mb=memory("scores"),
         runtime=minutes("scores"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.method_spec(wc.method).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Attributing by {wildcards.method}"
     shell:
         "printf %s {params.spec:q} > {log.spec:q}; "
-        'python "$GUDA_SCRIPTS/attribute.py" --spec {log.spec:q} --method {wildcards.method:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/attribute.py" --spec {log.spec:q} --method {wildcards.method:q}'
         " --results {params.results:q} --output {output.scores:q} --record {output.record:q} > {log.text:q} 2>&1"
 
 
@@ -163,11 +167,12 @@ rule features:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: METHODS["embedding"].features_spec(experiment, wc.images).canonical(),
     message:
         "Computing features, {wildcards.images}"
     shell:
-        'python "$GUDA_SCRIPTS/compute_features.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_features.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         f" --network {FEATURE_NETWORK} --images {{input.images:q}}"
         " --output {output.features:q} --record {output.record:q} > {log:q} 2>&1"
@@ -192,10 +197,11 @@ rule rankings:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: rankings_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Ranking the groups of every query"
     shell:
-        'python "$GUDA_SCRIPTS/rank.py" --spec {params.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/rank.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log:q} 2>&1"

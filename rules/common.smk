@@ -4,8 +4,8 @@ import gc
 import json
 import os
 import re
+import shlex
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 # Of the millions of objects of a plan all stay: looking for some to free would take a fifth of the time.
 gc.set_threshold(1_000_000)
 
-SCRIPTS = str(Path(workflow.basedir) / "workflow_scripts")
+SCRIPTS = str(Path(str(workflow.current_basedir)).parent / "workflow_scripts")
 sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
 from guda.attribution import GRADIENT_METHODS, METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
+from guda.earlier_results import SNAKEMAKE, settle_dates
 from guda.errors import GudaError
 from guda.evaluation import removal_files as measured_files
 from guda.experiment import experiment_of
@@ -39,15 +40,20 @@ from guda.paths import (
     weights_of,
 )
 from guda.resources import needs
+from guda.specs import digest
 from guda.text_resources import text_needs
+
+# Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
+located = workflow.modifier.path_modifier.replace_prefix
 
 
 def load_experiment():
     """The experiment of the merged configuration, or one readable message instead of a traceback."""
     try:
-        for file in workflow.configfiles:
-            read_yaml(file)
-        return experiment_of(load_config(config))
+        if workflow.modifier.is_main_snakefile():
+            for file in workflow.configfiles:
+                read_yaml(file)
+        return experiment_of(load_config(config), located)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
@@ -55,21 +61,34 @@ def load_experiment():
 experiment = load_experiment()
 paths = experiment.paths
 settings = experiment.config
+RESULTS = str(experiment.on_disk.results)
 
-# What jobs find in their environment. Where scripts and data lie stands there because a path in a rule's parameters
-# would make every job stale when a folder moves; PATH begins with the Python that runs Snakemake, not what the shell
-# finds first.
+# What all jobs of this process find in their environment. PATH begins with the Python that runs Snakemake, not what the
+# shell finds first.
 os.environ.update(
-    GUDA_SCRIPTS=SCRIPTS,
-    GUDA_DATA=settings.data.model_dump_json(),
-    GUDA_QUERIES=settings.queries.model_dump_json(),
-    GUDA_IMPORTS=json.dumps(experiment.imports),
-    GUDA_VISION_MODEL=settings.attribution.embedding.model or "",
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
-    GUDA_CONFIG=settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
-    GUDA_PIPELINE=experiment.pipeline_folder,
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
+
+# What the jobs of this experiment find there, from a file that they read first: a workflow may run several experiments as
+# modules. Where scripts and data lie stands there because a path in a rule's own parameters would make every job stale
+# when a folder moves.
+ENVIRONMENT = {
+    "GUDA_SCRIPTS": SCRIPTS,
+    "GUDA_DATA": settings.data.model_dump_json(),
+    "GUDA_QUERIES": settings.queries.model_dump_json(),
+    "GUDA_IMPORTS": json.dumps(experiment.imports),
+    "GUDA_VISION_MODEL": settings.attribution.embedding.model or "",
+    "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
+    "GUDA_PIPELINE": experiment.pipeline_folder,
+}
+ENVIRONMENT_FILE = str(SNAKEMAKE / f"guda-{digest(RESULTS)}.sh")
+write_text(ENVIRONMENT_FILE, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items()))
+
+
+def environment(wildcards, output):
+    """Parameter: the beginning of a job's commands. Snakemake does not compare what may depend on `output`."""
+    return f". {shlex.quote(ENVIRONMENT_FILE)} &&"
 
 
 def one_of(names):
@@ -90,10 +109,12 @@ def model_files(model):
 
 @cache
 def foreign_mark():
-    """A file newer than every output, and unlike that of any run before."""
-    mark = Path(".snakemake", "foreign")
-    write_text(mark, str(time.time_ns()))
-    return str(mark)
+    """A file newer than every output, by its absolute path, which no module's prefix changes."""
+    return str(settle_dates(Path(RESULTS)).absolute())
+
+
+if workflow.exec_mode == ExecMode.DEFAULT:  # before any date is looked at, and by the first process alone
+    foreign_mark()
 
 
 def foreign(path, spec):
@@ -104,7 +125,7 @@ def foreign(path, spec):
     """
 
     def marks(wildcards):
-        found = made_for(path.format(**wildcards))
+        found = made_for(located(path.format(**wildcards)))
         return [] if found is None or found == spec(wildcards).canonical() else [foreign_mark()]
 
     return marks

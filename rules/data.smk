@@ -15,11 +15,12 @@ rule training_images:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.images_spec.canonical(),
     message:
         "Writing the training images"
     shell:
-        'python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
         " > {log:q} 2>&1"
 
 
@@ -39,11 +40,12 @@ rule training_table:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.dataset.table_spec().canonical(),
     message:
         "Writing the training table"
     shell:
-        'python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output.table:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output.table:q}'
         " > {log:q} 2>&1"
 
 
@@ -64,11 +66,12 @@ rule group:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.group_spec(wc.group).canonical(),
     message:
         "Writing the members of group {wildcards.group}"
     shell:
-        'python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
         " > {log:q} 2>&1"
 
 
@@ -90,13 +93,14 @@ rule group_sizes:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.group_sizes_spec().canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Counting the images of each group"
     shell:
         "printf %s {params.spec:q} > {log.spec:q}; "
-        'python "$GUDA_SCRIPTS/count_groups.py" --spec {log.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/count_groups.py" --spec {log.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log.text:q} 2>&1"
 
 
@@ -115,9 +119,10 @@ rule calibration_sample:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.calibration_spec().canonical(),
     message:
         "Choosing the training images for retain calibration"
     shell:
-        'python "$GUDA_SCRIPTS/sample_calibration.py" --spec {params.spec:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/sample_calibration.py" --spec {params.spec:q}'
         " --images {input.images:q} --output {output:q} > {log:q} 2>&1"

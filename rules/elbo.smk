@@ -28,11 +28,12 @@ rule elbo:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: experiment.elbo_spec(wc.model, wc.bucket, wc.schedule).canonical(),
     message:
         "Scoring {wildcards.bucket} under model {wildcards.model}"
     shell:
-        'python "$GUDA_SCRIPTS/compute_elbo.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_elbo.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --model "$(dirname {input.weights:q})" --base {input.base:q} --scored {input.scored:q}'
         " --samples {input.samples:q} --output {output.elbo:q} --record {output.record:q} > {log:q} 2>&1"
@@ -58,11 +59,12 @@ rule posteriors:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: experiment.posteriors_spec(wc.bucket).canonical(),
     message:
         "Classifying {wildcards.bucket}"
     shell:
-        'python "$GUDA_SCRIPTS/classify.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/classify.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --model "$(dirname {input.weights:q})"'
         " --samples {input.samples:q} --output {output.posteriors:q} --record {output.record:q} > {log:q} 2>&1"

@@ -32,11 +32,12 @@ if settings.lds.subsets:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: experiment.exclusion_spec(wc.model).canonical(),
         message:
             "Writing what {wildcards.model} is trained without"
         shell:
-            'python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --groups {input.groups:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --groups {input.groups:q}'
             " --output {output:q} > {log:q} 2>&1"
 
     rule lds:
@@ -58,13 +59,14 @@ if settings.lds.subsets:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: lds_spec(experiment).canonical(),
-            results=lambda wc: str(paths.results),
+            results=RESULTS,
         message:
             "Measuring how well scores add up"
         shell:
             "printf %s {params.spec:q} > {log.spec:q}; "
-            'python "$GUDA_SCRIPTS/measure_lds.py" --spec {log.spec:q} --results {params.results:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/measure_lds.py" --spec {log.spec:q} --results {params.results:q}'
             " --output {output.table:q} > {log.text:q} 2>&1"
 
 
@@ -89,13 +91,14 @@ if settings.removal.queries:
             mem_mb=memory("images"),
             runtime=minutes("images"),
         params:
+            environment=environment,
             spec=lambda wc: removal_sets_spec(experiment).canonical(),
-            results=lambda wc: str(paths.results),
+            results=RESULTS,
         message:
             "Choosing what is removed for each query"
         shell:
             "printf %s {params.spec:q} > {log.spec:q}; "
-            'python "$GUDA_SCRIPTS/choose_removals.py" --spec {log.spec:q} --results {params.results:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/choose_removals.py" --spec {log.spec:q} --results {params.results:q}'
             " --output {output.table:q} --members {output.members:q} > {log.text:q} 2>&1"
 
     # A set is named by the digest of its images, so a file of this name never changes: new sets make no old one stale,
@@ -118,11 +121,12 @@ if settings.removal.queries:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: experiment.exclusion_spec(wc.model).canonical(),
         message:
             "Writing what {wildcards.model} is trained without"
         shell:
-            'python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --sets {input.sets:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --sets {input.sets:q}'
             " --output {output:q} > {log:q} 2>&1"
 
     if experiment.given_queries is None:
@@ -140,6 +144,7 @@ if settings.removal.queries:
                 text=paths.log("regenerated", "{model}", "{bucket}"),
                 spec=paths.spec_file("regenerated", "{model}", "{bucket}"),
             params:
+                environment=environment,
                 spec=lambda wc: experiment.regenerated_spec(wc.model, wc.bucket).canonical(),
             message:
                 "Generating {wildcards.bucket} again, by model {wildcards.model}"
@@ -162,13 +167,14 @@ if settings.removal.queries:
             mem_mb=memory("images"),
             runtime=minutes("images"),
         params:
+            environment=environment,
             spec=lambda wc: removal_spec(experiment).canonical(),
-            results=lambda wc: str(paths.results),
+            results=RESULTS,
         message:
             "Measuring what removal does"
         shell:
             "printf %s {params.spec:q} > {log.spec:q}; "
-            'python "$GUDA_SCRIPTS/measure_removal.py" --spec {log.spec:q} --results {params.results:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/measure_removal.py" --spec {log.spec:q} --results {params.results:q}'
             " --output {output.table:q} > {log.text:q} 2>&1"
 
     rule removal_figure:
@@ -188,12 +194,13 @@ if settings.removal.queries:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: removal_figure_spec(experiment).canonical(),
-            results=lambda wc: str(paths.results),
+            results=RESULTS,
         message:
             "Drawing what removal does"
         shell:
-            'python "$GUDA_SCRIPTS/plot_removal.py" --spec {params.spec:q} --results {params.results:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/plot_removal.py" --spec {params.spec:q} --results {params.results:q}'
             " --output {output.picture:q} > {log:q} 2>&1"
 
 
@@ -212,6 +219,7 @@ if settings.lds.subsets or settings.removal.queries:
         wildcard_constraints:
             model=f"{SUBSETS}|{REMOVED}",
         params:
+            environment=environment,
             spec=lambda wc: experiment.model_spec(wc.model).canonical(),
         message:
             "Training {wildcards.model}"

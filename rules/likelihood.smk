@@ -23,12 +23,13 @@ rule likelihood:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: likelihood_spec(experiment, wc.model).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Integrating the probability flow of model {wildcards.model}"
     shell:
-        'python "$GUDA_SCRIPTS/compute_likelihood.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/compute_likelihood.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --model "$(dirname {input.weights:q})" --results {params.results:q}'
         " --output {output.likelihood:q} --record {output.record:q} > {log:q} 2>&1"
@@ -53,10 +54,11 @@ rule likelihood_table:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: likelihood_table_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Comparing likelihood bounds with likelihoods"
     shell:
-        'python "$GUDA_SCRIPTS/compare_likelihoods.py" --spec {params.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/compare_likelihoods.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log:q} 2>&1"

@@ -21,12 +21,13 @@ rule metrics:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: metrics_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Measuring every method against the oracle"
     shell:
-        'python "$GUDA_SCRIPTS/measure.py" --spec {params.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/measure.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log:q} 2>&1"
 
 
@@ -53,13 +54,14 @@ rule metrics_by_source:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
+        environment=environment,
         spec=lambda wc: sources_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Measuring sole-source and shared contents apart"
     shell:
         "printf %s {params.spec:q} > {log.spec:q}; "
-        'python "$GUDA_SCRIPTS/measure_by_source.py" --spec {log.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/measure_by_source.py" --spec {log.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log.text:q} 2>&1"
 
 
@@ -80,10 +82,11 @@ rule significance:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: significance_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Comparing every method with the first"
     shell:
-        'python "$GUDA_SCRIPTS/compare_methods.py" --spec {params.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/compare_methods.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.table:q} > {log:q} 2>&1"

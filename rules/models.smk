@@ -24,11 +24,12 @@ if BASE not in experiment.imports:
             checkpoint_steps=settings.execution.checkpoint_steps,
             micro_batch_size=settings.execution.micro_batch_size or 0,
         params:
+            environment=environment,
             spec=lambda wc: experiment.model_spec(BASE).canonical(),
         message:
             "Training the base model"
         shell:
-            'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+            '{params.environment} python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             " --micro-batch-size {resources.micro_batch_size}"
             ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
@@ -60,11 +61,12 @@ rule train_logo:
         checkpoint_steps=settings.execution.checkpoint_steps,
         micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
     message:
         "Retraining without group {wildcards.group}, seed {wildcards.seed}"
     shell:
-        'python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/train.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --images {input.images:q}'
@@ -94,12 +96,13 @@ rule train_conditional:
         checkpoint_steps=settings.execution.checkpoint_steps,
         micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(CONDITIONAL).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Training the network that is told the group"
     shell:
-        'python "$GUDA_SCRIPTS/train_conditional.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/train_conditional.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
@@ -128,12 +131,13 @@ rule train_classifier:
         checkpoint_steps=settings.execution.checkpoint_steps,
         micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(CLASSIFIER).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Training the classifier of groups"
     shell:
-        'python "$GUDA_SCRIPTS/train_classifier.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/train_classifier.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --results {params.results:q}'
@@ -160,11 +164,12 @@ rule neighbors:
         mem_mb=memory("neighbors"),
         runtime=minutes("neighbors"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.neighbors_spec(wc.group, number(wc.nearest)).canonical(),
     message:
         "Finding the nearest retained images of group {wildcards.group}"
     shell:
-        'python "$GUDA_SCRIPTS/find_neighbors.py" --spec {params.spec:q} --threads {threads} --images {input.images:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/find_neighbors.py" --spec {params.spec:q} --threads {threads} --images {input.images:q}'
         " --group {input.group:q} --output {output.neighbors:q} --record {output.record:q} > {log:q} 2>&1"
 
 
@@ -195,11 +200,12 @@ rule unlearn:
         checkpoint_steps=settings.execution.checkpoint_steps,
         micro_batch_size=settings.execution.micro_batch_size or 0,
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)).canonical(),
     message:
         "Unlearning group {wildcards.group} by {wildcards.operator}"
     shell:
-        'python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/unlearn.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         ' --checkpoint-steps {resources.checkpoint_steps} --cache "$GUDA_CACHE" --base "$(dirname {input.weights:q})"'
@@ -227,9 +233,10 @@ if experiment.imports:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: experiment.model_spec(wc.model).canonical(),
         message:
             "Taking over model {wildcards.model}"
         shell:
-            'python "$GUDA_SCRIPTS/import_model.py" --spec {params.spec:q} --imports "$GUDA_IMPORTS"'
+            '{params.environment} python "$GUDA_SCRIPTS/import_model.py" --spec {params.spec:q} --imports "$GUDA_IMPORTS"'
             ' --name {wildcards.model:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

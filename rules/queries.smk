@@ -22,12 +22,13 @@ if experiment.given_queries is None and not settings.text_to_image:
             gpu=settings.execution.gpus,
             deterministic=int(settings.execution.deterministic),
         params:
+            environment=environment,
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
             "Generating queries, {wildcards.bucket}"
         shell:
             "printf %s {params.spec:q} > {log.spec:q}; "
-            'python "$GUDA_SCRIPTS/generate_queries.py" --spec {log.spec:q} --threads {threads}'
+            '{params.environment} python "$GUDA_SCRIPTS/generate_queries.py" --spec {log.spec:q} --threads {threads}'
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             ' --base "$(dirname {input.weights:q})" --output {output:q} > {log.text:q} 2>&1'
 
@@ -50,11 +51,12 @@ if experiment.given_queries is not None:
             mem_mb=memory("images"),
             runtime=minutes("images"),
         params:
+            environment=environment,
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
             "Reading queries, {wildcards.bucket}"
         shell:
-            'python "$GUDA_SCRIPTS/import_queries.py" --spec {params.spec:q} --data "$GUDA_DATA"'
+            '{params.environment} python "$GUDA_SCRIPTS/import_queries.py" --spec {params.spec:q} --data "$GUDA_DATA"'
             ' --queries "$GUDA_QUERIES" --output {output:q} > {log:q} 2>&1'
 
 
@@ -76,10 +78,11 @@ rule query_table:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.query_table_spec().canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Writing the query images and their table"
     shell:
-        'python "$GUDA_SCRIPTS/write_query_table.py" --spec {params.spec:q} --data "$GUDA_DATA"'
+        '{params.environment} python "$GUDA_SCRIPTS/write_query_table.py" --spec {params.spec:q} --data "$GUDA_DATA"'
         ' --queries "$GUDA_QUERIES" --config "$GUDA_CONFIG" --results {params.results:q} > {log:q} 2>&1'

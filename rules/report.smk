@@ -21,10 +21,11 @@ rule query_figure:
         mem_mb=memory("images"),
         runtime=minutes("images"),
     params:
+        environment=environment,
         spec=lambda wc: figure_spec(experiment).canonical(),
-        results=lambda wc: str(paths.results),
+        results=RESULTS,
     message:
         "Drawing queries and their top groups"
     shell:
-        'python "$GUDA_SCRIPTS/plot_queries.py" --spec {params.spec:q} --results {params.results:q}'
+        '{params.environment} python "$GUDA_SCRIPTS/plot_queries.py" --spec {params.spec:q} --results {params.results:q}'
         " --output {output.picture:q} > {log:q} 2>&1"

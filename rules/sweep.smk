@@ -22,12 +22,13 @@ if experiment.variants:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: sweep_spec(experiment).canonical(),
-            results=lambda wc: str(paths.results),
+            results=RESULTS,
         message:
             "Measuring every variant against every seed of the oracle"
         shell:
-            'python "$GUDA_SCRIPTS/measure_sweep.py" --spec {params.spec:q} --results {params.results:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/measure_sweep.py" --spec {params.spec:q} --results {params.results:q}'
             " --output {output.table:q} > {log:q} 2>&1"
 
     rule sweep_figure:
@@ -48,9 +49,10 @@ if experiment.variants:
             mem_mb=memory("table"),
             runtime=minutes("table"),
         params:
+            environment=environment,
             spec=lambda wc: sweep_figure_spec(experiment).canonical(),
         message:
             "Drawing the variants and the one that is chosen"
         shell:
-            'python "$GUDA_SCRIPTS/plot_sweep.py" --spec {params.spec:q} --table {input[0]:q}'
+            '{params.environment} python "$GUDA_SCRIPTS/plot_sweep.py" --spec {params.spec:q} --table {input[0]:q}'
             " --output {output.picture:q} > {log:q} 2>&1"

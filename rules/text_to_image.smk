@@ -23,13 +23,14 @@ if experiment.pipeline_inputs:
             deterministic=int(settings.execution.deterministic),
             checkpoint_steps=settings.execution.checkpoint_steps,
         params:
+            environment=environment,
             spec=lambda wc: experiment.pipeline_spec().canonical(),
-            folder=lambda wc: paths.pipeline(),
+            folder=experiment.on_disk.pipeline(),
             style=settings.text_to_image.prompts.style,
         message:
             "Making the small pipeline"
         shell:
-            'python "$GUDA_SCRIPTS/make_pipeline.py" --spec {params.spec:q} --threads {threads}'
+            '{params.environment} python "$GUDA_SCRIPTS/make_pipeline.py" --spec {params.spec:q} --threads {threads}'
             " --gpus {resources.gpu} --deterministic {resources.deterministic}"
             " --checkpoint-steps {resources.checkpoint_steps} --images {input.images:q} --prompts {input.prompts:q}"
             " --style {params.style:q} --output {params.folder:q} > {log:q} 2>&1"
@@ -51,11 +52,12 @@ rule prompts:
         mem_mb=memory("table"),
         runtime=minutes("table"),
     params:
+        environment=environment,
         spec=lambda wc: experiment.prompts_spec(wc.samples).canonical(),
     message:
         "Writing prompts, {wildcards.samples}"
     shell:
-        'python "$GUDA_SCRIPTS/write_prompts.py" --spec {params.spec:q} --config "$GUDA_CONFIG"'
+        '{params.environment} python "$GUDA_SCRIPTS/write_prompts.py" --spec {params.spec:q} --config "$GUDA_CONFIG"'
         " --samples {wildcards.samples:q} --output {output.table:q} > {log:q} 2>&1"
 
 
@@ -83,11 +85,12 @@ rule encoded_samples:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: experiment.encoded_spec(wc.samples).canonical(),
     message:
         "Encoding images and prompts, {wildcards.samples}"
     shell:
-        'python "$GUDA_SCRIPTS/encode_samples.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/encode_samples.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --pipeline "$GUDA_PIPELINE" --images {input.images:q} --prompts {input.prompts:q}'
         " --output {output.encoded:q} --record {output.record:q} > {log:q} 2>&1"
@@ -114,13 +117,14 @@ rule encoded_anchors:
         deterministic=int(settings.execution.deterministic),
         batch_size=settings.execution.batch_size,
     params:
+        environment=environment,
         spec=lambda wc: experiment.encoded_anchors_spec().canonical(),
         content=settings.text_to_image.prompts.content,
         style=settings.text_to_image.prompts.style,
     message:
         "Encoding anchor prompts"
     shell:
-        'python "$GUDA_SCRIPTS/encode_anchors.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/encode_anchors.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic} --batch-size {resources.batch_size}"
         ' --pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q} --of-images {input.of_images:q}'
         " --content {params.content:q} --style {params.style:q}"
@@ -150,11 +154,12 @@ rule fine_tune_base:
         micro_batch_size=settings.execution.micro_batch_size or 0,
         gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(BASE).canonical(),
     message:
         "Fine-tuning the base model"
     shell:
-        'python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         " --gradient-checkpointing {resources.gradient_checkpointing}"
@@ -189,11 +194,12 @@ rule fine_tune_logo:
         micro_batch_size=settings.execution.micro_batch_size or 0,
         gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(logo_model(wc.seed, wc.group)).canonical(),
     message:
         "Fine-tuning without group {wildcards.group}, seed {wildcards.seed}"
     shell:
-        'python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/fine_tune.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         " --gradient-checkpointing {resources.gradient_checkpointing}"
@@ -229,11 +235,12 @@ rule unlearn_by_anchors:
         micro_batch_size=settings.execution.micro_batch_size or 0,
         gradient_checkpointing=int(settings.execution.gradient_checkpointing),
     params:
+        environment=environment,
         spec=lambda wc: experiment.model_spec(unlearned_model(wc.operator, wc.group)).canonical(),
     message:
         "Unlearning group {wildcards.group} by anchors, {wildcards.operator}"
     shell:
-        'python "$GUDA_SCRIPTS/unlearn_by_anchors.py" --spec {params.spec:q} --threads {threads}'
+        '{params.environment} python "$GUDA_SCRIPTS/unlearn_by_anchors.py" --spec {params.spec:q} --threads {threads}'
         " --gpus {resources.gpu} --deterministic {resources.deterministic}"
         " --micro-batch-size {resources.micro_batch_size}"
         " --gradient-checkpointing {resources.gradient_checkpointing}"
@@ -266,11 +273,12 @@ if experiment.given_queries is None:
             gpu=settings.execution.gpus,
             deterministic=int(settings.execution.deterministic),
         params:
+            environment=environment,
             spec=lambda wc: experiment.bucket_spec(wc.bucket).canonical(),
         message:
             "Generating queries from prompts, {wildcards.bucket}"
         shell:
             "printf %s {params.spec:q} > {log.spec:q}; "
-            'python "$GUDA_SCRIPTS/generate_prompted_queries.py" --spec {log.spec:q} --threads {threads}'
+            '{params.environment} python "$GUDA_SCRIPTS/generate_prompted_queries.py" --spec {log.spec:q} --threads {threads}'
             ' --gpus {resources.gpu} --deterministic {resources.deterministic} --pipeline "$GUDA_PIPELINE"'
             ' --base "$(dirname {input.weights:q})" --prompts {input.prompts:q} --output {output:q} > {log.text:q} 2>&1'

@@ -1,8 +1,10 @@
 """The table of docs/caching.md, row by row: what a change makes stale, and nothing else."""
 
+import hashlib
 import os
 import re
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -81,12 +83,28 @@ def released(run, tmp_path):
     return replace(run, project=project), "", {}
 
 
-def from_elsewhere(overlay):
+def from_elsewhere(overlay, date=None):
+    """Without Snakemake's memory of the results, whose dates are all `date(file)`, or those of the copy."""
+
     def change(run, tmp_path):
         shutil.rmtree(run.directory / ".snakemake")
+        for path in run.results.rglob("*") if date else []:
+            os.utime(path, (date(path), date(path)))
         return run, overlay, {}
 
     return change
+
+
+def ahead(seconds):
+    return lambda path: time.time() + seconds
+
+
+def lost(path):
+    """A date that has nothing to do with which file was made from which."""
+    return 1e9 + int(hashlib.sha256(path.name.encode()).hexdigest()[:6], 16)
+
+
+DATES = [ahead(600), ahead(2 * 86400), lambda path: 315532800.0, lost]  # 10 minutes, 2 days, the year 1980
 
 
 def setting(overlay, **names):
@@ -153,8 +171,10 @@ CHANGES = {
             " gradient_checkpointing: true}")),
     "the working folder, the project or the data moves": ("own_data", moved),
     "a new release of this project in which no stage's version was raised": ("workflow", released),
-    "`results/` comes from elsewhere, without `.snakemake`": ("workflow", from_elsewhere("")),
-    "`results/` comes from elsewhere, made with another `elbo.seed`": ("workflow", from_elsewhere(ELBO_SEED)),
+    "`results/` comes from elsewhere, without `.snakemake`": (
+        "workflow", from_elsewhere(""), *(from_elsewhere("", date) for date in DATES[::3])),
+    "`results/` comes from elsewhere, made with another `elbo.seed`": (
+        "workflow", from_elsewhere(ELBO_SEED), *(from_elsewhere(ELBO_SEED, date) for date in DATES)),
     "a setting of the figure": ("workflow", setting("figure: {top: 1}")),
     "a setting of `metrics`": (
         "workflow", setting("metrics: {bootstrap_samples: 51}"), setting("metrics: {decisive_ratio: 3}")),
@@ -225,3 +245,14 @@ def test_dates_do_not_make_another_configurations_file_pass(workflow, tmp_path):
     for path in run.results.rglob("*"):
         os.utime(path, (1e9, 1e9))
     assert {job_of(file) for file in run.planned()} == {name, "scores/guda", *TABLES}
+
+
+def test_files_that_are_dated_ahead_of_the_clock_are_no_hindrance(workflow, tmp_path):
+    """A job whose inputs would be newer than what it makes of them runs, once."""
+    run = workflow.copied(tmp_path / "run")
+    file = f"{run.experiment.config.results}/elbo/{BASE}/calibration.safetensors"
+    for path in run.results.rglob("*"):
+        os.utime(path, (time.time() + 86400, time.time() + 86400))
+    done = run.snakemake("--cores", "1", file, overlays=(ELBO_SEED,))
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in run.snakemake("--dry-run", file, overlays=(ELBO_SEED,)).stdout

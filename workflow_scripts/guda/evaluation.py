@@ -102,9 +102,9 @@ def removal_spec(experiment: Experiment) -> RemovalSpec:
 
 def removal_files(experiment: Experiment) -> list[str]:
     """What counterfactual removal measures, once it is chosen what to remove. Raises ArtifactError."""
-    paths = experiment.paths
-    check_recorded(paths.removal_sets(), removal_sets_spec(experiment).digest())
-    models = list(read_csv(paths.removal_sets())["model"].unique())
+    paths, sets = experiment.paths, experiment.on_disk.removal_sets()
+    check_recorded(sets, removal_sets_spec(experiment).digest())
+    models = list(read_csv(sets)["model"].unique())
     files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
     if experiment.given_queries is None:
         files += [paths.regenerated(model, bucket) for model in models for bucket in experiment.buckets]

@@ -5,6 +5,7 @@ Made from the configuration and the training table alone, without torch, each ti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -66,21 +67,26 @@ if TYPE_CHECKING:
 SHOWN_GROUPS = 20
 
 
-def experiment_of(config: Config) -> Experiment:
-    """The experiment of a configuration, unconditional or from text to images."""
+def experiment_of(config: Config, located: Callable[[str], str] = str) -> Experiment:
+    """The experiment of a configuration, unconditional or from text to images; see `Experiment`."""
     if config.text_to_image is None:
-        return Experiment(config)
+        return Experiment(config, located=located)
     from guda.text_experiment import TextExperiment
 
-    return TextExperiment(config)
+    return TextExperiment(config, located=located)
 
 
 class Experiment:
-    """Everything that follows from a configuration: names, paths and specs."""
+    """Everything that follows from a configuration: names, paths and specs.
 
-    def __init__(self, config: Config, dataset: Dataset | None = None):
+    `paths` are those of the rules, `on_disk` where the same files lie; `located` turns one into the other, where another
+    workflow uses the rules under a prefix.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset | None = None, located: Callable[[str], str] = str):
         self.config = config
         self.paths = Paths(config.results)
+        self.on_disk = Paths(located(str(self.paths.results)))
         self.dataset = dataset or load_dataset(config.data)
         self.groups = read_groups(self.dataset.table, config.data)
         self.images_spec = self.dataset.images_spec()

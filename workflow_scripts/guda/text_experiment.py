@@ -123,7 +123,7 @@ class TextExperiment(Experiment):
     @property
     def pipeline_folder(self) -> str:
         """Where the pipeline is: made here, or a folder or hub id of the user's."""
-        return self.text.pipeline or self.paths.pipeline()
+        return self.text.pipeline or self.on_disk.pipeline()
 
     @property
     def pipeline_inputs(self) -> list[str]:

@@ -111,6 +111,14 @@ def test_a_wrong_value_is_answered_with_its_key_and_what_was_found(values, key, 
     assert line.endswith(f"(found {found})")
 
 
+@pytest.mark.parametrize(
+    ("results", "found"),
+    [("a<logs>", "holds a brace, < or >"), ("{b}", "holds a brace"), ("-rf", "begins with a dash"), ("./-rf", "begins")],
+)
+def test_names_of_results_that_snakemake_or_a_shell_would_misread_are_refused(results, found):
+    assert f"results: {results!r} {found}" in problem({"results": results})
+
+
 def test_a_wrong_value_in_an_override_names_the_group_the_key_and_the_value():
     line = problem({"unlearn": {"overrides": {"amber": {"steps": "many"}}}})
     assert "overrides.amber.steps: " in line

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from harness import ROOT, finished
 
+from guda.artifacts import load_tensors
 from guda.noise import chosen
+from guda.paths import WEIGHTS, unlearned_model
 from guda.removal import CONTROL
 
 EFFECTS = ["loss_rise", "mse", "ssim"]
@@ -24,6 +26,16 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sets(run):
     return pd.read_csv(run.results / "removal" / "sets.csv")
+
+
+def test_groups_of_any_name_are_unlearned_and_ranked(run):
+    group = "AC/DC"
+    done = run.snakemake("--cores", "1", run.experiment.paths.model_weights(unlearned_model("guda", group)))
+    assert done.returncode == 0, done.stderr
+    weights = run.results / "models" / "guda" / "AC_DC-5a5abe39" / WEIGHTS
+    load_tensors(weights, run.experiment.model_digest(unlearned_model("guda", group)))
+    ranked = pd.read_csv(run.results / "rankings.csv")
+    assert set(ranked["group"]) == {group, "Georgia O'Keeffe <logs>", "हिन्दी"} == set(run.experiment.groups)
 
 
 def test_every_method_has_a_datamodeling_score(run):

@@ -26,6 +26,7 @@ from guda.paths import (
     IMPORTED,
     TRAINING,
     Paths,
+    group_file,
     unlearned_model,
     weights_of,
 )
@@ -79,8 +80,8 @@ def experiment_of(config: Config, located: Callable[[str], str] = str) -> Experi
 class Experiment:
     """Everything that follows from a configuration: names, paths and specs.
 
-    `paths` are those of the rules, `on_disk` where the same files lie; `located` turns one into the other, where another
-    workflow uses the rules under a prefix.
+    `paths` are those of the rules, `on_disk` where the same files lie; `located` turns the one into the other, where
+    another workflow uses the rules under a prefix.
     """
 
     def __init__(self, config: Config, dataset: Dataset | None = None, located: Callable[[str], str] = str):
@@ -89,6 +90,7 @@ class Experiment:
         self.on_disk = Paths(located(str(self.paths.results)))
         self.dataset = dataset or load_dataset(config.data)
         self.groups = read_groups(self.dataset.table, config.data)
+        self._group_of_file = {group_file(group): group for group in self.groups}
         self.images_spec = self.dataset.images_spec()
         check(self)
 
@@ -221,8 +223,13 @@ class Experiment:
             last=window.last,
         )
 
+    def group_of(self, name: str) -> str:
+        """The group of this name, or whose files have it, as the wildcards of rules do."""
+        return self._group_of_file.get(name, name)
+
     @cache  # noqa: B019 - one experiment lives as long as the process
     def group_spec(self, group: str) -> GroupSpec:
+        group = self.group_of(group)
         if group not in self.groups:
             raise ConfigError(f"there is no group {group!r}; {nearest_name(group, list(self.groups))}")
         return GroupSpec(
@@ -269,7 +276,8 @@ class Experiment:
             return ConditionalSpec(**self._of_groups(settings.training), label_dropout=settings.label_dropout)
         if model == CLASSIFIER:
             return ClassifierSpec(**self._of_groups(self.config.attribution.classifier.training))
-        family, group = model.split("/")
+        family, name = model.split("/")
+        group = self.group_of(name)
         if family.startswith("logo-"):
             return self.train_spec(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):
@@ -299,12 +307,13 @@ class Experiment:
         """The neighbours by which the operator unlearns the group, if it does so by any."""
         if operator in OPERATORS and operator != RETRACK:
             return []
+        group = self.group_of(group)
         return [self.paths.neighbors(self.neighbors_name(self.unlearning(operator, group), group))]
 
     def neighbors_name(self, settings: Unlearning, group: str) -> str:
-        """Name of a group's neighbours: the group's, with their number where that is not the configured one."""
-        usual = self.unlearning(RETRACK, group).n_neighbors
-        return group if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{group}"
+        """Name of a group's neighbours: its files', with their number where that is not the configured one."""
+        usual, file = self.unlearning(RETRACK, group).n_neighbors, group_file(group)
+        return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
 
     def guidance_files(self, operator: str) -> list[str]:
         """The conditional network by which the operator unlearns, if it does so by one."""
@@ -363,7 +372,7 @@ class Experiment:
         return NeighborsSpec(
             images=self.images_digest,
             group=self.group_digest(group),
-            n_neighbors=n_neighbors or self.unlearning(RETRACK, group).n_neighbors,
+            n_neighbors=n_neighbors or self.unlearning(RETRACK, self.group_of(group)).n_neighbors,
         )
 
     @cache  # noqa: B019
@@ -421,7 +430,7 @@ class Experiment:
         }
         if weights_of(model) == model:
             return ElboSpec(**values)
-        return ConditionalElboSpec(**values, label=self.labels[model.split("/")[1]])
+        return ConditionalElboSpec(**values, label=self.labels[self.group_of(model.split("/")[1])])
 
     def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
         return PosteriorsSpec(

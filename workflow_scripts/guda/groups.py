@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -14,14 +14,13 @@ from guda.config import Data, NoisyPartition
 from guda.errors import ArtifactError, ConfigError, DataError, nearest_name
 from guda.expressions import matching_rows
 from guda.noise import derive_seed
+from guda.paths import WILDCARDS, group_file
 from guda.specs import ExclusionSpec, GroupSpec, digest_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESERVED = {"base", "calibration", "ceiling", "logo"}
-MAX_LENGTH = 100  # bytes; file systems take 255, and suffixes are added
-_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
+UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control characters, surrogates, line and paragraph breaks
 
 
 def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
@@ -29,7 +28,7 @@ def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
 
     Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
     and leave samples out. Raises ConfigError for an unknown name, DataError for groups that cannot be attributed to
-    (fewer than two, one without images, a name that is no file name).
+    (fewer than two, one without images, a name that cannot be shown).
     """
     if settings.conditions is not None:
         key, groups = "data.conditions", members_by_condition(table, settings.conditions)
@@ -185,18 +184,19 @@ def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
 
 
 def _check_names(names: Iterable[str], key: str) -> None:
+    """Raise DataError for a name that cannot be shown in one line, or whose files would be those of another group."""
     folded = {}
     for name in names:
-        where = f"{key}: the group name {name[:MAX_LENGTH]!r}"
-        if name.casefold() in RESERVED or name.casefold().startswith("logo-"):
-            raise DataError(f"{where} is reserved; rename it")
-        if len(name.encode()) > MAX_LENGTH:
-            raise DataError(f"{where} has {len(name)} characters; use {MAX_LENGTH} at most (fewer beyond plain ASCII)")
-        if not _NAME.fullmatch(name):
+        bad = [each for each in name if unicodedata.category(each) in UNSHOWN]
+        if bad or not name.strip():
+            found = f"holds {bad[0]!r}" if bad else "is blank"
             raise DataError(
-                f"{where} cannot be a file name; use letters, digits, spaces and _ . , + - ( ), "
-                "beginning with a letter or digit"
+                f"{key}: the group name {name[:100]!r} {found}; write it in visible characters, in one line"
             )
-        other = folded.setdefault(name.casefold(), name)
-        if other != name:
-            raise DataError(f"{key}: the group names {other!r} and {name!r} differ in case only; rename one of them")
+        if name in WILDCARDS:
+            raise DataError(f"{key}: the group name {name!r} is a wildcard of the workflow's rules; rename it")
+        for alike in (name, group_file(name)):
+            other = folded.setdefault(alike.casefold(), name)
+            if other != name:
+                reason = "differ in case only" if other.casefold() == name.casefold() else "would share their files"
+                raise DataError(f"{key}: the group names {other!r} and {name!r} {reason}; rename one of them")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
 
 BASE = "base"
 CALIBRATION = "calibration"
@@ -33,15 +35,46 @@ PIPELINE_FILES = (
 RECORD = "record.json"
 STATE = "training_state.safetensors"  # of an unfinished training; no output of any rule
 
+WILDCARDS = ("{group}", "{nearest}{group}")  # stand for a group in rules
+RESERVED = {"base", "calibration", "ceiling", "logo"}
+MAX_LENGTH = 100  # bytes of a group's file name; file systems take 255, and suffixes are added
+SHOWN_LENGTH = 60  # bytes of a group's name in that of its files, where it cannot be that name
+_FILE_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
+
+
+def group_file(group: str) -> str:
+    """What files and folders of a group are called: as the group, where that can be a file name on any system.
+
+    Otherwise what is left of the name without the characters that cannot stand there, and the beginning of its sha256:
+    a function of the name alone. A file name stays as it is, as do Snakemake's wildcards.
+    """
+    folded = group.casefold()
+    fits = _FILE_NAME.fullmatch(group) and len(group.encode()) <= MAX_LENGTH
+    if group in WILDCARDS or (fits and folded not in RESERVED and not folded.startswith("logo-")):
+        return group
+    shown = re.sub(r"[^\w.,+()-]+", "_", group).encode()[:SHOWN_LENGTH].decode(errors="ignore")
+    return _hashed(group, re.sub("^(logo-)+", "", shown.strip("_.-+,()"), flags=re.IGNORECASE))
+
+
+def query_file(query: str) -> str:
+    """The same for the image of a query, whose id may be a path: Snakemake would read <name> and {name} its own way."""
+    parts = PurePosixPath(query).parts
+    return "/".join(_hashed(part, re.sub(r"[<>{}]", "_", part)) if set("<>{}") & set(part) else part for part in parts)
+
+
+def _hashed(name: str, shown: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{shown}-{digest}" if shown else digest
+
 
 def logo_model(seed: int | str, group: str) -> str:
     """Name of the model retrained without `group` from `seed`."""
-    return f"logo-{seed}/{group}"
+    return f"logo-{seed}/{group_file(group)}"
 
 
 def conditioned_model(group: str) -> str:
     """Name, under elbo/ alone, of the conditional model when it is told `group`."""
-    return f"{CONDITIONAL}/{group}"
+    return f"{CONDITIONAL}/{group_file(group)}"
 
 
 def weights_of(model: str) -> str:
@@ -51,7 +84,7 @@ def weights_of(model: str) -> str:
 
 def unlearned_model(method: str, group: str) -> str:
     """Name of the model from which `method` has unlearned `group`."""
-    return f"{method}/{group}"
+    return f"{method}/{group_file(group)}"
 
 
 def subset_model(seed: int | str, index: int | str) -> str:
@@ -93,7 +126,7 @@ class Paths:
         return self._at("data", "groups.csv")
 
     def group(self, group: str) -> str:
-        return self._at("groups", f"{group}.json")
+        return self._at("groups", f"{group_file(group)}.json")
 
     def exclusion(self, model: str) -> str:
         return self._at("exclusions", f"{model}.json")
@@ -141,7 +174,7 @@ class Paths:
         return self._at("queries", "queries.csv")
 
     def query_image(self, query: str) -> str:
-        return self._at("queries", "images", f"{query}.png")
+        return self._at("queries", "images", f"{query_file(query)}.png")
 
     def elbo(self, model: str, bucket: str) -> str:
         return self._at(f"elbo{self._schedule}", model, f"{bucket}.safetensors")

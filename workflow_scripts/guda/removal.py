@@ -14,7 +14,7 @@ import pandas as pd
 from guda.errors import DataError
 from guda.metrics import bootstrap_interval
 from guda.noise import chosen
-from guda.paths import logo_model, removed_model
+from guda.paths import group_file, logo_model, removed_model
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines
 
 CONTROL = "random_removal"
@@ -96,7 +96,8 @@ def removal_sets(
 def digest_of(model: str, train: TrainSpec, members: dict[str, str]) -> str:
     """Digest of the spec of a retrained model, from its name, its recipe and the groups' digests."""
     family, name = model.split("/")
-    excluded = members[name] if family.startswith("logo-") else ExclusionSpec(members=name).digest()
+    by_file = {group_file(group): excluded for group, excluded in members.items()}
+    excluded = by_file[name] if family.startswith("logo-") else ExclusionSpec(members=name).digest()
     return train.model_copy(update={"excluded": excluded}).digest()
 
 

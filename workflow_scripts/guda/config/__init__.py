@@ -6,6 +6,7 @@ Torch-free, since the workflow reads it each time it plans.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -94,8 +95,10 @@ class Config(Section):
     @field_validator("results")
     @classmethod
     def _results_is_a_path(cls, value: str) -> str:
-        if not value.isprintable() or set("{}") & set(value):
-            raise ValueError(f"{value!r} holds a brace or an invisible character; choose another name")
+        if not value.isprintable() or set("{}<>") & set(value):
+            raise ValueError(f"{value!r} holds a brace, < or >, or an invisible character; choose another name")
+        if str(PurePath(value)).startswith("-"):
+            raise ValueError(f"{value!r} begins with a dash, as options of programs do; choose another name")
         return value
 
     @model_validator(mode="after")

@@ -185,7 +185,7 @@ rule rankings:
         paths.query_table(),
         foreign=foreign(paths.rankings(), lambda wc: rankings_spec(experiment)),
     output:
-        table=paths.rankings(),
+        table=report(paths.rankings(), caption="captions/rankings.rst", category="Answers"),
         record=record_of(paths.rankings()),
     log:
         paths.log("rankings"),

@@ -66,6 +66,7 @@ RESULTS = str(experiment.on_disk.results)
 # What all jobs of this process find in their environment. PATH begins with the Python that runs Snakemake, not what the
 # shell finds first.
 os.environ.update(
+    GUDA_ATTEMPT=str(workflow.attempt),
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )

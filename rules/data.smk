@@ -80,7 +80,7 @@ rule group_sizes:
         [paths.group(group) for group in experiment.groups],
         foreign=foreign(paths.group_sizes(), lambda wc: experiment.group_sizes_spec()),
     output:
-        table=paths.group_sizes(),
+        table=report(paths.group_sizes(), caption="captions/groups.rst", category="Training data"),
         record=record_of(paths.group_sizes()),
     log:
         text=paths.log("group_sizes"),

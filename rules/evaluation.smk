@@ -46,7 +46,7 @@ if settings.lds.subsets:
             [paths.elbo(model, bucket) for model in subset_models(experiment) for bucket in experiment.buckets],
             foreign=foreign(paths.lds(), lambda wc: lds_spec(experiment)),
         output:
-            table=paths.lds(),
+            table=report(paths.lds(), caption="captions/lds.rst", category="Other evaluation"),
             record=record_of(paths.lds()),
         log:
             text=paths.log("lds"),
@@ -155,7 +155,7 @@ if settings.removal.queries:
             removal_files,
             foreign=foreign(paths.removal(), lambda wc: removal_spec(experiment)),
         output:
-            table=paths.removal(),
+            table=report(paths.removal(), caption="captions/removal.rst", category="Other evaluation"),
             record=record_of(paths.removal()),
         log:
             text=paths.log("removal"),
@@ -182,7 +182,7 @@ if settings.removal.queries:
             paths.removal(),
             foreign=foreign(paths.removal_figure(), lambda wc: removal_figure_spec(experiment)),
         output:
-            picture=paths.removal_figure(),
+            picture=report(paths.removal_figure(), caption="captions/removal.rst", category="Other evaluation"),
             record=record_of(paths.removal_figure()),
         log:
             paths.log("removal_figure"),

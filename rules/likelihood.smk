@@ -42,7 +42,7 @@ rule likelihood_table:
         lambda wc: [paths.scores_record(name) for name in likelihood_models(experiment)],
         foreign=foreign(paths.likelihood_table(), lambda wc: likelihood_table_spec(experiment)),
     output:
-        table=paths.likelihood_table(),
+        table=report(paths.likelihood_table(), caption="captions/likelihood.rst", category="Other evaluation"),
         record=record_of(paths.likelihood_table()),
     log:
         paths.log("likelihood_table"),

@@ -9,7 +9,7 @@ rule metrics:
         [paths.scores_record(name) for name in experiment.score_names],
         foreign=foreign(paths.metrics(), lambda wc: metrics_spec(experiment)),
     output:
-        table=paths.metrics(),
+        table=report(paths.metrics(), caption="captions/metrics.rst", category="Agreement with retraining"),
         record=record_of(paths.metrics()),
     log:
         paths.log("metrics"),
@@ -42,7 +42,9 @@ rule metrics_by_source:
         [paths.query_table()] if knows_contents(experiment) else [],
         foreign=foreign(paths.metrics_by_source(), lambda wc: sources_spec(experiment)),
     output:
-        table=paths.metrics_by_source(),
+        table=report(
+            paths.metrics_by_source(), caption="captions/metrics_by_source.rst", category="Agreement with retraining"
+        ),
         record=record_of(paths.metrics_by_source()),
     log:
         text=paths.log("metrics_by_source"),
@@ -70,7 +72,7 @@ rule significance:
         paths.rankings(),
         foreign=foreign(paths.significance(), lambda wc: significance_spec(experiment)),
     output:
-        table=paths.significance(),
+        table=report(paths.significance(), caption="captions/significance.rst", category="Agreement with retraining"),
         record=record_of(paths.significance()),
     log:
         paths.log("significance"),

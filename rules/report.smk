@@ -9,7 +9,7 @@ rule query_figure:
         [paths.queries(bucket) for bucket in experiment.buckets],
         foreign=foreign(paths.figure(), lambda wc: figure_spec(experiment)),
     output:
-        picture=paths.figure(),
+        picture=report(paths.figure(), caption="captions/query_figure.rst", category="Answers"),
         record=record_of(paths.figure()),
     log:
         paths.log("query_figure"),

@@ -10,7 +10,7 @@ if experiment.variants:
             [paths.scores_record(name) for name in [*experiment.oracles, *experiment.variants]],
             foreign=foreign(paths.sweep(), lambda wc: sweep_spec(experiment)),
         output:
-            table=paths.sweep(),
+            table=report(paths.sweep(), caption="captions/sweep.rst", category="Other evaluation"),
             record=record_of(paths.sweep()),
         log:
             paths.log("sweep"),
@@ -37,7 +37,7 @@ if experiment.variants:
             record_of(paths.sweep()),
             foreign=foreign(paths.sweep_figure(), lambda wc: sweep_figure_spec(experiment)),
         output:
-            picture=paths.sweep_figure(),
+            picture=report(paths.sweep_figure(), caption="captions/sweep.rst", category="Other evaluation"),
             record=record_of(paths.sweep_figure()),
         log:
             paths.log("sweep_figure"),

@@ -138,6 +138,16 @@ def test_a_job_that_is_cancelled_and_one_out_of_time_run_again(runs, slurm, tmp_
         assert sha256_file(run.directory / file) == sha256_file(runs[0].directory / file)
 
 
+def test_what_the_user_has_to_mend_is_not_computed_again(runs, tmp_path):
+    run = without_models(runs[1], tmp_path / "run")
+    images = run.directory / run.experiment.paths.images()
+    images.write_bytes(images.read_bytes()[:-8])
+    text = said(start(run, run.experiment.paths.model_weights(BASE), "--retries", "1"), returncode=1)
+    assert "Trying to restart job" in text
+    log = (run.directory / run.experiment.paths.log("models", BASE)).read_text().splitlines()
+    assert re.fullmatch(rf"error: {re.escape(str(run.experiment.paths.images()))}: .* \(not tried again: .*\)", log[-1])
+
+
 def test_a_killed_snakemake_is_gone_on_from(runs, slurm, tmp_path):
     run = without_models(runs[1], tmp_path / "run")
     file = run.experiment.paths.model_weights(BASE)

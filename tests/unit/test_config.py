@@ -113,7 +113,12 @@ def test_a_wrong_value_is_answered_with_its_key_and_what_was_found(values, key, 
 
 @pytest.mark.parametrize(
     ("results", "found"),
-    [("a<logs>", "holds a brace, < or >"), ("{b}", "holds a brace"), ("-rf", "begins with a dash"), ("./-rf", "begins")],
+    [
+        ("a<logs>", "holds a brace, < or >"),
+        ("{b}", "holds a brace"),
+        ("-rf", "begins with a dash"),
+        ("./-rf", "begins"),
+    ],
 )
 def test_names_of_results_that_snakemake_or_a_shell_would_misread_are_refused(results, found):
     assert f"results: {results!r} {found}" in problem({"results": results})

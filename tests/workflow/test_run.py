@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from harness import logged_call, with_flags
+from harness import ROOT, logged_call, with_flags
 from PIL import Image
 from safetensors import safe_open
 
 from guda.artifacts import load_tensors, sha256_file
 from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+
+CAPTIONS = ROOT / "rules" / "captions"
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
@@ -239,6 +241,17 @@ def test_a_second_run_plans_nothing(workflow):
 # --- what goes wrong is said in a few words ----------------------------------------------------------
 
 
+def test_the_report_shows_tables_and_figure_with_captions(workflow, tmp_path):
+    run = workflow.copied(tmp_path / "run")
+    done = run.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (run.directory / "report.html").read_text(encoding="utf-8")
+    captions = [path.read_text(encoding="utf-8").split("(")[0].splitlines()[0] for path in CAPTIONS.glob("*.rst")]
+    shown = [caption for caption in captions if caption in page]
+    assert len(shown) == 6, "rankings, metrics, metrics by source, significance, groups, figure"
+    assert len(captions) == 10
+
+
 def test_a_typo_in_the_configuration_is_answered_with_the_key_and_the_nearest_name(workflow):
     done = workflow.snakemake("--dry-run", overlays=("trainng: {steps: 3}",))
     assert done.returncode != 0
@@ -263,9 +276,8 @@ def test_a_truncated_file_stops_the_job_that_reads_it_with_its_name(workflow, pa
     (harmed.directory / file).write_bytes(data[:-5])
     done = harmed.snakemake("--cores", "1", paths.scores("guda"))
     assert done.returncode != 0
-    log = (harmed.directory / paths.log("scores", "guda")).read_text()
-    assert f"error: {file}: not a readable safetensors file" in log
-    assert "Traceback" not in log
+    assert f"error: {file}: not a readable safetensors file" in done.stderr, "the log of a failed job is on the screen"
+    assert "Traceback" not in done.stderr
     assert not (harmed.directory / paths.scores("guda")).exists()
 
 

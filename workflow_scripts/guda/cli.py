@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
+from guda.artifacts import write_text
 from guda.config import Data, Queries
 from guda.config.section import Section
+from guda.earlier_results import SNAKEMAKE
 from guda.errors import GudaError
+from guda.specs import digest
 
 if TYPE_CHECKING:
     import torch
@@ -104,13 +108,25 @@ def spec_text(argument: str) -> str:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage's main function and exit: 0, 1 with one message for what a user can mend, 130 when interrupted."""
+    """Run a stage's main function and exit: 0, 1 with one message for what a user can mend, 130 when interrupted.
+
+    A cluster's profile starts failed jobs again, for want of memory or time. Another attempt at the same call, which
+    GUDA_ATTEMPT counts, ends at once where the last one ended with what a user has to mend.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
+    call = shlex.join([sys.executable, *sys.argv])
     if not sys.stderr.isatty():
-        print("$", shlex.join([sys.executable, *sys.argv]), file=sys.stderr, flush=True)
+        print("$", call, file=sys.stderr, flush=True)
+    refusal = SNAKEMAKE / "guda-refused" / f"{digest(call)}.txt"
+    if int(os.getenv("GUDA_ATTEMPT", "1")) > 1 and refusal.is_file():
+        sys.exit(f"error: {refusal.read_text(encoding='utf-8')} (not tried again: another attempt cannot help)")
+    refusal.unlink(missing_ok=True)
     try:
         main()
     except (GudaError, OSError, FloatingPointError) as error:
+        # What a full disk or a lost network share is to blame for may go well next time; what the user gave will not.
+        if isinstance(error, GudaError) and error.__cause__ is None and SNAKEMAKE.is_dir():
+            write_text(refusal, str(error))
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)

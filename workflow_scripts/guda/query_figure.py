@@ -31,7 +31,7 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
         positions = np.arange(len(first))
         bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
         bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)
-        bars.set_yticks(positions, first.index, fontsize=8)
+        bars.set_yticks(positions, first.index, fontsize=8, parse_math=False)  # a name may hold dollars
         bars.invert_yaxis()
         # One scale for all queries, so that sizes compare: linear up to LINEAR_NATS, logarithmic beyond.
         bars.set_xscale("symlog", linthresh=LINEAR_NATS, linscale=1.5)

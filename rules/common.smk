@@ -16,13 +16,15 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 gc.set_threshold(1_000_000)
 
 SCRIPTS = str(Path(str(workflow.current_basedir)).parent / "workflow_scripts")
+if not Path(SCRIPTS).is_dir():
+    raise WorkflowError(f"{SCRIPTS} is no folder here; clone the project and name the Snakefile of the clone")
 sys.path.insert(0, SCRIPTS)
 
 from guda.artifacts import made_for, write_text
 from guda.attribution import GRADIENT_METHODS, METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.earlier_results import SNAKEMAKE, settle_dates
+from guda.earlier_results import MEMORY, settle_dates
 from guda.errors import GudaError
 from guda.evaluation import removal_files as measured_files
 from guda.experiment import experiment_of
@@ -83,8 +85,10 @@ ENVIRONMENT = {
     "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
     "GUDA_PIPELINE": experiment.pipeline_folder,
 }
-ENVIRONMENT_FILE = str(SNAKEMAKE / f"guda-{digest(RESULTS)}.sh")
-write_text(ENVIRONMENT_FILE, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items()))
+EXPORTS = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items())
+# Named by its content, so that a plan of other settings leaves a run that goes on its own.
+ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
+write_text(ENVIRONMENT_FILE, EXPORTS)
 
 
 def environment(wildcards, output):

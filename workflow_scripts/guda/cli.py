@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from guda.artifacts import write_text
 from guda.config import Data, Queries
 from guda.config.section import Section
-from guda.earlier_results import SNAKEMAKE
+from guda.earlier_results import MEMORY, SNAKEMAKE
 from guda.errors import GudaError
 from guda.specs import digest
 
@@ -117,7 +117,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     call = shlex.join([sys.executable, *sys.argv])
     if not sys.stderr.isatty():
         print("$", call, file=sys.stderr, flush=True)
-    refusal = SNAKEMAKE / "guda-refused" / f"{digest(call)}.txt"
+    refusal = MEMORY / f"refused-{digest(call)}.txt"
     if int(os.getenv("GUDA_ATTEMPT", "1")) > 1 and refusal.is_file():
         sys.exit(f"error: {refusal.read_text(encoding='utf-8')} (not tried again: another attempt cannot help)")
     refusal.unlink(missing_ok=True)

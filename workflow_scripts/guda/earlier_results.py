@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 from guda.artifacts import write_text
+from guda.specs import digest
 
 SNAKEMAKE = Path(".snakemake")
+MEMORY = SNAKEMAKE / "guda"  # what is kept here between runs, and may be deleted
 LOGS = "logs"  # under the results; no rule reads what lies there
 LATER = 10_000_000  # nanoseconds by which the mark is newer than any file, where file systems may round to milliseconds
 
@@ -21,7 +23,7 @@ def settle_dates(results: Path) -> Path:
     newer than whatever is made from it: it gets the present one. What another account alone may write keeps its date.
     The mark's content is new each time, so that a job with the mark among its inputs always runs.
     """
-    mark = SNAKEMAKE / "foreign"
+    mark = MEMORY / f"foreign-{digest(str(results))}"
     write_text(mark, str(time.time_ns()))
     now = mark.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
     dates = _dates(results)

@@ -121,8 +121,8 @@ def test_the_folder_is_the_one_set_for_it_else_that_of_temporary_files(monkeypat
     assert lock_folder() == Path("/tmp")
     monkeypatch.setenv("TMPDIR", "/scratch")
     assert lock_folder() == Path("/scratch")
-    monkeypatch.setenv("GUDA_LOCKS", "~/locks")
-    assert lock_folder() == Path.home() / "locks"
+    monkeypatch.setenv("GUDA_LOCKS", "/run/locks")
+    assert lock_folder() == Path("/run/locks")
 
 
 def test_a_job_says_so_in_one_line(tmp_path):

@@ -190,6 +190,17 @@ def load_tensors(
     return tensors, metadata
 
 
+def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a safetensors file's tensors, from its header alone. Raises ArtifactError."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(regular(path), framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
+
+
 def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of a whole safetensors file, mapped, and its metadata. What is changed in them is not written back.
 
@@ -205,6 +216,19 @@ def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         begin, end = entry["data_offsets"]
         tensors[name] = content[start + begin : start + end].view(TYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
+
+
+def check_tensors(path: str | Path, found: dict[str, Array], wanted: dict[str, Array]) -> None:
+    """Raise ArtifactError unless tensors, read from `path`, have the names, types and shapes of the `wanted` ones."""
+    for name in sorted(found.keys() ^ wanted.keys()):
+        problem = "lacks tensor" if name in wanted else "has an unknown tensor"
+        raise ArtifactError(f"{path}: {problem} {name!r}. {CURE}")
+    for name, tensor in wanted.items():
+        of_file, expected = (
+            f"{str(each.dtype).removeprefix('torch.')} {[*each.shape]}" for each in (found[name], tensor)
+        )
+        if of_file != expected:
+            raise ArtifactError(f"{path}: tensor {name!r} is {of_file}, expected {expected}. {CURE}")
 
 
 def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None:

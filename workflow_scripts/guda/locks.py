@@ -23,7 +23,7 @@ MODE = 0o644  # a lock is taken by reading, so that all accounts may read it, wh
 
 def lock_folder() -> Path:
     """Where locks lie: $GUDA_LOCKS, else the folder for temporary files."""
-    return Path(os.environ.get("GUDA_LOCKS") or os.environ.get("TMPDIR") or "/tmp").expanduser()
+    return Path(os.environ.get("GUDA_LOCKS") or os.environ.get("TMPDIR") or "/tmp")
 
 
 def take(path: Path) -> IO | None:

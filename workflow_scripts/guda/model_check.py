@@ -19,6 +19,7 @@ from guda.classifier import GroupClassifier, classifier_settings
 from guda.denoisers import new_denoiser
 from guda.denoisers.adapters import check_adapters
 from guda.denoisers.folders import read_network
+from guda.denoisers.text_unet import NETWORK
 from guda.errors import ArtifactError
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import ADAPTER, CONFIG, WEIGHTS
@@ -101,7 +102,7 @@ def _pretrained(pipeline: str, shape: Shape | None) -> torch.nn.Module | None:
     file = fetched_pipeline(pipeline, PIPELINE_KEY) / "unet" / CONFIG if pipeline else None
     if file is None or not file.is_file():
         return None
-    network = read_network(file)
+    network = read_network(file, NETWORK)
     if shape is not None:
         height, width = shape[1:]
         network.register_to_config(sample_size=height if height == width else [height, width])

@@ -58,10 +58,13 @@ def load_denoiser(
     return denoiser.eval(), metadata
 
 
-def read_network(config_file: Path) -> torch.nn.Module:
-    """A network with fresh weights, of one of the families that are written here. Raises ArtifactError."""
+def read_network(config_file: Path, family: str | None = None) -> torch.nn.Module:
+    """A network with fresh weights, of one of the families that are written here. Raises ArtifactError.
+
+    A file that does not name its family is taken to be of `family`.
+    """
     settings = read_json(config_file)
-    family = settings.get("_class_name") if isinstance(settings, dict) else None
+    family = (settings.get("_class_name") or family) if isinstance(settings, dict) else None
     if str(family) not in DENOISERS:
         raise ArtifactError(f"{config_file}: of class {family!r}, expected {' or '.join(DENOISERS)}. {CURE}")
     try:

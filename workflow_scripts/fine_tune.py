@@ -31,7 +31,7 @@ def main() -> None:
     from guda.model_cache import ModelCache
 
     cache = ModelCache(args.cache)
-    if cache.fetch(args.model, spec):
+    if cache.fetch(args.model, spec, images=args.samples, pipeline=args.pipeline):
         return
     device = device_of(args)
 

@@ -20,7 +20,7 @@ def main() -> None:
     from guda.model_cache import ModelCache
 
     cache = ModelCache(args.cache)
-    if cache.fetch(args.model, spec):
+    if cache.fetch(args.model, spec, images=args.images):
         return
     device = device_of(args)
 

@@ -14,9 +14,10 @@ def main() -> None:
     spec = ConditionalSpec.parse(spec_text(args.spec))
 
     from guda.model_cache import ModelCache
+    from guda.paths import Paths
 
     cache = ModelCache(args.cache)
-    if cache.fetch(args.model, spec):
+    if cache.fetch(args.model, spec, images=Paths(args.results).images()):
         return
     device = device_of(args)
 
@@ -24,7 +25,7 @@ def main() -> None:
     from guda.device import costs
     from guda.memberships import DrawnLabels, read_memberships
     from guda.noise_schedule import NoiseSchedule
-    from guda.paths import RECORD, Paths
+    from guda.paths import RECORD
     from guda.records import write_record
     from guda.training import train
     from guda.training_set import read_training_set

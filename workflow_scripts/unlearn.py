@@ -25,7 +25,7 @@ def main() -> None:
     from guda.paths import RECORD, WEIGHTS
 
     cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
-    if cache.fetch(args.model, spec, parent):
+    if cache.fetch(args.model, spec, parent, base=args.base):
         return
     device = device_of(args)
 

@@ -36,7 +36,7 @@ def main() -> None:
     for name in others:  # of a model that was here under another `trainable`; snakemake does not know them
         Path(args.model, name).unlink(missing_ok=True)
     cache, parent = ModelCache(args.cache, files), sha256_file(f"{args.base}/{WEIGHTS}")
-    if cache.fetch(args.model, spec, parent):
+    if cache.fetch(args.model, spec, parent, base=args.base):
         return
     device = device_of(args)
 

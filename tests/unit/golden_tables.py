@@ -135,18 +135,18 @@ STAGES = {
 }
 # Each stage's version with its numbers.
 GOLDEN = {
-    specs.LikelihoodTableSpec: (1, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
+    specs.LikelihoodTableSpec: (2, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
         0.296601]),
-    specs.RankingsSpec: (1, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
+    specs.RankingsSpec: (2, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
-    specs.MetricsSpec: (1, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667]),
-    specs.SignificanceSpec: (1, [0.226015, 0.0830258, 0.369004, 0.019802, 0.039604, 0.694591, 0.0, 2.0, 0.772277, 1.0,
+    specs.MetricsSpec: (2, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667]),
+    specs.SignificanceSpec: (2, [0.205258, 0.0415129, 0.369004, 0.019802, 0.039604, 0.694591, 0.0, 2.0, 0.772277, 1.0,
         0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
-    specs.SourcesSpec: (1, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
+    specs.SourcesSpec: (2, ["sole o", "sole m", "shared o", "shared m", 1, 1, 1, 1, 1.0, 0.473684, 1.0, 1.0]),
     specs.LdsSpec: (1, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
-    specs.RemovalSetsSpec: (1, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
+    specs.RemovalSetsSpec: (2, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),
     specs.RemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
-    specs.SweepSpec: (1, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, "m@steps=4", "p", True, 0.25, 0.75, 0.105409, 3.0,
+    specs.SweepSpec: (2, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, "m@steps=4", "p", True, 0.25, 0.75, 0.105409, 3.0,
         "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0]),
 }  # fmt: skip

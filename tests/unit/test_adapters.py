@@ -1,6 +1,7 @@
 """Low-rank adapters: nothing at the start, all that moves, and a small file that diffusers opens."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -18,8 +19,10 @@ from guda.denoisers import add_adapters, load_denoiser, save_adapters, save_deno
 from guda.denoisers.adapters import SETTINGS
 from guda.errors import ArtifactError
 from guda.groups import write_members
+from guda.model_cache import ModelCache
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import ADAPTER, RECORD, WEIGHTS
+from guda.records import write_record
 from guda.training_state import TrainingState
 from guda.unlearning.anchors import TENSORS, DrawnAnchors, unlearn
 
@@ -171,6 +174,40 @@ def test_adapters_of_another_base_model_are_refused(saved):
         loaded(saved)
 
 
+def remade(folder, base, change=lambda tensors: tensors, spec=SPEC, **settings):
+    """The adapters in a folder, with other tensors or settings, and with checksums that fit."""
+    tensors, metadata = load_tensors(folder / ADAPTER)
+    said = {"unet.r": 2, "unet.lora_alpha": 6} | {f"unet.{name}": value for name, value in settings.items()}
+    metadata = {SETTINGS: json.dumps(said), "parent_sha256": sha256_file(base / WEIGHTS)}
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    save_tensors(folder / ADAPTER, change(tensors), spec, **metadata)
+
+
+LAYER = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+OTHERS = [
+    (lambda tensors: dict(list(tensors.items())[1:]), {}, "lacks tensor"),
+    (lambda tensors: tensors | {"unet.conv_in.lora_A.weight": torch.zeros(2, 4)}, {}, "has an unknown tensor"),
+    (
+        lambda tensors: tensors | {f"{LAYER}.lora_A.weight": torch.zeros(2, 3)},
+        {},
+        rf"tensor '{LAYER}.lora_A.weight' is",
+    ),
+    (dict, {"r": 3}, r"is float32 \[2, .*expected float32 \[3, "),
+    (dict, {"r": 0}, "rank 0 and alpha 6.0 are not those of adapters"),
+    (dict, {"r": None}, "no rank and alpha"),
+    (dict, {"lora_alpha": float("inf")}, "rank 2 and alpha inf are not"),
+    (dict, {"lora_alpha": "much"}, "no rank and alpha"),
+]
+
+
+@pytest.mark.parametrize(("change", "settings", "named"), OTHERS)
+def test_adapters_of_another_network_are_refused(saved, change, settings, named):
+    base, folder, _ = saved
+    remade(folder, base, change, **settings)
+    with pytest.raises(ArtifactError, match=f"^{folder / ADAPTER}: .*{named}"):
+        loaded(saved)
+
+
 # --- the stages --------------------------------------------------------------------------------------
 
 
@@ -205,6 +242,16 @@ def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, t
     assert (tmp_path / "copy" / RECORD).read_bytes() == (tmp_path / "model" / RECORD).read_bytes()
     denoiser, _ = load_denoiser(tmp_path / "copy", SCHEDULE, spec.digest(), files["base"])
     torch.testing.assert_close(predicted(denoiser.unet), predicted(unlearned().unet), rtol=1e-3, atol=1e-4)
+
+    (cached,) = (tmp_path / "cache" / "models").iterdir()
+    for change, settings, named in [*OTHERS, (dict, {"lora_alpha": 5}, r"are \(2, 5.0\), not those of the config")]:
+        shutil.copytree(tmp_path / "model", cached, dirs_exist_ok=True)
+        remade(cached, files["base"], change, spec, **settings)
+        write_record(cached / RECORD, spec, [cached / ADAPTER], seconds=1)
+        with pytest.raises(ArtifactError, match=f"the cached model {cached} is damaged .*{named}"):
+            ModelCache(options["cache"], (ADAPTER,)).fetch(
+                tmp_path / "none", spec, sha256_file(files["base"] / WEIGHTS), base=files["base"]
+            )
 
     of_elbo = specs.ElboSpec(
         model=spec.digest(),

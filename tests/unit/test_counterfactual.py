@@ -85,6 +85,14 @@ def test_a_query_does_not_depend_on_the_others(terms):
         np.testing.assert_allclose(together[part], np.concatenate([single[part] for single in alone]), atol=1e-9)
 
 
+def test_groups_that_tie_in_a_resample_share_its_first_place():
+    # Groups with the same images have the same models, hence the same terms.
+    terms = np.random.default_rng(0).normal(size=(1, 3, 16))
+    terms[:, 2] = terms[:, 0]
+    terms[:, 1] -= 100
+    assert summarise(terms)[2].tolist() == [[0.5, 0, 0.5]]
+
+
 def test_one_step_has_no_spread_to_show():
     score, se, p_top1 = summarise(np.array([[[2.0], [3.0]]]))
     assert score.tolist() == [[2, 3]]

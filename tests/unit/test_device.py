@@ -28,6 +28,7 @@ def own_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(device, "_held", [])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("GUDA_LOCKS", raising=False)
 
 
 def holder(*names):
@@ -92,6 +93,8 @@ def test_the_names_of_gpus_are_those_that_the_process_may_use(monkeypatch):
     assert visible_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-x,GPU-y")
     assert visible_gpus() == ["GPU-x", "GPU-y"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 0")
+    assert visible_gpus() == ["1", "0"]
 
 
 def test_no_tf32_is_left_on_where_scores_are_computed(monkeypatch):

@@ -4,6 +4,7 @@ The worked image: scores [4, 3, 2, 1] order the groups 0 1 2 3, oracle [3, 4, 1,
 so the oracle's rel = G - rank of groups 0..3 is 2, 3, 0, 1.  1/log2(3) is LOG below, 1/log2(4) = 1/2.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -51,29 +52,36 @@ def untied_pairs(draw):
     [
         (metrics.top1, S, G, 0),  # group 0 against group 1
         (metrics.top1, [1, 3, 2], [0, 9, 1], 1),
-        (metrics.top1, [1, 1, 0], [5, 0, 0], 1),  # the tie goes to group 0
-        (metrics.top1, [0, 1, 1], [0, 0, 5], 0),  # the tie goes to group 1
+        (metrics.top1, [1, 1, 0], [5, 0, 0], 1 / 2),  # group 0 is first in one of two orders
+        (metrics.top1, [0, 1, 1], [0, 0, 5], 1 / 2),
+        (metrics.top1, [7, 7, 7], [0, 0, 5], 1 / 3),  # a guess among three
+        (metrics.top1, [1, 1, 0], [0, 5, 5], 1 / 4),  # {0, 1} and {1, 2} share one, in one of 2 * 2 orders
         (metrics.top3, S, G, 2 / 3),  # {0, 1, 2} & {1, 0, 3} = {0, 1}
-        (metrics.top3, [1, 1, 1, 1], [0, 1, 1, 1], 2 / 3),  # {0, 1, 2} & {1, 2, 3} = {1, 2}
+        (metrics.top3, [1, 1, 1, 1], [0, 1, 1, 1], 3 / 4),  # each of the three is among three of four
+        (metrics.top3, [9, 8, 1, 1, 0], [0, 0, 7, 8, 9], 1 / 3),  # 2 or 3, and both are the oracle's
         (metrics.top3, [1, 2], [2, 1], 1),  # 2 of min(3, 2)
         (metrics.mrr, S, G, 1 / 2),  # the oracle's group 1 is second
         (metrics.mrr, [1, 2, 3], [3, 2, 1], 1 / 3),
-        (metrics.mrr, [1, 1, 1], [0, 0, 5], 1 / 3),  # tied groups in position: group 2 is third
-        (metrics.mrr, [0, 1, 0], [2, 2, 0], 1 / 2),  # the oracle's tie goes to group 0, which is second
+        (metrics.mrr, [1, 1, 1], [0, 0, 5], (1 + 1 / 2 + 1 / 3) / 3),  # group 2 has any place
+        # The oracle's first is group 0, which is second or third, or group 1, which is first.
+        (metrics.mrr, [0, 1, 0], [2, 2, 0], ((1 / 2 + 1 / 3) / 2 + 1) / 2),
         # Gains along 0 1 2 are 3, 7, 0; ideally 7, 3, 1.
         (metrics.ndcg_exp, S, G, (3 + 7 * LOG) / (7 + 3 * LOG + 1 / 2)),  # 0.7896
         # Gains along 0 1 2 are 2, 3, 0; ideally 3, 2, 1.
         (metrics.ndcg_lin, S, G, (2 + 3 * LOG) / (3 + 2 * LOG + 1 / 2)),  # 0.8175
-        # The oracle's tie gives rel 2, 1, 0; scores order 1 0 2: gains 1, 3, 0 (exp) and 1, 2, 0 (lin).
-        (metrics.ndcg_exp, [0, 1, 0], [2, 2, 0], (1 + 3 * LOG) / (3 + LOG)),
-        (metrics.ndcg_lin, [0, 1, 0], [2, 2, 0], (1 + 2 * LOG) / (2 + LOG)),
+        # The oracle's tie gives groups 0 and 1 the mean of gains 3 and 1 (exp), or 2 and 1 (lin); scores put group 1
+        # first, and of groups 0 and 2 each second as often as third.
+        (metrics.ndcg_exp, [0, 1, 0], [2, 2, 0], (2 + 1 * LOG + 1 * 1 / 2) / (3 + LOG)),
+        (metrics.ndcg_lin, [0, 1, 0], [2, 2, 0], (3 / 2 + 3 / 4 * LOG + 3 / 4 * 1 / 2) / (2 + LOG)),
+        # All tied: the mean gain 1 at each of three places, of 2, 1, 0.
+        (metrics.ndcg_lin, [4, 4, 4], [2, 1, 0], (1 + LOG + 1 / 2) / (2 + LOG)),
         # Two groups, wrong way round: the gain 1 at the second place instead of the first.
         (metrics.ndcg_exp, [0, 1], [1, 0], LOG),
         # Shares of the top 1..4: 0, 2/2, 2/3, 4/4, weighed 0.1 * (1, 0.9, 0.81, 0.729).
         (metrics.rbo_raw, S, G, 0.1 * (0.9 + 0.54 + 0.729)),  # 0.2169
         (metrics.rbo, S, G, 0.2169 / (1 - 0.6561)),
-        # All tied, so 0 1 2 3 against 1 2 3 0: shares 0, 1/2, 2/3, 1.
-        (metrics.rbo_raw, [1, 1, 1, 1], [0, 1, 1, 1], 0.1 * (0.45 + 0.54 + 0.729)),
+        # All tied: of any d groups the share d/4 is expected among four, so shares 1/4, 2/4, 3/4, 1.
+        (metrics.rbo_raw, [1, 1, 1, 1], [0, 1, 1, 1], 0.1 * (0.25 + 0.45 + 0.6075 + 0.729)),
         # Weights of 01 02 03 04 12 13 14 23 24: 4 7 9 10 3 5 6 2 3, sum 49; 34 is outside the top 3.
         # Wrong are 01 (4), 23 (2) and 24 (3).
         (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], 40 / 49),
@@ -113,8 +121,9 @@ def test_worked_image(metric, scores, oracle, expected):
         (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], {"k": 1}, 26 / 30),
         # Every pair counts, 34 (weight 1) too, and wrongly.
         (metrics.wpra, [5, 7, 1, 2, 3], [10, 6, 3, 1, 0], {"k": 5}, 40 / 50),
-        # k = 2 with the oracle's groups 1 and 2 tied: group 1 is in, so 23 (weight 1, wrong) is out.
-        (metrics.wpra, [4, 3, 1, 2], [2, 1, 1, 0], {"k": 2}, 1),
+        # k = 2 with the oracle's groups 1 and 2 tied: weights 1, 1, 2 of group 0's pairs, and 13 or 23 (weight 1, of
+        # which 23 is wrong) each in half of the orders.
+        (metrics.wpra, [4, 3, 1, 2], [2, 1, 1, 0], {"k": 2}, 4.5 / 5),
     ],
 )
 def test_worked_image_with_options(metric, scores, oracle, options, expected):
@@ -186,12 +195,50 @@ def test_only_wpra_sees_the_size_of_the_oracle_scores(pair):
 
 
 @PROPERTY
-@given(untied_pairs(), st.randoms(use_true_random=False))
+@given(tied_pairs(), st.randoms(use_true_random=False))
 def test_the_position_of_groups_does_not_matter(pair, random):
     scores, oracle = pair
     columns = random.sample(range(scores.shape[1]), scores.shape[1])
     for metric in PER_QUERY:
-        np.testing.assert_allclose(metric(scores[:, columns], oracle[:, columns]), metric(scores, oracle))
+        np.testing.assert_allclose(metric(scores[:, columns], oracle[:, columns]), metric(scores, oracle), atol=1e-12)
+
+
+@PROPERTY
+@given(st.integers(2, 4).flatmap(lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 2))] * 2)))
+def test_ties_are_averaged_over_all_orders_of_the_tied(pair):
+    """Against every tie broken in every way, of both sides apart, by differences too small to weigh anything."""
+    orders = 1e-9 * np.array(list(itertools.permutations(range(len(pair[0])))))
+    scores, oracle = (np.add(values, orders) for values in pair)
+    scores, oracle = np.repeat(scores, len(orders), axis=0), np.tile(oracle, (len(orders), 1))
+    for metric in PER_QUERY:
+        if metric not in (metrics.spearman, metrics.kendall, metrics.wpra):
+            assert per_image(metric, *pair) == pytest.approx(metric(scores, oracle).mean(), abs=1e-12)
+    for options in ({"k": 1}, {"k": 2}):
+        for metric in (metrics.ndcg_exp, metrics.ndcg_lin):
+            assert per_image(metric, *pair, **options) == pytest.approx(metric(scores, oracle, **options).mean())
+        if np.ptp(pair[1]):  # else there is nothing to order, and no small difference is to be
+            found = metrics.wpra(scores, oracle, **options).mean()
+            assert per_image(metrics.wpra, *pair, **options) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 50])
+def test_constant_scores_are_a_guess(n_groups):
+    oracle = np.random.default_rng(n_groups).normal(size=(20, n_groups))
+    constant = np.full((20, n_groups), 7.0)
+    for scores in (constant, constant * 0):
+        np.testing.assert_allclose(metrics.top1(scores, oracle), 1 / n_groups)
+        np.testing.assert_allclose(metrics.top3(scores, oracle), min(3, n_groups) / n_groups)
+        np.testing.assert_allclose(metrics.wpra(scores, oracle), 1 / 2)
+        # In nobody's favour: the oracle's constant scores are as good a guess at the method's.
+        np.testing.assert_allclose(metrics.top1(oracle, scores), 1 / n_groups)
+
+
+def test_images_without_ties_keep_their_bits_beside_images_with_ties():
+    scores, oracle = np.random.default_rng(5).normal(size=(2, 6, 9))
+    beside = scores.copy()
+    beside[3] = 0
+    for metric in PER_QUERY:
+        np.testing.assert_array_equal(np.delete(metric(beside, oracle), 3), np.delete(metric(scores, oracle), 3))
 
 
 @PROPERTY
@@ -263,6 +310,7 @@ def test_decisive_images():
 def test_decisive_ratio():
     assert metrics.decisive([[[4, 2.1, 0]]], ratio=1.9).tolist() == [True]
     assert metrics.decisive([[[4, 2, 0]]], ratio=2.1).tolist() == [False]
+    assert metrics.decisive([[[4, 4, 0], [4, 3, 0]]], ratio=1).tolist() == [False, True]  # no group is first alone
 
 
 def test_auroc_of_the_first_place_score():

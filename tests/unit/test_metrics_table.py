@@ -87,8 +87,8 @@ def test_counts_and_evaluations_are_whole_numbers(two_oracles):
     ("column", "of_method", "of_ceiling"),
     [
         ("top1", 2 / 3, 2 / 3),
-        # c, first under the oracle in the third query, is third of three; b, in the second, is second.
-        ("mrr", (1 + 1 + 1 / 3) / 3, (1 + 1 / 2 + 1) / 3),
+        # c, first under the oracle in the third query, ties for the places two and three; b, in the second, is second.
+        ("mrr", (1 + 1 + (1 / 2 + 1 / 3) / 2) / 3, (1 + 1 / 2 + 1) / 3),
         ("top3", 1, 1),
         # First-place scores: method 1 1 1; second oracle 4 5 5 against 5 4 6, centred ranks (-1 .5 .5).(0 -1 1) = 0.
         ("effect_spearman", 0, 0),

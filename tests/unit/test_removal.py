@@ -39,6 +39,17 @@ def test_top_groups_are_the_first_of_the_ranking():
     ]
 
 
+def test_groups_that_tie_are_removed_by_chance_not_by_the_alphabet():
+    """Of b, c and d, which share the second place, each is the one to go for about a third of 300 queries."""
+    queries, scores = [f"q{n}" for n in range(300)], np.tile([1.0, 0, 0, 0, -1], (300, 1))
+    frame = rankings_frame("m", queries, list("abcde"), scores, None, None)
+    second = [removed.names[1] for removed in top_groups(frame, "m", queries, [1, 2]) if len(removed.names) == 2]
+    assert all(70 < second.count(group) < 130 for group in "bcd")
+    columns = [3, 1, 4, 2, 0]
+    shuffled = rankings_frame("m", queries, np.array(list("abcde"))[columns], scores[:, columns], None, None)
+    assert list(top_groups(shuffled, "m", queries, [1, 2])) == list(top_groups(frame, "m", queries, [1, 2]))
+
+
 def test_top_images_are_those_of_the_highest_scores_of_each_query():
     blocks = [(["q0", "q1"], np.array([[1, 9, 2, 8, 0], [0, 0, 0, 0, 0.0]])), (["q2"], np.array([[1, 2, 3, 3, 2.0]]))]
     found = list(top_images(blocks, TRAIN_IDS, "m", ["q0", "q2"], [1, 3]))

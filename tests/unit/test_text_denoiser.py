@@ -8,12 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from text_inputs import PROCESS, normal, prompts, text_denoiser, weights_of
 
+from guda import config
+from guda.artifacts import save_tensors
 from guda.denoisers import TextDenoiser, load_denoiser, load_pretrained_unet, save_denoiser
 from guda.denoisers.text_unet import select_trainable
 from guda.errors import ArtifactError
+from guda.model_check import Origin, model_check
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import CONFIG, WEIGHTS
-from guda.specs import ImagesSpec
+from guda.specs import FineTuneSpec, ImagesSpec
 
 KEY = "text_to_image.pipeline"
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
@@ -85,6 +88,37 @@ def test_an_altered_config_is_refused(saved):
     (saved / CONFIG).write_text(json.dumps(settings | {"attention_head_dim": 8}))
     with pytest.raises(ArtifactError, match=f"{saved / CONFIG}: not the configuration"):
         load_denoiser(saved, SCHEDULE)
+
+
+@pytest.mark.parametrize(
+    ("size", "changed", "named"),
+    [
+        ((8, 8), {}, None),
+        ((8, 8), {"attention_head_dim": 8}, "attention_head_dim is 4, but this model's network has 8"),
+        ((8, 4), {}, r"sample_size is 8, but this model's network has \[8, 4\]"),
+    ],
+)
+def test_a_fine_tuned_network_is_the_pipelines_for_the_latents_of_the_job(saved, tmp_path, size, changed, named):
+    save_tensors(tmp_path / "samples", {"latents": torch.zeros(2, 4, *size)}, SPEC)
+    shutil.copytree(saved, tmp_path / "pipeline" / "unet")
+    settings = json.loads((saved / CONFIG).read_text()) | {"sample_size": 64} | changed  # which no layer depends on
+    del settings["_class_name"]  # others' files do without
+    (tmp_path / "pipeline" / "unet" / CONFIG).write_text(json.dumps(settings))
+    spec = FineTuneSpec(
+        pipeline="p",
+        samples="s",
+        excluded=None,
+        noise_schedule=PROCESS,
+        training=config.Training(),
+        prompt_dropout=0.1,
+        trainable="full",
+    )
+    check = model_check(spec, Origin(images=str(tmp_path / "samples"), pipeline=str(tmp_path / "pipeline")))
+    if named is None:
+        check(saved)
+    else:
+        with pytest.raises(ArtifactError, match=f"{saved / CONFIG}: {named}"):
+            check(saved)
 
 
 # --- networks that others trained --------------------------------------------------------------------

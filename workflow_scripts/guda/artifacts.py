@@ -20,6 +20,7 @@ import numpy as np
 
 from guda import __version__
 from guda.errors import ArtifactError
+from guda.files import regular
 from guda.paths import record_of
 from guda.specs import Spec, digest
 
@@ -87,7 +88,7 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table with all values as text, whatever they look like, but for the columns `numbers` (empty: NaN)."""
     import pandas as pd
 
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
     for name in numbers:
         frame[name] = [float(value) if value else float("nan") for value in frame[name]]
     return frame
@@ -96,7 +97,7 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
 def read_json(path: str | Path) -> Any:
     """Raises ArtifactError when the file is missing or no JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
     except ValueError as error:
@@ -173,7 +174,7 @@ def load_tensors(
     import safetensors
 
     try:
-        with safetensors.safe_open(path, framework="np"):  # refuses what is no whole safetensors file
+        with safetensors.safe_open(regular(path), framework="np"):  # refuses what is no whole safetensors file
             tensors, metadata = _mapped(path)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
@@ -187,6 +188,17 @@ def load_tensors(
 
         tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
     return tensors, metadata
+
+
+def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a safetensors file's tensors, from its header alone. Raises ArtifactError."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(regular(path), framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
 
 
 def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -206,6 +218,19 @@ def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
+def check_tensors(path: str | Path, found: dict[str, Array], wanted: dict[str, Array]) -> None:
+    """Raise ArtifactError unless tensors, read from `path`, have the names, types and shapes of the `wanted` ones."""
+    for name in sorted(found.keys() ^ wanted.keys()):
+        problem = "lacks tensor" if name in wanted else "has an unknown tensor"
+        raise ArtifactError(f"{path}: {problem} {name!r}. {CURE}")
+    for name, tensor in wanted.items():
+        of_file, expected = (
+            f"{str(each.dtype).removeprefix('torch.')} {[*each.shape]}" for each in (found[name], tensor)
+        )
+        if of_file != expected:
+            raise ArtifactError(f"{path}: tensor {name!r} is {of_file}, expected {expected}. {CURE}")
+
+
 def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None:
     """Raise ArtifactError unless `spec`, read from `path`, has the expected digest (None: any spec will do)."""
     if expected is not None and (spec is None or digest(spec) != expected):
@@ -222,9 +247,10 @@ def made_for(path: str | Path) -> str | None:
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            with safetensors.safe_open(path, framework="np") as file:
+            with safetensors.safe_open(regular(path), framework="np") as file:
                 return (file.metadata() or {}).get("spec")
-        described = json.loads((path if path.suffix == ".json" else Path(record_of(path))).read_text(encoding="utf-8"))
+        record = path if path.suffix == ".json" else record_of(path)
+        described = json.loads(regular(record).read_text(encoding="utf-8"))
         return described.get("spec") if isinstance(described, dict) else None
     except (OSError, ValueError, safetensors.SafetensorError):
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
@@ -248,8 +274,12 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 
 
 def sha256_file(path: str | Path) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises ArtifactError for a file that is missing, cannot be read or is no regular one."""
+    try:
+        with regular(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Mend that and run snakemake again.") from None
 
 
 def pack_ids(ids: list[str]) -> np.ndarray:

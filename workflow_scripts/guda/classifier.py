@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from guda import config
-from guda.artifacts import CURE, load_tensors, read_json, save_tensors, sha256_file, write_json
+from guda.artifacts import CURE, check_tensors, load_tensors, read_json, save_tensors, sha256_file, write_json
 from guda.denoisers import new_denoiser
 from guda.elbo import at_every_step
 from guda.errors import ArtifactError
@@ -110,10 +112,14 @@ def save_classifier(folder: str | Path, classifier: GroupClassifier, groups: lis
     Returns the files written.
     """
     config_file, weights_file = Path(folder) / CONFIG, Path(folder) / WEIGHTS
-    network = {"unet": classifier.settings.model_dump(mode="json"), "image_shape": list(classifier.image_shape)}
-    write_json(config_file, network | {"groups": groups})
+    write_json(config_file, classifier_settings(classifier.settings, classifier.image_shape, groups))
     save_tensors(weights_file, classifier.state_dict(), spec, config_sha256=sha256_file(config_file))
     return [config_file, weights_file]
+
+
+def classifier_settings(unet: config.UNet, image_shape: Sequence[int], groups: list[str]) -> dict[str, Any]:
+    """What config.json holds of a classifier of these groups."""
+    return {"unet": unet.model_dump(mode="json"), "image_shape": list(image_shape), "groups": groups}
 
 
 def load_classifier(
@@ -121,15 +127,20 @@ def load_classifier(
 ) -> tuple[GroupClassifier, list[str]]:
     """Read a folder written here: the classifier in evaluation mode, and its groups.
 
-    Raises ArtifactError when a file is missing or damaged, the weights are of another spec, or config.json is not the
-    one that they were saved with.
+    Raises ArtifactError when a file is missing or damaged, the weights are of another spec or network, or config.json
+    is not the one that they were saved with.
     """
     config_file, weights_file = Path(folder) / CONFIG, Path(folder) / WEIGHTS
     weights, metadata = load_tensors(weights_file, spec_digest)
     network = read_json(config_file)
     if metadata.get("config_sha256") != sha256_file(config_file):
         raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
-    settings, groups = config.UNet.model_validate(network["unet"]), network["groups"]
-    classifier = GroupClassifier(settings, schedule, network["image_shape"], len(groups))
+    try:
+        settings, groups = config.UNet.model_validate(network["unet"]), list(map(str, network["groups"]))
+        classifier = GroupClassifier(settings, schedule, network["image_shape"], len(groups))
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{config_file}: no classifier can be made of it ({reason}). {CURE}") from None
+    check_tensors(weights_file, weights, classifier.state_dict())
     classifier.load_state_dict(weights)
     return classifier.eval(), groups

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, TypeVar
 
 import torch
 
-LOCKS = Path(tempfile.gettempdir())
+from guda.locks import lock_folder, take
+
+LOCKS = lock_folder()
 RETRY_SECONDS = 1.0
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _held: list[IO] = []  # locks of this process, which the system releases when it ends, however it ends
@@ -50,20 +49,21 @@ def visible_gpus() -> list[str]:
     """What the machine calls the GPUs that this process may use, in the order in which torch numbers them."""
     count = torch.cuda.device_count()
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return listed.split(",")[:count] if listed else [str(index) for index in range(count)]
+    return [name.strip() for name in listed.split(",")][:count] if listed else [str(index) for index in range(count)]
 
 
 def claim(names: Sequence[str]) -> int:
-    """The position of a GPU that no other job holds, and does not get until this process ends; waits for one."""
+    """The position of a GPU that no other job holds, and does not get until this process ends; waits for one.
+
+    Raises GudaError where there can be no lock.
+    """
     waiting = False
     while True:
         for index, name in enumerate(names):
-            file = _opened(LOCKS / f"guda-gpu-{name.replace(os.sep, '_')}.lock")
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = take(LOCKS / f"guda-gpu-{name.replace(os.sep, '_')}.lock")
+            if file is not None:
                 _held.append(file)
                 return index
-            file.close()
         if not waiting:
             print(f"waiting for one of {len(names)} GPU(s)", file=sys.stderr, flush=True)
             waiting = True
@@ -110,11 +110,3 @@ def costs(device: torch.device, evaluations: int, seconds: float) -> dict[str, s
         return found | {"device": "cpu"}
     memory = torch.cuda.max_memory_reserved(device)
     return found | {"device": torch.cuda.get_device_name(device), "peak_gpu_memory_bytes": memory}
-
-
-def _opened(path: Path) -> IO:
-    """A lock file, which other accounts may have made."""
-    try:
-        return path.open()
-    except FileNotFoundError:
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))

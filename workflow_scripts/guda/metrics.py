@@ -2,8 +2,11 @@
 
 A per-query metric is a function (scores, oracle) -> float64 [Q] of two [Q, G] matrices, where a higher
 score means a more influential group.  Metrics that need a total order (top1, top3, mrr, ndcg, rbo, and
-the choice of the oracle's top k in wpra) break ties by group position, as `ranking.order` does; the
-correlations treat ties as ties.  Bad input raises ValueError.
+the choice of the oracle's top k in wpra) are expectations where groups tie: over all ways to break the
+ties of scores and of oracle, each alike and apart from the other (McSherry and Najork, 2008, "Computing
+information retrieval performance measures efficiently in the presence of tied scores"; here for both
+sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations treat ties as ties.  Bad
+input raises ValueError.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from guda.ranking import finite_matrix, order, ranks
+from guda.ranking import finite_matrix, order, places
 
 PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
 
@@ -35,32 +38,52 @@ def _positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, found {value}")
 
 
+def _among_first(above, tied, k):
+    """Probability that a group is among the first k, [Q, G]; just 0 or 1 for one that does not tie."""
+    return np.clip((k - above) / tied, 0.0, 1.0)
+
+
 def top1(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
     scores, oracle = _pair(scores, oracle)
-    return (scores.argmax(axis=1) == oracle.argmax(axis=1)).astype(np.float64)
+    return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
 def top3(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = _pair(scores, oracle)
-    shared = (ranks(scores) <= 3) & (ranks(oracle) <= 3)
+    shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
     return shared.sum(axis=1) / min(3, scores.shape[1])
 
 
 def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
     scores, oracle = _pair(scores, oracle)
-    return 1.0 / ranks(scores)[np.arange(len(scores)), oracle.argmax(axis=1)]
+    reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
+    return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
-def _ndcg(by_rank, gain, k):
-    """DCG of the first k places over its best value, which the order of falling gain attains."""
-    k = min(k, gain.shape[1])
+def _expected(by_place, above, tied):
+    """What a group may expect that gets by_place[r - 1] for the place r: [G] -> [Q, G]."""
+    sums = np.concatenate([[0.0], np.cumsum(by_place)])
+    return np.where(tied == 1, by_place[above], (sums[above + tied] - sums[above]) / tied)
+
+
+def _tied_means(values, above):
+    """[Q, G] -> [Q, G]: the mean of the values of all groups that tie with one, hence have as many above them."""
+    n_queries, n_groups = values.shape
+    runs = (above + n_groups * np.arange(n_queries)[:, None]).ravel()
+    sums, counts = np.bincount(runs, values.ravel()), np.bincount(runs)
+    return (sums[runs] / counts[runs]).reshape(values.shape)
+
+
+def _ndcg(scores, oracle, by_place, k):
+    """DCG of the first k places over its best value, for gains [G] by the oracle's place, which fall."""
+    k = min(k, len(by_place))
     discount = np.log2(np.arange(2, k + 2))
-    found = np.take_along_axis(gain, by_rank[:, :k], axis=1)
-    ideal = -np.sort(-gain, axis=1)[:, :k]
-    return (found / discount).sum(axis=1) / (ideal / discount).sum(axis=1)
+    gain = _tied_means(_expected(by_place, *places(oracle)), places(scores)[0])
+    found = np.take_along_axis(gain, order(scores)[:, :k], axis=1)
+    return (found / discount).sum(axis=1) / (by_place[:k] / discount).sum()
 
 
 def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
@@ -68,15 +91,15 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
     # The gain times 2^(1-G): the factor cancels in the ratio, and many groups cannot overflow.
-    gain = np.exp2(1.0 - ranks(oracle)) - np.exp2(1.0 - oracle.shape[1])
-    return _ndcg(order(scores), gain, k)
+    n_groups = oracle.shape[1]
+    return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
 
 
 def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
-    return _ndcg(order(scores), oracle.shape[1] - ranks(oracle), k)
+    return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
 
 
 def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
@@ -87,13 +110,31 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     scores, oracle = _pair(scores, oracle)
     if not 0 < p < 1:
         raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
-    n, n_groups = scores.shape
-    depth = np.arange(1, n_groups + 1)
-    # A group is in both top-d sets once d reaches the worse of its two ranks.
-    enters = np.maximum(ranks(scores), ranks(oracle))
-    places = (enters - 1 + n_groups * np.arange(n)[:, None]).ravel()
-    overlap = np.bincount(places, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
+    depth = np.arange(1, scores.shape[1] + 1)
+    ranked = np.stack([places(scores), places(oracle)])
+    ties = (ranked[:, 1] > 1).any(axis=(0, 2))
+    overlap = np.empty(scores.shape)
+    overlap[~ties] = _overlap(ranked[:, 0, ~ties])
+    overlap[ties] = _expected_overlap(*ranked[:, :, ties])
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
+
+
+def _overlap(above):
+    """|top d of both| for d = 1..G, of rankings without ties: int [2, Q, G] -> [Q, G]."""
+    _, n, n_groups = above.shape
+    # A group is in both top-d sets once d reaches the worse of its two ranks.
+    enters = (above.max(axis=0) + n_groups * np.arange(n)[:, None]).ravel()
+    return np.bincount(enters, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
+
+
+def _expected_overlap(first, second):
+    """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
+
+    Each argument is `places`, int [2, Q, G]. Time grows with Q G^2, memory with Q G.
+    """
+    depths = range(1, first.shape[2] + 1)
+    shared = [(_among_first(*first, d) * _among_first(*second, d)).sum(axis=1) for d in depths]
+    return np.stack(shared, axis=1)
 
 
 def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
@@ -131,10 +172,11 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
 
 
 def _wpra(scores, oracle, k):
-    in_top = ranks(oracle) <= k
+    # Of two groups at most one ties at the border of the top k, unless they differ by nothing: then none has weight.
+    in_top = _among_first(*places(oracle), k)
     first, second = np.triu_indices(oracle.shape[1], k=1)
     gap = _pair_differences(oracle)
-    weight = np.abs(gap) * (in_top[:, first] | in_top[:, second])
+    weight = np.abs(gap) * np.maximum(in_top[:, first], in_top[:, second])
     alike = (1 + np.sign(gap) * np.sign(_pair_differences(scores))) / 2
     total = weight.sum(axis=1)
     return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
@@ -184,7 +226,7 @@ def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
 def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
     """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
 
-    Every seed puts the same group first, with a positive score at least `ratio` times the second.
+    Every seed puts the same group first, alone, with a positive score at least `ratio` times the second.
     """
     seeds = [_matrix(seed, f"oracles[{i}]") for i, seed in enumerate(oracles)]
     shapes = sorted({seed.shape for seed in seeds})
@@ -193,7 +235,7 @@ def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
     stack = np.stack(seeds)
     winner = stack.argmax(axis=2)
     second, first = np.moveaxis(np.sort(stack, axis=2)[:, :, -2:], 2, 0)
-    clear = (first > 0) & (first >= ratio * second)
+    clear = (first > 0) & (first > second) & (first >= ratio * second)
     return ((winner == winner[0]) & clear).all(axis=0)
 
 

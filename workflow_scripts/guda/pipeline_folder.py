@@ -7,6 +7,7 @@ from pathlib import Path
 
 from guda.artifacts import sha256_file
 from guda.errors import ArtifactError, ConfigError
+from guda.files import regular
 from guda.hub import FORM, HUB_ID, downloaded
 from guda.paths import CONFIG, WEIGHTS
 from guda.specs import digest
@@ -76,7 +77,7 @@ def pipeline_files(folder: Path, key: str) -> list[Path]:
 def _check_classes(folder: Path, key: str) -> None:
     """Raise ArtifactError unless a pipeline is that of Stable Diffusion 1 or 2, each part of the class it has there."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a whole pipeline") from None
     except (OSError, ValueError) as error:

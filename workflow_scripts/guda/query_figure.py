@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from guda.ranking import first_rows
+
 INK, ORACLE, METHOD = "#333333", "#b0b7c3", "#2a6fbb"
 LINEAR_NATS = 5
 
@@ -12,7 +14,8 @@ LINEAR_NATS = 5
 def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int):
     """A matplotlib figure, one column a query: its image above its `top` groups by `method`, with the oracle's scores.
 
-    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table that `rank.py` writes.
+    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table that `rank.py` writes. Ties are broken by a hash
+    of (query, group).
     """
     from matplotlib.figure import Figure
 
@@ -27,7 +30,8 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
         picture.imshow(pixels, cmap="gray", vmin=0, vmax=255)
         picture.set_axis_off()
 
-        first = scores[method, query].sort_values(ascending=False).head(top)
+        by_group = scores[method, query]
+        first = by_group.iloc[first_rows(by_group, by_group.index, top, query)]
         positions = np.arange(len(first))
         bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
         bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)

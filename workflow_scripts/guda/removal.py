@@ -15,6 +15,7 @@ from guda.errors import DataError
 from guda.metrics import bootstrap_interval
 from guda.noise import chosen
 from guda.paths import group_file, logo_model, removed_model
+from guda.ranking import first_rows
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines
 
 CONTROL = "random_removal"
@@ -32,11 +33,13 @@ class Removed(NamedTuple):
 
 
 def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list[int]) -> Iterator[Removed]:
-    """By the table that `rank.py` writes."""
+    """By the table that `rank.py` writes; ties by a hash of (query, group)."""
     of_method = rankings[rankings["method"] == method]
     for query in queries:
-        ranked = of_method[of_method["query"] == query].sort_values("rank")["group"]
-        yield from (Removed(method, GROUPS, query, list(ranked[:k])) for k in ks)
+        rows = of_method[of_method["query"] == query]
+        groups = list(rows["group"])
+        first = first_rows(rows["score"], groups, max(ks), query)
+        yield from (Removed(method, GROUPS, query, [groups[row] for row in first[:k]]) for k in ks)
 
 
 def top_images(

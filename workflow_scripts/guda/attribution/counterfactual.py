@@ -156,8 +156,9 @@ def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     p_top1 = np.full((n, n_groups), np.nan)
     if n_steps > 1:
         for row in range(n):
-            first = (score[row, :, None] + errors[row] @ signs).argmax(0)
-            p_top1[row] = np.bincount(first, minlength=n_groups) / RESAMPLES
+            resampled = score[row, :, None] + errors[row] @ signs
+            first = resampled == resampled.max(0)
+            p_top1[row] = (first / first.sum(0)).sum(1) / RESAMPLES  # groups that tie share the first place
     return score, np.sqrt((errors**2).sum(2)), p_top1
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Scores:
     """Scores of n queries for G groups; higher is more influential.
 
-    `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first) are float64 [n, G];
-    the last two are None for methods without a sampling error. `evaluations` are network forwards on one sample,
-    `details` what the method chose by itself, for the record.
+    `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first; groups that tie there
+    share it) are float64 [n, G]; the last two are None for methods without a sampling error. `evaluations` are network
+    forwards on one sample, `details` what the method chose by itself, for the record.
     """
 
     queries: list[str]

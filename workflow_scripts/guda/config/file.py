@@ -8,13 +8,14 @@ from typing import Any
 import yaml
 
 from guda.errors import ConfigError
+from guda.files import regular
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping, refusing duplicate keys (plain YAML silently keeps the last) and non-text keys."""
     path = Path(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        values = yaml.load(regular(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

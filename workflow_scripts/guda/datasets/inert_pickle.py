@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from guda.errors import DataError
+from guda.files import regular
 
 ADMITTED = {
     "numpy.core.multiarray._reconstruct",  # before numpy 2
@@ -30,7 +31,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises DataError for a pickle that is damaged, is no mapping, or holds anything else than data.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             value = _Unpickler(file, path).load()
     except DataError:
         raise

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from guda.errors import DataError
+from guda.files import regular
 
 
 def read_json(path: str, key: str) -> Any:
@@ -35,7 +35,7 @@ def read_json_lines(path: str, key: str) -> list[dict[str, Any]]:
 
 def _text(path: str, key: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from guda import config
 from guda.errors import DataError
+from guda.files import regular
 
 KEY = "data.folder"
 
@@ -31,6 +32,7 @@ def find_file(settings: config.Data, *names: str) -> Path:
 def read_bytes(path: Path) -> np.ndarray:
     """A file's bytes, uint8 [n]: mapped into memory, or unpacked when its name ends in .gz. Raises DataError."""
     try:
+        regular(path)
         if path.suffix == ".gz":
             with gzip.open(path) as file:
                 return np.frombuffer(file.read(), dtype=np.uint8)

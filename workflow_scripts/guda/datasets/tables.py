@@ -10,6 +10,7 @@ from pyarrow import compute, types
 
 from guda.artifacts import read_csv
 from guda.errors import DataError
+from guda.files import regular
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 
@@ -72,7 +73,7 @@ def _read_parquet(path: Path, where: str) -> pd.DataFrame:
     """Raises DataError, which begins with `where`, for columns that no table of text can hold."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(regular(path)) as file:
         table = file.read()
     for field in table.schema:
         if not is_scalar(field.type):

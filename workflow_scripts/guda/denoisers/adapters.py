@@ -7,13 +7,15 @@ whoever reads the model adds them to the weights.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from guda.artifacts import save_tensors
+from guda.artifacts import CURE, check_tensors, save_tensors
 from guda.denoisers.unet import UNetDenoiser
+from guda.errors import ArtifactError
 from guda.noise import derive_seed
 from guda.paths import ADAPTER
 from guda.specs import Spec
@@ -48,6 +50,28 @@ def save_adapters(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **meta
     file = Path(folder) / ADAPTER
     save_tensors(file, {f"{NETWORK}.{name}": tensor for name, tensor in tensors.items()}, spec, **metadata)
     return [file]
+
+
+def check_adapters(
+    file: Path, tensors: dict[str, Tensor], metadata: dict[str, str], unet: torch.nn.Module
+) -> tuple[int, float]:
+    """The rank and alpha of adapters. Raises ArtifactError unless the tensors are those of adapters of the network."""
+    try:
+        settings = json.loads(metadata[SETTINGS])
+        rank, alpha = int(settings[f"{NETWORK}.r"]), float(settings[f"{NETWORK}.lora_alpha"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ArtifactError(f"{file}: its metadata have no rank and alpha of adapters. {CURE}") from None
+    if rank < 1 or not math.isfinite(alpha):
+        raise ArtifactError(f"{file}: rank {rank} and alpha {alpha} are not those of adapters. {CURE}")
+    wanted = {}
+    for name, weight in unet.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight" and layer.endswith(tuple(f".{end}" for end in LAYERS)):
+            sizes = {"A": (rank, weight.shape[1]), "B": (weight.shape[0], rank)}
+            for part, size in sizes.items():
+                wanted[f"{NETWORK}.{layer}.lora_{part}.weight"] = torch.empty(size, device="meta")
+    check_tensors(file, tensors, wanted)
+    return rank, alpha
 
 
 @torch.no_grad()

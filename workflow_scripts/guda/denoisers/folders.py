@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from guda.artifacts import CURE, load_tensors, read_json, save_tensors, sha256_file, write_text
-from guda.denoisers.adapters import merge_adapters
+from guda.artifacts import CURE, check_tensors, load_tensors, read_json, save_tensors, sha256_file, write_text
+from guda.denoisers.adapters import check_adapters, merge_adapters
 from guda.denoisers.text_unet import TextDenoiser, new_text_denoiser
 from guda.denoisers.unet import UNetDenoiser, new_denoiser
 from guda.diffusers_import import network_class
@@ -40,8 +40,8 @@ def load_denoiser(
     """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
 
     `base` is the folder of the base model, where `folder` holds adapters of it alone. Raises ArtifactError when a file
-    is missing or damaged, the weights are of another spec, config.json is not the one that they were saved with, or the
-    adapters are of another base model.
+    is missing or damaged, the weights are of another spec or of another network than config.json's, config.json is not
+    the one that they were saved with, or the adapters are of another base model.
     """
     if base is not None:
         return _load_adapted(Path(folder), Path(base), schedule, spec_digest)
@@ -51,11 +51,27 @@ def load_denoiser(
         raise ArtifactError(f"{config_file}: no such file. Run snakemake to make it.")
     if metadata.get("config_sha256") != sha256_file(config_file):
         raise ArtifactError(f"{config_file}: not the configuration that {weights_file} was saved with. {CURE}")
-    settings = read_json(config_file)
-    unet = network_class(settings["_class_name"]).from_config(settings)
+    unet = read_network(config_file)
+    check_tensors(weights_file, weights, unet.state_dict())
     unet.load_state_dict(weights)
-    denoiser = DENOISERS[settings["_class_name"]](unet, schedule, unet.config.num_class_embeds)
+    denoiser = DENOISERS[type(unet).__name__](unet, schedule, unet.config.num_class_embeds)
     return denoiser.eval(), metadata
+
+
+def read_network(config_file: Path, family: str | None = None) -> torch.nn.Module:
+    """A network with fresh weights, of one of the families that are written here. Raises ArtifactError.
+
+    A file that does not name its family is taken to be of `family`.
+    """
+    settings = read_json(config_file)
+    family = (settings.get("_class_name") or family) if isinstance(settings, dict) else None
+    if str(family) not in DENOISERS:
+        raise ArtifactError(f"{config_file}: of class {family!r}, expected {' or '.join(DENOISERS)}. {CURE}")
+    try:
+        return network_class(family).from_config(settings)
+    except Exception as error:  # of any kind, by what diffusers and torch stumble over
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{config_file}: no network can be made of it ({reason}). {CURE}") from None
 
 
 def _load_adapted(
@@ -65,6 +81,7 @@ def _load_adapted(
     denoiser, _ = load_denoiser(base, schedule)
     if metadata.get("parent_sha256") != sha256_file(base / WEIGHTS):
         raise ArtifactError(f"{folder / ADAPTER}: adapters of another base model than {base / WEIGHTS}. {CURE}")
+    check_adapters(folder / ADAPTER, tensors, metadata, denoiser.unet)
     merge_adapters(denoiser, tensors, metadata)
     return denoiser, metadata
 

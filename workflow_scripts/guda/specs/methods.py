@@ -8,7 +8,7 @@ from guda.specs.spec import Spec
 
 
 class CounterfactualSpec(Spec):
-    stage, version = "counterfactual", 1
+    stage, version = "counterfactual", 2
     elbo: ElboSettings
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
@@ -20,12 +20,12 @@ class CounterfactualSpec(Spec):
 
 
 class GuidedCounterfactualSpec(CounterfactualSpec):
-    stage, version = "guided_counterfactual", 1
+    stage, version = "guided_counterfactual", 2
     conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
 
 
 class LikelihoodRatioSpec(Spec):
-    stage, version = "likelihood_ratio", 1
+    stage, version = "likelihood_ratio", 2
     elbo: ElboSettings
     model: str
     groups: list[str]  # in the order of the labels
@@ -33,7 +33,7 @@ class LikelihoodRatioSpec(Spec):
 
 
 class MeanPosteriorSpec(Spec):
-    stage, version = "mean_posterior", 1
+    stage, version = "mean_posterior", 2
     elbo: ElboSettings
     model: str
     groups: list[str]

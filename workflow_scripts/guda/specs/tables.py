@@ -12,7 +12,7 @@ from guda.specs.spec import Spec
 
 
 class RankingsSpec(Spec):
-    stage, version = "rankings", 1
+    stage, version = "rankings", 2
     scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
     files: dict[str, str]  # name of each method's score file
     queries: dict[str, str]  # digest of each bucket
@@ -25,7 +25,7 @@ class QueryTableSpec(Spec):
 
 
 class MetricsSpec(Spec):
-    stage, version = "metrics", 1
+    stage, version = "metrics", 2
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]
@@ -34,7 +34,7 @@ class MetricsSpec(Spec):
 
 
 class SignificanceSpec(Spec):
-    stage, version = "significance", 1
+    stage, version = "significance", 2
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]  # the others are compared with the first
@@ -44,7 +44,7 @@ class SignificanceSpec(Spec):
 
 
 class SourcesSpec(Spec):
-    stage, version = "metrics_by_source", 1
+    stage, version = "metrics_by_source", 2
     metrics: MetricsSpec
     images: str
     table: str
@@ -54,7 +54,7 @@ class SourcesSpec(Spec):
 
 
 class SweepSpec(Spec):
-    stage, version = "sweep", 1
+    stage, version = "sweep", 2
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
     oracles: list[str]  # the one that is reported against first, the one to choose by second
     methods: dict[str, str]  # the method that each variant is one of
@@ -68,7 +68,7 @@ class SweepFigureSpec(Spec):
 
 
 class FigureSpec(Spec):
-    stage, version = "figure", 1
+    stage, version = "figure", 2
     rankings: str
     buckets: dict[str, str]
     method: str
@@ -77,7 +77,7 @@ class FigureSpec(Spec):
 
 
 class LikelihoodTableSpec(Spec):
-    stage, version = "likelihood_table", 1
+    stage, version = "likelihood_table", 2
     methods: list[str]  # names in the tables, in order
     scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
     files: dict[str, str]  # name of each method's score file
@@ -101,7 +101,7 @@ class LdsSpec(Spec):
 
 
 class RemovalSetsSpec(Spec):
-    stage, version = "removal_sets", 1
+    stage, version = "removal_sets", 2
     rankings: str
     images: str
     members: dict[str, str]  # digest of each group

@@ -20,6 +20,7 @@ import numpy as np
 
 from guda import __version__
 from guda.errors import ArtifactError
+from guda.json_text import parse_json
 from guda.paths import record_of
 from guda.specs import Spec, digest
 
@@ -94,9 +95,9 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises ArtifactError when the file is missing or no JSON."""
+    """Raises ArtifactError when the file is missing or no JSON (see `parse_json`)."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
     except ValueError as error:
@@ -224,7 +225,7 @@ def made_for(path: str | Path) -> str | None:
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="np") as file:
                 return (file.metadata() or {}).get("spec")
-        described = json.loads((path if path.suffix == ".json" else Path(record_of(path))).read_text(encoding="utf-8"))
+        described = parse_json((path if path.suffix == ".json" else Path(record_of(path))).read_text(encoding="utf-8"))
         return described.get("spec") if isinstance(described, dict) else None
     except (OSError, ValueError, safetensors.SafetensorError):
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say

@@ -1,8 +1,8 @@
-"""A folder of images. Columns come from a table (CSV or Parquet) with a row per image, or from the sub-folders."""
+"""A folder of images. Columns come from a table with a row per image, or from the sub-folders and their metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,11 +11,11 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
+from guda.datasets.file_names import FILES, FileNames
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
 from guda.datasets.tables import read_table
 from guda.errors import DataError
 
-FILE = "file"
 RESERVED = ("id", "sha256")
 
 
@@ -70,24 +70,43 @@ def of_files(
 
 
 def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
-    """Columns id and all of the table's own but `file`; rows in its order. Images without a row are left out."""
+    """Columns id and all of the table's own but the files'; rows in its order. Images without a row are left out.
+
+    Raises DataError.
+    """
     where = f"{section}.table: {str(path)!r}"
     table = read_table(path, f"{section}.table")
-    if FILE not in table.columns:
-        raise DataError(f"{where} has no column {FILE!r}; found {', '.join(table.columns)}")
     for name in RESERVED:
         if name in table.columns:
             raise DataError(f"{where}: the column {name!r} is reserved; rename it")
-    if table[FILE].isna().any():
-        raise DataError(f"{where} has a row without a value in {FILE!r}; name its image")
-    repeated = table[FILE][table[FILE].duplicated()]
-    if len(repeated):
-        raise DataError(f"{where} lists {repeated.iloc[0]!r} twice; keep one row")
-    known = set(image_files(folder, f"{section}.folder"))
-    for name in table[FILE]:
-        if name not in known:
-            raise DataError(f"{where} lists {name!r}, but there is no such image in {str(folder)!r}")
+    names = listed_files(table, FileNames(image_files(folder, f"{section}.folder"), folder), where)
     if table.empty:
         raise DataError(f"{where} has no rows")
-    table.insert(0, "id", table.pop(FILE))
+    table.insert(0, "id", names)
     return table
+
+
+def listed_files(table: pd.DataFrame, known: FileNames, where: str) -> list[str]:
+    """The known names of the files that a table's rows are about; takes that column out of it. Raises DataError."""
+    column = next((name for name in FILES if name in table.columns), None)
+    if column is None:
+        raise DataError(f"{where} has no column {FILES[0]!r}; found {', '.join(table.columns)}")
+    listed = table.pop(column)
+    if listed.isna().any():
+        raise DataError(f"{where} has a row without a value in {column!r}; name its image")
+    return known_files(listed, known, where)
+
+
+def known_files(listed: Iterable[str], known: FileNames, where: str) -> list[str]:
+    """The known name of each file. Raises DataError for one that is not known, or listed twice."""
+    names = {}
+    for name in listed:
+        found = known.find(name, where)
+        if found is None:
+            raise DataError(
+                f"{where} lists {name!r}, but there is no such image in {str(known.folder)!r}; {known.nearest(name)}"
+            )
+        if found in names:
+            raise DataError(f"{where} lists {found!r} twice; keep one row")
+        names[found] = None
+    return list(names)

@@ -237,7 +237,8 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return list(self.dataset.notes)
+        datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
+        return list(dict.fromkeys(note for dataset in datasets for note in dataset.notes))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

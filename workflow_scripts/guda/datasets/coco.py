@@ -16,9 +16,9 @@ from guda import config
 from guda.datasets.coco_format import CocoFile, Entry
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
-from guda.datasets.file_names import FileNames
+from guda.datasets.file_names import FileNames, known_files
 from guda.datasets.image_files import image_files
-from guda.datasets.image_folder import known_files, of_files
+from guda.datasets.image_folder import of_files
 from guda.datasets.json_files import described
 from guda.errors import DataError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,3 +69,20 @@ class FileNames:
     def _plain(self, name: str) -> str:
         name = posixpath.normpath(unicodedata.normalize("NFC", name.strip()).replace("\\", "/"))
         return next((name.removeprefix(root) for root in self._roots if name.startswith(root)), name)
+
+
+def known_files(listed: Iterable[str | None], known: FileNames, where: str) -> list[str]:
+    """The known name of each file. Raises DataError for one without a name, not known, or listed twice."""
+    names: dict[str, None] = {}
+    for name in listed:
+        if name is None:
+            raise DataError(f"{where} has a row without a value in 'file'; name its image")
+        found = known.find(name, where)
+        if found is None:
+            raise DataError(
+                f"{where} lists {name!r}, but there is no such image in {str(known.folder)!r}; {known.nearest(name)}"
+            )
+        if found in names:
+            raise DataError(f"{where} lists {found!r} twice; keep one row")
+        names[found] = None
+    return list(names)

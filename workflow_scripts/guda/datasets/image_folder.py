@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,11 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
-from guda.datasets.file_names import FILES, FileNames
+from guda.datasets.file_names import FILES, FileNames, known_files
+from guda.datasets.folder_table import RESERVED, table_of_folder
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
 from guda.datasets.tables import read_table
 from guda.errors import DataError
-
-RESERVED = ("id", "sha256")
 
 
 def load(settings: config.Data) -> Dataset:
@@ -34,17 +34,16 @@ def read_folder(
 ) -> Dataset:
     """Images in a folder, each with its path relative to it as its id; `section` of the configuration names it.
 
-    Without a table, `label` is the sub-folder that an image lies in. `like` is what the images must have the shape
+    Without a table, `table_of_folder` says what is known of the images. `like` is what the images must have the shape
     [C, H, W] of, and the shape; the first image otherwise.
     """
     root = Path(folder)
     if table_file is None:
-        names = image_files(root, f"{section}.folder")
-        labels = [str(PurePosixPath(name).parent) for name in names]
-        table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
+        table, notes = table_of_folder(root, image_files(root, f"{section}.folder"), f"{section}.folder")
     else:
-        table = _read_table(Path(table_file), root, section)
-    return of_files("image_folder", root, table, section, conversion, subset, like)
+        table, notes = _read_table(Path(table_file), root, section), []
+    dataset = of_files("image_folder", root, table, section, conversion, subset, like)
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def of_files(
@@ -79,34 +78,11 @@ def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
     for name in RESERVED:
         if name in table.columns:
             raise DataError(f"{where}: the column {name!r} is reserved; rename it")
-    names = listed_files(table, FileNames(image_files(folder, f"{section}.folder"), folder), where)
-    if table.empty:
-        raise DataError(f"{where} has no rows")
-    table.insert(0, "id", names)
-    return table
-
-
-def listed_files(table: pd.DataFrame, known: FileNames, where: str) -> list[str]:
-    """The known names of the files that a table's rows are about; takes that column out of it. Raises DataError."""
     column = next((name for name in FILES if name in table.columns), None)
     if column is None:
         raise DataError(f"{where} has no column {FILES[0]!r}; found {', '.join(table.columns)}")
-    listed = table.pop(column)
-    if listed.isna().any():
-        raise DataError(f"{where} has a row without a value in {column!r}; name its image")
-    return known_files(listed, known, where)
-
-
-def known_files(listed: Iterable[str], known: FileNames, where: str) -> list[str]:
-    """The known name of each file. Raises DataError for one that is not known, or listed twice."""
-    names = {}
-    for name in listed:
-        found = known.find(name, where)
-        if found is None:
-            raise DataError(
-                f"{where} lists {name!r}, but there is no such image in {str(known.folder)!r}; {known.nearest(name)}"
-            )
-        if found in names:
-            raise DataError(f"{where} lists {found!r} twice; keep one row")
-        names[found] = None
-    return list(names)
+    if table.empty:
+        raise DataError(f"{where} has no rows")
+    known = FileNames(image_files(folder, f"{section}.folder"), folder)
+    table.insert(0, "id", known_files(table.pop(column), known, where))
+    return table

@@ -147,3 +147,16 @@ def test_queries_have_metadata_too_and_the_plan_says_what_is_missing(tmp_path):
     settings = {"queries": {"folder": str(tmp_path / "own")}, "data": {"size": [8, 8], "channels": 1}}
     notes = experiment_of(load_config(settings)).notes()
     assert notes == ["queries.folder: 3 of 4 images have no row in the folder's metadata"]
+
+
+def test_the_plan_says_which_values_are_no_numbers(tmp_path):
+    draw(tmp_path, ["0.png", "1.png", "2.png"])
+    write(
+        tmp_path / "metadata.csv",
+        [{"file_name": f"{n}.png", "year": year} for n, year in enumerate(["1", "2", "c. 3"])],
+    )
+    conditions = {"one": "year < 2", "two": "year >= 2"}
+    data = {"dataset": "image_folder", "folder": str(tmp_path), "conditions": conditions}
+    of = experiment_of(load_config({"data": data, "unlearn": {"n_neighbors": 1}, "metrics": {"content": None}}))
+    (note,) = of.notes()
+    assert note.startswith("data.conditions: 1 of 3 values of column 'year' are no numbers, as 'c. 3'")

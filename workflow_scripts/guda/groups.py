@@ -24,15 +24,15 @@ MAX_LENGTH = 100  # bytes; file systems take 255, and suffixes are added
 _NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
 
 
-def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
+def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = None) -> dict[str, list[str]]:
     """Ids of each group's samples, by the section `data`: groups sorted by name, ids in the table's order.
 
     Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
-    and leave samples out. Raises ConfigError for an unknown name, DataError for groups that cannot be attributed to
-    (fewer than two, one without images, a name that is no file name).
+    and leave samples out. What the user should know is added to `notes`. Raises ConfigError for an unknown name,
+    DataError for groups that cannot be attributed to (fewer than two, one without images, a name that is no file name).
     """
     if settings.conditions is not None:
-        key, groups = "data.conditions", members_by_condition(table, settings.conditions)
+        key, groups = "data.conditions", members_by_condition(table, settings.conditions, notes)
     elif settings.memberships is not None:
         key, groups = "data.memberships", read_memberships(settings, table)
     else:
@@ -68,13 +68,15 @@ def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]
     return {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
 
 
-def members_by_condition(table: pd.DataFrame, conditions: dict[str, str]) -> dict[str, list[str]]:
+def members_by_condition(
+    table: pd.DataFrame, conditions: dict[str, str], notes: list[str] | None = None
+) -> dict[str, list[str]]:
     """Groups of the rows that satisfy each group's condition over the columns (see `expressions`)."""
     groups = {}
     for name, condition in sorted(conditions.items()):
-        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}")])
+        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}", notes)])
         if not groups[name]:
-            raise DataError(f"data.conditions.{name}: no training image satisfies {condition!r}; change the condition")
+            raise DataError(f"data.conditions.{name}: no training image satisfies {condition[:200]!r}; change it")
     return groups
 
 

@@ -133,7 +133,7 @@ def test_a_wrong_value_in_an_override_names_the_group_the_key_and_the_value():
 @pytest.mark.parametrize("value", [False, 5])
 def test_what_yaml_reads_as_something_else_than_text_is_answered_with_the_cure(value):
     for values in ({"data": {"groups": ["amber", value]}}, {"results": value}, {"data": {"conditions": {"a": value}}}):
-        assert "expected text; put numbers and dates in quotes, and yes, no, on and off (found" in problem(values)
+        assert "expected text; put numbers and the words yes, no, on, off, and dates in quotes" in problem(values)
 
 
 @pytest.mark.parametrize("value", [2**63, 10**30, str(2**70), 10**400])

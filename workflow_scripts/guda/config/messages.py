@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from guda.errors import nearest_name
 
-QUOTED = "expected text; put numbers and dates in quotes, and yes, no, on and off"
+QUOTED = "expected text; put numbers and the words yes, no, on, off, and dates in quotes"
 SHOWN = 100  # characters of a value
 
 # In place of pydantic's words, which speak of Python.

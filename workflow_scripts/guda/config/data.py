@@ -41,8 +41,8 @@ class Data(Section):
     split: str = Field("train", min_length=1, description="Split whose images are used, of dataset huggingface.")
     table: Location | None = Field(
         None,
-        description="CSV or Parquet file with a row per image for dataset image_folder: `file` in the folder, any "
-        "columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
+        description="Table (CSV, JSON or Parquet) with a row per image for dataset image_folder: `file` in the "
+        "folder, any columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
     )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
     conditions: dict[str, str] | None = Field(
@@ -51,8 +51,8 @@ class Data(Section):
     memberships: Location | None = Field(
         None,
         min_length=1,
-        description="CSV or Parquet file with columns `id` and `group`, a row for each group that an image is in, "
-        "instead of `group_by`.",
+        description="Table (CSV, JSON or Parquet) with columns `id` and `group`, a row for each group that an image "
+        "is in, instead of `group_by`.",
     )
     groups: list[str] | None = Field(
         None,

@@ -23,8 +23,9 @@ class Prompts(Section):
     table: Location | None = Field(
         None,
         min_length=1,
-        description="JSONL file of prompts, a row each: `prompt`, columns that the training table has too, by which "
-        "rows belong to images, and `descriptors`, if there are any. null: prompts are made from `template`.",
+        description="Table of prompts (JSONL, CSV or Parquet), a row each: `prompt`, columns that the training table "
+        "has too, by which rows belong to images, and `descriptors`, if there are any. null: prompts are made from "
+        "`template`.",
     )
     captions: Location | None = Field(
         None, min_length=1, description="JSON file of captions in COCO's format, one or more an image. null: none."
@@ -41,7 +42,7 @@ class Prompts(Section):
     descriptors: Location | None = Field(
         None,
         min_length=1,
-        description="JSON file with the phrases that describe each style, or JSONL with rows of the style's column and "
+        description="JSON file with the phrases that describe each style, or a table with the style's column and "
         "`descriptors`. null: those of `table` or of the dataset, else each style's name.",
     )
     per_prompt: PositiveInt = Field(3, description="Descriptors in a prompt, drawn from those of the style.")

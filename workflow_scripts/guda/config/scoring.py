@@ -20,7 +20,7 @@ class Queries(Section):
     table: Location | None = Field(
         None,
         min_length=1,
-        description="CSV or Parquet file with a row per image of `folder`: `file`, and what is known of it.",
+        description="Table (CSV, JSON or Parquet) with a row per image of `folder`: `file`, and what is known of it.",
     )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
     seed: Seed = Field(0, description="Seed of the noise of every query, with the query's own id.")

@@ -125,6 +125,13 @@ def test_ids_may_be_numbers_or_text(folder):
     assert categories_of(folder, notes, images=images) == ["cup", "cat", None]
 
 
+def test_objects_without_names_of_categories_are_said(folder):
+    dataset = load(folder, write(folder, images=IMAGES, annotations=objects((1, {"area": 9}))))
+    assert list(dataset.table.columns) == ["id", "sha256", "license"]
+    (note,) = dataset.notes
+    assert "has no `categories`, and so no names for the columns" in note
+
+
 def test_of_equal_areas_the_lowest_number_counts_in_text_as_well(folder):
     categories = [{"id": number, "name": f"c{number}"} for number in ("10", "9")]
     notes = [{"image_id": 10, "category_id": number, "area": 1} for number in ("10", "9")]

@@ -280,6 +280,7 @@ def test_yaml_is_read_as_nested_mappings(tmp_path):
         ("unlearn: {overrides: {amber: {steps: 010}}}\n", "unlearn.overrides.amber.steps: 010 is read as 8"),
         ("a: " + "[" * 5000 + "\n", "nested too deeply"),
         ("a: &a [*a]\n", "holds itself"),
+        ('data:\n  group_by: "x\\ud800"\n', "line 2: data.group_by has half of a character"),
         ("a: " + "1" * 5000 + "\n", "put names in quotes"),
         ("a: 2020-13-01\n", "month must be in 1..12; put names in quotes"),
     ],

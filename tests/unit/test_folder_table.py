@@ -98,9 +98,11 @@ def test_a_table_that_is_named_comes_before_the_metadata(tmp_path):
 def test_what_metadata_holds_beyond_text_is_left_out(tmp_path):
     draw(tmp_path, FLAT)
     rows = [{"file_name": name, "id": 5, "objects": {"bbox": [[1, 2, 3, 4]]}, "tags": ["x"], "n": 1} for name in FLAT]
+    del rows[0]["n"], rows[1]["tags"]
     write(tmp_path / "metadata.jsonl", rows)
     dataset = load(tmp_path)
     assert list(dataset.table.columns) == ["id", "sha256", "label", "n"]
+    assert sorted(dataset.table["n"].dropna()) == ["1", "1", "1"]
     (note,) = dataset.notes
     assert note.endswith("metadata.jsonl': its column 'id' is left out, since that name is reserved")
 

@@ -48,22 +48,26 @@ class _StrictLoader(yaml.SafeLoader):
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
-            self._check_numbers(node, "")
+            self._check_scalars(node, "")
         return node
 
-    def _check_numbers(self, node: yaml.Node, key: str) -> None:
-        """Raise YAMLError for a number under `key` that is not written in plain decimal digits."""
+    def _check_scalars(self, node: yaml.Node, key: str) -> None:
+        """Raise YAMLError for a number under `key` that is not in plain decimal digits, or no whole text."""
         if isinstance(node, yaml.MappingNode):
             for name, value in node.value:
-                self._check_numbers(value, f"{key}.{name.value}" if key else str(name.value))
+                self._check_scalars(value, f"{key}.{name.value}" if key else str(name.value))
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
-                self._check_numbers(value, key)
+                self._check_scalars(value, key)
         elif node.tag in NUMBERS and not _is_plain(node):
             made = self.construct_object(node)
             raise yaml.YAMLError(
                 f"line {node.start_mark.line + 1}: {key}: {node.value} is read as {made}; write the number in plain "
                 "decimal digits, or put a name in quotes"
+            )
+        elif any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise yaml.YAMLError(
+                f"line {node.start_mark.line + 1}: {key} has half of a character, such as \\ud800; write it whole"
             )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:

@@ -8,6 +8,7 @@ the captions say is the business of `text_to_image.prompts.captions`, which take
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +35,11 @@ def load(settings: config.Data) -> Dataset:
     names = known_files(listed, FileNames(image_files(root, "data.folder"), root), annotated.where)
     table = annotation_table(annotated, images)
     table.insert(0, "id", names)
-    return of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
+    dataset = of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
+    if "category" in table or not any("category_id" in each for each in annotated.entries("annotations", needed=False)):
+        return dataset
+    note = f"{annotated.where} has no `categories`, and so no names for the columns `category` and `supercategory`"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def _metadata(root: Path, names: list[str], key: str) -> tuple[dict[str, dict[st
     rows: dict[str, dict[str, str | None]] = {}
     notes: list[str] = []
     for file in _metadata_files(root, names, key):
-        where, table = f"{key}: {str(file)!r}", read_table(file, key, leave_out_nested=True)
+        where, table = f"{key}: {str(file)!r}", read_table(file, key, lenient=True)
         column = next((name for name in FILES if name in table.columns), None)
         if column is None:
             notes.append(f"{where} has no column {FILES[-1]!r}, so it is not read as metadata of the images")

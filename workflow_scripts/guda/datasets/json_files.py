@@ -14,10 +14,10 @@ def read_json(path: str, key: str) -> Any:
     return _parsed(_text(path, key), f"{key}: {path!r}")
 
 
-def read_json_rows(path: str, key: str) -> list[dict[str, Any]]:
-    """The objects in a file with one JSON object a line, or with a list of them, all with the keys of the first.
+def read_json_rows(path: str, key: str, same_keys: bool = True) -> list[dict[str, Any]]:
+    """The objects in a file with one JSON object a line, or with a list of them.
 
-    Raises DataError.
+    Raises DataError, also for an object that has other keys than the first, if all must have the `same_keys`.
     """
     where, text = f"{key}: {path!r}", _text(path, key)
     if text.lstrip().startswith("["):
@@ -29,7 +29,7 @@ def read_json_rows(path: str, key: str) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise DataError(f"{where}, {kind} {number}: expected an object, found {described(row)}")
         first = numbered[0][1]
-        if row.keys() != first.keys():
+        if same_keys and row.keys() != first.keys():
             raise DataError(
                 f"{where}, {kind} {number} has the keys {', '.join(row)}, but the first {kind} {', '.join(first)}; "
                 "give each the same, null where there is no value"

@@ -21,12 +21,13 @@ FORMATS = (*DELIMITED, *JSON, ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
-def read_table(path: Path, key: str, lists: Collection[str] = (), leave_out_nested: bool = False) -> pd.DataFrame:
+def read_table(path: Path, key: str, lists: Collection[str] = (), lenient: bool = False) -> pd.DataFrame:
     """All rows and columns of a file of the user's, which the setting `key` names. Raises DataError.
 
     What an empty field, a null or a NaN stands for is None. See `column_text` for the values of Parquet's types, and
     `scalar_text` for those of JSON. Columns named in `lists` may hold lists, which stay; others that hold lists or
-    objects are refused, or left out.
+    objects are refused, as are rows of JSON with other keys than the first. `lenient`, with files that others wrote for
+    other ends, leaves such columns out, and takes a key that is not there for null.
     """
     where, suffix = f"{key}: {str(path)!r}", path.suffix.lower()
     if suffix in SPREADSHEETS:
@@ -36,9 +37,9 @@ def read_table(path: Path, key: str, lists: Collection[str] = (), leave_out_nest
     if suffix in DELIMITED:
         table = read_delimited(path, where)
     else:
-        columns = _of_json(path, key, lists) if suffix in JSON else _of_parquet(path, where, lists)
+        columns = _of_json(path, key, lists, lenient) if suffix in JSON else _of_parquet(path, where, lists)
         for _, values in columns:
-            if isinstance(values, str) and not leave_out_nested:
+            if isinstance(values, str) and not lenient:
                 raise DataError(f"{where}{values}")
         columns = [(name.strip(), values) for name, values in columns if not isinstance(values, str)]
         frame = pd.DataFrame({place: values for place, (_, values) in enumerate(columns)}, dtype=object)
@@ -96,9 +97,10 @@ def column_text(column: pa.ChunkedArray) -> list[str | None]:
 Columns = list[tuple[str, list[Any] | str]]
 
 
-def _of_json(path: Path, key: str, lists: Collection[str]) -> Columns:
-    rows = read_json_rows(str(path), key)
-    return [(name, _json_column([row[name] for row in rows], name, name in lists)) for name in rows[0]]
+def _of_json(path: Path, key: str, lists: Collection[str], lenient: bool) -> Columns:
+    rows = read_json_rows(str(path), key, same_keys=not lenient)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [(name, _json_column([row.get(name) for row in rows], name, name in lists)) for name in names]
 
 
 def _json_column(values: list[Any], name: str, lists: bool) -> list[Any] | str:

@@ -150,6 +150,8 @@ def test_delimited_text_is_one_table_in_whichever_way_it_is_written(tmp_path, na
 def test_tabs_by_name_leave_commas_alone(tmp_path, name):
     found = read(tmp_path / name, b"file\tborn, died, where\na\t1,5\nb\tc, d\n")
     assert found == {"file": ["a", "b"], "born, died, where": ["1,5", "c, d"]}
+    assert read(tmp_path / name, b"a, b\tfile\nx\ty\n") == {"a, b": ["x"], "file": ["y"]}
+    assert read(tmp_path / name, b"file,artist\na,x\n") == {"file": ["a"], "artist": ["x"]}
 
 
 def test_values_keep_what_stands_in_them(tmp_path):
@@ -157,6 +159,25 @@ def test_values_keep_what_stands_in_them(tmp_path):
     assert read(tmp_path / "t.csv", content)["title"] == [
         'Smith, J. "Jo"', '5" x 7"', "two\nlines", "NA", "1_000", "1,5"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("file,tags (a;b;c)\nx,y\n", ["file", "tags (a;b;c)"]),
+        ("c;d,n\nx,y;z\n", ["c;d", "n"]),
+        ('"a;b;c",file\nx,y\n', ["a;b;c", "file"]),
+        ("file;born, died, where;x\nx;y;z\n", ["file", "born, died, where", "x"]),
+        ("file;height, width\nx;y\n", ["file", "height, width"]),
+        ('"file, or so"\t"a;b"\n"x"\t"y"\n', ["file, or so", "a;b"]),
+        ("file;artist\n", ["file", "artist"]),
+        ("file\na;b\n", ["file"]),
+        ("\tfile\n0\tx\n", ["Unnamed: 0", "file"]),
+        (";file\n0;x\n", ["Unnamed: 0", "file"]),
+    ],
+)
+def test_what_divides_header_and_first_row_alike_is_the_delimiter(tmp_path, text, names):
+    assert list(read(tmp_path / "t.csv", text.encode())) == names
 
 
 def test_a_decimal_comma_is_one_where_all_values_are_numbers(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pandas as pd
 
 from guda.errors import DataError
 
-DELIMITERS = ",;\t|"  # of those that give the header equally many columns the first
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 CURE = "save it as UTF-8 (in Excel: CSV UTF-8)"
@@ -27,10 +27,12 @@ def read_delimited(path: Path, where: str) -> pd.DataFrame:
     DataError for a row that is shorter than the header, or longer by more than empty fields.
     """
     where = f"{where} cannot be read as CSV"
-    text, delimiter = _text(path, where), "\t" if path.suffix.lower() in (".tsv", ".tab") else None
+    text = _text(path, where)
     if separator := re.match(r"sep=(.)\r?\n", text):  # which Excel writes and reads
         text, delimiter = text[separator.end() - 1 :], separator[1]
-    delimiter = delimiter or max(DELIMITERS, key=lambda each: len(_header(text, each)))
+    else:
+        possible = "\t,;|" if path.suffix.lower() in (".tsv", ".tab") else ",;\t|"
+        delimiter = max(possible, key=lambda each: _delimits(text, each))  # of equal ones the first
     rows = _rows(text, delimiter, where)
     _, header = next(rows, (0, []))
     if not header:
@@ -63,13 +65,15 @@ def _text(path: Path, where: str) -> str:
     return text
 
 
-def _header(text: str, delimiter: str) -> list[str]:
-    """The first row that has a value, as this delimiter divides it."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+def _delimits(text: str, delimiter: str) -> int:
+    """Whether it divides the header (1), and the first row alike (2)."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        return next((row for row in rows if any(field.strip() for field in row)), [])
+        header, first, *_ = [*itertools.islice((row for row in rows if any(map(str.strip, row))), 2), [], []]
     except csv.Error:
-        return []
+        return 0
+    alike = len(header) <= len(first) and not any(first[len(header) :])
+    return (len(header) > 1) * (1 + alike)
 
 
 def _rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:

@@ -24,6 +24,7 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "x/é.png") for form in ("NF
         (r"x\1.png", "x/1.png"),
         (r".\x\1.png", "x/1.png"),
         (" x/1.png ", "x/1.png"),
+        ("x/1.png", " x/1.png"),
         (COMPOSED, DECOMPOSED),
         (DECOMPOSED, COMPOSED),
         (DECOMPOSED.replace("/", "\\"), DECOMPOSED),

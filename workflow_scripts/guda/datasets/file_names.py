@@ -55,7 +55,7 @@ class FileNames:
     def _spelled(self) -> dict[str, list[str]]:
         spelled = defaultdict(list)
         for name in self.known:
-            spelled[unicodedata.normalize("NFC", name)].append(name)
+            spelled[unicodedata.normalize("NFC", name.strip())].append(name)
         return spelled
 
     @cached_property

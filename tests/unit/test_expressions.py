@@ -40,6 +40,7 @@ def matching(condition, notes=None):
         ('künstler == "Jos\u00e9"', "01"),
         ('ku\u0308nstler == "Jose\u0301"', "01"),
         ("ﬁ == 2", "1"),
+        ('class == "A"\n  and `birth year` < 1950\n', "0"),
         ('w == "`class`"', "2"),
         (f"{'(' * 150}w == 'p'{')' * 150}", "0"),
         (" or ".join(["w == 'p'", "w == 's'"] * 2500), "03"),

@@ -38,7 +38,7 @@ SHOWN = 200  # characters of a condition in errors
 DEEP = "it is nested too deeply"
 OWN_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
 # Texts, which stay as they are; columns in backticks; and words, which may be columns that Python has other uses for.
-_TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|`([^`]*)`|([^\W\d](?:\w|[^\0-\x7f])*)""", re.DOTALL)
+_TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|`([^`]*)`|([^\W\d](?:\w|[^\0-\x7f])*)|\n""", re.DOTALL)
 
 
 def matching_rows(expression: str, table: pd.DataFrame, key: str, notes: list[str] | None = None) -> np.ndarray:
@@ -71,6 +71,8 @@ def _with_plain_names(expression: str, names: dict[str, str]) -> str:
     """
 
     def plain(match: re.Match) -> str:
+        if match[0] == "\n":  # of a condition that YAML has on several lines
+            return " "
         text, quoted, word = match.groups()
         if text is not None or word in OWN_WORDS or (word and word.isascii() and not keyword.iskeyword(word)):
             return match[0]

@@ -1,6 +1,6 @@
 """Take over a model that was trained or unlearned elsewhere: a diffusers folder or a pinned hub id."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.cli import imported_model, run, spec_text, stage_parser
 from guda.specs import ImportedModelSpec
 
 
@@ -17,15 +17,13 @@ def main() -> None:
     args = parser.parse_args()
     spec = ImportedModelSpec.parse(spec_text(args.spec))
 
-    import json
-
     from guda.denoisers import load_foreign_denoiser, save_denoiser
     from guda.errors import ArtifactError
     from guda.imported_models import fetched, source_digest
     from guda.paths import RECORD
     from guda.records import Stopwatch, write_record
 
-    source, key = json.loads(args.imports)[args.name]
+    source, key = imported_model(args.imports, args.name)
     stopwatch = Stopwatch()
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")

@@ -22,7 +22,8 @@ def main() -> None:
     if args.groups:
         members = sorted(set().union(*(read_members(file, None) for file in args.groups)))
     else:
-        members = read_json(args.sets).get(spec.members)
+        sets = read_json(args.sets)
+        members = sets.get(spec.members) if isinstance(sets, dict) else None
         if members is None:
             raise ArtifactError(f"{args.sets}: has no set {spec.members}. {CURE}")
     write_members(args.output, spec, members)

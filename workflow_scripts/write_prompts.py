@@ -1,6 +1,6 @@
 """Write the prompts of a set of images, or of the anchors, as a table."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.cli import all_settings, run, spec_text, stage_parser
 from guda.errors import DataError
 from guda.specs import PromptsSpec, digest
 
@@ -14,13 +14,12 @@ def main() -> None:
     spec = PromptsSpec.parse(spec_text(args.spec))
 
     from guda.artifacts import write_csv
-    from guda.config import Config
     from guda.paths import record_of
     from guda.records import Stopwatch, write_record
     from guda.text_experiment import TextExperiment
 
     stopwatch = Stopwatch()
-    prompts = TextExperiment(Config.model_validate_json(args.config)).prompts(args.samples)
+    prompts = TextExperiment(all_settings(args.config)).prompts(args.samples)
     if digest(prompts.to_csv(index=False)) != spec.content:
         raise DataError("the prompts changed since the workflow was planned; run snakemake again")
     write_csv(args.output, prompts)

@@ -3,6 +3,7 @@
 from guda.cli import (
     add_data_argument,
     add_queries_argument,
+    all_settings,
     data_settings,
     queries_settings,
     run,
@@ -25,7 +26,6 @@ def main() -> None:
     import pandas as pd
 
     from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
-    from guda.config import Config
     from guda.paths import Paths, record_of
     from guda.queries import given_queries, known_of_queries
     from guda.records import Stopwatch, write_record
@@ -43,7 +43,7 @@ def main() -> None:
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
         if args.config:
-            known = TextExperiment(Config.model_validate_json(args.config)).known_of_queries
+            known = TextExperiment(all_settings(args.config)).known_of_queries
         else:
             known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
         if digest(known.to_csv(index=False)) != spec.known:

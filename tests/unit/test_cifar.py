@@ -269,3 +269,31 @@ def test_a_planted_pickle_is_refused_and_nothing_happens(pickled, monkeypatch, n
     with pytest.raises(DataError, match=rf"{name}: a pickle that names {os.mkdir.__module__}\.mkdir, which is no data"):
         load(pickled)
     assert not Path("planted").exists()
+
+
+# --- where the release lies --------------------------------------------------------------------------
+
+UNPACKED = [
+    ("cifar10", "binary", "cifar-10-batches-bin"),
+    ("cifar10", "python 2", "cifar-10-batches-py"),
+    ("cifar100", "binary", "cifar-100-binary"),
+    ("cifar100", "python 2", "cifar-100-python"),
+]
+
+
+@pytest.mark.parametrize(("dataset", "release", "folder"), UNPACKED)
+def test_the_folder_above_that_of_the_release_will_do(tmp_path, dataset, release, folder):
+    (tmp_path / folder).mkdir()
+    RELEASES[dataset, release](tmp_path / folder)
+    above, itself = load(tmp_path, dataset), load(tmp_path / folder, dataset)
+    assert (above.images_spec(), above.table_spec()) == (itself.images_spec(), itself.table_spec())
+    assert np.array_equal(above.images, itself.images)
+
+
+def test_of_both_releases_one_has_to_be_named(tmp_path):
+    for _, release, folder in UNPACKED[:2]:
+        (tmp_path / folder).mkdir()
+        RELEASES["cifar10", release](tmp_path / folder)
+    message = r"holds releases in cifar-10-batches-py and in cifar-10-batches-bin; give one of these folders$"
+    with pytest.raises(DataError, match=rf"^data\.folder: '{tmp_path}' {message}"):
+        load(tmp_path)

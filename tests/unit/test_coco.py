@@ -91,3 +91,98 @@ def test_it_needs_a_folder_and_annotations():
         load_config({"data": {"dataset": "coco", "folder": "images"}})
     with pytest.raises(ConfigError, match="dataset coco needs `folder`"):
         load_config({"data": {"dataset": "coco", "table": "a.json"}})
+
+
+# --- annotations as people and their programs write them ---------------------------------------------
+
+
+def categories_of(folder, notes, **content):
+    values = {"images": IMAGES, "categories": CATEGORIES} | content
+    return list(load(folder, write(folder, annotations=notes, **values)).table["category"])
+
+
+def objects(*notes):
+    return [{"image_id": 10, "category_id": category} | known for category, known in notes]
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        objects((1, {"area": 9}), (3, {"area": None, "bbox": [0, 0, 2, 5]})),  # 9 of a cat, a box of 10 for a cup
+        objects((1, {"area": 9}), (3, {"bbox": [7, 7, 2.5, 4]})),
+        objects((1, {}), (3, {}), (3, {"bbox": None})),  # one cat, two cups
+        objects((1, {"area": 2}), (3, {"bbox": []}), (3, {}), (3, {})),
+        objects((1, {"area": 9}), (3, {"area": 10, "iscrowd": 1})),
+    ],
+)
+def test_without_an_area_the_box_counts_and_without_either_the_object(folder, notes):
+    assert categories_of(folder, notes) == ["cup", None, None]
+
+
+def test_ids_may_be_numbers_or_text(folder):
+    notes = [{"image_id": "10", "category_id": "3", "area": 1}, {"image_id": 30.0, "category_id": 1, "area": 1}]
+    images = [IMAGES[0], IMAGES[1] | {"id": "10"}, IMAGES[2] | {"id": "x"}]
+    assert categories_of(folder, notes, images=images) == ["cup", "cat", None]
+
+
+def test_objects_without_names_of_categories_are_said(folder):
+    dataset = load(folder, write(folder, images=IMAGES, annotations=objects((1, {"area": 9}))))
+    assert list(dataset.table.columns) == ["id", "sha256", "license"]
+    (note,) = dataset.notes
+    assert "has no `categories`, and so no names for the columns" in note
+
+
+def test_of_equal_areas_the_lowest_number_counts_in_text_as_well(folder):
+    categories = [{"id": number, "name": f"c{number}"} for number in ("10", "9")]
+    notes = [{"image_id": 10, "category_id": number, "area": 1} for number in ("10", "9")]
+    assert categories_of(folder, notes, categories=categories) == ["c9", None, None]
+
+
+def test_a_file_with_a_mark_and_names_in_sub_folders_are_read(folder):
+    (folder / "sub").mkdir()
+    (folder / "a.jpg").rename(folder / "sub" / "a.jpg")
+    images = [IMAGES[0], IMAGES[1] | {"file_name": r".\sub\a.jpg"}]
+    path = write(
+        folder, images=images, annotations=[{"image_id": 10, "caption": None}, {"image_id": 30, "caption": "b"}]
+    )
+    content = (folder.parent / "annotations.json").read_bytes()
+    (folder.parent / "annotations.json").write_bytes(b"\xef\xbb\xbf" + content)
+    dataset = load(folder, path)
+    assert sorted(dataset.table["id"]) == ["b.jpg", "sub/a.jpg"]
+    with pytest.raises(DataError, match=r"has no caption for image 'sub/a\.jpg'; add one, or remove the image"):
+        prompt_book(Prompts(captions=path), dataset.table)
+    assert prompt_book(Prompts(captions=path), dataset.table[dataset.table["id"] == "b.jpg"]).of_images() == [["b"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"annotations": [{"image_id": 10, "category_id": 7, "area": 1}]}, "of category 7, which `categories` has not"),
+        ({"annotations": [{"image_id": 5, "category_id": 1, "area": 1}]}, "no annotation is of one of its images"),
+        ({"annotations": objects((1, {"area": "9"}))}, r"area '9' and bbox null; give pixels"),
+        ({"annotations": objects((1, {"area": -9}))}, r"area -9 and bbox null; give pixels"),
+        ({"annotations": objects((1, {"bbox": [1, 2]}))}, r"area null and bbox a list; give pixels"),
+        ({"annotations": objects((1, {"bbox": [1, 2, None, 4]}))}, "bbox a list; give pixels"),
+        ({"annotations": None}, "its 'annotations' is no list of objects"),
+        ({"annotations": [5]}, "its 'annotations' is no list of objects"),
+        ({"images": [{"id": None, "file_name": "a.jpg"}]}, "expected a number or a text as 'id', found null"),
+        ({"images": [{"id": 1, "file_name": None}]}, "expected a text as 'file_name', found null"),
+        ({"images": [IMAGES[0], IMAGES[1] | {"id": 30}]}, r"'b\.jpg' and 'a\.jpg' have the same id 30"),
+        ({"images": [IMAGES[0], IMAGES[0] | {"file_name": "./b.jpg"}]}, r"lists 'b\.jpg' twice; keep one row"),
+    ],
+)
+def test_what_is_wrong_with_annotations_is_named(folder, content, message):
+    values = {"images": IMAGES, "categories": CATEGORIES, "annotations": []} | content
+    with pytest.raises(DataError, match=rf"^data\.table: '.*annotations\.json' .*{message}"):
+        load(folder, write(folder, **values))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("5", "give one with `images`"), ("[" * 100_000, "nested too deeply"), ('{"images": NaN}', "NaN is no number")],
+)
+def test_json_that_is_no_object_is_refused(folder, text, message):
+    path = folder.parent / "annotations.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"^data\.table: '.*annotations\.json' .*{message}"):
+        load(folder, str(path))

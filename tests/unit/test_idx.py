@@ -133,11 +133,42 @@ def test_what_is_packed_and_no_gzip_is_refused(folder):
 
 def test_absent_files_and_folders_are_named(folder, tmp_path):
     (folder / LABELS).unlink()
-    message = f"^data.folder: '{folder}' holds no {LABELS} and no {LABELS}.gz; give the folder .* of dataset idx"
+    message = (
+        f"^data.folder: '{folder}' holds no {LABELS} and no .*{LABELS}.gz and no .*; give the folder .* of dataset idx"
+    )
     with pytest.raises(DataError, match=message):
         load(folder)
     with pytest.raises(DataError, match=f"^data.folder: '{tmp_path}/absent' is no folder"):
         load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("dot", [[], [IMAGES], [LABELS], [IMAGES, LABELS]], ids=["none", "images", "labels", "both"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw"])
+def test_other_spellings_and_torchvisions_folders_are_the_same_dataset(folder, tmp_path, dot, packed, below):
+    plain = load(folder)
+    (tmp_path / "root" / below).mkdir(parents=True)
+    where = write(tmp_path / "root" / below)
+    if packed:
+        pack(where, IMAGES, LABELS)
+    for name in dot:
+        suffix = ".gz" * packed
+        (where / f"{name}{suffix}").rename(where / f"{name.replace('-idx', '.idx')}{suffix}")
+    found = load(tmp_path / "root")
+    assert (found.images_spec(), found.table_spec()) == (plain.images_spec(), plain.table_spec())
+    assert np.array_equal(found.images, plain.images)
+
+
+def test_of_several_releases_one_has_to_be_named(tmp_path):
+    for name in ("MNIST", "KMNIST"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "raw")
+    message = f"^data.folder: '{tmp_path}' holds releases in MNIST/raw and in KMNIST/raw; give one of these folders$"
+    with pytest.raises(DataError, match=message):
+        load(tmp_path)
+    assert len(load(tmp_path / "KMNIST").table) == 6
+    write(tmp_path, classes=[1] * 6)  # what lies in the folder itself comes first
+    assert set(load(tmp_path).table["label"]) == {"1"}
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"Debian's dataset-fashion-mnist is not at {FASHION_MNIST}")

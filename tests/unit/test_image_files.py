@@ -87,8 +87,10 @@ def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
 
 def test_labels_are_the_sub_folders_and_digests_those_of_the_files(folder):
     table = dataset(folder).table
-    assert list(table.columns) == ["id", "sha256", "label"]
+    assert list(table.columns) == ["id", "sha256", "label", "folder_1", "folder_2"]
     assert list(table["label"]) == ["a", "a/x", "b", "b", None]
+    assert list(table["folder_1"]) == ["a", "a", "b", "b", None]
+    assert list(table["folder_2"]) == [None, "x", None, None, None]
     assert list(table["sha256"]) == [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in table["id"]]
     assert members_by_value(table, "label") == {"a": ["a/3.jpg"], "a/x": ["a/x/1.bmp"], "b": ["b/10.png", "b/2.png"]}
 

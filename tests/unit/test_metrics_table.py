@@ -30,7 +30,7 @@ COLUMNS = [
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
 SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
 METHOD = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
-SETTINGS = Metrics(bootstrap_samples=20, seed=0, decisive_ratio=2.0)
+SETTINGS = Metrics(bootstrap_samples=40, seed=0, decisive_ratio=2.0)
 
 
 def cost(build, query, evaluations=0):

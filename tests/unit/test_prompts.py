@@ -169,7 +169,7 @@ def test_a_table_of_prompts_that_lacks_an_image_names_it(table, tmp_path):
         ('{"style": "pop", "prompt": "a"}\n{"prompt": "b"}\n', "line 2 has the keys prompt, but the first line style"),
         ('{"style": "pop", "prompt": "a", "descriptors": "x"}\n', "row 1: descriptors: expected a list of phrases"),
         ('{"style": ["pop"], "prompt": "a"}\n', "row 1: style is .*, expected a text"),
-        ("[1]\n", "line 1: expected an object"),
+        ("[1]\n", "row 1: expected an object"),
         ("{\n", "line 1 is no JSON"),
         ("\n", "has no rows"),
     ],
@@ -178,6 +178,44 @@ def test_a_damaged_table_of_prompts_is_refused(table, tmp_path, lines, message):
     (tmp_path / "p.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(DataError, match=rf"text_to_image\.prompts\.table: '.*p\.jsonl'.*{message}"):
         prompt_book(Prompts(table=str(tmp_path / "p.jsonl")), table)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.csv", "file_name;prompt\n./a;one\na;two\nb;three\nc;four\nd;five\n"),
+        ("p.tsv", "id\tprompt\na\tone\na\ttwo\nb\tthree\nc\tfour\nd\tfive\n"),
+        ("p.json", json.dumps([{"file": name, "prompt": text} for name, text in
+                               [("a", "one"), (".\\a", "two"), ("b", "three"), ("c", "four"), ("d", "five")]])),
+    ],
+)  # fmt: skip
+def test_a_table_of_prompts_may_be_of_any_format_and_name_files(table, tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    book = prompt_book(Prompts(table=str(tmp_path / name)), table)
+    assert book.of_images() == [["one", "two"], ["three"], ["four"], ["five"]]
+
+
+def test_files_of_prompts_that_belong_to_images_by_other_columns_are_no_ids(table, tmp_path):
+    rows = [
+        {"style": style, "object": thing, "file": "x.png", "prompt": f"{thing}, {style}"} for _, style, thing in ROWS
+    ]
+    book = prompt_book(Prompts(table=write_lines(tmp_path / "p.jsonl", *rows)), table)
+    assert book.of_images()[1] == ["cat, pop"]
+
+
+def test_descriptors_may_be_lists_in_parquet(table, tmp_path):
+    frame = pd.DataFrame({"style": ["cubism", "pop"], "descriptors": [["x"], ["y", "z"]]})
+    frame.to_parquet(tmp_path / "d.parquet", index=False)
+    book = prompt_book(Prompts(descriptors=str(tmp_path / "d.parquet")), table)
+    assert book.descriptors == {"cubism": ["x"], "pop": ["y", "z"]}
+
+
+def test_captions_know_files_however_they_are_written(tmp_path):
+    images = [{"id": "1", "file_name": r".\a\1.jpg"}, {"id": "2", "file_name": "b.jpg"}]
+    notes = [{"image_id": 1, "caption": "one"}, {"image_id": 2, "caption": None}, {"image_id": 2, "caption": "two"}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": notes}), encoding="utf-8-sig")
+    table = pd.DataFrame({"id": ["a/1.jpg", "b.jpg"]})
+    assert prompt_book(Prompts(captions=str(tmp_path / "c.json")), table).of_images() == [["one"], ["two"]]
 
 
 def test_a_missing_file_is_named(table):

@@ -21,6 +21,7 @@ import numpy as np
 from guda import __version__
 from guda.errors import ArtifactError
 from guda.files import regular
+from guda.json_text import parse_json
 from guda.paths import record_of
 from guda.specs import Spec, digest
 
@@ -95,9 +96,9 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises ArtifactError when the file is missing or no JSON."""
+    """Raises ArtifactError when the file is missing or no JSON (see `parse_json`)."""
     try:
-        return json.loads(regular(path).read_text(encoding="utf-8"))
+        return parse_json(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
     except ValueError as error:
@@ -250,7 +251,7 @@ def made_for(path: str | Path) -> str | None:
             with safetensors.safe_open(regular(path), framework="np") as file:
                 return (file.metadata() or {}).get("spec")
         record = path if path.suffix == ".json" else record_of(path)
-        described = json.loads(regular(record).read_text(encoding="utf-8"))
+        described = parse_json(regular(record).read_text(encoding="utf-8"))
         return described.get("spec") if isinstance(described, dict) else None
     except (OSError, ValueError, safetensors.SafetensorError):
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say

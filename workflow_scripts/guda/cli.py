@@ -9,15 +9,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from guda.artifacts import write_text
-from guda.config import Data, Queries
-from guda.config.section import Section
+from guda.config import Config, Data, Queries
 from guda.earlier_results import MEMORY, SNAKEMAKE
-from guda.errors import GudaError
+from guda.errors import GudaError, nearest_name
 from guda.specs import digest
 
 if TYPE_CHECKING:
@@ -87,24 +86,42 @@ def add_pipeline_argument(parser: argparse.ArgumentParser) -> None:
 
 def data_settings(argument: str) -> Data:
     """The settings of --data. Raises GudaError."""
-    return _section("data", Data, argument)
+    return _read("--data: no valid section `data`", Data, argument)
 
 
 def queries_settings(argument: str) -> Queries:
     """The settings of --queries. Raises GudaError."""
-    return _section("queries", Queries, argument)
+    return _read("--queries: no valid section `queries`", Queries, argument)
 
 
-def _section(name: str, kind: type[Section], argument: str) -> Section:
+def all_settings(argument: str) -> Config:
+    """The settings of --config, which has the whole configuration. Raises GudaError."""
+    return _read("--config: no valid configuration", Config, argument)
+
+
+def imported_model(argument: str, name: str) -> tuple[str, str]:
+    """Where the model `name` comes from and the key that says so, by --imports. Raises GudaError."""
+    imports = _read("--imports: no object of pairs", dict[str, tuple[str, str]], argument)
+    if name not in imports:
+        raise GudaError(f"--imports: no model {name!r}; {nearest_name(name, list(imports))}")
+    return imports[name]
+
+
+def _read(problem: str, kind: Any, argument: str) -> Any:
     try:
-        return kind.model_validate_json(argument)
+        return TypeAdapter(kind).validate_json(argument)
     except ValidationError as error:
-        raise GudaError(f"--{name}: no valid section `{name}` ({error.errors()[0]['msg']})") from None
+        raise GudaError(f"{problem} ({error.errors()[0]['msg']})") from None
 
 
 def spec_text(argument: str) -> str:
-    """The JSON text of --spec, which may name a file instead."""
-    return argument if argument.lstrip().startswith("{") else Path(argument).read_text(encoding="utf-8")
+    """The JSON text of --spec, which may name a file instead. Raises GudaError."""
+    if argument.lstrip().startswith("{"):
+        return argument
+    try:
+        return Path(argument).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise GudaError(f"--spec: {argument[:80]!r} is no JSON object, and no file that holds one ({error})") from None
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -89,7 +89,8 @@ class Experiment:
         self.paths = Paths(config.results)
         self.on_disk = Paths(located(str(self.paths.results)))
         self.dataset = dataset or load_dataset(config.data)
-        self.groups = read_groups(self.dataset.table, config.data)
+        self._notes_of_groups: list[str] = []
+        self.groups = read_groups(self.dataset.table, config.data, self._notes_of_groups)
         self._group_of_file = {group_file(group): group for group in self.groups}
         self.images_spec = self.dataset.images_spec()
         check(self)
@@ -250,7 +251,8 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return list(self.dataset.notes)
+        datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
+        return list(dict.fromkeys([*(note for each in datasets for note in each.notes), *self._notes_of_groups]))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

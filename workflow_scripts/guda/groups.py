@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control characters, surrogates, line and paragraph breaks
 
 
-def read_groups(table: pd.DataFrame, settings: Data) -> dict[str, list[str]]:
+def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = None) -> dict[str, list[str]]:
     """Ids of each group's samples, by the section `data`: groups sorted by name, ids in the table's order.
 
     Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
-    and leave samples out. Raises ConfigError for an unknown name, DataError for groups that cannot be attributed to
-    (fewer than two, one without images, a name that cannot be shown).
+    and leave samples out. What the user should know is added to `notes`. Raises ConfigError for an unknown name,
+    DataError for groups that cannot be attributed to (fewer than two, one without images, a name that cannot be shown).
     """
     if settings.conditions is not None:
-        key, groups = "data.conditions", members_by_condition(table, settings.conditions)
+        key, groups = "data.conditions", members_by_condition(table, settings.conditions, notes)
     elif settings.memberships is not None:
-        everything = settings.subset is None and settings.held_out is None
-        key, groups = "data.memberships", read_memberships(settings.memberships, table, everything)
+        key, groups = "data.memberships", read_memberships(settings, table)
     else:
         key = f"data.group_by: column {settings.group_by!r}"
         groups = members_by_value(table, settings.group_by)
@@ -68,37 +67,44 @@ def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]
     return {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
 
 
-def members_by_condition(table: pd.DataFrame, conditions: dict[str, str]) -> dict[str, list[str]]:
+def members_by_condition(
+    table: pd.DataFrame, conditions: dict[str, str], notes: list[str] | None = None
+) -> dict[str, list[str]]:
     """Groups of the rows that satisfy each group's condition over the columns (see `expressions`)."""
     groups = {}
     for name, condition in sorted(conditions.items()):
-        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}")])
+        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}", notes)])
         if not groups[name]:
-            raise DataError(f"data.conditions.{name}: no training image satisfies {condition!r}; change the condition")
+            raise DataError(f"data.conditions.{name}: no training image satisfies {condition[:200]!r}; change it")
     return groups
 
 
-def read_memberships(path: str, table: pd.DataFrame, everything: bool = True) -> dict[str, list[str]]:
-    """Groups by a table of memberships with columns `id` and `group`.
+def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]]:
+    """Groups by a table of memberships with columns `id` (of files also `file` or `file_name`) and `group`.
 
-    Unless the training table holds `everything` that the dataset has, ids that it does not hold are passed over, and
-    groups may be left without members.
+    Unless the training table holds everything that the dataset has, ids that it does not hold are passed over, and
+    groups may be left without members. Raises DataError.
     """
+    from guda.datasets.file_names import FileNames, with_ids
     from guda.datasets.tables import read_table
 
-    rows = read_table(Path(path), "data.memberships")
+    where = f"data.memberships: {settings.memberships!r}"
+    rows = with_ids(read_table(Path(settings.memberships), "data.memberships"))
     for column in ("id", "group"):
         if column not in rows.columns:
-            raise DataError(f"data.memberships: {path!r} has no column {column!r}; found {', '.join(rows.columns)}")
+            raise DataError(f"{where} has no column {column!r}; found {', '.join(rows.columns)}")
         for number in rows.index[rows[column].isna()][:1]:
-            raise DataError(f"data.memberships: {path!r}: data row {number + 1} has no {column}; fill it in")
+            raise DataError(f"{where}: data row {number + 1} has no {column}; fill it in")
+    names = FileNames(table["id"], settings.folder and Path(settings.folder))
+    rows["id"] = [names.find(name, where) or name for name in rows["id"]]
     for _, row in rows[rows.duplicated(["id", "group"])].head(1).iterrows():
-        raise DataError(f"data.memberships: {path!r} lists {row['id']!r} in {row['group']!r} twice; keep one row")
+        raise DataError(f"{where} lists {row['id']!r} in {row['group']!r} twice; keep one row")
     known = rows["id"].isin(table["id"])
-    if everything and not known.all():
+    if settings.subset is None and settings.held_out is None and not known.all():
+        missing = rows["id"][~known].iloc[0]
         raise DataError(
-            f"data.memberships: {path!r} lists {rows['id'][~known].iloc[0]!r}, but there is no such training image; "
-            "ids are those of data/table.csv in the results"
+            f"{where} lists {missing!r}, but there is no such training image; ids are those of data/table.csv in the "
+            f"results, {names.nearest(missing)}"
         )
     return {name: list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -15,6 +14,7 @@ from guda.config import UNet
 from guda.errors import ArtifactError, ConfigError
 from guda.files import regular
 from guda.hub import FORM, HUB_ID, downloaded
+from guda.json_text import parse_json
 from guda.paths import WEIGHTS
 from guda.specs import digest
 
@@ -160,7 +160,7 @@ def _differing_process(folder: Path, process: dict[str, Any], key: str) -> dict[
 def read_object(file: Path, key: str) -> dict[str, Any]:
     """A configuration of diffusers. `key` names the setting in errors. Raises ArtifactError when it is no such file."""
     try:
-        found = json.loads(regular(file).read_text(encoding="utf-8"))
+        found = parse_json(regular(file).read_text(encoding="utf-8"), finite=False)  # schedulers have an infinite bound
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
     if not isinstance(found, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from guda.denoisers import TextDenoiser, load_pretrained_unet
 from guda.device import Batches
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
-from guda.imported_models import check_process
+from guda.imported_models import check_process, read_object
 from guda.noise import derive_seed, gaussian
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import CONFIG, WEIGHTS
@@ -84,10 +83,9 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
     text_encoder = _network(CLIPTextModel, folder / "text_encoder", key)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        scheduler = json.loads((folder / SCHEDULER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: tokenizer or scheduler of {folder} cannot be read ({error})") from None
-    return Pipeline(vae, text_encoder, tokenizer, scheduler)
+        raise ArtifactError(f"{key}: tokenizer of {folder} cannot be read ({error})") from None
+    return Pipeline(vae, text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
 
 
 def opened_pipeline(source: str, expected: str) -> Pipeline:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from guda.artifacts import sha256_file
 from guda.errors import ArtifactError, ConfigError
-from guda.files import regular
 from guda.hub import FORM, HUB_ID, downloaded
+from guda.imported_models import read_object
 from guda.paths import CONFIG, WEIGHTS
 from guda.specs import digest
 
@@ -76,13 +75,10 @@ def pipeline_files(folder: Path, key: str) -> list[Path]:
 
 def _check_classes(folder: Path, key: str) -> None:
     """Raise ArtifactError unless a pipeline is that of Stable Diffusion 1 or 2, each part of the class it has there."""
-    try:
-        index = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a whole pipeline") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {folder / INDEX} cannot be read ({error})") from None
-    found = {part: (entry or [None, None])[1] for part, entry in index.items() if isinstance(entry, list)}
+    if not (folder / INDEX).is_file():
+        raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a whole pipeline")
+    index = read_object(folder / INDEX, key)
+    found = {part: entry[-1] for part, entry in index.items() if isinstance(entry, list) and entry}
     for part, expected in CLASSES.items():
         # Older versions of transformers call one of two equal tokenizers by this name.
         if str(found.get(part)).removesuffix("Fast") != expected:

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from guda.datasets.json_files import read_json, read_json_lines
-from guda.datasets.tables import read_table
+from guda.datasets.coco_format import CocoFile
+from guda.datasets.json_files import described, read_json
+from guda.datasets.tables import FORMATS, read_table
 from guda.errors import DataError
 
 PROMPT, DESCRIPTORS = "prompt", "descriptors"
-JSON_LINES = (".jsonl", ".ndjson")
 OWN_COLUMNS = ("query", "bucket", "file", "sha256")
 
 
 def read_prompt_table(path: str, key: str) -> list[dict[str, Any]]:
-    """Rows of a JSONL file of prompts: `prompt`, perhaps `descriptors` (a list), and columns as text or None.
+    """Rows of a table of prompts: `prompt`, perhaps `descriptors` (a list), and columns as text or None.
 
     Raises DataError, which names the line's place among the rows.
     """
-    rows = read_json_lines(path, key)
+    rows = read_table(Path(path), key, lists=[DESCRIPTORS]).to_dict("records")
+    if not rows:
+        raise DataError(f"{key}: {path!r} has no rows")
     for number, row in enumerate(rows, start=1):
         where = f"{key}: {path!r}, row {number}"
         _check_prompt(row.get(PROMPT), where)
         if DESCRIPTORS in row:
             row[DESCRIPTORS] = _phrases(row[DESCRIPTORS], f"{where}: {DESCRIPTORS}")
-        for name in row.keys() - {PROMPT, DESCRIPTORS}:
-            row[name] = _value(row[name], f"{where}: {name}")
     return rows
 
 
 def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
-    """Phrases of each style: from a JSON object, or from JSONL rows of the column `style` and `descriptors`.
+    """Phrases of each style: from a JSON object, or from a table with the column `style` and lists as `descriptors`.
 
     Raises DataError.
     """
-    where = f"{key}: {path!r}"
-    if Path(path).suffix.lower() in JSON_LINES:
-        rows = read_json_lines(path, key)
+    where, suffix = f"{key}: {path!r}", Path(path).suffix.lower()
+    if suffix in FORMATS and suffix != ".json":
+        table = read_table(Path(path), key, lists=[DESCRIPTORS])
         for name in (style, DESCRIPTORS):
-            if name not in rows[0]:
-                raise DataError(f"{where} has no {name!r} in its rows; found {', '.join(rows[0])}")
-        pairs = [(_value(row[style], f"{where}: {style}"), row[DESCRIPTORS]) for row in rows]
+            if name not in table.columns:
+                raise DataError(f"{where} has no {name!r} in its rows; found {', '.join(table.columns)}")
+        pairs = list(zip(table[style], table[DESCRIPTORS], strict=True))
     else:
         value = read_json(path, key)
         if not isinstance(value, dict) or not value:
@@ -62,18 +61,17 @@ def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
 def read_captions(path: str, key: str) -> dict[str, list[str]]:
     """Captions of each image's file name, in COCO's order, from its annotations format. Raises DataError.
 
-    That is an object with `images` (id, file_name) and `annotations` (image_id, caption).
+    That is an object with `images` (id, file_name) and `annotations` (image_id, caption); a null is no caption.
     """
-    where, value = f"{key}: {path!r}", read_json(path, key)
-    try:
-        names = {image["id"]: image["file_name"] for image in value["images"]}
-        captions: dict[str, list[str]] = {name: [] for name in names.values()}
-        for annotation in value["annotations"]:
-            captions[names[annotation["image_id"]]].append(" ".join(annotation["caption"].split()))
-    except KeyError as error:
-        raise DataError(f"{where} is no captions file of COCO: {error} is missing") from None
-    except (TypeError, AttributeError):
-        raise DataError(f"{where} is no captions file of COCO: give one with `images` and `annotations`") from None
+    annotated = CocoFile.read(path, key, "captions file of COCO")
+    files, where = annotated.files(), annotated.where
+    captions: dict[str, list[str]] = {name: [] for name in files.values()}
+    for annotation in annotated.entries("annotations"):
+        number, caption = annotated.number(annotation, "image_id"), annotated.value(annotation, "caption")
+        if number not in files:
+            raise annotated.problem(f"a caption is of image {number}, which `images` has not")
+        if caption is not None:
+            captions[files[number]].append(" ".join(annotated.text(annotation, "caption").split()))
     for name, texts in captions.items():
         for text in texts:
             _check_prompt(text, f"{where}: caption of {name!r}")
@@ -83,17 +81,9 @@ def read_captions(path: str, key: str) -> dict[str, list[str]]:
 def read_query_prompts(path: str, key: str) -> pd.DataFrame:
     """The prompts to generate queries from: `query` (by the row's number), `prompt`, and the file's other columns.
 
-    From JSONL, CSV or Parquet. All values are text or None. Raises DataError.
+    All values are text or None. Raises DataError.
     """
-    where = f"{key}: {path!r}"
-    if Path(path).suffix.lower() in JSON_LINES:
-        rows = [
-            {name: _value(value, f"{where}: {name}") for name, value in row.items()}
-            for row in read_json_lines(path, key)
-        ]
-        table = pd.DataFrame(rows, dtype=object)
-    else:
-        table = read_table(Path(path), key)
+    where, table = f"{key}: {path!r}", read_table(Path(path), key)
     if PROMPT not in table.columns:
         raise DataError(f"{where} has no column {PROMPT!r}; found {', '.join(table.columns)}")
     for name in OWN_COLUMNS:
@@ -113,15 +103,6 @@ def query_id(number: int) -> str:
     return f"query-{number:06d}"
 
 
-def _value(value: Any, where: str) -> str | None:
-    """A scalar of JSON as a table has it: text, whole numbers without a point, None for null and the empty text."""
-    if isinstance(value, (dict, list)):
-        raise DataError(f"{where} is {json.dumps(value)[:40]}, expected a text")
-    if value is None or isinstance(value, str):
-        return value or None
-    return json.dumps(value)
-
-
 def _check_prompt(text: Any, where: str) -> None:
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{where} has no {PROMPT}; write one")
@@ -131,5 +112,5 @@ def _check_prompt(text: Any, where: str) -> None:
 
 def _phrases(value: Any, where: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(each, str) and each.strip() for each in value):
-        raise DataError(f"{where}: expected a list of phrases, found {json.dumps(value)[:40]}")
+        raise DataError(f"{where}: expected a list of phrases, found {described(value)}")
     return value

@@ -16,6 +16,7 @@ import pandas as pd
 from guda.artifacts import read_csv
 from guda.config.prompts import DESCRIPTORS, PLACEHOLDER, Prompts, placeholders
 from guda.datasets import styled_digits
+from guda.datasets.file_names import FILES, FileNames
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.noise import chosen, derive_seed
 from guda.prompt_files import PROMPT, read_captions, read_descriptors, read_prompt_table
@@ -194,8 +195,9 @@ def _descriptors(settings: Prompts, rows: list[dict] | None, table: pd.DataFrame
 
 def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
     """Prompts of each image's id: of the rows that have its values in all columns that both tables have."""
-    shared = [name for name in table.columns if name in rows[0] and name not in (PROMPT, DESCRIPTORS)]
     where = f"{KEY}.table: {path!r}"
+    rows = _with_known_ids(rows, table, where)
+    shared = [name for name in table.columns if name in rows[0] and name not in (PROMPT, DESCRIPTORS)]
     if not shared:
         raise DataError(
             f"{where} shares no column with the training table; it has {', '.join(rows[0])}, "
@@ -214,14 +216,29 @@ def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list
     return given
 
 
+def _with_known_ids(rows: list[dict], table: pd.DataFrame, where: str) -> list[dict]:
+    """The rows with their images' ids as the training table has them.
+
+    Rows that share no column with it, but name files, have the ids that these have given images.
+    """
+    shared = rows[0].keys() & set(table.columns) - {PROMPT, DESCRIPTORS}
+    name = "id" if "id" in shared else next((each for each in FILES if each in rows[0] and not shared), None)
+    if name is None:
+        return rows
+    ids = FileNames(table["id"])
+    return [row | {"id": row[name] and (ids.find(row[name], where) or row[name])} for row in rows]
+
+
 def _captioned(captions: dict[str, list[str]], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
     """Captions of each image's id, which is its file's name."""
+    where, ids, given = f"{KEY}.captions: {path!r}", FileNames(table["id"]), {}
+    for name, texts in captions.items():
+        if (sample_id := ids.find(name, where)) is not None:
+            given.setdefault(sample_id, []).extend(texts)
     for sample_id in table["id"]:
-        if not captions.get(sample_id):
-            raise DataError(
-                f"{KEY}.captions: {path!r} has no caption for image {sample_id!r}; add one, or remove the image"
-            )
-    return {sample_id: captions[sample_id] for sample_id in table["id"]}
+        if not given.get(sample_id):
+            raise DataError(f"{where} has no caption for image {sample_id!r}; add one, or remove the image")
+    return given
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, str | None]]:

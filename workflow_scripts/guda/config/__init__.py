@@ -30,7 +30,7 @@ from guda.config.influence import AbuInfluence, Fisher, Influence, MucsInfluence
 from guda.config.messages import explain
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
-from guda.config.section import Section
+from guda.config.section import Location, Section
 from guda.config.sweep import Sweep, combinations
 from guda.config.text_to_image import TextToImage
 from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
@@ -67,7 +67,7 @@ class Execution(Section):
 
 
 class Config(Section):
-    results: str = Field("results", min_length=1, description="Folder of all outputs.")
+    results: Location = Field("results", min_length=1, description="Folder of all outputs.")
     data: Data = Field(Data(), description="Training images and their groups.")
     model: Model = Field(Model(), description="The base model, where it is not trained here.")
     unet: UNet = Field(UNet(), description="The denoising network.")

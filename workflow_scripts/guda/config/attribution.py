@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from guda.config.influence import AbuInfluence, Fisher, MucsInfluence
-from guda.config.section import Fraction, Section, Seed
+from guda.config.section import Fraction, Location, Section, Seed
 from guda.config.training import Esd, NegGrad
 
 
@@ -30,7 +30,7 @@ class Nearest(Aggregation):
 
 
 class Embedding(Aggregation):
-    model: str | None = Field(
+    model: Location | None = Field(
         None,
         min_length=1,
         description="A transformers vision model: a folder, or a hub id OWNER/NAME@COMMIT; null: the base model's own "

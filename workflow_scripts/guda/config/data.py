@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from guda.config.section import Fraction, Section, Seed
+from guda.config.section import Fraction, Location, Section, Seed
 
 INCLUDED = ("digits", "styled_digits")  # datasets that come with scikit-learn
 
@@ -30,7 +30,7 @@ class Data(Section):
         description="Training images: scikit-learn's handwritten digits, as they are or drawn in styles, IDX files as "
         "of MNIST, CIFAR, a folder of image files, a dataset of Hugging Face, COCO, or UnlearnCanvas.",
     )
-    folder: str | None = Field(
+    folder: Location | None = Field(
         None,
         min_length=1,
         description="Folder of the images or of the dataset's files, for all datasets but the digits.",
@@ -39,20 +39,20 @@ class Data(Section):
         None, description="For dataset huggingface, instead of `folder`: a hub id OWNER/NAME@COMMIT, of Parquet files."
     )
     split: str = Field("train", min_length=1, description="Split whose images are used, of dataset huggingface.")
-    table: str | None = Field(
+    table: Location | None = Field(
         None,
-        description="CSV or Parquet file with a row per image for dataset image_folder: `file` in the folder, any "
-        "columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
+        description="Table (CSV, JSON or Parquet) with a row per image for dataset image_folder: `file` in the "
+        "folder, any columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
     )
     group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
     conditions: dict[str, str] | None = Field(
         None, description="Each group's name with a condition over the table's columns, instead of `group_by`."
     )
-    memberships: str | None = Field(
+    memberships: Location | None = Field(
         None,
         min_length=1,
-        description="CSV or Parquet file with columns `id` and `group`, a row for each group that an image is in, "
-        "instead of `group_by`.",
+        description="Table (CSV, JSON or Parquet) with columns `id` and `group`, a row for each group that an image "
+        "is in, instead of `group_by`.",
     )
     groups: list[str] | None = Field(
         None,

@@ -8,18 +8,23 @@ from pydantic import BaseModel
 
 from guda.errors import nearest_name
 
+QUOTED = "expected text; put numbers and the words yes, no, on, off, and dates in quotes"
+SHOWN = 100  # characters of a value
+
 # In place of pydantic's words, which speak of Python.
 _WORDS = {
     "model_type": "expected a mapping of keys",
     "dict_type": "expected a mapping of keys",
     "list_type": "expected a list, as in [a, b]",
-    "string_type": "expected text; put numbers and dates in quotes",
+    "string_type": QUOTED,
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
     "too_long": "has too many values",
     "tuple_type": "expected a list, as in [32, 32]",
     "missing": "must be given",
     "int_parsing": "expected a whole number",
+    "int_parsing_size": "too large a number",
+    "float_type": "expected a number, below 1e308",
     "int_from_float": "expected a whole number",
     "float_parsing": "expected a number",
     "bool_parsing": "expected true or false",
@@ -35,8 +40,17 @@ def explain(problem: dict[str, Any], section: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = _WORDS.get(problem["type"], message)
     found = problem.get("input")
-    shown = f" (found {found!r})" if problem["type"] != "value_error" and problem["loc"] else ""
+    shown = f" (found {_short(found)})" if problem["type"] != "value_error" and problem["loc"] else ""
     return f"{key}: {message}{shown}" if key else message  # one about several keys names them itself
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, but not at any length."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of a number of thousands of digits, or of lists in lists
+        return "what cannot be shown"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _known_keys(section: Any, location: list[str]) -> list[str]:

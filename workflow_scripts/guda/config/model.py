@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from guda.config.section import Fraction, Section
+from guda.config.section import Fraction, Location, Section
 
 # Of diffusers' blocks, those that work in a network of the arguments that `UNet` has.
 DownBlock = Literal["DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"]
@@ -15,7 +15,7 @@ Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Model(Section):
-    pretrained: str | None = Field(
+    pretrained: Location | None = Field(
         None,
         description="A trained model to take as the base: a diffusers folder, or a hub id OWNER/NAME@COMMIT. "
         "null: the base is trained.",

@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from guda.config.section import Section, Seed
+from guda.config.section import Location, Section, Seed
 
 DESCRIPTORS = "descriptors"
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
@@ -20,13 +20,14 @@ def placeholders(template: str) -> list[str]:
 
 
 class Prompts(Section):
-    table: str | None = Field(
+    table: Location | None = Field(
         None,
         min_length=1,
-        description="JSONL file of prompts, a row each: `prompt`, columns that the training table has too, by which "
-        "rows belong to images, and `descriptors`, if there are any. null: prompts are made from `template`.",
+        description="Table of prompts (JSONL, CSV or Parquet), a row each: `prompt`, columns that the training table "
+        "has too, by which rows belong to images, and `descriptors`, if there are any. null: prompts are made from "
+        "`template`.",
     )
-    captions: str | None = Field(
+    captions: Location | None = Field(
         None, min_length=1, description="JSON file of captions in COCO's format, one or more an image. null: none."
     )
     template: str = Field(
@@ -38,10 +39,10 @@ class Prompts(Section):
     content_template: str = Field(
         "An artwork of {object}", min_length=1, description="The same with the style removed; the content alone."
     )
-    descriptors: str | None = Field(
+    descriptors: Location | None = Field(
         None,
         min_length=1,
-        description="JSON file with the phrases that describe each style, or JSONL with rows of the style's column and "
+        description="JSON file with the phrases that describe each style, or a table with the style's column and "
         "`descriptors`. null: those of `table` or of the dataset, else each style's name.",
     )
     per_prompt: PositiveInt = Field(3, description="Descriptors in a prompt, drawn from those of the style.")

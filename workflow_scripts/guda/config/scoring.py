@@ -6,19 +6,21 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from guda.config.section import Section, Seed
+from guda.config.section import Location, Section, Seed
+
+MIN_RESAMPLES = 40  # 1 / 0.025: one lies beyond each end of a 95 % interval
 
 
 class Queries(Section):
-    folder: str | None = Field(
+    folder: Location | None = Field(
         None,
         min_length=1,
         description="Folder of images to attribute, instead of generated ones; `count` and the like are unused.",
     )
-    table: str | None = Field(
+    table: Location | None = Field(
         None,
         min_length=1,
-        description="CSV or Parquet file with a row per image of `folder`: `file`, and what is known of it.",
+        description="Table (CSV, JSON or Parquet) with a row per image of `folder`: `file`, and what is known of it.",
     )
     count: PositiveInt = Field(256, description="Images to generate from the base model and to attribute.")
     seed: Seed = Field(0, description="Seed of the noise of every query, with the query's own id.")
@@ -57,7 +59,11 @@ class Elbo(Section):
 
 
 class Metrics(Section):
-    bootstrap_samples: PositiveInt = Field(2000, description="Resamples of the queries behind each interval.")
+    bootstrap_samples: int = Field(
+        2000,
+        ge=MIN_RESAMPLES,
+        description="Resamples of the queries behind each interval; of fewer than 40 none lies beyond its ends.",
+    )
     seed: Seed = Field(0, description="Seed of the resampling.")
     decisive_ratio: float = Field(
         2.0, ge=1, description="A query is decisive when every oracle's first score is this many times its second."

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os.path
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+from guda.config.messages import QUOTED
+
+LARGEST = 2**63  # whole numbers from here on fit no array
+
+Seed = Annotated[int, Field(ge=0, lt=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# A file or folder, or the hub's name of one: `~` and `~name` at its beginning are the home folder, as in a shell.
+Location = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Section(BaseModel):
@@ -18,6 +25,25 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _truth_values_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError(f"expected another kind of value than true or false (found {value})")
+        kinds = _kinds(cls.model_fields[info.field_name].annotation)
+        if bool not in kinds and any(isinstance(entry, bool) for entry in _entries(value)):
+            expected = QUOTED if str in kinds else "expected another kind of value than true or false"
+            raise ValueError(f"{expected} (found {value})")
         return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _numbers_fit(cls, value: Any) -> Any:
+        if any(isinstance(entry, int) and abs(entry) >= LARGEST for entry in _entries(value)):
+            raise ValueError("too large a number; 2^63 - 1 is the largest")
+        return value
+
+
+def _entries(value: Any) -> list[Any]:
+    """The value itself, or those in a list."""
+    return [inner for entry in value for inner in _entries(entry)] if isinstance(value, list | tuple) else [value]
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """A type and those that it is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))

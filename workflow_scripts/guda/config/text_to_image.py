@@ -9,11 +9,11 @@ from pydantic import Field
 from guda.config.anchors import Anchors
 from guda.config.pipeline import SmallPipeline
 from guda.config.prompts import Prompts
-from guda.config.section import Fraction, Section, Seed
+from guda.config.section import Fraction, Location, Section, Seed
 
 
 class QueryPrompts(Section):
-    file: str | None = Field(
+    file: Location | None = Field(
         None,
         min_length=1,
         description="JSONL, CSV or Parquet file of prompts to generate queries from: `prompt`, and any columns. null: "
@@ -28,7 +28,7 @@ class QueryPrompts(Section):
 
 
 class TextToImage(Section):
-    pipeline: str | None = Field(
+    pipeline: Location | None = Field(
         None,
         min_length=1,
         description="Pretrained Stable Diffusion: a diffusers folder, or a hub id OWNER/NAME@COMMIT. null: a small one "

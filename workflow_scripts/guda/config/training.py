@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from guda.config.messages import explain
-from guda.config.section import Fraction, Section, Seed
+from guda.config.section import Fraction, Location, Section, Seed
 from guda.errors import nearest_name
 
 
@@ -116,7 +116,7 @@ class Unlearn(Unlearning):
         {}, description="Settings of single groups: a group's name, then any key of this section with its value."
     )
 
-    imported: dict[str, str] = Field(
+    imported: dict[str, Location] = Field(
         {},
         alias="import",
         description="Models that unlearned a group elsewhere: a group's name, then a diffusers folder or a hub id "

@@ -1,5 +1,7 @@
 """CIFAR-10 and CIFAR-100: 32x32 colour training images, from the binary release or the python release.
 
+The files lie in the configured folder, or in that which the release unpacks to, below it.
+
 Columns: id (`train-000123`, by the place in the files), label (the class) and, for CIFAR-100, coarse_label.
 """
 
@@ -15,7 +17,7 @@ from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
 from guda.datasets.inert_pickle import read_mapping
-from guda.datasets.raw_files import find_file, read_bytes, training_ids
+from guda.datasets.raw_files import find_file, read_bytes, release_folder, training_ids
 from guda.errors import DataError
 
 SHAPE = (3, 32, 32)
@@ -36,6 +38,7 @@ class Labels:
 class Release:
     batches: tuple[str, ...]  # the python release's files; the binary release adds .bin
     meta: str  # the python release's names of the classes
+    folders: tuple[str, ...]  # what the releases unpack to
     columns: dict[str, Labels]
 
 
@@ -43,11 +46,13 @@ RELEASES = {
     "cifar10": Release(
         batches=tuple(f"data_batch_{number}" for number in range(1, 6)),
         meta="batches.meta",
+        folders=("cifar-10-batches-py", "cifar-10-batches-bin"),
         columns={"label": Labels(0, "batches.meta.txt", "labels", "label_names")},
     ),
     "cifar100": Release(
         batches=("train",),
         meta="meta",
+        folders=("cifar-100-python", "cifar-100-binary"),
         columns={
             "label": Labels(1, "fine_label_names.txt", "fine_labels", "fine_label_names"),
             "coarse_label": Labels(0, "coarse_label_names.txt", "coarse_labels", "coarse_label_names"),
@@ -67,13 +72,14 @@ class Batch:
 
 def load(settings: config.Data) -> Dataset:
     release = RELEASES[settings.dataset]
-    first = release.batches[0]
-    if find_file(settings, f"{first}.bin", first).suffix == ".bin":
-        batches = [_read_binary(find_file(settings, f"{name}.bin"), release) for name in release.batches]
-        names = {key: _read_names(find_file(settings, each.names_file)) for key, each in release.columns.items()}
+    first, dataset = release.batches[0], settings.dataset
+    folder = release_folder(settings, release.folders, f"{first}.bin", first)
+    if find_file(folder, dataset, f"{first}.bin", first).suffix == ".bin":
+        batches = [_read_binary(find_file(folder, dataset, f"{name}.bin"), release) for name in release.batches]
+        names = {key: _read_names(find_file(folder, dataset, each.names_file)) for key, each in release.columns.items()}
     else:
-        batches = [_read_pickled(find_file(settings, name), release) for name in release.batches]
-        names = _pickled_names(find_file(settings, release.meta), release)
+        batches = [_read_pickled(find_file(folder, dataset, name), release) for name in release.batches]
+        names = _pickled_names(find_file(folder, dataset, release.meta), release)
     images = [batch.pixels.reshape(-1, *SHAPE) for batch in batches]
     columns = {
         column: [label for batch in batches for label in _named(batch, column, names[column])]

@@ -8,62 +8,80 @@ the captions say is the business of `text_to_image.prompts.captions`, which take
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from guda import config
+from guda.datasets.coco_format import CocoFile, Entry
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
+from guda.datasets.file_names import FileNames, known_files
 from guda.datasets.image_files import image_files
 from guda.datasets.image_folder import of_files
-from guda.datasets.json_files import read_json
+from guda.datasets.json_files import described
 from guda.errors import DataError
 
 KEY = "data.table"
 
 
 def load(settings: config.Data) -> Dataset:
-    root, where = Path(settings.folder), f"{KEY}: {settings.table!r}"
-    annotated = read_json(settings.table, KEY)
-    try:
-        table = annotation_table(annotated)
-    except KeyError as error:
-        raise DataError(f"{where} is no file of COCO's annotations: {error} is missing") from None
-    except (TypeError, AttributeError):
-        raise DataError(f"{where} is no file of COCO's annotations: give one with `images` and `annotations`") from None
-    if table.empty:
-        raise DataError(f"{where} lists no images")
-    repeated = table["id"][table["id"].duplicated()]
-    if len(repeated):
-        raise DataError(f"{where} lists {repeated.iloc[0]!r} twice; keep one entry")
-    known = set(image_files(root, "data.folder"))
-    for name in table["id"]:
-        if name not in known:
-            raise DataError(f"{where} lists {name!r}, but there is no such image in {settings.folder!r}")
-    return of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
+    root, annotated = Path(settings.folder), CocoFile.read(settings.table, KEY, "file of COCO's annotations")
+    images = sorted(annotated.entries("images"), key=lambda image: annotated.text(image, "file_name"))
+    if not images:
+        raise DataError(f"{annotated.where} lists no images")
+    listed = [image["file_name"] for image in images]
+    names = known_files(listed, FileNames(image_files(root, "data.folder"), root), annotated.where)
+    table = annotation_table(annotated, images)
+    table.insert(0, "id", names)
+    dataset = of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
+    if "category" in table or not any("category_id" in each for each in annotated.entries("annotations", needed=False)):
+        return dataset
+    note = f"{annotated.where} has no `categories`, and so no names for the columns `category` and `supercategory`"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
-def annotation_table(annotated: dict[str, Any]) -> pd.DataFrame:
-    """A row for each of the `images`, in the order of their names. Raises KeyError for a key that is not there."""
-    licenses = {each["id"]: each["name"] for each in annotated.get("licenses", [])}
-    rows = [
-        {"number": image["id"], "id": image["file_name"], "license": licenses.get(image.get("license"))}
-        for image in sorted(annotated["images"], key=lambda image: image["file_name"])
-    ]
-    if "categories" in annotated:
-        categories = {each["id"]: each for each in annotated["categories"]}
-        largest = _largest_category(annotated["annotations"])
-        for row in rows:
-            category = categories[largest[row["number"]]] if row["number"] in largest else {}
-            row |= {"category": category.get("name"), "supercategory": category.get("supercategory")}
-    return pd.DataFrame(rows, dtype=object).drop(columns="number", errors="ignore")
+def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:
+    """What is known of each of the images, in their order: license and, where there are any, its category. [N] rows."""
+    names = {annotated.number(each): annotated.text(each, "name") for each in annotated.entries("licenses", False)}
+    licenses = [None if image.get("license") is None else annotated.number(image, "license") for image in images]
+    table = pd.DataFrame({"license": [names.get(each) for each in licenses]}, dtype=object)
+    if "categories" not in annotated.content:
+        return table
+    categories = {annotated.number(each): each for each in annotated.entries("categories")}
+    largest = _largest_category(annotated)
+    for number in set(largest.values()) - categories.keys():
+        raise annotated.problem(f"an annotation is of category {number}, which `categories` has not")
+    shown = [categories.get(largest.get(annotated.number(image)), {}) for image in images]
+    for column, key in (("category", "name"), ("supercategory", "supercategory")):
+        values = [annotated.text(each, key) if each.get(key) else None for each in shown]
+        table[column] = pd.Series(values, dtype=object)
+    return table
 
 
-def _largest_category(annotations: list[dict[str, Any]]) -> dict[int, int]:
+def _largest_category(annotated: CocoFile) -> dict[str, str]:
     """Of each image, the category whose objects cover most of it, added up; of equal ones that of the lowest number."""
-    areas: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    files, areas = annotated.files(), defaultdict(lambda: defaultdict(float))
+    annotations = annotated.entries("annotations")
     for each in annotations:
-        areas[each["image_id"]][each["category_id"]] += each["area"]
-    return {image: min(found, key=lambda category: (-found[category], category)) for image, found in areas.items()}
+        areas[annotated.number(each, "image_id")][annotated.number(each, "category_id")] += _area(annotated, each)
+    if annotations and not areas.keys() & files.keys():
+        raise annotated.problem(f"no annotation is of one of its images; they have ids as {next(iter(files))}")
+
+    def order(category: str) -> tuple[int, int | str]:
+        return (0, int(category)) if category.isdecimal() else (1, category)
+
+    return {image: min(found, key=lambda each: (-found[each], order(each))) for image, found in areas.items()}
+
+
+def _area(annotated: CocoFile, annotation: Entry) -> float:
+    """Pixels that an object covers: its own area, else its box's; 1 where the file tells neither, so objects count."""
+    area, box = annotation.get("area"), annotation.get("bbox")
+    if area is None and not box:
+        return 1
+    values = box[2:] if area is None and isinstance(box, list) and len(box) == 4 else [area, 1]
+    if not all(type(each) in (int, float) and each >= 0 for each in values):
+        found = f"area {described(area)} and bbox {described(box)}"
+        raise annotated.problem(f"an annotation has {found}; give pixels, or [x, y, width, height]")
+    return values[0] * values[1]

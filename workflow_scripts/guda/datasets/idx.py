@@ -1,5 +1,7 @@
 """IDX files, the format of MNIST and its family: grey training images and their labels, each with or without .gz.
 
+They lie in the configured folder, or where torchvision puts them below it.
+
 Columns: id (`train-000123`, by the place in the file) and label (the number, as text).
 """
 
@@ -14,15 +16,20 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
-from guda.datasets.raw_files import find_file, read_bytes, training_ids
+from guda.datasets.raw_files import find_file, read_bytes, release_folder, training_ids
 from guda.errors import DataError
 
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+# As Yann LeCun's page has them, and as some unpackers name them.
+IMAGES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
+LABELS = ("train-labels-idx1-ubyte", "train-labels.idx1-ubyte")
+TORCHVISION = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw")
 UNSIGNED_BYTES = 0x08
 
 
 def load(settings: config.Data) -> Dataset:
-    images_file, labels_file = (find_file(settings, name, f"{name}.gz") for name in (IMAGES, LABELS))
+    images_names, labels_names = ([*names, *(f"{name}.gz" for name in names)] for names in (IMAGES, LABELS))
+    folder = release_folder(settings, TORCHVISION, *images_names)
+    images_file, labels_file = (find_file(folder, "idx", *names) for names in (images_names, labels_names))
     images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
     if len(images) != len(labels):
         raise DataError(

@@ -1,9 +1,10 @@
-"""A folder of images. Columns come from a table (CSV or Parquet) with a row per image, or from the sub-folders."""
+"""A folder of images. Columns come from a table with a row per image, or from the sub-folders and their metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,11 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
+from guda.datasets.file_names import FILES, FileNames, known_files
+from guda.datasets.folder_table import RESERVED, table_of_folder
 from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
 from guda.datasets.tables import read_table
 from guda.errors import DataError
-
-FILE = "file"
-RESERVED = ("id", "sha256")
 
 
 def load(settings: config.Data) -> Dataset:
@@ -34,17 +34,16 @@ def read_folder(
 ) -> Dataset:
     """Images in a folder, each with its path relative to it as its id; `section` of the configuration names it.
 
-    Without a table, `label` is the sub-folder that an image lies in. `like` is what the images must have the shape
+    Without a table, `table_of_folder` says what is known of the images. `like` is what the images must have the shape
     [C, H, W] of, and the shape; the first image otherwise.
     """
     root = Path(folder)
     if table_file is None:
-        names = image_files(root, f"{section}.folder")
-        labels = [str(PurePosixPath(name).parent) for name in names]
-        table = pd.DataFrame({"id": names, "label": labels}).replace({"label": {".": None}})
+        table, notes = table_of_folder(root, image_files(root, f"{section}.folder"), f"{section}.folder")
     else:
-        table = _read_table(Path(table_file), root, section)
-    return of_files("image_folder", root, table, section, conversion, subset, like)
+        table, notes = _read_table(Path(table_file), root, section), []
+    dataset = of_files("image_folder", root, table, section, conversion, subset, like)
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def of_files(
@@ -70,24 +69,20 @@ def of_files(
 
 
 def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
-    """Columns id and all of the table's own but `file`; rows in its order. Images without a row are left out."""
+    """Columns id and all of the table's own but the files'; rows in its order. Images without a row are left out.
+
+    Raises DataError.
+    """
     where = f"{section}.table: {str(path)!r}"
     table = read_table(path, f"{section}.table")
-    if FILE not in table.columns:
-        raise DataError(f"{where} has no column {FILE!r}; found {', '.join(table.columns)}")
     for name in RESERVED:
         if name in table.columns:
             raise DataError(f"{where}: the column {name!r} is reserved; rename it")
-    if table[FILE].isna().any():
-        raise DataError(f"{where} has a row without a value in {FILE!r}; name its image")
-    repeated = table[FILE][table[FILE].duplicated()]
-    if len(repeated):
-        raise DataError(f"{where} lists {repeated.iloc[0]!r} twice; keep one row")
-    known = set(image_files(folder, f"{section}.folder"))
-    for name in table[FILE]:
-        if name not in known:
-            raise DataError(f"{where} lists {name!r}, but there is no such image in {str(folder)!r}")
+    column = next((name for name in FILES if name in table.columns), None)
+    if column is None:
+        raise DataError(f"{where} has no column {FILES[0]!r}; found {', '.join(table.columns)}")
     if table.empty:
         raise DataError(f"{where} has no rows")
-    table.insert(0, "id", table.pop(FILE))
+    known = FileNames(image_files(folder, f"{section}.folder"), folder)
+    table.insert(0, "id", known_files(table.pop(column), known, where))
     return table

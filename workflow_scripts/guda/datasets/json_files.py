@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from guda.errors import DataError
 from guda.files import regular
+from guda.json_text import parse_json
 
 
 def read_json(path: str, key: str) -> Any:
@@ -14,28 +14,40 @@ def read_json(path: str, key: str) -> Any:
     return _parsed(_text(path, key), f"{key}: {path!r}")
 
 
-def read_json_lines(path: str, key: str) -> list[dict[str, Any]]:
-    """The objects in a file with one JSON object a line, all with the keys of the first. Raises DataError."""
-    where, rows = f"{key}: {path!r}", []
-    for number, line in enumerate(_text(path, key).splitlines(), start=1):
-        if line.strip():
-            row = _parsed(line, f"{where}, line {number}")
-            if not isinstance(row, dict):
-                raise DataError(f"{where}, line {number}: expected an object, found {line[:40]!r}")
-            if rows and row.keys() != rows[0].keys():
-                raise DataError(
-                    f"{where}, line {number} has the keys {', '.join(row)}, but the first line {', '.join(rows[0])}; "
-                    "give each line the same"
-                )
-            rows.append(row)
-    if not rows:
+def read_json_rows(path: str, key: str, same_keys: bool = True) -> list[dict[str, Any]]:
+    """The objects in a file with one JSON object a line, or with a list of them.
+
+    Raises DataError, also for an object that has other keys than the first, if all must have the `same_keys`.
+    """
+    where, text = f"{key}: {path!r}", _text(path, key)
+    if text.lstrip().startswith("["):
+        kind, numbered = "row", list(enumerate(_parsed(text, where), start=1))
+    else:
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        kind, numbered = "line", [(number, _parsed(line, f"{where}, line {number}")) for number, line in lines]
+    for number, row in numbered:
+        if not isinstance(row, dict):
+            raise DataError(f"{where}, {kind} {number}: expected an object, found {described(row)}")
+        first = numbered[0][1]
+        if same_keys and row.keys() != first.keys():
+            raise DataError(
+                f"{where}, {kind} {number} has the keys {', '.join(row)}, but the first {kind} {', '.join(first)}; "
+                "give each the same, null where there is no value"
+            )
+    if not numbered:
         raise DataError(f"{where} has no rows")
-    return rows
+    return [row for _, row in numbered]
+
+
+def described(value: Any) -> str:
+    """A value of JSON as an error shows it."""
+    kinds = {dict: "an object", list: "a list", bool: str(value).lower(), type(None): "null"}
+    return kinds.get(type(value)) or repr(value)[:40]
 
 
 def _text(path: str, key: str) -> str:
     try:
-        return regular(path).read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -44,6 +56,6 @@ def _text(path: str, key: str) -> str:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error})") from None
+        raise DataError(f"{where} is no JSON that can be read ({error})") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,30 @@ from guda.files import regular
 KEY = "data.folder"
 
 
-def find_file(settings: config.Data, *names: str) -> Path:
-    """The first of the files `names` that is in the dataset's folder. Raises DataError."""
+def release_folder(settings: config.Data, below: Sequence[str], *names: str) -> Path:
+    """The folder of a dataset's files: the configured one, or the only one of those `below` it with one of `names`.
+
+    Raises DataError for none that there is, and for several with such files.
+    """
     folder = Path(settings.folder)
     if not folder.is_dir():
         raise DataError(f"{KEY}: {settings.folder!r} is no folder")
+    found = [each for each in ("", *below) if any((folder / each / name).is_file() for name in names)]
+    if len(found) > 1 and "" not in found:
+        raise DataError(
+            f"{KEY}: {settings.folder!r} holds releases in {' and in '.join(found)}; give one of these folders"
+        )
+    return folder / found[0] if found else folder
+
+
+def find_file(folder: Path, dataset: str, *names: str) -> Path:
+    """The first of the files `names` that is in the folder of a dataset's files. Raises DataError."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
     raise DataError(
-        f"{KEY}: {settings.folder!r} holds no {' and no '.join(names)}; "
-        f"give the folder of the unpacked files of dataset {settings.dataset}"
+        f"{KEY}: {str(folder)!r} holds no {' and no '.join(names)}; "
+        f"give the folder of the unpacked files of dataset {dataset}"
     )
 
 

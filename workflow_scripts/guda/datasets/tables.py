@@ -1,32 +1,61 @@
-"""Tables of the user's, in CSV or Parquet: every value as text, None where there is none."""
+"""Tables of the user's: every value as text, None where there is none."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, types
 
-from guda.artifacts import read_csv
+from guda.datasets.delimited import read_delimited
+from guda.datasets.json_files import described, read_json_rows
 from guda.errors import DataError
 from guda.files import regular
 
-FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
+DELIMITED, JSON = (".csv", ".tsv", ".tab", ".txt"), (".jsonl", ".ndjson", ".json")
+FORMATS = (*DELIMITED, *JSON, ".parquet")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
-def read_table(path: Path, key: str) -> pd.DataFrame:
+def read_table(path: Path, key: str, lists: Collection[str] = (), lenient: bool = False) -> pd.DataFrame:
     """All rows and columns of a file of the user's, which the setting `key` names. Raises DataError.
 
-    What an empty field, a null or a NaN stands for is None. See `column_text` for the values of Parquet's types.
+    What an empty field, a null or a NaN stands for is None. See `column_text` for the values of Parquet's types, and
+    `scalar_text` for those of JSON. Columns named in `lists` may hold lists, which stay; others that hold lists or
+    objects are refused, as are rows of JSON with other keys than the first. `lenient`, with files that others wrote for
+    other ends, leaves such columns out, and takes a key that is not there for null.
     """
     where, suffix = f"{key}: {str(path)!r}", path.suffix.lower()
+    if suffix in SPREADSHEETS:
+        raise DataError(f"{where} is no table that can be read; export the spreadsheet as CSV (in Excel: CSV UTF-8)")
     if suffix not in FORMATS:
         raise DataError(f"{where} is no table that can be read; known: {', '.join(FORMATS)}")
-    try:
-        return _read_parquet(path, where) if suffix == ".parquet" else _read_csv(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{where} cannot be read as {FORMATS[suffix]} ({' '.join(str(error).split())})") from None
+    if suffix in DELIMITED:
+        table = read_delimited(path, where)
+    else:
+        columns = _of_json(path, key, lists, lenient) if suffix in JSON else _of_parquet(path, where, lists)
+        for _, values in columns:
+            if isinstance(values, str) and not lenient:
+                raise DataError(f"{where}{values}")
+        columns = [(name.strip(), values) for name, values in columns if not isinstance(values, str)]
+        frame = pd.DataFrame({place: values for place, (_, values) in enumerate(columns)}, dtype=object)
+        table = frame.set_axis([name for name, _ in columns], axis="columns")
+    for name, count in Counter(table.columns).items():
+        if count > 1:
+            raise DataError(f"{where} has two columns {name!r}; rename one")
+    return table
+
+
+def scalar_text(value: Any) -> str | None:
+    """The text of a scalar of JSON: whole numbers without a point, true and false; None for null and the empty text."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return json.dumps(value)
 
 
 def is_scalar(kind: pa.DataType) -> bool:
@@ -65,19 +94,42 @@ def column_text(column: pa.ChunkedArray) -> list[str | None]:
     return [text or None for text in column.cast(pa.string()).to_pylist()]
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    return read_csv(path).astype(object).replace({"": None})
+# Columns as pairs of a name and its values, or, of one that is no text, what an error says of it.
+Columns = list[tuple[str, list[Any] | str]]
 
 
-def _read_parquet(path: Path, where: str) -> pd.DataFrame:
-    """Raises DataError, which begins with `where`, for columns that no table of text can hold."""
+def _of_json(path: Path, key: str, lists: Collection[str], lenient: bool) -> Columns:
+    rows = read_json_rows(str(path), key, same_keys=not lenient)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [(name, _json_column([row.get(name) for row in rows], name, name in lists)) for name in names]
+
+
+def _json_column(values: list[Any], name: str, lists: bool) -> list[Any] | str:
+    texts = []
+    for number, value in enumerate(values, start=1):
+        if isinstance(value, dict) or (isinstance(value, list) and not lists):
+            return f", row {number}: {name} is {described(value)}, expected a text; remove it"
+        texts.append(value if isinstance(value, list) else scalar_text(value))
+    return texts
+
+
+def _of_parquet(path: Path, where: str, lists: Collection[str]) -> Columns:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(regular(path)) as file:
-        table = file.read()
-    for field in table.schema:
-        if not is_scalar(field.type):
-            raise DataError(f"{where}: column {field.name!r} is of type {field.type}, which is no text; remove it")
-        if table.column_names.count(field.name) > 1:
-            raise DataError(f"{where} has two columns {field.name!r}; rename one")
-    return pd.DataFrame({name: column_text(table[name]) for name in table.column_names}, dtype=object)
+    try:
+        with parquet.ParquetFile(regular(path)) as file:
+            table = file.read()
+        return [
+            (field.name, _parquet_column(table.column(place), field, field.name in lists))
+            for place, field in enumerate(table.schema)
+        ]
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{where} cannot be read as Parquet ({' '.join(str(error).split())})") from None
+
+
+def _parquet_column(column: pa.ChunkedArray, field: pa.Field, lists: bool) -> list[Any] | str:
+    if lists and (types.is_list(field.type) or types.is_large_list(field.type)):
+        return column.to_pylist()
+    if not is_scalar(field.type):
+        return f": column {field.name!r} is of type {field.type}, which is no text; remove it"
+    return column_text(column)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guda.errors import GudaError
+from guda.json_text import parse_json
 
 
 def digest(text: str | bytes) -> str:
@@ -42,11 +43,11 @@ class Spec(BaseModel):
         """Read a canonical text, as given to a stage's --spec. Raises GudaError."""
         problem = f"--spec is no valid spec of stage {cls.stage}"
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise GudaError(f"{problem}: not JSON ({error})") from None
         if not isinstance(values, dict):
-            raise GudaError(f"{problem}: expected a JSON object, found {text}")
+            raise GudaError(f"{problem}: expected a JSON object, found {text[:40]}")
         stage, version = values.pop("stage", None), values.pop("version", None)
         if (stage, version) != (cls.stage, cls.version):
             raise GudaError(f"{problem}: this is stage {stage} version {version}, not {cls.stage} {cls.version}")
@@ -61,7 +62,7 @@ def parse_any(kinds: Iterable[type[Spec]], text: str) -> Spec:
     """Read the canonical text of one of several kinds of specs, told apart by their stage. Raises GudaError."""
     first, *others = kinds
     try:
-        stage = json.loads(text)["stage"]
+        stage = parse_json(text)["stage"]
     except (ValueError, LookupError, TypeError):
         return first.parse(text)
     return next((kind for kind in others if kind.stage == stage), first).parse(text)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,8 @@ from guda.text_resources import text_needs
 
 def load_experiment():
     """The experiment of the merged configuration, or one readable message instead of a traceback."""
+    with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
+        Path(".snakemake").mkdir(exist_ok=True)
     try:
         for file in workflow.configfiles:
             read_yaml(file)

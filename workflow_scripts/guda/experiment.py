@@ -13,7 +13,7 @@ from guda.checks import check
 from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
-from guda.groups import read_groups
+from guda.groups import read_groups, repeated_images
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
@@ -237,7 +237,8 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return list(self.dataset.notes)
+        of_queries = self.given_queries.notes if self.config.queries.folder is not None else ()
+        return [*self.dataset.notes, *of_queries, *repeated_images(self.dataset.table, self.groups)]
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

@@ -16,7 +16,7 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
-from guda.datasets.image_files import image_files
+from guda.datasets.image_files import list_images
 from guda.datasets.image_folder import of_files
 from guda.datasets.json_files import read_json
 from guda.errors import DataError
@@ -38,11 +38,13 @@ def load(settings: config.Data) -> Dataset:
     repeated = table["id"][table["id"].duplicated()]
     if len(repeated):
         raise DataError(f"{where} lists {repeated.iloc[0]!r} twice; keep one entry")
-    known = set(image_files(root, "data.folder"))
+    listing = list_images(root, "data.folder")
+    known = set(listing.images)
     for name in table["id"]:
         if name not in known:
             raise DataError(f"{where} lists {name!r}, but there is no such image in {settings.folder!r}")
-    return of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
+    notes = listing.notes(root, "data.folder")
+    return of_files("coco", root, table, Conversion.of(settings), settings.subset, notes=notes)
 
 
 def annotation_table(annotated: dict[str, Any]) -> pd.DataFrame:

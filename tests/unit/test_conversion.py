@@ -224,7 +224,7 @@ def test_floats_run_from_0_to_1(tmp_path):
 
     assert read(0, 0.5, 1, 0.25, 1 / 255) == [0, 128, 255, 64, 1]  # 127.5 and 63.75, rounded
     for values in ((0, 1.5), (-0.1, 1), (0, np.nan), (0, 200)):
-        with pytest.raises(DataError, match=r"x\.tiff: .* \(floats from .*, but grey runs from 0 to 1; rescale it, or"):
+        with pytest.raises(DataError, match=r"x\.tiff: floats from .*, but grey runs from 0 to 1; rescale it, or save"):
             read(*values)
 
 

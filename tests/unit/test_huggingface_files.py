@@ -279,6 +279,37 @@ def test_a_pipe_or_device_in_the_folder_is_refused_unopened(files, name):
     assert refused(files) == f"{files}/{name}: cannot be read (it is a device, no regular file); remove it"
 
 
+def test_a_link_to_a_folder_is_said_where_it_is_not_followed(files, tmp_path):
+    (tmp_path / "more").mkdir()
+    (files / "train.parquet").rename(tmp_path / "more" / "b.parquet")
+    (files / "more").symlink_to("../more")
+    assert "doesn't contain any data files" in refused(files)
+    (files / "train.parquet").write_bytes((tmp_path / "more" / "b.parquet").read_bytes())
+    assert loaded(files).notes == (f"{files}: links to folders are not followed here: 'more'",)
+
+
+def test_a_split_of_a_saved_dataset_may_be_a_link(saved, tmp_path):
+    (saved / "train").rename(tmp_path / "moved")
+    (saved / "train").symlink_to("../moved")
+    assert (loaded(saved).notes, len(loaded(saved).table)) == ((), 2)
+    [file] = (tmp_path / "moved").glob("*.arrow")
+    file.unlink()
+    os.mkfifo(file)
+    assert refused(saved).endswith(".arrow: cannot be read (it is a named pipe, no regular file); remove it")
+
+
+def test_damaged_offsets_in_a_saved_dataset_are_not_followed(saved):
+    """Four bytes in turn are overwritten by a large number, wherever they lie."""
+    [file] = (saved / "train").glob("*.arrow")
+    content = file.read_bytes()
+    for start in range(0, len(content), 16):
+        file.write_bytes(content[:start] + b"\xff\xff\xff\x7f" + content[start + 4 :])
+        try:
+            assert len(loaded(saved).table) == 2
+        except DataError as error:
+            assert str(saved) in str(error)
+
+
 def test_the_library_stays_as_it_was(files):
     before = datasets.config.HF_HUB_OFFLINE, datasets.config.HF_DATASETS_OFFLINE
     loaded(files)

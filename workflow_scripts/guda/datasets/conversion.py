@@ -22,6 +22,10 @@ ALPHA = frozenset({"LA", "PA", "RGBA"})  # modes of Pillow with a channel of opa
 BITS_OF_TIFF, PHOTOMETRY_OF_TIFF, WHITE_IS_ZERO = 258, 262, 0
 
 
+class ScaleError(ValueError):
+    """Of numbers that are no grey values."""
+
+
 @dataclass(frozen=True)
 class Conversion:
     """`size` is [height, width], `channels` 1 (grey) or 3 (RGB); None leaves either as it is."""
@@ -52,8 +56,7 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 
     What is transparent is put on white. Grey is the luma of ITU-R 601, other colours become RGB by Pillow's formulas,
     and grey of more than 8 bits is brought to 8 by `eight_bits`. The image is scaled, by Pillow's Lanczos filter
-    (antialiased), so that it just covers the new size, and the centre is cut out. Raises ValueError for floats that are
-    no grey values.
+    (antialiased), so that it just covers the new size, and the centre is cut out. Raises ScaleError.
     """
     from PIL import Image
 
@@ -79,14 +82,14 @@ def eight_bits(image: Image.Image) -> Image.Image:
     """A grey image of whole numbers or floats as one of 8 bits, with opacity if it has any.
 
     The brightest value, 65535 for 16 bits and 1 for floats, becomes 255, and all others in proportion, rounded to the
-    nearest: of 16 bits, the value over 257. Raises ValueError for floats outside of 0..1.
+    nearest: of 16 bits, the value over 257. Raises ScaleError for floats outside of 0..1.
     """
     from PIL import Image
 
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
     if image.mode == "F":
         if not (values.min() >= 0 and values.max() <= 1):
-            raise ValueError(
+            raise ScaleError(
                 f"floats from {values.min():g} to {values.max():g}, but grey runs from 0 to 1; rescale it, or save it "
                 "with 8 or 16 bits"
             )

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guda.datasets.conversion import ALPHA, AS_IT_IS, CHANNELS_OF_MODE, CONVERTED, Conversion, fit, is_transparent
+from guda.datasets.conversion import (
+    ALPHA,
+    AS_IT_IS,
+    CHANNELS_OF_MODE,
+    CONVERTED,
+    Conversion,
+    ScaleError,
+    fit,
+    is_transparent,
+)
 from guda.errors import DataError
 from guda.files import regular
 
@@ -144,6 +153,8 @@ def read_image(
             return fit(upright, shape)
         except DataError:
             raise
+        except ScaleError as error:
+            raise DataError(f"{name}: {error}") from None
         except Exception as error:  # a damaged file may make Pillow run into any of them
             raise DataError(f"{name}: broken image ({_reason(error)}); repair or remove it") from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
 from guda.datasets.encoded import Encoded, readable_shape
 from guda.datasets.huggingface_files import SPLITS, STATE, check_folder, image_in, offline, reading
+from guda.datasets.image_files import some
 from guda.datasets.raw_files import training_ids
 from guda.datasets.soundness import faults, refusal
 from guda.datasets.tables import column_text, is_scalar
@@ -40,7 +41,8 @@ HUB_FILES = ["*.parquet", "README.md"]  # the latter says which files are which 
 class Split:
     """`count` rows, with these `features`; `batches(rows, columns)` are the rows asked for, ascending, few at a time.
 
-    `source` is what errors call the dataset, `folder` where its files lie.
+    `source` is what errors call the dataset, `folder` where its files lie; what lies behind the links to folders that
+    are `linked` is not read.
     """
 
     source: str
@@ -48,6 +50,7 @@ class Split:
     features: datasets.Features
     count: int
     batches: Callable[[list[int], list[str]], Iterator[pa.Table]]
+    linked: tuple[str, ...] = ()
 
 
 def load(settings: config.Data) -> Dataset:
@@ -69,19 +72,19 @@ def load(settings: config.Data) -> Dataset:
             if first is None and (shape := readable_shape(names[row], content, conversion)):
                 first = repr(ids[row]), shape
 
-    def load_encoded(some: Sequence[int]) -> Iterator[tuple[str, bytes | DataError]]:
-        wanted = split.batches([rows[row] for row in some], [image])
+    def load_encoded(asked: Sequence[int]) -> Iterator[tuple[str, bytes | DataError]]:
+        wanted = split.batches([rows[row] for row in asked], [image])
         values = (value for batch in wanted for value in batch[image].to_pylist())
-        for row, value in zip(some, values, strict=True):
+        for row, value in zip(asked, values, strict=True):
             yield names[row], _encoded(value, split.folder, names[row])
 
     like, shape = first or ("", (0, 0, 0))
     encoded = Encoded(load_encoded, shape, like, conversion)
     if first is None or None in digests:
         raise refusal([fault for fault in faults(encoded, range(len(ids))) if fault], len(ids))
-    return Dataset.of_encoded(
-        "huggingface", pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object), encoded
-    )
+    notes = (f"{split.source}: links to folders are not followed here: {some(split.linked)}",) if split.linked else ()
+    table = pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object)
+    return Dataset.of_encoded("huggingface", table, encoded, notes)
 
 
 def _open(settings: config.Data) -> Split:
@@ -96,11 +99,11 @@ def _open(settings: config.Data) -> Split:
             raise ConfigError(f"data.hub: {source!r} is no {FORM.format('dataset')}")
         folder = downloaded(source, "dataset", HUB_FILES, "data.hub")
     saved = any((folder / name).is_file() for name in (SPLITS, STATE))
-    check_folder(source, folder)
+    linked = check_folder(source, folder)
     split = (_saved_split if saved else _parquet_split)(source, folder, settings.split)
     if not split.count:
         raise DataError(f"data.split: {settings.split!r} of {source!r} has no rows")
-    return split
+    return split if saved else replace(split, linked=linked)
 
 
 def _saved_split(source: str, folder: Path, name: str) -> Split:
@@ -109,6 +112,8 @@ def _saved_split(source: str, folder: Path, name: str) -> Split:
         found = datasets.load_from_disk(str(folder))
     splits = {str(found.split or "train"): found} if isinstance(found, datasets.Dataset) else found
     data = _named(splits, name, source)
+    with reading(source):
+        data.data.validate(full=True)  # of a damaged file Arrow would follow offsets that lead anywhere
 
     def batches(rows: list[int], columns: list[str]) -> Iterator[pa.Table]:
         selected = data.select_columns(columns).with_format("arrow")

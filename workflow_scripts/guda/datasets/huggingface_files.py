@@ -50,12 +50,17 @@ def offline() -> Iterator[None]:
             setattr(datasets.config, name, value)
 
 
-def check_folder(source: str, folder: Path) -> None:
-    """Raise DataError where a folder holds what is no regular file, or names files that do not lie in it.
+def check_folder(source: str, folder: Path) -> tuple[str, ...]:
+    """The links to other folders in a dataset's folder; of Parquet files the library reads none that lie behind these.
 
-    Also where one of the files that describe the dataset is damaged. `source` is what errors call the dataset.
+    `source` is what errors call the dataset. Raises DataError where the folder holds what is no regular file, names
+    files that do not lie in it, or has a damaged file among those that describe the dataset.
     """
-    for directory, _, files in os.walk(folder):
+    linked = []
+    for directory, folders, files in os.walk(folder):
+        linked += [
+            str(Path(directory, name).relative_to(folder)) for name in folders if Path(directory, name).is_symlink()
+        ]
         for file in files:
             path = Path(directory, file)
             if path.exists():  # a link to nothing is said where it is looked for
@@ -74,6 +79,7 @@ def check_folder(source: str, folder: Path) -> None:
     script = folder / f"{folder.resolve().name}.py"
     if script.is_file():
         raise DataError(f"{source}: {script.name} is a loading script, which is never run; save the dataset as Parquet")
+    return tuple(sorted(linked))
 
 
 def image_in(folder: Path, path: str, name: str) -> Path:
@@ -111,6 +117,8 @@ def _check_saved(folder: Path) -> None:
         if not isinstance(name, str):
             raise DataError(f"{folder / STATE}: its '_data_files' are no list of file names; save the dataset again")
         _check_inside(name, folder / STATE)
+        if (folder / name).exists():  # behind a link to a folder
+            _check_regular(folder / name)
 
 
 def _entry(file: Path, key: str, kind: type) -> Any:

@@ -119,6 +119,21 @@ def test_queries_and_those_held_out_are_looked_at_too(folder, tmp_path):
         Experiment(load_config({"data": held_out} | rest))
 
 
+def test_the_plan_notes_what_is_left_out_and_what_is_there_twice(folder, tmp_path):
+    (folder / "a" / "0.heic").touch()
+    (folder / "b" / "copy.jpg").write_bytes(jpeg(0))
+    (tmp_path / "asked").mkdir()
+    (tmp_path / "asked" / "q.jpg").write_bytes(jpeg(99))
+    (tmp_path / "asked" / "readme.pdf").touch()
+    rest = {"metrics": {"content": None}, "unlearn": {"n_neighbors": 1}, "queries": {"folder": "asked"}}
+    assert Experiment(load_config({"data": SETTINGS} | rest)).notes() == [
+        "data.folder: files in 'images' left out, no images by their suffix: 'a/0.heic'",
+        "queries.folder: files in 'asked' left out, no images by their suffix: 'readme.pdf'",
+        "2 images have a copy, byte for byte, that is in other groups or in none, as 'a/00.jpg' (a) and 'b/copy.jpg' (b): "
+        "a model without the one still learns from the other",
+    ]
+
+
 # --- what is remembered ------------------------------------------------------------------------------
 
 

@@ -129,8 +129,8 @@ def test_the_plan_notes_what_is_left_out_and_what_is_there_twice(folder, tmp_pat
     assert Experiment(load_config({"data": SETTINGS} | rest)).notes() == [
         "data.folder: files in 'images' left out, no images by their suffix: 'a/0.heic'",
         "queries.folder: files in 'asked' left out, no images by their suffix: 'readme.pdf'",
-        "2 images have a copy, byte for byte, that is in other groups or in none, as 'a/00.jpg' (a) and 'b/copy.jpg' (b): "
-        "a model without the one still learns from the other",
+        "2 images have a copy, byte for byte, that is in other groups or in none, as 'a/00.jpg' (a) and 'b/copy.jpg' "
+        "(b): a model without the one still learns from the other",
     ]
 
 

@@ -161,7 +161,7 @@ def read_object(file: Path, key: str) -> dict[str, Any]:
     """A configuration of diffusers. `key` names the setting in errors. Raises ArtifactError when it is no such file."""
     try:
         found = json.loads(regular(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
     if not isinstance(found, dict):
         raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it holds no JSON object")

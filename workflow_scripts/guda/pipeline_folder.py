@@ -80,7 +80,7 @@ def _check_classes(folder: Path, key: str) -> None:
         index = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a whole pipeline") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{key}: {folder / INDEX} cannot be read ({error})") from None
     found = {part: (entry or [None, None])[1] for part, entry in index.items() if isinstance(entry, list)}
     for part, expected in CLASSES.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -171,7 +170,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         found = Image.Image.getexif(image).get(ExifTags.Base.Orientation)  # PNG's own getexif would decode the pixels
-    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, struct.error):
+    except Exception:  # as when the image is decoded: a damaged EXIF says nothing
         return 1
     return found if found in TURNS else 1
 

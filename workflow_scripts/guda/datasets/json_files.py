@@ -45,5 +45,5 @@ def _text(path: str, key: str) -> str:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for brackets in brackets
         raise DataError(f"{where} is no JSON ({error})") from None

@@ -22,7 +22,7 @@ from guda.progress import track
 VERSION = 1  # goes up when an image that was sound may no longer be
 WORKING_FOLDER = Path(".snakemake")  # of Snakemake, where it runs
 NAMED = 10  # faulty images that an error names
-THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without holding up other threads
+THREADS = min(4, os.cpu_count() or 1)  # each holds a decoded image; Pillow does not hold up the others
 CHECKSUM_BYTES = 32
 
 

@@ -209,6 +209,16 @@ def test_a_broken_card_is_one_error_that_names_it(files, file, yaml):
     assert refused(files).startswith(f"{files}/{file}: its ")
 
 
+def test_lists_of_lists_that_grow_without_end_are_refused(files):
+    """Nine times nine ... references to the same list, in a few lines."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (files / "README.md").write_text(
+        "\n".join(["---", *lines, "configs:", "- config_name: x", "  data_files: *a11", "---"])
+    )
+    assert refused(files) == f"{files}/README.md: names a list in place of a path; mend it, or remove the file"
+
+
 NOT_JSON = [
     "",
     "{",

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import stat
 from pathlib import Path
 
@@ -165,6 +166,14 @@ def test_what_pictures_are_brought_to_is_part_of_what_is_remembered(capsys):
 def test_a_damaged_memory_is_none(capsys, change):
     assert looked_at(capsys, dataset()) == N_IMAGES
     memory().write_bytes(change(memory().read_bytes()))
+    assert [looked_at(capsys, dataset()) for _ in range(2)] == [N_IMAGES, 0]
+
+
+def test_a_memory_that_is_a_pipe_is_none(capsys):
+    assert looked_at(capsys, dataset()) == N_IMAGES
+    file = memory()
+    file.unlink()
+    os.mkfifo(file)
     assert [looked_at(capsys, dataset()) for _ in range(2)] == [N_IMAGES, 0]
 
 

@@ -73,12 +73,15 @@ def check_folder(source: str, folder: Path) -> tuple[str, ...]:
                 raise DataError(f"{folder / SPLITS}: its split {split!r} is no name of a folder; save it again")
             _check_inside(split, folder / SPLITS)
             _check_saved(folder / split)
+    else:
+        script = folder / f"{folder.resolve().name}.py"
+        if script.is_file():
+            raise DataError(
+                f"{source}: {script.name} is a loading script, which is never run; save the dataset as Parquet"
+            )
     for name in (CARD, STANDALONE_CARD):
         if (folder / name).is_file():
             _check_card(folder / name)
-    script = folder / f"{folder.resolve().name}.py"
-    if script.is_file():
-        raise DataError(f"{source}: {script.name} is a loading script, which is never run; save the dataset as Parquet")
     return tuple(sorted(linked))
 
 
@@ -137,35 +140,36 @@ def _check_card(file: Path) -> None:
     """Raise DataError unless the YAML of a dataset's card can be read, and names files in the card's folder."""
     try:
         text = file.read_text(encoding="utf-8")
-        found = yaml.safe_load(text) if file.name == STANDALONE_CARD else DatasetCard(text).data.to_dict()
-    except Exception as error:  # of YAML, its recursion, and what the library makes of a card
+        found = (yaml.safe_load(text) or {}) if file.name == STANDALONE_CARD else DatasetCard(text).data
+        configs = found.get("configs") or []
+        named = [path for each in configs for path in (each.get("data_dir"), *_paths(each.get("data_files")))]
+    except Exception as error:  # of YAML, its recursion, the library's reading, and what is no mapping or list
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"{file}: its YAML cannot be read ({reason}); mend it, or remove the file") from None
-    if found is not None and not isinstance(found, dict):
-        raise DataError(f"{file}: its YAML is no mapping of keys; mend it, or remove the file")
-    configs = (found or {}).get("configs") or []
-    if not isinstance(configs, list) or not all(isinstance(each, dict) for each in configs):
-        raise DataError(f"{file}: its 'configs' are no list of mappings; mend it, or remove the file")
-    for each in configs:
-        for path in _texts([each.get(key) for key in PATHS]):
+    for path in named:
+        if path is not None:
             _check_inside(path, file)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in lists and mappings, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+def _paths(data_files: Any) -> list[str]:
+    """The paths in `data_files` of a card: a text, or a list of texts or of objects with one or more under `path`."""
+    if data_files is None or isinstance(data_files, str):
+        return [data_files] if data_files else []
+    found = []
+    for each in data_files:
+        path = each["path"] if isinstance(each, dict) else each
+        found += path if isinstance(path, list) else [path]
+    return found
 
 
 def _is_address(path: str) -> bool:
     return "://" in path or "::" in path  # the latter chains file systems
 
 
-def _check_inside(path: str, file: Path) -> None:
+def _check_inside(path: Any, file: Path) -> None:
     """Raise DataError where `path`, named by `file`, may lead out of the folder."""
+    if not isinstance(path, str):
+        raise DataError(f"{file}: names a {type(path).__name__} in place of a path; mend it, or remove the file")
     if _is_address(path):
         raise DataError(f"{file}: names {path!r}, an address, which is never opened; put the files into the folder")
     pure = PureWindowsPath(path)  # knows both kinds of slashes

@@ -17,6 +17,7 @@ from guda.artifacts import replacing
 from guda.datasets.dataset import Dataset
 from guda.datasets.encoded import Encoded
 from guda.errors import ArtifactError, DataError
+from guda.files import regular
 from guda.progress import track
 
 VERSION = 1  # goes up when an image that was sound may no longer be
@@ -94,7 +95,7 @@ def _file(encoded: Encoded) -> Path:
 def _remembered(file: Path) -> np.ndarray:
     """The first eight bytes of the digests of sound images, uint64; none of a file that is missing or damaged."""
     with contextlib.suppress(OSError):
-        content = file.read_bytes()
+        content = regular(file).read_bytes()
         checksum, keys = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if hashlib.sha256(keys).digest() == checksum:
             return np.frombuffer(keys, dtype="<u8")

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,8 @@ located = workflow.modifier.path_modifier.replace_prefix
 
 def load_experiment():
     """The experiment of the merged configuration, or one readable message instead of a traceback."""
+    with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
+        Path(".snakemake").mkdir(exist_ok=True)
     try:
         if workflow.modifier.is_main_snakefile():
             for file in workflow.configfiles:

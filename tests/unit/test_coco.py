@@ -129,7 +129,7 @@ def test_objects_without_names_of_categories_are_said(folder):
     dataset = load(folder, write(folder, images=IMAGES, annotations=objects((1, {"area": 9}))))
     assert list(dataset.table.columns) == ["id", "sha256", "license"]
     (note,) = dataset.notes
-    assert "has no `categories`, and so no names for the columns" in note
+    assert "has no `categories`, and so no columns `category`" in note
 
 
 def test_of_equal_areas_the_lowest_number_counts_in_text_as_well(folder):

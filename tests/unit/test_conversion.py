@@ -15,7 +15,7 @@ from guda.artifacts import load_tensors, unpack_ids
 from guda.config import load_config
 from guda.datasets import Dataset, load_dataset
 from guda.datasets.conversion import AS_IT_IS, Conversion, fit, fit_array
-from guda.datasets.image_files import image_shape, read_image
+from guda.datasets.encoded import image_shape, read_image
 from guda.errors import DataError
 from guda.experiment import Experiment
 
@@ -146,11 +146,95 @@ def test_half_of_the_opacity_is_half_of_the_way_to_white(tmp_path):
     assert np.abs(found.astype(float) - [255, 255 - 200 * 128 / 255, 255 - 255 * 128 / 255]).max() <= 1
 
 
-@pytest.mark.parametrize("mode", ["I;16", "CMYK", "I", "F"])
-def test_modes_that_have_no_8_bit_meaning_are_refused_whatever_is_set(tmp_path, mode):
-    Image.new(mode, (2, 2)).save(tmp_path / "x.tiff")
-    with pytest.raises(DataError, match=rf"images of mode {mode} are not read; convert it to 8-bit grey or RGB$"):
+def test_whole_numbers_without_a_scale_are_refused_whatever_is_set(tmp_path):
+    Image.new("I", (2, 2)).save(tmp_path / "x.tiff")
+    with pytest.raises(DataError, match=r"images of mode I are not read; convert it to 8-bit grey or RGB$"):
         image_shape(tmp_path / "x.tiff", Conversion((2, 2), 1))
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "png"), ("I;16", "tiff"), ("CMYK", "jpg"), ("F", "tiff")])
+def test_other_modes_are_converted_only_where_channels_are_set(tmp_path, mode, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.new(mode, (2, 2)).save(path)
+    for conversion in (AS_IT_IS, Conversion(size=(2, 2))):
+        with pytest.raises(DataError, match=rf"{mode} are not read; .*, or set data\.channels, which converts it$"):
+            image_shape(path, conversion)
+    assert image_shape(path, COLOUR) == (3, 2, 2)
+    assert read_image(path, (1, 2, 2), "y", GREY).shape == (1, 2, 2)
+
+
+INKS = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 255), (0, 0, 0, 55)]
+
+
+def test_inks_take_away_light(tmp_path):
+    """No ink is white, cyan has no red, magenta no green, yellow no blue; black takes all."""
+    Image.fromarray(np.array([INKS], dtype=np.uint8), "CMYK").save(tmp_path / "x.tiff")
+    expected = [(255, 255, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0), (0, 0, 0), (200, 200, 200)]
+    found = read_image(tmp_path / "x.tiff", (3, 1, 6), "y", COLOUR)
+    assert found.transpose(1, 2, 0).tolist() == [[*map(list, expected)]]
+    # 0.299, 0.587, 0.114 of red, green and blue.
+    assert read_image(tmp_path / "x.tiff", (1, 1, 6), "y", GREY).tolist() == [[[255, 179, 105, 226, 0, 200]]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "grey"), [("YCbCr", (99, 128, 128)), ("LAB", (0, 128, 128)), ("LAB", (255,) + (128,) * 2)]
+)
+def test_a_grey_of_other_colour_spaces_is_grey(tmp_path, mode, grey):
+    Image.new(mode, (2, 1), grey).save(tmp_path / "x.tiff")
+    expected = np.full((3, 1, 2), grey[0])
+    found = read_image(tmp_path / "x.tiff", (3, 1, 2), "y", COLOUR).astype(int)
+    assert np.abs(found - expected).max() <= (0 if mode == "YCbCr" else 1)
+
+
+# 257 is one step of 8 bits; 128 are still less than half of it, 129 more.
+SIXTEEN = np.array([[0, 128, 129, 257, 514 - 129, 32768, 65535 - 129, 65535]], dtype=np.uint16)
+EIGHT = [0, 0, 1, 1, 1, 128, 254, 255]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_sixteen_bits_are_divided_by_257_and_rounded(tmp_path, suffix):
+    Image.fromarray(SIXTEEN).save(tmp_path / f"x.{suffix}")
+    assert read_image(tmp_path / f"x.{suffix}", (1, 1, 8), "y", GREY).tolist() == [[EIGHT]]
+    assert read_image(tmp_path / f"x.{suffix}", (3, 1, 8), "y", COLOUR).tolist() == [[EIGHT]] * 3
+
+
+def test_sixteen_bits_of_either_order_of_bytes_and_with_white_at_zero(tmp_path):
+    for mode, order in (("I;16", "<u2"), ("I;16B", ">u2")):
+        Image.frombytes(mode, (8, 1), SIXTEEN.astype(order).tobytes()).save(tmp_path / "x.tiff")
+        assert read_image(tmp_path / "x.tiff", (1, 1, 8), "y", GREY).tolist() == [[EIGHT]]
+    Image.fromarray(SIXTEEN).save(tmp_path / "x.tiff", tiffinfo={262: 0})
+    content = (tmp_path / "x.tiff").read_bytes()
+    entry = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    (tmp_path / "x.tiff").write_bytes(content.replace(entry, struct.pack("<HHIHH", 262, 3, 1, 0, 0)))
+    with Image.open(tmp_path / "x.tiff") as image:
+        assert image.tag_v2[262] == 0
+    found = read_image(tmp_path / "x.tiff", (1, 1, 8), "y", GREY)
+    assert found.tolist() == [[[255 - value for value in EIGHT]]]
+
+
+def test_a_value_of_sixteen_bits_may_be_transparent(tmp_path):
+    Image.fromarray(SIXTEEN).save(tmp_path / "x.png", transparency=32768)
+    assert read_image(tmp_path / "x.png", (1, 1, 8), "y", GREY).tolist() == [[[0, 0, 1, 1, 1, 255, 254, 255]]]
+
+
+def test_floats_run_from_0_to_1(tmp_path):
+    def read(*values):
+        Image.fromarray(np.array([values], dtype=np.float32)).save(tmp_path / "x.tiff")
+        return read_image(tmp_path / "x.tiff", (1, 1, len(values)), "y", GREY).tolist()[0][0]
+
+    assert read(0, 0.5, 1, 0.25, 1 / 255) == [0, 128, 255, 64, 1]  # 127.5 and 63.75, rounded
+    for values in ((0, 1.5), (-0.1, 1), (0, np.nan), (0, 200)):
+        with pytest.raises(DataError, match=r"x\.tiff: floats from .*, but grey runs from 0 to 1; rescale it, or save"):
+            read(*values)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "png", "webp"])
+def test_of_several_frames_the_first_is_read(tmp_path, suffix):
+    first, second = Image.new("RGB", (6, 4), (255, 0, 0)), Image.new("RGB", (6, 4), (0, 0, 255))
+    options = {"lossless": True} if suffix == "webp" else {}
+    first.save(tmp_path / f"x.{suffix}", save_all=True, append_images=[second], **options)
+    found = read_image(tmp_path / f"x.{suffix}", (3, 4, 6), "y")
+    assert (found == np.array([255, 0, 0])[:, None, None]).all()
 
 
 # --- EXIF --------------------------------------------------------------------------------------------

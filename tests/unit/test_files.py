@@ -110,3 +110,10 @@ def test_the_weights_of_a_vision_model_are_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(GudaError, match=r"model\.safetensors: cannot be read \(it is a named pipe"):
         vision_digest(str(tmp_path), "key")
+
+
+@pytest.mark.parametrize("name", ["x.json", "y.json", "x.jsonl", "config.json", "model_index.json"])
+def test_brackets_in_brackets_are_no_json(tmp_path, name):
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(GudaError, match=rf"{re.escape(name)}.*recursion"):
+        READERS[name](tmp_path / name)

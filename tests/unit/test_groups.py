@@ -9,7 +9,7 @@ import pytest
 
 from guda.config import Data, NoisyPartition
 from guda.errors import ArtifactError, ConfigError, DataError
-from guda.groups import group_sizes, noisy_partition, read_groups, read_members, write_members
+from guda.groups import group_sizes, noisy_partition, read_groups, read_members, repeated_images, write_members
 from guda.specs import GroupSpec, digest_lines
 
 TABLE = pd.DataFrame(
@@ -376,3 +376,41 @@ def test_a_file_that_holds_something_else_is_refused(file, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ArtifactError, match=r"amber\.json: cannot be read"):
         read_members(tmp_path / "amber.json", spec_of().digest())
+
+
+# --- copies ---
+
+
+def copies(digests, **groups):
+    table = pd.DataFrame({"id": [f"i{row}" for row in range(len(digests))], "sha256": list(digests)})
+    return repeated_images(table, {name: [f"i{row}" for row in rows] for name, rows in groups.items()})
+
+
+def test_images_of_their_own_are_no_copies():
+    assert copies("abcd", x=[0, 1], y=[2, 3]) == []
+
+
+def test_copies_in_other_groups_are_counted_with_an_example():
+    # a: i0 (x) and i2 (y); b: i1 (x) and i4 (none); c: i3 alone.
+    [note] = copies("abacb", x=[0, 1], y=[2, 3])
+    assert note == (
+        "4 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x) and 'i2' (y): a model "
+        "without the one still learns from the other"
+    )
+    [note] = copies("ab" * 2, x=[0], y=[1, 3])
+    assert (
+        "2 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x) and 'i2' (in no" in note
+    )
+
+
+def test_copies_in_the_same_groups_are_counted_apart():
+    assert copies("aab", x=[0, 1], y=[0, 1, 2]) == ["2 images have a copy, byte for byte, in their own groups"]
+    [note] = copies("aabb", x=[0, 1, 2], y=[0, 3])
+    assert note.startswith(
+        "4 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x, y) and"
+    )
+    [note] = copies("aabbb", x=[0, 1, 2, 3], y=[4])
+    assert note.startswith(
+        "3 images have a copy, byte for byte, that is in other groups or in none, as 'i2' (x) and 'i4'"
+    )
+    assert note.endswith("; 2 images have a copy, byte for byte, in their own groups")

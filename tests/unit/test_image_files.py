@@ -1,6 +1,7 @@
 """A user's own images and queries: which files count, what they are called, what is in them."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from PIL import Image
 
 from guda import config
 from guda.datasets import load_dataset
-from guda.datasets.image_files import file_digests, image_files, image_shape, read_image, read_images
+from guda.datasets.encoded import image_shape, openable, read_image, suffixes
+from guda.datasets.image_files import image_files, list_images
 from guda.errors import DataError
 from guda.groups import members_by_value
 
@@ -220,10 +222,118 @@ def test_a_file_that_changed_after_planning_is_refused(folder):
 
 
 def test_a_file_that_vanished_is_named(folder):
-    names = image_files(folder, KEY)
-    digests = file_digests(folder, names, KEY)
+    planned = dataset(folder)
     (folder / "b" / "2.png").unlink()
-    with pytest.raises(DataError, match=rf"^{KEY}: '{folder}/b/2\.png' cannot be read"):
-        file_digests(folder, names, KEY)
-    with pytest.raises(DataError, match=rf"{folder}/b/2\.png: cannot be read"):
-        list(read_images(folder, names, digests, (1, 4, 6), "y"))
+    with pytest.raises(DataError, match=rf"^{folder}/b/2\.png: cannot be read \(No such file or directory\)"):
+        _ = planned.images
+
+
+# --- what is no picture ------------------------------------------------------------------------------
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_no_program_is_started_for_a_file_that_asks_for_one(tmp_path, monkeypatch):
+    """PostScript under the name of a picture: Pillow would run Ghostscript on it."""
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    (tmp_path / "x.png").write_bytes(EPS)
+    with pytest.raises(DataError, match=r"x\.png: no readable image \(of no known format\)"):
+        read_image(tmp_path / "x.png", (3, 4, 6), "y")
+    assert not (tmp_path / "started").exists()
+
+
+def test_only_formats_of_pictures_are_known():
+    assert {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".ppm", ".tga", ".ico"} <= suffixes()
+    foreign = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".fits", ".grib", ".bufr", ".wmf", ".emf"}
+    assert not suffixes() & foreign
+    assert not {"EPS", "MPEG", "HDF5", "FITS", "GRIB", "BUFR", "WMF", "FPX", "MIC"} & set(openable())
+
+
+def test_what_is_left_out_is_counted_and_named(folder):
+    for name in ("readme.pdf", "clip.mpg", "features.h5", "a/photo.heic", "b/scan", "z.TIF", "works.csv"):
+        (folder / name).touch()
+    draw(folder / "z.TIF", format="TIFF")
+    found = dataset(folder)
+    assert [name for name in found.table["id"] if name.startswith("z")] == ["z.TIF"]
+    assert found.notes == (
+        f"{KEY}: files in '{folder}' left out, no images by their suffix: "
+        "'a/photo.heic', 'b/scan', 'clip.mpg', 'features.h5', 'notes.txt' and 1 more",
+    )
+
+
+def test_images_without_a_row_are_named(folder, tmp_path):
+    (folder / "notes.txt").unlink()
+    (tmp_path / "table.csv").write_text("file,artist\nb/2.png,x\na/3.jpg,y\n")
+    assert dataset(folder, tmp_path / "table.csv").notes == (
+        f"data.table: images left out, without a row in '{tmp_path}/table.csv': 'a/x/1.bmp', 'b/10.png', 'top.png'",
+    )
+
+
+def test_a_folder_of_other_files_says_what_it_holds(tmp_path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(DataError, match=r"holds no images \(looked for .* \.\.\.; it holds 'a\.heic'\)$"):
+        image_files(tmp_path, KEY)
+
+
+# --- links, pipes, devices ---------------------------------------------------------------------------
+
+
+def test_links_to_folders_are_followed(folder, tmp_path):
+    draw(tmp_path / "elsewhere" / "deep" / "9.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    assert "linked/deep/9.png" in image_files(folder, KEY)
+    assert dataset(folder).images.shape == (6, 1, 4, 6)
+
+
+def test_each_folder_is_read_once_whatever_links_to_it(folder, tmp_path):
+    """Circles, links to a sibling and to what the folder lies in end; whose own name comes first."""
+    before = image_files(folder, KEY)
+    (folder / "a" / "circle").symlink_to("..")
+    (folder / "0").symlink_to("b")  # before b in the alphabet
+    (folder / "up").symlink_to(tmp_path.parent)
+    (folder / "root").symlink_to("/")
+    found = list_images(folder, KEY)
+    assert found.images == before
+    assert found.repeated == ["0", "a/circle", "root", "up"]
+    assert found.notes(folder, KEY)[1].endswith("to folders that are read already: '0', 'a/circle', 'root', 'up'")
+
+
+def test_two_links_to_a_folder_give_it_the_name_of_the_first(folder, tmp_path):
+    draw(tmp_path / "elsewhere" / "9.png")
+    for name in ("y", "x"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    found = list_images(folder, KEY)
+    assert [name for name in found.images if "9" in name] == ["x/9.png"]
+    assert found.repeated == ["y"]
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_all_that_is_no_regular_file_is_named_at_once_and_not_opened(folder, tmp_path, table):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "lost.png").symlink_to("nothing")
+    (folder / "circle.png").symlink_to("circle.png")
+    (folder / "page.jpg").write_bytes(b"<html>404</html>")
+    if table:
+        names = [*image_files(folder, KEY)]
+        (tmp_path / "table.csv").write_text("\n".join(["file", *names]))
+    with pytest.raises(DataError) as caught:
+        dataset(folder, tmp_path / "table.csv" if table else None)
+    assert str(caught.value).splitlines() == [
+        "5 of 10 images cannot be used:",
+        f"  {folder}/circle.png: cannot be read (Too many levels of symbolic links); mend or remove it",
+        f"  {folder}/lost.png: cannot be read (No such file or directory); mend or remove it",
+        f"  {folder}/page.jpg: no readable image (of no known format); repair or remove it",
+        f"  {folder}/pipe.png: cannot be read (it is a named pipe, no regular file); mend or remove it",
+        f"  {folder}/zero.png: cannot be read (it is a device, no regular file); mend or remove it",
+    ]
+
+
+def test_a_folder_without_one_readable_image_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"GIF?")
+    with pytest.raises(DataError, match=r"^\S+a\.png: no readable image \(of no known format\); repair or remove it$"):
+        dataset(tmp_path)

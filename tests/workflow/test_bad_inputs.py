@@ -30,7 +30,7 @@ from guda.paths import BASE
 
 BUCKET = "bucket-0000"
 # One row of each kind, for the real snakemake in CI.
-SAMPLE = {"typo in a section", "key twice", "group '../x'", "pickled model", "renamed pickle"}
+SAMPLE = {"typo in a section", "key twice", "group '../x'", "half an image", "pickled model", "renamed pickle"}
 
 
 def through_snakemake(rows):
@@ -69,7 +69,7 @@ def assert_told(message, pattern):
     if headline.endswith("write"):
         load_config(yaml.safe_load("\n".join(lines)))
         return
-    counted = re.match(r"the configuration has (\d+) problem", headline)
+    counted = re.match(r"(?:the configuration has )?(\d+) (?:problem|of \d+ images cannot be used:$)", headline)
     assert len(lines) == (int(counted[1]) if counted else 0), message
 
 

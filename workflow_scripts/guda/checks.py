@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from guda.attribution import METHODS, TEXT_METHODS, get_method
 from guda.attribution.counterfactual import Unlearned
+from guda.datasets.soundness import check_sound
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.evaluation import instance_level
 from guda.lds import n_kept
 from guda.noise_schedule import NoiseSchedule, end_of_signal
-from guda.queries import check_query_shapes
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -44,9 +44,7 @@ def check(experiment: Experiment) -> None:
         experiment.model_spec(model)
     for name in config.methods:
         experiment.method_spec(name)
-    if config.queries.folder is not None:
-        dataset = experiment.dataset
-        check_query_shapes(config.queries.folder, experiment.queries, dataset.image_shape, dataset.conversion)
+    check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
 
 
 def _check_groups(experiment: Experiment) -> None:

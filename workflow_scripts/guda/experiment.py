@@ -14,7 +14,7 @@ from guda.checks import check
 from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
-from guda.groups import read_groups
+from guda.groups import read_groups, repeated_images
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
@@ -252,7 +252,8 @@ class Experiment:
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
         datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
-        return list(dict.fromkeys([*(note for each in datasets for note in each.notes), *self._notes_of_groups]))
+        notes = [note for each in datasets for note in each.notes]
+        return list(dict.fromkeys([*notes, *self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

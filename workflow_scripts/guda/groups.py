@@ -164,6 +164,33 @@ def group_sizes(groups: dict[str, Collection[str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "n_images", "n_alone"])
 
 
+def repeated_images(table: pd.DataFrame, groups: dict[str, list[str]]) -> list[str]:
+    """A note of the images that are in the training table more than once, with the same bytes; empty where none is.
+
+    A copy in another group (or in none) is what matters: a model without one of the groups still learns from the other.
+    """
+    ids_of = table["id"][table["sha256"].duplicated(keep=False)].groupby(table["sha256"], sort=False).agg(list)
+    repeated = set(itertools.chain(*ids_of))
+    holders = {sample_id: [] for sample_id in repeated}
+    for name, members in groups.items():
+        for sample_id in repeated.intersection(members):
+            holders[sample_id].append(name)
+    elsewhere = [ids for ids in ids_of if len({tuple(holders[sample_id]) for sample_id in ids}) > 1]
+    within = sum(map(len, ids_of)) - sum(map(len, elsewhere))
+    found = []
+    if elsewhere:
+        first = elsewhere[0][0]
+        other = next(each for each in elsewhere[0] if holders[each] != holders[first])
+        pair = " and ".join(f"{each!r} ({', '.join(holders[each]) or 'in no group'})" for each in (first, other))
+        found.append(
+            f"{sum(map(len, elsewhere))} images have a copy, byte for byte, that is in other groups or in none, as "
+            f"{pair}: a model without the one still learns from the other"
+        )
+    if within:
+        found.append(f"{within} images have a copy, byte for byte, in their own groups")
+    return ["; ".join(found)] if found else []
+
+
 def write_members(path: str | Path, spec: GroupSpec | ExclusionSpec, members: list[str]) -> None:
     """Write the file of a group or of an exclusion.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
 from guda import config
 from guda.datasets import Dataset, load_dataset
 from guda.datasets.conversion import Conversion
-from guda.datasets.image_files import check_shape, image_shape
 from guda.datasets.image_folder import read_folder
 from guda.noise import derive_seed
 from guda.specs import digest_lines
@@ -55,13 +53,6 @@ def of_bucket(queries: Dataset, ids: list[str]) -> Dataset:
 def content_digest(queries: Dataset) -> str:
     """Digest of the id and the content of each query."""
     return digest_lines(queries.table["id"] + " " + queries.table["sha256"])
-
-
-def check_query_shapes(folder: str, queries: list[str], shape: tuple[int, int, int], conversion: Conversion) -> None:
-    """Raise DataError for a query that the conversion does not bring to the training images' shape [C, H, W]."""
-    for query in queries:
-        path = Path(folder) / query
-        check_shape(path, image_shape(path, conversion), shape, LIKE)
 
 
 def known_of_queries(queries: Dataset) -> pd.DataFrame:

@@ -8,7 +8,6 @@ the captions say is the business of `text_to_image.prompts.captions`, which take
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +17,7 @@ from guda.datasets.coco_format import CocoFile, Entry
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
 from guda.datasets.file_names import FileNames, known_files
-from guda.datasets.image_files import image_files
+from guda.datasets.image_files import list_images
 from guda.datasets.image_folder import of_files
 from guda.datasets.json_files import described
 from guda.errors import DataError
@@ -32,14 +31,16 @@ def load(settings: config.Data) -> Dataset:
     if not images:
         raise DataError(f"{annotated.where} lists no images")
     listed = [image["file_name"] for image in images]
-    names = known_files(listed, FileNames(image_files(root, "data.folder"), root), annotated.where)
+    listing = list_images(root, "data.folder")
+    names = known_files(listed, FileNames(listing.images, root), annotated.where)
     table = annotation_table(annotated, images)
     table.insert(0, "id", names)
-    dataset = of_files("coco", root, table, "data", Conversion.of(settings), settings.subset)
-    if "category" in table or not any("category_id" in each for each in annotated.entries("annotations", needed=False)):
-        return dataset
-    note = f"{annotated.where} has no `categories`, and so no names for the columns `category` and `supercategory`"
-    return replace(dataset, notes=(*dataset.notes, note))
+    notes, annotations = listing.notes(root, "data.folder"), annotated.entries("annotations", needed=False)
+    if "category" not in table and any("category_id" in each for each in annotations):
+        notes += (
+            f"{annotated.where} has no `categories`, and so no names for the columns `category` and `supercategory`",
+        )
+    return of_files("coco", root, table, Conversion.of(settings), settings.subset, notes=notes)
 
 
 def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:

@@ -12,7 +12,18 @@ from guda import config
 if TYPE_CHECKING:
     from PIL import Image
 
+CHANNELS_OF_MODE = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
+# Modes that are brought to 8-bit grey or RGB where the configuration says which: other colours, and grey of more bits.
+COLOURS = {"CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
+DEEP = {"I;16": 1, "I;16B": 1, "I;16L": 1, "I;16N": 1, "I": 1, "F": 1}
+CONVERTED = COLOURS | DEEP
 ALPHA = frozenset({"LA", "PA", "RGBA"})  # modes of Pillow with a channel of opacity
+
+BITS_OF_TIFF, PHOTOMETRY_OF_TIFF, WHITE_IS_ZERO = 258, 262, 0
+
+
+class ScaleError(ValueError):
+    """Of numbers that are no grey values."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,17 @@ def is_transparent(image: Image.Image) -> bool:
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     """An image as uint8 of this `shape` [C, H, W]; one that has the shape and no transparency is left as it is.
 
-    What is transparent is put on white. Grey is the luma of ITU-R 601. The image is scaled, by Pillow's Lanczos filter
-    (antialiased), so that it just covers the new size, and the centre is cut out.
+    What is transparent is put on white. Grey is the luma of ITU-R 601, other colours become RGB by Pillow's formulas,
+    and grey of more than 8 bits is brought to 8 by `eight_bits`. The image is scaled, by Pillow's Lanczos filter
+    (antialiased), so that it just covers the new size, and the centre is cut out. Raises ScaleError.
     """
     from PIL import Image
 
     channels, height, width = shape
+    if image.mode in DEEP:
+        image = eight_bits(image)
+    elif image.mode in COLOURS:
+        image = image.convert("RGB")
     if is_transparent(image):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -60,6 +76,33 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     left, top = (image.width - width) // 2, (image.height - height) // 2
     pixels = np.asarray(image.crop((left, top, left + width, top + height)))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image of whole numbers or floats as one of 8 bits, with opacity if it has any.
+
+    The brightest value, 65535 for 16 bits and 1 for floats, becomes 255, and all others in proportion, rounded to the
+    nearest: of 16 bits, the value over 257. Raises ScaleError for floats outside of 0..1.
+    """
+    from PIL import Image
+
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ScaleError(
+                f"floats from {values.min():g} to {values.max():g}, but grey runs from 0 to 1; rescale it, or save it "
+                "with 8 or 16 bits"
+            )
+        grey = np.floor(values.astype(np.float64) * 255 + 0.5)
+    else:
+        brightest = 2 ** tags.get(BITS_OF_TIFF, (16,))[0] - 1
+        grey = (values.astype(np.int64) * 255 + brightest // 2) // brightest
+    if tags.get(PHOTOMETRY_OF_TIFF) == WHITE_IS_ZERO:
+        grey = 255 - grey
+    eight = Image.fromarray(grey.astype(np.uint8))
+    if "transparency" in image.info:
+        eight.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return eight
 
 
 def fit_array(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

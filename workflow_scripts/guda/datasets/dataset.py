@@ -14,6 +14,7 @@ import pandas as pd
 from guda import config
 from guda.artifacts import Stream
 from guda.datasets.conversion import AS_IT_IS, Conversion, fit_array
+from guda.datasets.encoded import Encoded
 from guda.errors import DataError
 from guda.noise import chosen
 from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
@@ -33,7 +34,8 @@ class Dataset:
     `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
     `conversion` alone; `load_images` gives the pixels of some rows (ascending), image after image, uint8 [C, H, W],
     with the conversion done. `held_out` are the images that the configuration keeps out of training, `notes` what the
-    user should know of the files, a sentence each.
+    user should know of the files, a sentence each. `encoded` are the images as their files hold them, where planning
+    has to see whether they can be decoded.
     """
 
     name: str
@@ -43,6 +45,21 @@ class Dataset:
     conversion: Conversion = AS_IT_IS
     held_out: Dataset | None = None
     notes: tuple[str, ...] = ()
+    encoded: Encoded | None = None
+
+    @classmethod
+    def of_encoded(cls, name: str, table: pd.DataFrame, encoded: Encoded, notes: tuple[str, ...] = ()) -> Dataset:
+        """A dataset of encoded images, whose SHA-256 are in the table; they are decoded when they are asked for."""
+        digests = list(table["sha256"])
+        return cls(
+            name=name,
+            table=table,
+            image_shape=encoded.shape,
+            load_images=lambda rows: encoded.images(rows, [digests[row] for row in rows]),
+            conversion=encoded.conversion,
+            notes=notes,
+            encoded=encoded,
+        )
 
     @classmethod
     def build(
@@ -91,7 +108,12 @@ class Dataset:
     def select(self, rows: Sequence[int]) -> Dataset:
         """The dataset of these rows (ascending) alone."""
         table = self.table.iloc[rows].reset_index(drop=True)
-        return replace(self, table=table, load_images=lambda some: self.load_images([rows[row] for row in some]))
+        encoded = self.encoded and self.encoded.select(rows)
+
+        def load_images(some: Sequence[int]) -> Iterator[np.ndarray]:
+            return self.load_images([rows[row] for row in some])
+
+        return replace(self, table=table, load_images=load_images, encoded=encoded)
 
     def without(self, held_out: config.Subset) -> Dataset:
         """The dataset without some images, its `held_out`, chosen by a hash of their ids. Raises DataError."""

@@ -6,11 +6,10 @@ dates or classes (by name). Left out are nested and binary columns, and any call
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,27 @@ from pyarrow import parquet
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
-from guda.datasets.image_files import decode_images, image_shape
+from guda.datasets.encoded import Encoded, readable_shape
+from guda.datasets.huggingface_files import SPLITS, STATE, check_folder, image_in, offline, reading
+from guda.datasets.image_files import some
 from guda.datasets.raw_files import training_ids
+from guda.datasets.soundness import faults, refusal
 from guda.datasets.tables import column_text, is_scalar
 from guda.errors import ConfigError, DataError
+from guda.files import regular
 from guda.hub import FORM, HUB_ID, downloaded
 
 BATCH = 64  # rows whose encoded images are held in memory at once
 RESERVED = ("id", "sha256")
 HUB_FILES = ["*.parquet", "README.md"]  # the latter says which files are which split
-BROKEN = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)  # what both libraries raise for damaged files
 
 
 @dataclass(frozen=True)
 class Split:
     """`count` rows, with these `features`; `batches(rows, columns)` are the rows asked for, ascending, few at a time.
 
-    `source` is what errors call the dataset, `folder` where its files lie.
+    `source` is what errors call the dataset, `folder` where its files lie; what lies behind the links to folders that
+    are `linked` is not read.
     """
 
     source: str
@@ -47,6 +50,7 @@ class Split:
     features: datasets.Features
     count: int
     batches: Callable[[list[int], list[str]], Iterator[pa.Table]]
+    linked: tuple[str, ...] = ()
 
 
 def load(settings: config.Data) -> Dataset:
@@ -57,31 +61,30 @@ def load(settings: config.Data) -> Dataset:
     ids = [ids[row] for row in rows]
     names, conversion = [f"{split.source}: {sample_id}" for sample_id in ids], Conversion.of(settings)
 
-    digests, table, shape = [], {name: [] for name in columns}, None
+    digests, table, first = [], {name: [] for name in columns}, None
     for batch in split.batches(rows, [image, *columns]):
         for name in columns:
             table[name] += _texts(batch[name], split.features[name], f"{split.source}: column {name!r}")
         for value in batch[image].to_pylist():
-            name = names[len(digests)]
-            content = _encoded(value, split.folder, name)
-            shape = shape or image_shape(content, conversion, name)
-            digests.append(hashlib.sha256(content).hexdigest())
+            row = len(digests)
+            content = _encoded(value, split.folder, names[row])
+            digests.append(hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else None)
+            if first is None and (shape := readable_shape(names[row], content, conversion)):
+                first = repr(ids[row]), shape
 
-    def load_images(some: Sequence[int]) -> Iterator[np.ndarray]:
-        wanted = split.batches([rows[row] for row in some], [image])
+    def load_encoded(asked: Sequence[int]) -> Iterator[tuple[str, bytes | DataError]]:
+        wanted = split.batches([rows[row] for row in asked], [image])
         values = (value for batch in wanted for value in batch[image].to_pylist())
-        encoded = (
-            (names[row], _encoded(value, split.folder, names[row])) for row, value in zip(some, values, strict=True)
-        )
-        return decode_images(encoded, [digests[row] for row in some], shape, repr(ids[0]), conversion)
+        for row, value in zip(asked, values, strict=True):
+            yield names[row], _encoded(value, split.folder, names[row])
 
-    return Dataset(
-        name="huggingface",
-        table=pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object),
-        image_shape=shape,
-        load_images=load_images,
-        conversion=conversion,
-    )
+    like, shape = first or ("", (0, 0, 0))
+    encoded = Encoded(load_encoded, shape, like, conversion)
+    if first is None or None in digests:
+        raise refusal([fault for fault in faults(encoded, range(len(ids))) if fault], len(ids))
+    notes = (f"{split.source}: links to folders are not followed here: {some(split.linked)}",) if split.linked else ()
+    table = pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object)
+    return Dataset.of_encoded("huggingface", table, encoded, notes)
 
 
 def _open(settings: config.Data) -> Split:
@@ -95,23 +98,26 @@ def _open(settings: config.Data) -> Split:
         if not HUB_ID.fullmatch(source):
             raise ConfigError(f"data.hub: {source!r} is no {FORM.format('dataset')}")
         folder = downloaded(source, "dataset", HUB_FILES, "data.hub")
-    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    saved = any((folder / name).is_file() for name in (SPLITS, STATE))
+    linked = check_folder(source, folder)
     split = (_saved_split if saved else _parquet_split)(source, folder, settings.split)
     if not split.count:
         raise DataError(f"data.split: {settings.split!r} of {source!r} has no rows")
-    return split
+    return split if saved else replace(split, linked=linked)
 
 
 def _saved_split(source: str, folder: Path, name: str) -> Split:
     """A split of what save_to_disk wrote, mapped into memory; a Dataset without a name of its own is called train."""
-    with _reading(source):
+    with reading(source), offline():
         found = datasets.load_from_disk(str(folder))
     splits = {str(found.split or "train"): found} if isinstance(found, datasets.Dataset) else found
     data = _named(splits, name, source)
+    with reading(source):
+        data.data.validate(full=True)  # of a damaged file Arrow would follow offsets that lead anywhere
 
     def batches(rows: list[int], columns: list[str]) -> Iterator[pa.Table]:
         selected = data.select_columns(columns).with_format("arrow")
-        with _reading(source):
+        with reading(source):
             for start in range(0, len(rows), BATCH):
                 yield selected[rows[start : start + BATCH]]
 
@@ -120,7 +126,7 @@ def _saved_split(source: str, folder: Path, name: str) -> Split:
 
 def _parquet_split(source: str, folder: Path, name: str) -> Split:
     """A split of Parquet files, which the library tells apart by README.md or by their names."""
-    with _reading(source), tempfile.TemporaryDirectory() as cache:
+    with reading(source), offline(), tempfile.TemporaryDirectory() as cache:
         path = str(folder.resolve())
         if datasets.get_dataset_default_config_name(path) is None:
             names = ", ".join(datasets.get_dataset_config_names(path))
@@ -131,12 +137,12 @@ def _parquet_split(source: str, folder: Path, name: str) -> Split:
         raise DataError(f"{source}: split {name!r} is not of Parquet files; save it with save_to_disk or to_parquet")
     count, schema = 0, None
     for file in files:
-        with _reading(file), parquet.ParquetFile(file) as opened:
+        with reading(file), parquet.ParquetFile(file) as opened:
             count += opened.metadata.num_rows
             schema = schema or opened.schema_arrow
             if set(opened.schema_arrow.names) != set(schema.names):
                 raise DataError(f"{file}: has other columns than {files[0]}; keep the files of one dataset")
-    with _reading(source):
+    with reading(source):
         features = builder.info.features or datasets.Features.from_arrow_schema(schema)
     return Split(source, folder, features, count, lambda rows, columns: _parquet_rows(files, features, rows, columns))
 
@@ -149,7 +155,7 @@ def _parquet_rows(
     wanted, start = np.array(rows), 0
     for file in files:
         # So that pages of a group of rows are read as they are needed, not all before the first.
-        with _reading(file), parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
+        with reading(file), parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
             for group in range(opened.num_row_groups):
                 end = start + opened.metadata.row_group(group).num_rows
                 if not len(_between(wanted, start, end)):
@@ -199,23 +205,16 @@ def _texts(column: pa.ChunkedArray, feature: object, where: str) -> list[str | N
     return [None if label is None else feature.names[label] for label in labels]
 
 
-def _encoded(value: dict | None, folder: Path, name: str) -> bytes:
-    """The encoded image that a row holds, or that of the file which it names. Raises DataError."""
-    content, path = (value["bytes"], value["path"]) if value else (None, None)
+def _encoded(value: Any, folder: Path, name: str) -> bytes | DataError:
+    """The encoded image that a row holds, or that of the file which it names, or why there is none."""
+    content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, None)
     if content is not None:
         return content
     if path is None:
-        raise DataError(f"{name}: holds no image; remove the row")
+        return DataError(f"{name}: holds no image; remove the row")
     try:
-        return (folder / path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: its image cannot be read ({error})") from None
-
-
-@contextlib.contextmanager
-def _reading(source: str) -> Iterator[None]:
-    try:
-        yield
-    except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{source}: no readable dataset of save_to_disk or of Parquet files ({reason})") from None
+        return regular(image_in(folder, path, name)).read_bytes()
+    except DataError as error:
+        return error
+    except OSError as error:
+        return DataError(f"{name}: its image cannot be read ({error})")

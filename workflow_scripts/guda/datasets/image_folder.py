@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset, chosen_rows
+from guda.datasets.encoded import Encoded, readable_shape
 from guda.datasets.file_names import FILES, FileNames, known_files
 from guda.datasets.folder_table import RESERVED, table_of_folder
-from guda.datasets.image_files import file_digests, image_files, image_shape, read_images
+from guda.datasets.image_files import Listing, contents, digest_or_none, list_images, some
+from guda.datasets.soundness import faults, refusal
 from guda.datasets.tables import read_table
 from guda.errors import DataError
 
@@ -35,40 +34,53 @@ def read_folder(
     """Images in a folder, each with its path relative to it as its id; `section` of the configuration names it.
 
     Without a table, `table_of_folder` says what is known of the images. `like` is what the images must have the shape
-    [C, H, W] of, and the shape; the first image otherwise.
+    [C, H, W] of, and the shape; the first image that is readable otherwise.
     """
     root = Path(folder)
+    listing = list_images(root, f"{section}.folder")
+    notes = listing.notes(root, f"{section}.folder")
     if table_file is None:
-        table, notes = table_of_folder(root, image_files(root, f"{section}.folder"), f"{section}.folder")
+        table, of_table = table_of_folder(root, listing.images, f"{section}.folder")
+        notes += tuple(of_table)
     else:
-        table, notes = _read_table(Path(table_file), root, section), []
-    dataset = of_files("image_folder", root, table, section, conversion, subset, like)
-    return replace(dataset, notes=(*dataset.notes, *notes))
+        table = _read_table(Path(table_file), FileNames(listing.images, root), section)
+        notes += _without_row(listing, table, table_file, section)
+    return of_files("image_folder", root, table, conversion, subset, like, notes)
 
 
 def of_files(
     name: str,
     root: Path,
     table: pd.DataFrame,
-    section: str,
     conversion: Conversion,
     subset: config.Subset | None = None,
     like: tuple[str, tuple[int, int, int]] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """The images in files under `root` that a table names in its column id. Raises DataError for one not readable."""
+    """The images in files under `root` that a table names in its column id.
+
+    Raises DataError where a file cannot be read or no image can be decoded; it lists all that cannot be used. Whether
+    those can be decoded that are readable is a matter of `soundness`.
+    """
     table = table.iloc[chosen_rows(list(table["id"]), subset)].reset_index(drop=True)
     names = list(table["id"])
-    digests = file_digests(root, names, f"{section}.folder")
-    table.insert(1, "sha256", digests)
-    whose, shape = like or (f"{names[0]!r}", image_shape(root / names[0], conversion))
+    table.insert(1, "sha256", [digest_or_none(root / name) for name in names])
+    shapes = (readable_shape(*each, conversion) for each in contents(root, names))
+    first = like or next(((repr(name), shape) for name, shape in zip(names, shapes, strict=True) if shape), None)
+    like_name, shape = first or ("", (0, 0, 0))
+    encoded = Encoded(lambda rows: contents(root, [names[row] for row in rows]), shape, like_name, conversion)
+    if first is None or table["sha256"].isna().any():
+        raise refusal([fault for fault in faults(encoded, range(len(names))) if fault], len(names))
+    return Dataset.of_encoded(name, table, encoded, notes)
 
-    def load_images(rows: Sequence[int]) -> Iterator[np.ndarray]:
-        return read_images(root, [names[row] for row in rows], [digests[row] for row in rows], shape, whose, conversion)
 
-    return Dataset(name, table, shape, load_images, conversion)
+def _without_row(listing: Listing, table: pd.DataFrame, table_file: str, section: str) -> tuple[str, ...]:
+    """A note of the images that the table leaves out, if any."""
+    left_out = sorted(set(listing.images) - set(table["id"]))
+    return (f"{section}.table: images left out, without a row in {table_file!r}: {some(left_out)}",) if left_out else ()
 
 
-def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
+def _read_table(path: Path, known: FileNames, section: str) -> pd.DataFrame:
     """Columns id and all of the table's own but the files'; rows in its order. Images without a row are left out.
 
     Raises DataError.
@@ -83,6 +95,5 @@ def _read_table(path: Path, folder: Path, section: str) -> pd.DataFrame:
         raise DataError(f"{where} has no column {FILES[0]!r}; found {', '.join(table.columns)}")
     if table.empty:
         raise DataError(f"{where} has no rows")
-    known = FileNames(image_files(folder, f"{section}.folder"), folder)
     table.insert(0, "id", known_files(table.pop(column), known, where))
     return table

@@ -14,7 +14,7 @@ import pandas as pd
 from guda import config
 from guda.datasets.conversion import Conversion
 from guda.datasets.dataset import Dataset
-from guda.datasets.image_files import image_files
+from guda.datasets.image_files import list_images
 from guda.datasets.image_folder import of_files
 from guda.errors import DataError
 
@@ -25,7 +25,8 @@ NAMED = 3  # faults that an error names
 
 def load(settings: config.Data) -> Dataset:
     root = Path(settings.folder)
-    names = [name for name in image_files(root, KEY) if PurePosixPath(name).parts[0] not in PHOTOGRAPHS]
+    listing = list_images(root, KEY)
+    names = [name for name in listing.images if PurePosixPath(name).parts[0] not in PHOTOGRAPHS]
     paths = [PurePosixPath(name).parts for name in names]
     for name, parts in zip(names, paths, strict=True):
         if len(parts) != 3:
@@ -35,7 +36,9 @@ def load(settings: config.Data) -> Dataset:
             )
     table = pd.DataFrame({"id": names, "style": [each[0] for each in paths], "object": [each[1] for each in paths]})
     _check_complete(root, table)
-    return of_files("unlearncanvas", root, table, "data", Conversion.of(settings), settings.subset)
+    return of_files(
+        "unlearncanvas", root, table, Conversion.of(settings), settings.subset, notes=listing.notes(root, KEY)
+    )
 
 
 def _check_complete(root: Path, table: pd.DataFrame) -> None:

@@ -148,7 +148,7 @@ def test_other_kinds_of_pipelines_are_refused(folder):
 
 def test_a_part_that_is_not_what_the_index_says_is_refused(folder):
     shutil.copy(folder / "unet" / "config.json", folder / "vae" / "config.json")
-    with pytest.raises(ArtifactError, match=r"vae cannot be read as a AutoencoderKL|vae lack tensor"):
+    with pytest.raises(ArtifactError, match=r"has _class_name .*, but only 'AutoencoderKL' is supported as vae"):
         load_pipeline(folder, KEY)
 
 
@@ -159,14 +159,14 @@ def test_weights_that_lack_a_tensor_are_refused(folder, part):
     name = sorted(tensors)[0]
     del tensors[name]
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(ArtifactError, match=f"lack tensor {name!r}"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} lacks tensor {name!r}"):
         load_pipeline(folder, KEY)
 
 
 def test_damaged_weights_are_refused(folder):
     for part in ("vae", "text_encoder"):
         next((folder / part).glob("*.safetensors")).write_bytes(b"damaged")
-        with pytest.raises(ArtifactError, match=f"{part} cannot be read as a"):
+        with pytest.raises(ArtifactError, match=f"^{KEY}: .*/{part}/.* is not a readable safetensors file"):
             load_pipeline(folder, KEY)
         shutil.rmtree(folder)
         write_pipeline(folder)

@@ -9,12 +9,14 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from guda.attribution import get_method
+from guda.attribution.embedding import KEY as VISION_KEY
+from guda.attribution.embedding import NAME as EMBEDDING
 from guda.checks import check
 from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
 from guda.groups import read_groups
-from guda.imported_models import source_digest
+from guda.imported_models import notes_of, source_digest, vision_notes
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
 from guda.paths import (
@@ -237,7 +239,11 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return list(self.dataset.notes)
+        model, vision = self.config.attribution.embedding.model, []
+        if model is not None and EMBEDDING in self.config.methods:
+            vision = vision_notes(model, VISION_KEY)
+        imported = [note for source, key in self.imports.values() for note in notes_of(source, key)]
+        return [*self.dataset.notes, *imported, *vision]
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

@@ -11,12 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from guda.checkpoint_weights import built, transformers_model
 from guda.denoisers import UNetDenoiser
 from guda.device import Batches
 from guda.errors import ArtifactError
+from guda.imported_models import check_vision_model
 from guda.noise import gaussian
 from guda.progress import track
 from guda.training import to_network_range
+
+POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,15 +67,24 @@ def denoiser_features(
 def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """A transformers vision model and what prepares its images. `key` names the setting in errors.
 
-    Raises ArtifactError for a folder that transformers cannot read; weights are read from safetensors alone.
+    Weights are read from safetensors alone, and no code of the folder's is run. Where only those of the pooled output
+    are lacking, the model has none. Raises ArtifactError for a folder that transformers cannot read.
     """
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-    try:
-        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-        return model.eval(), AutoImageProcessor.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {folder} is no vision model of transformers ({error})") from None
+    found, kind = check_vision_model(folder, key), "vision model of transformers"
+    apart = {"local_files_only": True, "trust_remote_code": False}
+    settings = built(lambda: AutoConfig.from_pretrained(folder, **apart), kind, folder, key)
+    with torch.device("meta"):  # of the right class, without weights
+        empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
+    model, lacking = transformers_model(type(empty), settings, found, key)
+    for tensor in lacking:
+        if not tensor.startswith(f"{POOLER}."):
+            raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}; save the whole model")
+    if lacking:
+        print("the weights hold no pooled output; features are means over the patches", flush=True)
+        setattr(model, POOLER, None)
+    return model, built(lambda: AutoImageProcessor.from_pretrained(folder, **apart), kind, folder, key)
 
 
 @torch.no_grad()

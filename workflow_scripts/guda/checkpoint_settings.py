@@ -152,35 +152,38 @@ def refuse(differing: Settings, sections: dict[str, Section], folder: Path, key:
     `sections` are those of the configuration that would change. With the `whole` configuration the YAML has also what
     has to change beside them.
     """
-    differing = {section: settings for section, settings in differing.items() if settings}
-    if not differing:
-        return
+    advised = {}
     for name, settings in differing.items():
-        problems = [f"{name}: {problem}" for problem in _problems(sections[name], settings)]
-        if problems:
+        configured = sections[name].model_dump()
+        changed, problems = _changed(sections[name], settings)
+        if changed is None:
+            problems = [f"{name}: {problem}" for problem in problems]
             raise ArtifactError(
                 f"{key}: {folder} holds a model that is not supported ({'; '.join(problems)}); give another one"
             )
+        values = {setting: changed.model_dump(mode="json")[setting] for setting in settings}
+        advised[name] = {setting: value for setting, value in values.items() if value != configured[setting]}
+    advised = {name: settings for name, settings in advised.items() if settings}
+    if not advised:
+        return
     if whole is not None:
-        differing = _completed(differing, whole)
-        problems = _problems(whole, differing)
-        if problems:
-            found = json.dumps(differing)
+        advised = _completed(advised, whole)
+        changed, problems = _changed(whole, advised)
+        if changed is None:
             raise ArtifactError(
-                f"{key}: {folder} has other settings than the configuration: {found}. With these, it would have to "
-                f"change elsewhere, too: {'; '.join(problems)}"
+                f"{key}: {folder} has other settings than the configuration: {json.dumps(advised)}. With these, it "
+                f"would have to change elsewhere, too: {'; '.join(problems)}"
             )
-    lines = yaml.safe_dump(differing, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()
+    lines = yaml.safe_dump(advised, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()
     raise ArtifactError(f"{key}: {folder} has other settings than the configuration; to take it, write\n{lines}")
 
 
-def _problems(section: Section, changes: dict[str, Any]) -> list[str]:
-    """What is wrong with a section of the configuration, or the whole, once it has these changes."""
+def _changed(section: Section, changes: dict[str, Any]) -> tuple[Section | None, list[str]]:
+    """A section of the configuration, or the whole, with these changes; or what is wrong with it then."""
     try:
-        type(section).model_validate(_merged(section.model_dump(by_alias=True), changes))
+        return type(section).model_validate(_merged(section.model_dump(by_alias=True), changes)), []
     except ValidationError as error:
-        return [explain(problem, type(section)) for problem in error.errors()]
-    return []
+        return None, [explain(problem, type(section)) for problem in error.errors()]
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -133,9 +133,7 @@ def _check_index(folder: Path, key: str) -> None:
     if network != ["diffusers", NETWORK]:
         raise ArtifactError(f"{key}: {file} gives {network!r} as unet, but only {NETWORK} of diffusers is supported")
     if not isinstance(kind, str):
-        raise ArtifactError(
-            f"{key}: {file} is of {kind!r}, code of its own, which is never run; give the unet's folder"
-        )
+        raise ArtifactError(f"{key}: {file} is of {kind!r}, code that is never run; give the folder of its unet")
 
 
 def vision_digest(source: str, key: str) -> str:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
+# For whatever transformers reads from a folder itself.
+APART = {"local_files_only": True, "trust_remote_code": False}
+
+
 def read_weights(checkpoint: Checkpoint, key: str) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a checkpoint with their current names, on the CPU, one by one; all that are floats in float32.
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from guda.checkpoint_weights import built, transformers_model
+from guda.checkpoint_weights import APART, built, transformers_model
 from guda.denoisers import UNetDenoiser
 from guda.device import Batches
 from guda.errors import ArtifactError
@@ -73,8 +73,7 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
     found, kind = check_vision_model(folder, key), "vision model of transformers"
-    apart = {"local_files_only": True, "trust_remote_code": False}
-    settings = built(lambda: AutoConfig.from_pretrained(folder, **apart), kind, folder, key)
+    settings = built(lambda: AutoConfig.from_pretrained(folder, **APART), kind, folder, key)
     with torch.device("meta"):  # of the right class, without weights
         empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
     model, lacking = transformers_model(type(empty), settings, found, key)
@@ -84,7 +83,7 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
     if lacking:
         print("the weights hold no pooled output; features are means over the patches", flush=True)
         setattr(model, POOLER, None)
-    return model, built(lambda: AutoImageProcessor.from_pretrained(folder, **apart), kind, folder, key)
+    return model, built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor
 from guda import config
 from guda.artifacts import load_tensors, made_for, save_tensors, write_json, write_text
 from guda.checkpoint_files import Checkpoint, read_object
-from guda.checkpoint_weights import built, fitting_weights, take_weights, transformers_model
+from guda.checkpoint_weights import APART, built, fitting_weights, take_weights, transformers_model
 from guda.denoisers import TextDenoiser, load_pretrained_unet
 from guda.device import Batches
 from guda.diffusers_import import network_class
@@ -90,14 +90,13 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
 def _text_parts(folder: Path, checkpoint: Checkpoint, key: str) -> tuple[CLIPTextModel, CLIPTokenizer]:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    apart = {"local_files_only": True, "trust_remote_code": False}
     part, kind = folder / "text_encoder", CLASSES["text_encoder"]
-    settings = built(lambda: CLIPTextConfig.from_pretrained(part, **apart), kind, part, key)
+    settings = built(lambda: CLIPTextConfig.from_pretrained(part, **APART), kind, part, key)
     text_encoder, lacking = transformers_model(CLIPTextModel, settings, checkpoint, key)
     for tensor in lacking:
         raise ArtifactError(f"{key}: the weights in {part} lack tensor {tensor!r}")
     part = folder / "tokenizer"
-    tokenizer = built(lambda: CLIPTokenizer.from_pretrained(part, **apart), CLASSES["tokenizer"], part, key)
+    tokenizer = built(lambda: CLIPTokenizer.from_pretrained(part, **APART), CLASSES["tokenizer"], part, key)
     return text_encoder, tokenizer
 
 

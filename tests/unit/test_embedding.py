@@ -322,3 +322,38 @@ def test_a_model_that_lacks_other_weights_is_refused(folder):
     rewrite(folder, without("layernorm.bias"))
     with pytest.raises(ArtifactError, match=f"^{KEY}: the weights in {folder} lack tensor 'layernorm.bias'"):
         load_vision_model(folder, KEY)
+
+
+def bert():
+    from transformers import BertConfig, BertModel
+
+    return BertModel(
+        BertConfig(vocab_size=9, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )
+
+
+def masked():
+    """Its features are of patches that are drawn at random."""
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return ViTMAEModel(ViTMAEConfig(**shape, image_size=16, patch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(bert, "cannot be read as a vision model of transformers"), (masked, "holds a ViTMAEModel, which has no pooled")],
+)
+def test_models_that_give_no_features_of_an_image_are_refused(folder, make, message):
+    make().save_pretrained(folder)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder} {message}"):
+        load_vision_model(folder, KEY)
+
+
+def test_a_preprocessor_of_another_model_is_refused(folder):
+    edit(folder / "preprocessor_config.json", size={"height": 24, "width": 24})
+    with pytest.raises(
+        ArtifactError, match=f"^{KEY}: {folder} cannot be read as a vision model of transformers"
+    ) as caught:
+        load_vision_model(folder, KEY)
+    assert "\n" not in str(caught.value)

@@ -134,9 +134,16 @@ def _instead(folder: Path, stem: str) -> str:
     if not pickles:
         return "; give a folder that save_pretrained wrote"
     return (
-        f"; {pickles[0]} would have to be unpickled, which can run any code. Open it where you trust it and save it "
-        "with save_pretrained(..., safe_serialization=True)"
+        f"; {pickles[0]} would have to be unpickled, which can run any code. Open it where you trust it, as "
+        "from_pretrained(..., use_safetensors=False), and save it with save_pretrained(..., safe_serialization=True)"
     )
+
+
+def weights_alone(folder: Path) -> Path | None:
+    """The first file of weights in a folder that has no settings, nor any part in a folder of its own."""
+    if any(path.is_dir() or path.suffix == ".json" for path in folder.iterdir()):
+        return None
+    return next((file for pattern in (f"*{SUFFIX}", *PICKLES) for file in sorted(folder.glob(pattern))), None)
 
 
 def single_file_advice(file: Path, key: str, kind: str) -> str:

@@ -25,6 +25,7 @@ POOLER = "pooler"  # what transformers' models call the layers that make the poo
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
+    from transformers.utils import ModelOutput
 
 
 @torch.no_grad()
@@ -83,7 +84,14 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
     if lacking:
         print("the weights hold no pooled output; features are means over the patches", flush=True)
         setattr(model, POOLER, None)
-    return model, built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
+    processor = built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
+    # A model of words, or a preprocessor of another model's, is only seen at work.
+    probe = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    with torch.no_grad():
+        output = built(lambda: _output(model, processor, probe), kind, folder, key)
+    if not hasattr(output, "pooler_output"):
+        raise ArtifactError(f"{key}: {folder} holds a {type(model).__name__}, which has no pooled output; give another")
+    return model, processor
 
 
 @torch.no_grad()
@@ -96,15 +104,19 @@ def vision_features(
     the patches. Images are scaled and normalised as the model's own preprocessor says; grey ones become colour.
     """
     model.to(device)
-    embed = getattr(model, "get_image_features", model)
 
     def features(rows: Sequence[int]) -> Tensor:
-        pictures = [_picture(images[row]) for row in rows]
-        output = embed(**processor(images=pictures, return_tensors="pt").to(device))
+        output = _output(model, processor, images[list(rows)])
         pooled = output.pooler_output
         return (output.last_hidden_state.mean(1) if pooled is None else pooled).float().flatten(1).cpu()
 
     return _in_batches(features, len(images), batch_size)
+
+
+def _output(model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor) -> ModelOutput:
+    pictures = [_picture(image) for image in images]
+    embed = getattr(model, "get_image_features", model)
+    return embed(**processor(images=pictures, return_tensors="pt").to(model.device))
 
 
 def _picture(image: Tensor) -> Image.Image:

@@ -15,6 +15,7 @@ from guda.checkpoint_files import (
     read_headers,
     read_object,
     single_file_advice,
+    weights_alone,
 )
 from guda.checkpoint_settings import UNET_DEFAULTS, differing_network, differing_process, refuse
 from guda.config import Config, Data, NoiseSchedule, UNet
@@ -45,9 +46,11 @@ def source_digest(source: str, key: str) -> str:
 
 
 def check_is_folder(source: str, key: str, kind: str, what: str) -> None:
-    """Raise ConfigError unless a setting's value is a folder; a file is answered with how to make one of it."""
+    """Raise ConfigError unless a setting's value is a folder; one file of weights is answered with how to make one."""
     if source and Path(source).is_file():
         raise ConfigError(single_file_advice(Path(source), key, kind))
+    if source and Path(source).is_dir() and (alone := weights_alone(Path(source))):
+        raise ConfigError(single_file_advice(alone, key, kind))
     if not (source and Path(source).is_dir()):
         raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format(what)}")
 

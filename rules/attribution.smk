@@ -157,6 +157,8 @@ rule features:
         paths.log("features", "embedding", "{images}"),
     wildcard_constraints:
         images=one_of([TRAINING, *experiment.buckets]),
+    # A vision model is someone else's: what is wrong with it is to be said before anything is trained.
+    priority: 3 if VISION_MODEL else 0
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads

@@ -2,7 +2,7 @@
 
 if BASE not in experiment.imports:
 
-    # Long jobs first, and the base model before all, so that no processor is left with a training at the end.
+    # Long jobs first, and the base model before all others, so that no processor is left with a training at the end.
     rule train_base:
         input:
             images=paths.images(),
@@ -226,6 +226,8 @@ if experiment.imports:
             paths.log("models", "{model}"),
         wildcard_constraints:
             model=one_of(experiment.imports),
+        # Before all trainings: a model that cannot be taken is to stop them.
+        priority: 3
         conda:
             "../envs/guda.yaml"
         threads: 1

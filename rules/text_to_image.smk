@@ -107,6 +107,8 @@ rule encoded_anchors:
         record=record_of(paths.encoded(ANCHORS)),
     log:
         paths.log("encoded", ANCHORS),
+    # The shortest of the jobs that look through the whole pipeline.
+    priority: 3
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads

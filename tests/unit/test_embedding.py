@@ -1,22 +1,33 @@
 """Features of images and their similarity."""
 
+import ast
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 from text_inputs import LATENTS, prompts, text_denoiser
 
 from guda.attribution import get_method
-from guda.attribution.embedding import unit_vectors
+from guda.attribution.embedding import KEY, unit_vectors
+from guda.checkpoint_weights import APART
+from guda.config import load_config
 from guda.denoisers import new_denoiser
 from guda.errors import ArtifactError, ConfigError
+from guda.experiment import experiment_of
 from guda.features import denoiser_features, load_vision_model, vision_features
-from guda.imported_models import vision_digest
+from guda.imported_models import check_vision_model, vision_digest
 from guda.noise import gaussian
 from guda.paths import BASE, TRAINING
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
 IDS = [f"i{index}" for index in range(12)]
 
 
@@ -127,3 +138,222 @@ def test_a_folder_that_lacks_a_file_is_refused_by_name(vit, tmp_path, missing):
 def test_what_is_neither_folder_nor_pinned_hub_id_is_refused():
     with pytest.raises(ConfigError, match=r"attribution\.embedding\.model: 'openai/clip' is no folder"):
         vision_digest("openai/clip", "attribution.embedding.model")
+
+
+# --- folders of others -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(vit, tmp_path):
+    """A copy to spoil."""
+    return Path(shutil.copytree(vit, tmp_path / "vit"))
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def rewrite(folder, change):
+    """Change the tensors of a vision model by a function of their mapping."""
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, {"format": "pt"})
+
+
+def features_of(folder):
+    model, processor = load_vision_model(folder, KEY)
+    images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return vision_features(model, processor, images, 3, torch.device("cpu"))
+
+
+READ = f"""
+import sys
+from pathlib import Path
+from guda.errors import ArtifactError
+from guda.features import load_vision_model
+from guda.imported_models import check_vision_model
+for folder in sys.argv[1:]:
+    for read in (check_vision_model, load_vision_model):
+        try:
+            read(Path(folder), "{KEY}")
+        except ArtifactError as error:
+            print(error)
+"""
+
+
+def test_code_of_a_models_own_is_never_run_whatever_is_answered(vit, tmp_path):
+    """In a process of its own, where a yes waits to be read."""
+    planted = tmp_path / "planted"
+    code = f"import os\nos.mkdir({str(planted)!r})\nclass Own: pass\nclass OwnConfig: model_type = 'own'\n"
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.Own", "AutoImageProcessor": "own.Own"}
+    files = []
+    for kind in ("vit", "own"):
+        for name in ("config.json", "preprocessor_config.json", "processor_config.json"):
+            folder = Path(shutil.copytree(vit, tmp_path / kind / name))
+            (folder / "own.py").write_text(code)
+            (folder / "processor_config.json").write_text("{}")
+            edit(folder / "config.json", model_type=kind)
+            edit(folder / name, auto_map=classes)
+            files.append(folder / name)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *(file.parent for file in files)],
+        input="y\n" * 100,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [
+        f"{KEY}: {file} has auto_map, which names Python code; code of a model's own is never run" for file in files
+    ]
+    lines = [line.split(". Give a model")[0] for line in done.stdout.splitlines()]
+    assert lines == [line for line in said for _ in range(2)], done.stdout + done.stderr
+    assert not planted.exists()
+    assert not (tmp_path / "home" / "modules").exists()
+
+
+def test_every_call_that_could_run_code_of_others_says_no():
+    calls = [
+        node
+        for path in SCRIPTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained"
+    ]
+    assert len(calls) == 5
+    for call in calls:
+        nothing_to_read = isinstance(call.args[0], ast.Constant) and call.args[0].value is None
+        assert nothing_to_read or [ast.unparse(each.value) for each in call.keywords] == ["APART"], ast.unparse(call)
+    assert APART == {"local_files_only": True, "trust_remote_code": False}
+
+
+def test_an_architecture_that_transformers_does_not_have_is_refused(folder):
+    edit(folder / "config.json", model_type="own")
+    with pytest.raises(
+        ArtifactError, match=f"^{KEY}: {folder} cannot be read as a vision model of transformers"
+    ) as caught:
+        load_vision_model(folder, KEY)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickles_and_other_models_that_a_folder_names_are_left_alone(folder, vit):
+    planted = folder.parent / "planted"
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nmkdir\n(S'" + os.fsencode(planted) + b"'\ntR.")
+    edit(folder / "config.json", _name_or_path="someone/other")
+    assert torch.equal(features_of(folder), features_of(vit))
+    (folder / "model.safetensors").unlink()
+    for read in (check_vision_model, load_vision_model):
+        with pytest.raises(ArtifactError, match=f"^{KEY}: {folder} has no"):
+            read(folder, KEY)
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("adapter_config.json", {"base_model_name_or_path": "someone/other"}, "has adapter_config.json: adapters of"),
+        ("config.json", {"quantization_config": {"load_in_8bit": True}}, "config.json has quantization_config; give"),
+    ],
+)
+def test_adapters_and_quantised_models_are_refused_when_planning(folder, name, changes, message):
+    file = folder / name
+    file.write_text(file.read_text() if file.exists() else "{}")
+    edit(file, **changes)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}.*{message}"):
+        of_vision(folder)
+
+
+def of_vision(folder):
+    overlay = {"methods": ["embedding"], "attribution": {"embedding": {"model": str(folder)}}}
+    return experiment_of(load_config(overlay))
+
+
+@pytest.mark.parametrize("arguments", [{"variant": "fp16"}, {"max_shard_size": "2KB"}], ids=str)
+def test_variants_and_shards_of_a_vision_model_are_read(folder, vit, arguments):
+    from transformers import ViTModel
+
+    ViTModel.from_pretrained(folder).save_pretrained(folder, **arguments)
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    torch.testing.assert_close(features_of(folder), features_of(vit))
+    told = f"{KEY}: {folder} has its weights as the variant fp16 alone; it is taken, in float32."
+    assert of_vision(folder).notes() == ([told] if "variant" in arguments else [])
+
+
+def test_half_precision_is_computed_with_in_float32(folder):
+    rewrite(folder, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
+    model, _ = load_vision_model(folder, KEY)
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "planned", "message"),
+    [
+        (lambda tensor: torch.full_like(tensor, torch.nan), False, "holds values that are not finite"),
+        (lambda tensor: tensor.double() + 1e39, False, "holds values beyond the range of float32"),
+        (lambda tensor: torch.zeros_like(tensor, dtype=torch.int64), False, "holds whole numbers in place of weights"),
+        (lambda tensor: torch.zeros_like(tensor, dtype=torch.int8), True, "is of type I8"),
+    ],
+    ids=["nan", "huge", "int64", "int8"],
+)
+def test_types_and_values_of_a_vision_model_are_looked_at(folder, change, planned, message):
+    name = "layernorm.bias"
+    rewrite(folder, lambda tensors: tensors | {name: change(tensors[name])})
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/model.safetensors: tensor '{name}' {message}"):
+        (of_vision if planned else features_of)(folder)
+
+
+def without(part):
+    return lambda tensors: {name: tensor for name, tensor in tensors.items() if not name.startswith(part)}
+
+
+def test_a_model_without_a_pooled_output_gives_means_over_the_patches(folder, capsys):
+    """As of checkpoints for classification: the layer would have random weights."""
+    with torch.no_grad():
+        model, _ = load_vision_model(folder, KEY)
+        model.pooler = None
+        expected = model(pixel_values=torch.full((1, 3, 16, 16), -0.6)).last_hidden_state.mean(1)
+        rewrite(folder, without("pooler."))
+        model, processor = load_vision_model(folder, KEY)
+        grey = torch.full((1, 3, 16, 16), 51, dtype=torch.uint8)
+        found = vision_features(model, processor, grey, 1, torch.device("cpu"))
+    assert "features are means over the patches" in capsys.readouterr().out
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_lacks_other_weights_is_refused(folder):
+    rewrite(folder, without("layernorm.bias"))
+    with pytest.raises(ArtifactError, match=f"^{KEY}: the weights in {folder} lack tensor 'layernorm.bias'"):
+        load_vision_model(folder, KEY)
+
+
+def bert():
+    from transformers import BertConfig, BertModel
+
+    return BertModel(
+        BertConfig(vocab_size=9, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )
+
+
+def masked():
+    """Its features are of patches that are drawn at random."""
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return ViTMAEModel(ViTMAEConfig(**shape, image_size=16, patch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(bert, "cannot be read as a vision model of transformers"), (masked, "holds a ViTMAEModel, which has no pooled")],
+)
+def test_models_that_give_no_features_of_an_image_are_refused(folder, make, message):
+    make().save_pretrained(folder)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder} {message}"):
+        load_vision_model(folder, KEY)
+
+
+def test_a_preprocessor_of_another_model_is_refused(folder):
+    edit(folder / "preprocessor_config.json", size={"height": 24, "width": 24})
+    with pytest.raises(
+        ArtifactError, match=f"^{KEY}: {folder} cannot be read as a vision model of transformers"
+    ) as caught:
+        load_vision_model(folder, KEY)
+    assert "\n" not in str(caught.value)

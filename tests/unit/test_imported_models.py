@@ -171,7 +171,10 @@ def test_half_precision_becomes_float32(foreign, denoiser, import_from):
     ("changes", "sections"),
     [
         ({"norm_num_groups": 4}, {"unet": {"norm_num_groups": 4}}),
-        ({"norm_num_groups": None}, {"unet": {"norm_num_groups": 32}}),  # diffusers' default
+        (  # 32 is diffusers' default
+            {"block_out_channels": [32, 64], "norm_num_groups": None},
+            {"unet": {"block_out_channels": [32, 64], "norm_num_groups": 32}},
+        ),
         ({"act_fn": "gelu", "dropout": 0.5}, {"unet": {"act_fn": "gelu", "dropout": 0.5}}),
         (
             {"block_out_channels": [8, 16], "norm_eps": 1e-6},

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from guda import config
-from guda.noise_schedule import NoiseSchedule, elbo_steps, step_weights
+from guda.noise_schedule import NoiseSchedule, betas_of, elbo_steps, scheduler_settings, step_weights
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
-SCHEDULES = [(beta, T) for beta in ("squaredcos_cap_v2", "linear", "scaled_linear") for T in (1000, 4000)]
+SCHEDULES = [(beta, T) for beta in ("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid") for T in (1000, 4000)]
 
 
 def make(beta_schedule, T):
@@ -49,8 +49,21 @@ def test_betas_by_hand():
     # 0.1, 0.2, 0.3; and the squares of 0.2, 0.3, 0.4.
     linear = config.NoiseSchedule(beta_schedule="linear", num_train_timesteps=3, beta_start=0.1, beta_end=0.3)
     np.testing.assert_allclose(NoiseSchedule.from_config(linear).alphas_cumprod, [0.9, 0.72, 0.504])
+    # Half a sigmoid's way at its middle, and 1 / (1 + e^6) = 0.00247262 of it at its start.
+    sigmoid = linear.model_copy(update={"beta_schedule": "sigmoid"})
+    np.testing.assert_allclose(betas_of(sigmoid), [0.1 + 0.2 * 0.00247262, 0.2, 0.3 - 0.2 * 0.00247262], rtol=1e-7)
     scaled = linear.model_copy(update={"beta_schedule": "scaled_linear", "beta_start": 0.04, "beta_end": 0.16})
     np.testing.assert_allclose(NoiseSchedule.from_config(scaled).alphas_cumprod, [0.96, 0.8736, 0.733824])
+
+
+def test_samplers_are_given_every_process():
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+    for beta_schedule, T in SCHEDULES:
+        process = config.NoiseSchedule(beta_schedule=beta_schedule, num_train_timesteps=T)
+        for kind in (DDIMScheduler, DPMSolverMultistepScheduler):
+            found = kind(**scheduler_settings(process)).betas.double().numpy()
+            np.testing.assert_allclose(found, betas_of(process), rtol=1e-4)
 
 
 def test_the_cosine_schedule_reads_no_betas():

@@ -1,7 +1,9 @@
 """Pipelines of text-to-image models: read, refused, encoded with, written."""
 
 import functools
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,20 +14,24 @@ import numpy as np
 import pytest
 import torch
 from pipelines import PROCESS, TEXTS, new_pipeline, write_pipeline
+from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
+from text_experiments import text_experiment
 
 from guda.denoisers import load_pretrained_unet
+from guda.diffusers_import import network_class
 from guda.errors import ArtifactError, ConfigError
 from guda.noise import derive_seed, gaussian
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import WEIGHTS
-from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline
-from guda.pipeline_folder import pipeline_digest
+from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, opened_pipeline
+from guda.pipeline_folder import NETWORKS, check_pipeline, pipeline_digest, pipeline_notes
 from guda.small_tokenizer import merges_of
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
 KEY = "text_to_image.pipeline"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PROCESS_SETTINGS = {"beta_schedule", "beta_start", "beta_end"}  # in which PROCESS is not the default
 IDS = [f"i{index}" for index in range(6)]
 
 
@@ -148,7 +154,7 @@ def test_other_kinds_of_pipelines_are_refused(folder):
 
 def test_a_part_that_is_not_what_the_index_says_is_refused(folder):
     shutil.copy(folder / "unet" / "config.json", folder / "vae" / "config.json")
-    with pytest.raises(ArtifactError, match=r"vae cannot be read as a AutoencoderKL|vae lack tensor"):
+    with pytest.raises(ArtifactError, match=r"has _class_name .*, but only 'AutoencoderKL' is supported as vae"):
         load_pipeline(folder, KEY)
 
 
@@ -159,14 +165,14 @@ def test_weights_that_lack_a_tensor_are_refused(folder, part):
     name = sorted(tensors)[0]
     del tensors[name]
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(ArtifactError, match=f"lack tensor {name!r}"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} lacks tensor {name!r}"):
         load_pipeline(folder, KEY)
 
 
 def test_damaged_weights_are_refused(folder):
     for part in ("vae", "text_encoder"):
         next((folder / part).glob("*.safetensors")).write_bytes(b"damaged")
-        with pytest.raises(ArtifactError, match=f"{part} cannot be read as a"):
+        with pytest.raises(ArtifactError, match=f"^{KEY}: .*/{part}/.* is not a readable safetensors file"):
             load_pipeline(folder, KEY)
         shutil.rmtree(folder)
         write_pipeline(folder)
@@ -188,6 +194,170 @@ def test_a_hub_id_is_known_by_its_name_and_commit():
     assert pipeline_digest(f"someone/model@{COMMIT}", KEY) == "71c61c135b3c73402ff9"
     with pytest.raises(ConfigError, match=rf"{KEY}: 'someone/model' is no folder"):
         pipeline_digest("someone/model", KEY)
+
+
+# --- whole, halved, in parts: all networks in one way ------------------------------------------------
+
+
+def saved_again(folder, part, **arguments):
+    """A part's network, saved by its own library in half precision; its weights before, rounded to that."""
+    from transformers import CLIPTextModel
+
+    kinds = {"unet": network_class("UNet2DConditionModel"), "vae": network_class("AutoencoderKL")}
+    network = kinds.get(part, CLIPTextModel).from_pretrained(folder / part).half()
+    next((folder / part).glob("*.safetensors")).unlink()
+    network.save_pretrained(folder / part, **arguments)
+    return {name: tensor.float() for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("arguments", [{"variant": "fp16"}, {"max_shard_size": "5KB"}], ids=str)
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_every_part_is_read_as_save_pretrained_writes_it(folder, part, arguments):
+    expected = saved_again(folder, part, **arguments)
+    assert not (folder / part / NETWORKS[part]).exists()
+    check_pipeline(folder, KEY)
+    if part == "unet":
+        found = load_pretrained_unet(folder / "unet", NoiseSchedule.from_config(PROCESS), KEY).unet
+    else:
+        found = getattr(load_pipeline(folder, KEY), part)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    told = f"{KEY}: {folder / part} has its weights as the variant fp16 alone; it is taken, in float32."
+    assert pipeline_notes(folder, KEY) == ([told] if "variant" in arguments else [])
+    assert pipeline_digest(str(folder), KEY) != pipeline_digest(str(write_pipeline(folder / "whole")), KEY)
+
+
+def change(file, name, make):
+    tensors = load_file(file)
+    save_file(tensors | {name: make(tensors[name])}, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("unet", "conv_in.bias"), ("vae", "encoder.conv_in.bias"), ("text_encoder", "final_layer_norm.bias")],
+)
+def test_types_and_values_of_every_part_are_looked_at(folder, part, name):
+    file = folder / part / NETWORKS[part]
+    change(file, name, lambda tensor: torch.full_like(tensor, torch.nan))
+    check_pipeline(folder, KEY)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file}: tensor '{name}' holds values that are not finite"):
+        opened_pipeline(str(folder), pipeline_digest(str(folder), KEY))
+    change(file, name, lambda tensor: torch.zeros_like(tensor, dtype=torch.int8))
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file}: tensor '{name}' is of type I8"):
+        check_pipeline(folder, KEY)
+
+
+def test_whole_numbers_in_place_of_weights_are_refused(folder):
+    """Positions, as older files have them, are numbers that no layer computes with."""
+    file = folder / "text_encoder" / NETWORKS["text_encoder"]
+    change(file, "final_layer_norm.bias", lambda tensor: torch.ones_like(tensor, dtype=torch.int64))
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file}: tensor 'final_layer_norm.bias' holds whole numbers"):
+        load_pipeline(folder, KEY)
+
+
+# --- parts that fit each other -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        (
+            "unet",
+            {"in_channels": 3, "out_channels": 3},
+            "has in_channels 3, but .*vae/config.json has latent_channels 4",
+        ),
+        ("unet", {"in_channels": 9}, "takes 9 channels and gives 4; they must agree"),
+        ("unet", {"cross_attention_dim": 24}, "has cross_attention_dim 24, but .*text_encoder.* has hidden_size 16"),
+        ("unet", {"addition_embed_type": "text"}, "told more than a prompt"),
+        ("unet", {"block_out_channels": [8, 16]}, r"'down_blocks.1.resnets.0.conv2.weight' has shape \[8, 8, 3, 3\]"),
+        ("unet", {"block_out_channels": 8}, "has block_out_channels 8, expected"),
+        ("unet", {"layers_per_block": "1"}, "has layers_per_block '1', expected such as 2"),
+        ("unet", {"layers_per_block": [1]}, "has block_out_channels .*, expected a list of one for each block"),
+        ("vae", {"latent_channels": 8}, "has in_channels 4, but .* has latent_channels 8"),
+        ("vae", {"in_channels": 1, "out_channels": 1}, "has in_channels 1, but images have 3 channels"),
+        ("vae", {"shift_factor": 0.1}, "has shift_factor 0.1, but only null is supported"),
+        ("vae", {"scaling_factor": "big"}, "has scaling_factor 'big', expected such as 0.18215"),
+        ("vae", {"scaling_factor": float("inf")}, "has scaling_factor inf, expected a number"),
+        ("vae", {"block_out_channels": [8, 8, 8]}, "lacks tensor 'encoder.down_blocks.2.resnets.0.conv2.weight'"),
+        ("vae", {"layers_per_block": 10**30}, "lacks tensor 'encoder.down_blocks.0.resnets.1.conv2.weight'"),
+        ("text_encoder", {"hidden_size": 32}, "has cross_attention_dim 16, but .* has hidden_size 32"),
+        ("text_encoder", {"vocab_size": 5}, "words, but the text encoder only 5"),
+        ("text_encoder", {"num_hidden_layers": 2}, "lacks tensor 'encoder.layers.1.self_attn.k_proj.weight'"),
+        ("text_encoder", {"model_type": "t5"}, "has model_type 't5', but only 'clip_text_model' is supported"),
+        ("text_encoder", {"quantization_config": {"load_in_8bit": True}}, "has quantization_config; give the weights"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_when_planning(folder, part, changes, message):
+    edit(folder / part / "config.json", **changes)
+    with pytest.raises(ArtifactError, match=rf"^{KEY}: {folder}/.*{message}") as caught:
+        check_pipeline(folder, KEY)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_whole_pipeline_is_planned_and_says_which_weights_it_takes(folder):
+    planned = text_experiment({"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())
+    assert planned.notes() == []
+    shutil.copytree(folder / "unet", folder / "unet_ema")
+    assert planned.notes() == [f"{KEY}: {folder} has unet_ema beside unet; unet is taken, as model_index.json says."]
+
+
+def test_what_does_not_fit_is_said_before_anything_runs(folder):
+    edit(folder / "unet" / "config.json", cross_attention_dim=24)
+    with pytest.raises(ArtifactError, match="has cross_attention_dim 24, but"):
+        text_experiment({"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())
+
+
+def test_another_process_is_answered_with_the_section_to_write(folder):
+    with pytest.raises(ArtifactError) as caught:
+        text_experiment({"pipeline": str(folder)})
+    assert sections_to_write(caught.value, KEY) == {"noise_schedule": PROCESS.model_dump(include=PROCESS_SETTINGS)}
+
+
+# --- code and files of a pipeline's own --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"_class_name": ["mine", "StableDiffusionPipeline"]}, r"is of \['mine', .*but only StableDiffusionPipeline"),
+        ({"unet": ["mine", "UNet2DConditionModel"]}, "gives unet by 'mine', but only diffusers is read, and no code"),
+        ({"text_encoder": ["mine", "CLIPTextModel"]}, "gives text_encoder by 'mine', but only transformers is read"),
+        ({"vae": "AutoencoderKL"}, "gives vae by None, but only diffusers is read"),
+        ({"vae": [None, None]}, "gives None as vae, but only AutoencoderKL is supported"),
+    ],
+)
+def test_an_index_that_names_code_of_its_own_is_refused(folder, changes, message):
+    edit(folder / "model_index.json", **changes)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/model_index.json {message}"):
+        check_pipeline(folder, KEY)
+
+
+def test_code_and_pickles_that_lie_in_a_pipeline_do_nothing(folder, pipeline, monkeypatch):
+    """Settings name classes in files beside them, and other models; a yes to whoever asks changes nothing."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 20))
+    planted = folder.parent / "planted"
+    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (folder / part / "own.py").write_text(f"import os\nos.mkdir({str(planted)!r})\nclass Own: pass\n")
+        for name in ("pytorch_model.bin", "diffusion_pytorch_model.bin"):
+            (folder / part / name).write_bytes(b"cos\nmkdir\n(S'" + os.fsencode(planted) + b"'\ntR.")
+        classes = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoencoderKL", "CLIPTextModel")
+        names = {"auto_map": dict.fromkeys(classes, "own.Own"), "_name_or_path": "someone/other"}
+        for file in sorted((folder / part).glob("*config.json")):
+            edit(file, **names, custom_pipeline="own", chat_template="{{ 1 }}")
+    (folder / "text_encoder" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/other"}')
+    (folder / "tokenizer" / "chat_template.jinja").write_text("{{ raise_exception('x') }}")
+    check_pipeline(folder, KEY)
+    found = opened_pipeline(str(folder), pipeline_digest(str(folder), KEY))
+    assert torch.equal(encode_prompts(found, TEXTS, 3)[0], encode_prompts(pipeline, TEXTS, 3)[0])
+    assert not planted.exists()
+
+
+def test_a_tokenizer_that_names_files_elsewhere_is_refused(folder):
+    file = folder / "tokenizer" / "tokenizer_config.json"
+    edit(file, vocab_file="/elsewhere/vocab.json")
+    with pytest.raises(
+        ArtifactError, match=f"^{KEY}: {file} names '/elsewhere/vocab.json' as vocab_file, which is not"
+    ):
+        check_pipeline(folder, KEY)
 
 
 # --- prompts -----------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ class GaussianData:
 PROCESSES = {
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
     "linear": {"beta_schedule": "linear"},
+    "sigmoid": {"beta_schedule": "sigmoid"},
     "wide": {"beta_schedule": "linear", "beta_start": 5e-5, "beta_end": 0.04},
     "scaled": {"beta_schedule": "scaled_linear", "num_train_timesteps": 4000, "beta_start": 2e-5, "beta_end": 0.006},
 }

@@ -30,7 +30,7 @@ from guda.paths import BASE
 
 BUCKET = "bucket-0000"
 # One row of each kind, for the real snakemake in CI.
-SAMPLE = {"typo in a section", "key twice", "group '../x'", "half an image", "pickled model", "renamed pickle"}
+SAMPLE = {"typo in a section", "key twice", "group of two lines", "half an image", "pickled model", "missing tensor"}
 
 
 def through_snakemake(rows):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.attribution import METHODS, TEXT_METHODS, get_method
 from guda.attribution.counterfactual import Unlearned
+from guda.attribution.embedding import KEY as VISION_KEY
+from guda.attribution.embedding import NAME as EMBEDDING
 from guda.datasets.soundness import check_sound
 from guda.errors import ConfigError, DataError, nearest_name
 from guda.evaluation import instance_level
+from guda.hub import HUB_ID
+from guda.imported_models import NETWORK, check_is_folder, check_model, check_process, check_vision_model
 from guda.lds import n_kept
 from guda.noise_schedule import NoiseSchedule, end_of_signal
+from guda.pipeline_folder import PIPELINE, PIPELINE_KEY, check_pipeline
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -40,11 +46,30 @@ def check(experiment: Experiment) -> None:
     else:
         _check_text_to_image(experiment)
     # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
+    _check_brought_models(experiment)
     for model in experiment.imports:
         experiment.model_spec(model)
     for name in config.methods:
         experiment.method_spec(name)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
+
+
+def _check_brought_models(experiment: Experiment) -> None:
+    """What can be known of models in folders without making them; those of the hub are looked at by the first job."""
+    config, shape = experiment.config, experiment.dataset.image_shape
+    for source, key in experiment.imports.values():
+        if not HUB_ID.fullmatch(source):
+            check_is_folder(source, key, NETWORK, "model")
+            check_model(Path(source), config.unet, config.noise_schedule, shape, key, config)
+    vision = config.attribution.embedding.model
+    if vision is not None and EMBEDDING in config.methods and not HUB_ID.fullmatch(vision):
+        check_is_folder(vision, VISION_KEY, "AutoModel", "model")
+        check_vision_model(Path(vision), VISION_KEY)
+    pipeline = None if config.text_to_image is None else config.text_to_image.pipeline
+    if pipeline is not None and not HUB_ID.fullmatch(pipeline):
+        check_is_folder(pipeline, PIPELINE_KEY, PIPELINE, "pipeline")
+        check_pipeline(Path(pipeline), PIPELINE_KEY)
+        check_process(Path(pipeline), config.noise_schedule, PIPELINE_KEY, config)
 
 
 def _check_groups(experiment: Experiment) -> None:

@@ -10,12 +10,14 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from guda.attribution import get_method
+from guda.attribution.embedding import KEY as VISION_KEY
+from guda.attribution.embedding import NAME as EMBEDDING
 from guda.checks import check
 from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
 from guda.groups import read_groups, repeated_images
-from guda.imported_models import source_digest
+from guda.imported_models import notes_of, source_digest, vision_notes
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
 from guda.paths import (
@@ -253,7 +255,12 @@ class Experiment:
         """What the user should know before anything runs, a sentence each."""
         datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
         notes = [note for each in datasets for note in each.notes]
-        return list(dict.fromkeys([*notes, *self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]))
+        notes += [*self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]
+        notes += [note for source, key in self.imports.values() for note in notes_of(source, key)]
+        model = self.config.attribution.embedding.model
+        if model is not None and EMBEDDING in self.config.methods:
+            notes += vision_notes(model, VISION_KEY)
+        return list(dict.fromkeys(notes))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

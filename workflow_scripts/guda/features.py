@@ -11,16 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from guda.checkpoint_weights import APART, built, transformers_model
 from guda.denoisers import UNetDenoiser
 from guda.device import Batches
 from guda.errors import ArtifactError
+from guda.imported_models import check_vision_model
 from guda.noise import gaussian
 from guda.progress import track
 from guda.training import to_network_range
 
+POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
+    from transformers.utils import ModelOutput
 
 
 @torch.no_grad()
@@ -63,15 +68,30 @@ def denoiser_features(
 def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """A transformers vision model and what prepares its images. `key` names the setting in errors.
 
-    Raises ArtifactError for a folder that transformers cannot read; weights are read from safetensors alone.
+    Weights are read from safetensors alone, and no code of the folder's is run. Where only those of the pooled output
+    are lacking, the model has none. Raises ArtifactError for a folder that transformers cannot read.
     """
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-    try:
-        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-        return model.eval(), AutoImageProcessor.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {folder} is no vision model of transformers ({error})") from None
+    found, kind = check_vision_model(folder, key), "vision model of transformers"
+    settings = built(lambda: AutoConfig.from_pretrained(folder, **APART), kind, folder, key)
+    with torch.device("meta"):  # of the right class, without weights
+        empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
+    model, lacking = transformers_model(type(empty), settings, found, key)
+    for tensor in lacking:
+        if not tensor.startswith(f"{POOLER}."):
+            raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}; save the whole model")
+    if lacking:
+        print("the weights hold no pooled output; features are means over the patches", flush=True)
+        setattr(model, POOLER, None)
+    processor = built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
+    # A model of words, or a preprocessor of another model's, is only seen at work.
+    probe = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    with torch.no_grad():
+        output = built(lambda: _output(model, processor, probe), kind, folder, key)
+    if not hasattr(output, "pooler_output"):
+        raise ArtifactError(f"{key}: {folder} holds a {type(model).__name__}, which has no pooled output; give another")
+    return model, processor
 
 
 @torch.no_grad()
@@ -84,15 +104,19 @@ def vision_features(
     the patches. Images are scaled and normalised as the model's own preprocessor says; grey ones become colour.
     """
     model.to(device)
-    embed = getattr(model, "get_image_features", model)
 
     def features(rows: Sequence[int]) -> Tensor:
-        pictures = [_picture(images[row]) for row in rows]
-        output = embed(**processor(images=pictures, return_tensors="pt").to(device))
+        output = _output(model, processor, images[list(rows)])
         pooled = output.pooler_output
         return (output.last_hidden_state.mean(1) if pooled is None else pooled).float().flatten(1).cpu()
 
     return _in_batches(features, len(images), batch_size)
+
+
+def _output(model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor) -> ModelOutput:
+    pictures = [_picture(image) for image in images]
+    embed = getattr(model, "get_image_features", model)
+    return embed(**processor(images=pictures, return_tensors="pt").to(model.device))
 
 
 def _picture(image: Tensor) -> Image.Image:

@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-import math
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from guda.artifacts import sha256_file
-from guda.config import UNet
+from guda.checkpoint_files import (
+    DIFFUSERS,
+    TRANSFORMERS,
+    Checkpoint,
+    check_shapes,
+    found_checkpoint,
+    read_headers,
+    read_object,
+    single_file_advice,
+    weights_alone,
+)
+from guda.checkpoint_settings import UNET_DEFAULTS, differing_network, differing_process, refuse
+from guda.config import Config, Data, NoiseSchedule, UNet
 from guda.errors import ArtifactError, ConfigError
-from guda.files import regular
 from guda.hub import FORM, HUB_ID, downloaded
-from guda.json_text import parse_json
-from guda.paths import WEIGHTS
+from guda.landmarks import landmarks_of_unet
+from guda.paths import CONFIG
 from guda.specs import digest
 
-SCHEDULER = "scheduler_config.json"
-# What a scheduler has unless it changes the process beyond what noise_schedule expresses.
-UNCHANGED_PROCESS = {"trained_betas": None, "rescale_betas_zero_snr": False, "use_flow_sigmas": False}
-DATA_SETTINGS = {"in_channels": "channels", "sample_size": "size"}
-ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+NETWORK = "UNet2DModel"
+INDEX = "model_index.json"
+PREPROCESSOR = "preprocessor_config.json"
+ADAPTER_CONFIG = "adapter_config.json"  # of peft; transformers would read the model that it names in place of this one
+# All files from which transformers takes the class of a model or its preprocessor.
+NAMING_CLASSES = (CONFIG, PREPROCESSOR, "processor_config.json")
+AVERAGED = "unet_ema"  # as diffusers' training scripts leave it beside `unet`
 
 
 def source_digest(source: str, key: str) -> str:
-    """Digest of a model's content: of its two files for a folder, of the pinned commit for a hub id.
+    """Digest of a model's content: of its files for a folder, of the pinned commit for a hub id.
 
     `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
     """
     if HUB_ID.fullmatch(source):
         return digest(source)
+    check_is_folder(source, key, NETWORK, "model")
+    return digest(" ".join(sha256_file(file) for file in model_files(source, key).files))
+
+
+def check_is_folder(source: str, key: str, kind: str, what: str) -> None:
+    """Raise ConfigError unless a setting's value is a folder; one file of weights is answered with how to make one."""
+    if source and Path(source).is_file():
+        raise ConfigError(single_file_advice(Path(source), key, kind))
+    if source and Path(source).is_dir() and (alone := weights_alone(Path(source))):
+        raise ConfigError(single_file_advice(alone, key, kind))
     if not (source and Path(source).is_dir()):
-        raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format('model')}")
-    return digest(" ".join(sha256_file(file) for file in model_files(source, key)))
-
-
-def vision_digest(source: str, key: str) -> str:
-    """Digest of a transformers vision model: of its files for a folder, of the pinned commit for a hub id.
-
-    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
-    """
-    if HUB_ID.fullmatch(source):
-        return digest(source)
-    folder = Path(source)
-    if not folder.is_dir():
-        raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format('model')}")
-    settings = [folder / name for name in ("config.json", "preprocessor_config.json")]
-    weights = sorted(folder.glob("*.safetensors"))
-    for name, there in [*((file.name, file.is_file()) for file in settings), ("*.safetensors", weights)]:
-        if not there:
-            raise ArtifactError(f"{key}: {folder} has no {name}; give the folder of a transformers vision model")
-    return digest(" ".join(sha256_file(file) for file in [*settings, *weights]))
+        raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format(what)}")
 
 
 def fetched(source: str, key: str) -> Path:
@@ -65,104 +65,128 @@ def fetched(source: str, key: str) -> Path:
     return downloaded(source, "model", ["*.json", "*.safetensors"], key)
 
 
-def model_files(source: str | Path, key: str) -> tuple[Path, Path]:
-    """config.json and weights of a diffusers folder, or of its `unet` when it is a whole pipeline.
+def network_folder(source: str | Path) -> Path:
+    """Where the network lies in a folder: in its part of a whole pipeline, averaged weights first, or in itself."""
+    parts = [Path(source, part) for part in (AVERAGED, "unet")]
+    return next((part for part in parts if part.is_dir()), Path(source))
+
+
+def model_files(source: str | Path, key: str) -> Checkpoint:
+    """The files of the network in a diffusers folder or a whole pipeline.
 
     Raises ArtifactError for a folder without them; weights that would have to be unpickled are refused.
     """
-    folder = Path(source)
-    if (folder / "unet").is_dir():
-        folder = folder / "unet"
-    config_file, weights_file = folder / "config.json", folder / WEIGHTS
-    for file in (config_file, weights_file):
-        if not file.is_file():
-            pickles = sorted(path.name for path in folder.glob("*.bin")) if file == weights_file else []
-            advice = (
-                f"; {pickles[0]} would have to be unpickled, which can run any code. Open it where you trust it and "
-                "save it with save_pretrained(..., safe_serialization=True)"
-                if pickles
-                else "; give a folder that save_pretrained wrote"
-            )
-            raise ArtifactError(f"{key}: {folder} has no {file.name}{advice}")
-    return config_file, weights_file
+    return found_checkpoint(network_folder(source), DIFFUSERS, key)
 
 
-def current_name(tensor: str) -> str:
-    """A tensor's name as diffusers writes it now; older files call the layers of attention otherwise."""
-    return re.sub(rf"\.({'|'.join(ATTENTION)})\.(?=weight$|bias$)", lambda old: f".{ATTENTION[old[1]]}.", tensor)
+def notes_of(source: str, key: str) -> list[str]:
+    """What the user should know of how a folder was read, a sentence each."""
+    if HUB_ID.fullmatch(source):
+        return []
+    found, notes = model_files(source, key), []
+    if found.config.parent.name == AVERAGED and Path(source, "unet").is_dir():
+        notes.append(f"{key}: of {source} the averaged weights in {AVERAGED} are taken, not those in unet.")
+    return notes + variant_notes([found], key)
 
 
-def check_settings(
-    folder: Path, network: dict[str, Any], defaults: dict[str, Any], process: dict[str, Any], key: str
+def variant_notes(checkpoints: list[Checkpoint], key: str) -> list[str]:
+    """The same of weights that are there as a variant alone."""
+    return [
+        f"{key}: {found.config.parent} has its weights as the variant {found.variant} alone; it is taken, in float32."
+        for found in checkpoints
+        if found.variant
+    ]
+
+
+def check_model(
+    folder: Path,
+    unet: UNet,
+    process: NoiseSchedule,
+    shape: tuple[int, ...],
+    key: str,
+    whole: Config | None = None,
 ) -> None:
     """Raise ArtifactError unless a folder's model is of the network and the process that the configuration gives.
 
-    `network` is what `unet` and the images give, `defaults` what diffusers takes for a key that the file lacks, both as
-    JSON would hold them; `process` holds the settings of `noise_schedule`. `key` names the setting in errors. Settings
-    that differ are all listed, as the YAML to write; what no setting expresses is refused by name.
+    Its settings are compared, and the headers of its weights as far as they can be without the network. `shape` [C, H,
+    W] is that of the images. `key` names the setting in errors. Settings that differ are all listed, as the YAML to
+    write; what no setting expresses is refused by name. With the `whole` configuration the YAML also has what has to
+    change beside them.
     """
-    differing = _differing_network(model_files(folder, key)[0], network, defaults, key)
-    _refuse(differing | _differing_process(folder, process, key), folder, key)
+    _check_index(folder, key)
+    found = model_files(folder, key)
+    differing = differing_network(found.config, unet, shape, key) | differing_process(folder, process, key)
+    refuse(differing, {"data": Data(), "unet": unet, "noise_schedule": process}, folder, key, whole)
+    settings = UNET_DEFAULTS | read_object(found.config, key)
+    check_shapes(read_headers(found, key), landmarks_of_unet(settings), found.named, key)
 
 
-def check_process(folder: Path, process: dict[str, Any], key: str) -> None:
+def check_process(folder: Path, process: NoiseSchedule, key: str, whole: Config | None = None) -> None:
     """The same for the process alone, of a pipeline whose network is taken as it is."""
-    _refuse(_differing_process(folder, process, key), folder, key)
+    refuse(differing_process(folder, process, key), {"noise_schedule": process}, folder, key, whole)
 
 
-def _refuse(differing: dict[str, dict[str, Any]], folder: Path, key: str) -> None:
-    sections = {section: settings for section, settings in differing.items() if settings}
-    if sections:
-        lines = yaml.safe_dump(sections, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()
-        raise ArtifactError(f"{key}: {folder} has other settings than the configuration; to take it, write\n{lines}")
+def _check_index(folder: Path, key: str) -> None:
+    """Raise ArtifactError when a whole pipeline says that it, or its network, is of code of its own."""
+    file = folder / INDEX
+    if not file.exists():
+        return
+    index: dict[str, Any] = read_object(file, key)
+    kind, network = index.get("_class_name", ""), index.get("unet", ["diffusers", NETWORK])
+    if network != ["diffusers", NETWORK]:
+        raise ArtifactError(f"{key}: {file} gives {network!r} as unet, but only {NETWORK} of diffusers is supported")
+    if not isinstance(kind, str):
+        raise ArtifactError(f"{key}: {file} is of {kind!r}, code that is never run; give the folder of its unet")
 
 
-def _differing_network(file: Path, network: dict[str, Any], defaults: dict[str, Any], key: str) -> dict[str, Any]:
-    """The settings of `data` and `unet` that give a file's network, where the configuration's do not."""
-    found = defaults | read_object(file, key)
-    size = found["sample_size"]  # diffusers' own examples give one number; no layer depends on it, and null is no size
-    found["sample_size"] = [size, size] if isinstance(size, int) else size or network["sample_size"]
-    found, wanted = (
-        values | {"learned_variance": values["out_channels"] != values["in_channels"]} for values in (found, network)
-    )
-    differing = {name: found[name] for name in wanted if name in found and found[name] != wanted[name]}
-    differing.pop("_diffusers_version", None)
-    if differing.keys() & {"in_channels", "learned_variance"}:
-        differing.pop("out_channels", None)  # follows from these
-    data = {setting: differing.pop(name) for name, setting in DATA_SETTINGS.items() if name in differing}
-    unet = {name: differing.pop(name) for name in UNet.model_fields if name in differing}
-    for name, value in differing.items():
-        raise ArtifactError(f"{key}: {file} has {name} {value!r}, but only {wanted[name]!r} is supported")
-    return {"data": data, "unet": unet}
+def vision_digest(source: str, key: str) -> str:
+    """Digest of a transformers vision model: of its files for a folder, of the pinned commit for a hub id.
 
-
-def _differing_process(folder: Path, process: dict[str, Any], key: str) -> dict[str, Any]:
-    """The settings of `noise_schedule` that give a pipeline's process, where the configuration's do not.
-
-    The scheduler has a folder of its own, or lies beside the network in older pipelines; without it nothing is known.
+    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
     """
-    files = [file for file in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER) if file.is_file()]
-    if not files:
-        return {}
-    found = UNCHANGED_PROCESS | {"prediction_type": "epsilon"} | read_object(files[0], key)
-    for name, value in UNCHANGED_PROCESS.items():
-        if found[name] != value:
-            raise ArtifactError(f"{key}: {files[0]} has {name} {found[name]!r}, but only {value!r} is supported")
-    if "beta_schedule" not in found:
+    if HUB_ID.fullmatch(source):
+        return digest(source)
+    check_is_folder(source, key, "AutoModel", "model")
+    folder = Path(source)
+    settings = [vision_files(folder, key).config, folder / PREPROCESSOR]
+    return digest(" ".join(sha256_file(file) for file in [*settings, *sorted(folder.glob("*.safetensors"))]))
+
+
+def vision_files(folder: Path, key: str) -> Checkpoint:
+    """The files of the network in a folder. Raises ArtifactError for an incomplete one."""
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    for name, there in [(CONFIG, (folder / CONFIG).is_file()), (PREPROCESSOR, (folder / PREPROCESSOR).is_file())]:
+        if not there:
+            raise ArtifactError(f"{key}: {folder} has no {name}; give the folder of a transformers vision model")
+    if not weights:
+        raise ArtifactError(f"{key}: {folder} has no *.safetensors; give the folder of a transformers vision model")
+    return found_checkpoint(folder, TRANSFORMERS, key)
+
+
+def check_vision_model(folder: Path, key: str) -> Checkpoint:
+    """The network's files, after a look at all settings and at the weights' headers. `key` names the setting in errors.
+
+    Raises ArtifactError for an incomplete folder, one that names code of its own, adapters, and quantised weights.
+    """
+    found = vision_files(folder, key)
+    for name in NAMING_CLASSES:
+        file = folder / name
+        if file.exists() and read_object(file, key).get("auto_map"):
+            raise ArtifactError(
+                f"{key}: {file} has auto_map, which names Python code; code of a model's own is never run. Give a "
+                "model whose architecture transformers has itself; if this one's is among them, take auto_map out"
+            )
+    if (folder / ADAPTER_CONFIG).exists():
         raise ArtifactError(
-            f"{key}: {files[0]} has no beta_schedule; a process that is not given by betas is unknown here"
+            f"{key}: {folder} has {ADAPTER_CONFIG}: adapters of another model, which is not followed; save the model "
+            "whole, as peft's merge_and_unload().save_pretrained(...)"
         )
-    unread = {"beta_start", "beta_end"} if found["beta_schedule"] == "squaredcos_cap_v2" else set()
-    names = [name for name in process if name in found and name not in unread and found[name] != process[name]]
-    return {"noise_schedule": {name: found[name] for name in names}}
-
-
-def read_object(file: Path, key: str) -> dict[str, Any]:
-    """A configuration of diffusers. `key` names the setting in errors. Raises ArtifactError when it is no such file."""
-    try:
-        found = parse_json(regular(file).read_text(encoding="utf-8"), finite=False)  # schedulers have an infinite bound
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it holds no JSON object")
+    if read_object(found.config, key).get("quantization_config") is not None:
+        raise ArtifactError(f"{key}: {found.config} has quantization_config; give the model unquantised")
+    read_headers(found, key)
     return found
+
+
+def vision_notes(source: str, key: str) -> list[str]:
+    """What the user should know of how a folder is read, a sentence each."""
+    return [] if HUB_ID.fullmatch(source) else variant_notes([vision_files(Path(source), key)], key)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from guda import config
 
 MAX_BETA = 0.999
+KNOWN_TO_SAMPLERS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 SIGNAL_LEFT = 0.01  # of the clean image, in x_i: what counts as none
 
 
@@ -21,16 +23,7 @@ class NoiseSchedule:
 
     @classmethod
     def from_config(cls, settings: config.NoiseSchedule) -> NoiseSchedule:
-        steps = settings.num_train_timesteps
-        if settings.beta_schedule == "squaredcos_cap_v2":
-            # Nichol & Dhariwal 2021, eq. 17, with betas capped as diffusers does.
-            level = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
-            betas = np.minimum(1 - level[1:] / level[:-1], MAX_BETA)
-        elif settings.beta_schedule == "linear":
-            betas = np.linspace(settings.beta_start, settings.beta_end, steps)
-        else:
-            betas = np.linspace(np.sqrt(settings.beta_start), np.sqrt(settings.beta_end), steps) ** 2
-        return cls(np.cumprod(1 - betas), settings.prediction_type)
+        return cls(np.cumprod(1 - betas_of(settings)), settings.prediction_type)
 
     @property
     def gammas(self) -> np.ndarray:
@@ -65,6 +58,28 @@ class NoiseSchedule:
         """
         left = 1 - self.alphas_cumprod
         return np.concatenate([[np.inf], np.log(left[1:] / left[:-1])])
+
+
+def betas_of(settings: config.NoiseSchedule) -> np.ndarray:
+    """Variance added at each step, float64 [T]; as diffusers has them."""
+    steps, first, last = settings.num_train_timesteps, settings.beta_start, settings.beta_end
+    if settings.beta_schedule == "squaredcos_cap_v2":
+        # Nichol & Dhariwal 2021, eq. 17, with betas capped as diffusers does.
+        level = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
+        return np.minimum(1 - level[1:] / level[:-1], MAX_BETA)
+    if settings.beta_schedule == "linear":
+        return np.linspace(first, last, steps)
+    if settings.beta_schedule == "sigmoid":
+        return first + (last - first) / (1 + np.exp(-np.linspace(-6, 6, steps)))  # as GeoDiff, arXiv 2203.02923
+    return np.linspace(np.sqrt(first), np.sqrt(last), steps) ** 2
+
+
+def scheduler_settings(settings: config.NoiseSchedule) -> dict[str, Any]:
+    """The process in the words of diffusers' samplers, which know some of its schedules only as a list of betas."""
+    known = settings.model_dump()
+    if settings.beta_schedule in KNOWN_TO_SAMPLERS:
+        return known
+    return known | {"beta_schedule": KNOWN_TO_SAMPLERS[0], "trained_betas": betas_of(settings).tolist()}
 
 
 def end_of_signal(schedule: NoiseSchedule) -> int:

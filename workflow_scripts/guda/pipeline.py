@@ -14,25 +14,28 @@ from torch import Tensor
 
 from guda import config
 from guda.artifacts import load_tensors, made_for, save_tensors, write_json, write_text
+from guda.checkpoint_files import Checkpoint, read_object
+from guda.checkpoint_weights import APART, built, fitting_weights, take_weights, transformers_model
 from guda.denoisers import TextDenoiser, load_pretrained_unet
 from guda.device import Batches
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
-from guda.imported_models import check_process, read_object
+from guda.imported_models import INDEX, check_process, model_files
 from guda.noise import derive_seed, gaussian
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import CONFIG, WEIGHTS
 from guda.pipeline_folder import (
     CLASSES,
-    INDEX,
+    LIBRARIES,
     NETWORKS,
     PIPELINE,
     PIPELINE_KEY,
     SCHEDULER,
-    TEXT_WEIGHTS,
+    check_pipeline,
     fetched_pipeline,
     pipeline_digest,
-    pipeline_files,
+    pipeline_parts,
+    unet_settings,
 )
 from guda.progress import track
 from guda.small_tokenizer import tokenizer_files
@@ -71,26 +74,45 @@ class Pipeline:
 def load_pipeline(folder: Path, key: str) -> Pipeline:
     """Read a pipeline of Stable Diffusion 1 or 2, but for its UNet; networks in float32, in evaluation mode.
 
-    `key` names the setting in errors. Raises ArtifactError when a part is missing, is of another class, or cannot be
-    read whole; weights are read from safetensors alone.
+    `key` names the setting in errors. Raises ArtifactError when a part is missing, is of another class, does not fit
+    the others, or cannot be read whole; weights are read from safetensors alone.
     """
-    from transformers import CLIPTextModel, CLIPTokenizer
-    from transformers.utils.logging import disable_progress_bar
+    check_pipeline(folder, key)
+    networks = pipeline_parts(folder, key).networks
+    settings = read_object(networks["vae"].config, key)
+    kind = network_class(CLASSES["vae"])
+    vae = built(lambda: kind.from_config(settings), CLASSES["vae"], folder / "vae", key)
+    take_weights(vae, networks["vae"], key)
+    text_encoder, tokenizer = _text_parts(folder, networks["text_encoder"], key)
+    return Pipeline(vae.eval(), text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
 
-    disable_progress_bar()  # of reading weights, which a log would keep
-    pipeline_files(folder, key)
-    vae = _network(network_class("AutoencoderKL"), folder / "vae", key, low_cpu_mem_usage=False)
-    text_encoder = _network(CLIPTextModel, folder / "text_encoder", key)
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: tokenizer of {folder} cannot be read ({error})") from None
-    return Pipeline(vae, text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
+
+def _text_parts(folder: Path, checkpoint: Checkpoint, key: str) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    part, kind = folder / "text_encoder", CLASSES["text_encoder"]
+    settings = built(lambda: CLIPTextConfig.from_pretrained(part, **APART), kind, part, key)
+    text_encoder, lacking = transformers_model(CLIPTextModel, settings, checkpoint, key)
+    for tensor in lacking:
+        raise ArtifactError(f"{key}: the weights in {part} lack tensor {tensor!r}")
+    part = folder / "tokenizer"
+    tokenizer = built(lambda: CLIPTokenizer.from_pretrained(part, **APART), CLASSES["tokenizer"], part, key)
+    return text_encoder, tokenizer
 
 
 def opened_pipeline(source: str, expected: str) -> Pipeline:
-    """The pipeline in the folder that the workflow makes, or in a folder or hub id of the user's; see `checked`."""
-    return load_pipeline(checked(source, expected), PIPELINE_KEY)
+    """The pipeline in the folder that the workflow makes, or in a folder or hub id of the user's; see `checked`.
+
+    Its UNet is not kept, but its weights are looked through: training comes after hours of encoding.
+    """
+    folder = checked(source, expected)
+    pipeline, found = load_pipeline(folder, PIPELINE_KEY), model_files(folder / "unet", PIPELINE_KEY)
+    settings, kind = unet_settings(found.config, PIPELINE_KEY), network_class(CLASSES["unet"])
+    with torch.device("meta"):
+        unet = built(lambda: kind.from_config(settings), CLASSES["unet"], folder / "unet", PIPELINE_KEY)
+    for _ in fitting_weights(unet, found, PIPELINE_KEY):
+        pass
+    return pipeline
 
 
 def pretrained_denoiser(
@@ -101,7 +123,7 @@ def pretrained_denoiser(
     Raises ArtifactError when it was trained for another process.
     """
     folder = checked(source, expected)
-    check_process(folder, process.model_dump(), PIPELINE_KEY)
+    check_process(folder, process, PIPELINE_KEY)
     return load_pretrained_unet(folder / "unet", NoiseSchedule.from_config(process), PIPELINE_KEY, latent_size)
 
 
@@ -118,22 +140,6 @@ def checked(source: str, expected: str) -> Path:
     elif pipeline_digest(source, PIPELINE_KEY) != expected:
         raise ArtifactError(f"{PIPELINE_KEY}: {source} changed since the workflow was planned; run snakemake again")
     return fetched_pipeline(source, PIPELINE_KEY)
-
-
-def _network(kind: Any, folder: Path, key: str, **arguments: Any) -> Any:
-    import safetensors
-
-    try:
-        network, report = kind.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **arguments
-        )
-    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"{key}: {folder} cannot be read as a {kind.__name__} ({reason})") from None
-    # from_pretrained leaves these at random values, with a warning at most.
-    for tensor in sorted(report["missing_keys"]):
-        raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}")
-    return network.float().eval()
 
 
 @torch.no_grad()
@@ -227,13 +233,14 @@ def save_pipeline(folder: Path, pipeline: Pipeline, unet: UNet2DConditionModel, 
     text_config = pipeline.text_encoder.config
     text_config.architectures = [CLASSES["text_encoder"]]
     write_text(folder / "text_encoder" / CONFIG, text_config.to_json_string())
-    save_tensors(folder / "text_encoder" / TEXT_WEIGHTS, pipeline.text_encoder.state_dict(), spec, **metadata)
+    save_tensors(
+        folder / "text_encoder" / NETWORKS["text_encoder"], pipeline.text_encoder.state_dict(), spec, **metadata
+    )
     for name, text in tokenizer_files(pipeline.tokenizer).items():
         write_text(folder / "tokenizer" / name, text)
     write_json(folder / SCHEDULER, pipeline.scheduler | SAMPLER)
     # Written last: a folder without it is no pipeline.
-    parts = {part: ["diffusers", CLASSES[part]] for part in networks}
-    parts |= {part: ["transformers", CLASSES[part]] for part in ("text_encoder", "tokenizer")}
+    parts: dict[str, Any] = {part: [library, CLASSES[part]] for part, library in LIBRARIES.items()}
     parts |= {"scheduler": ["diffusers", SAMPLER["_class_name"]], "requires_safety_checker": False}
     absent = {part: [None, None] for part in ("feature_extractor", "image_encoder", "safety_checker")}
     write_json(folder / INDEX, {"_class_name": PIPELINE} | parts | absent)

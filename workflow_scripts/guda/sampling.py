@@ -14,6 +14,7 @@ from guda import config
 from guda.denoisers import TextDenoiser, UNetDenoiser
 from guda.device import Batches
 from guda.noise import gaussian
+from guda.noise_schedule import scheduler_settings
 from guda.progress import track
 
 BATCH_SIZE = 64
@@ -144,7 +145,7 @@ def _new_sampler(
     """
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
-    process = schedule.model_dump() | {"prediction_type": "epsilon", "timestep_spacing": "trailing"}
+    process = scheduler_settings(schedule) | {"prediction_type": "epsilon", "timestep_spacing": "trailing"}
     solver = name == "dpmsolver++"
     scheduler = DPMSolverMultistepScheduler(**process) if solver else DDIMScheduler(**process, clip_sample=clip)
     scheduler.set_timesteps(steps)

@@ -13,7 +13,7 @@ from guda.config.pipeline import SmallPipeline
 from guda.denoisers import TextDenoiser
 from guda.diffusers_import import network_class
 from guda.noise import derive_seed
-from guda.noise_schedule import NoiseSchedule
+from guda.noise_schedule import NoiseSchedule, scheduler_settings
 from guda.pipeline import Pipeline, encode_captions, encode_latents
 from guda.records import FORWARD_AND_BACKWARD
 from guda.small_tokenizer import new_tokenizer
@@ -54,7 +54,7 @@ def make_small_pipeline(
     latents = encode_latents(vae, images, ids, "mean", 0, ENCODING_BATCH)
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     train_text_encoder(text_encoder, tokenizer, texts, settings)
-    pipeline = Pipeline(vae, text_encoder, tokenizer, process.model_dump())
+    pipeline = Pipeline(vae, text_encoder, tokenizer, scheduler_settings(process))
     told = encode_captions(pipeline, prompts, ENCODING_BATCH)
     captions = Captions(**told, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
     finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, states[1], rows, device)

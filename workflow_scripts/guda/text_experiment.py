@@ -11,10 +11,10 @@ import pandas as pd
 
 from guda.errors import ConfigError
 from guda.experiment import Experiment
-from guda.imported_models import check_process
+from guda.hub import HUB_ID
 from guda.noise import chosen
 from guda.paths import ANCHORS, BASE, CALIBRATION, TRAINING, unlearned_model
-from guda.pipeline_folder import PIPELINE_KEY, pipeline_digest
+from guda.pipeline_folder import PIPELINE_KEY, pipeline_digest, pipeline_notes
 from guda.prompt_files import read_query_prompts
 from guda.prompts import PromptBook, prompt_book
 from guda.queries import known_of_queries
@@ -133,11 +133,13 @@ class TextExperiment(Experiment):
     @cached_property
     def pipeline_digest(self) -> str:
         if self.text.pipeline is not None:
-            found = pipeline_digest(self.text.pipeline, PIPELINE_KEY)
-            if Path(self.text.pipeline).is_dir():
-                check_process(Path(self.text.pipeline), self.config.noise_schedule.model_dump(), PIPELINE_KEY)
-            return found
+            return pipeline_digest(self.text.pipeline, PIPELINE_KEY)
         return self.pipeline_spec().digest()
+
+    def notes(self) -> list[str]:
+        source = self.text.pipeline
+        given = source is not None and not HUB_ID.fullmatch(source)
+        return super().notes() + (pipeline_notes(Path(source), PIPELINE_KEY) if given else [])
 
     def pipeline_spec(self) -> PipelineSpec:
         return PipelineSpec(

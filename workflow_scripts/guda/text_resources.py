@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from guda.checkpoint_files import DIFFUSERS, found_checkpoint, read_headers, read_object
 from guda.hub import HUB_ID
-from guda.imported_models import read_object
-from guda.paths import CONFIG, WEIGHTS
+from guda.paths import CONFIG
 from guda.pipeline_folder import PIPELINE_KEY
 from guda.records import FORWARD_AND_BACKWARD
 from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, SQUARED, TERM, Need, at_once
@@ -61,7 +62,8 @@ def network(experiment: TextExperiment) -> Network:
         return _network(WEIGHTS_OF_SD, CHANNELS_OF_SD, pixels / SHRINKING_OF_SD**2)
     unet = read_object(Path(source, "unet", CONFIG), PIPELINE_KEY)
     vae = read_object(Path(source, "vae", CONFIG), PIPELINE_KEY)
-    weights = Path(source, "unet", WEIGHTS).stat().st_size
+    headers = read_headers(found_checkpoint(Path(source, "unet"), DIFFUSERS, PIPELINE_KEY), PIPELINE_KEY)
+    weights = FLOAT * sum(math.prod(header.shape) for header in headers.values())
     return _network(weights, unet["block_out_channels"], pixels / 4 ** (len(vae["block_out_channels"]) - 1))
 
 

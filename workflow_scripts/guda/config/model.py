@@ -117,11 +117,11 @@ class UNet(Section):
 
 class NoiseSchedule(Section):
     num_train_timesteps: PositiveInt = Field(1000, description="Diffusion steps T.")
-    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = Field(
+    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid"] = Field(
         "squaredcos_cap_v2", description="As in diffusers; squaredcos_cap_v2 is the cosine schedule."
     )
-    beta_start: Beta = Field(1.0e-4, description="Variance added at the first step, for linear and scaled_linear.")
-    beta_end: Beta = Field(0.02, description="Variance added at the last step, for linear and scaled_linear.")
+    beta_start: Beta = Field(1.0e-4, description="Variance added at the first step, for all but the cosine schedule.")
+    beta_end: Beta = Field(0.02, description="Variance added at the last step, for all but the cosine schedule.")
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
         "epsilon", description="What the network predicts: the noise, the velocity, or the clean image."
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from pathlib import Path
 
 import torch
 
 from guda.artifacts import CURE, check_tensors, load_tensors, read_json, save_tensors, sha256_file, write_text
+from guda.checkpoint_weights import take_weights
 from guda.denoisers.adapters import check_adapters, merge_adapters
 from guda.denoisers.text_unet import TextDenoiser, new_text_denoiser
 from guda.denoisers.unet import UNetDenoiser, new_denoiser
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
-from guda.imported_models import check_settings, current_name, model_files
+from guda.imported_models import check_model, model_files
 from guda.noise_schedule import NoiseSchedule
 from guda.paths import ADAPTER, WEIGHTS
 from guda.specs import ImportedModelSpec, Spec
@@ -92,13 +91,10 @@ def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UN
     `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of
     the architecture and noise schedule that the spec names.
     """
+    check_model(folder, spec.unet, spec.noise_schedule, tuple(spec.shape), key)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     denoiser = new_denoiser(spec.unet, schedule, tuple(spec.shape))
-    arguments = inspect.signature(type(denoiser.unet)).parameters.values()
-    defaults = json.loads(json.dumps({argument.name: argument.default for argument in arguments}))
-    network = json.loads(denoiser.unet.to_json_string())
-    check_settings(folder, network, defaults, spec.noise_schedule.model_dump(), key)
-    take_weights(denoiser.unet, model_files(folder, key)[1], key)
+    take_weights(denoiser.unet, model_files(folder, key), key)
     return denoiser.eval()
 
 
@@ -111,31 +107,7 @@ def load_pretrained_unet(
     see, which its checkpoints then name; None: those that it names itself. `key` names the setting in errors. Raises
     ArtifactError when a file is missing, is no safetensors file, or is not of a network that is told a prompt alone.
     """
-    config_file, weights_file = model_files(folder, key)
-    denoiser = new_text_denoiser(config_file, schedule, key, latent_size)
-    take_weights(denoiser.unet, weights_file, key)
+    found = model_files(folder, key)
+    denoiser = new_text_denoiser(found.config, schedule, key, latent_size)
+    take_weights(denoiser.unet, found, key)
     return denoiser.eval()
-
-
-def take_weights(network: torch.nn.Module, file: Path, key: str) -> None:
-    """Give a network the weights in a safetensors file, in float32 whatever they were saved in.
-
-    `key` names the setting in errors. Raises ArtifactError for a file that does not hold them.
-    """
-    import safetensors
-    from safetensors.torch import load_file
-
-    try:
-        weights = {current_name(name): tensor for name, tensor in load_file(file).items()}
-    except safetensors.SafetensorError as error:
-        raise ArtifactError(f"{key}: {file} is not a readable safetensors file ({error})") from None
-    expected = network.state_dict()
-    for name in sorted(expected.keys() ^ weights.keys()):
-        raise ArtifactError(f"{key}: {file} {'lacks' if name in expected else 'has an unknown'} tensor {name!r}")
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            found, wanted = list(tensor.shape), list(expected[name].shape)
-            raise ArtifactError(f"{key}: {file}: tensor {name!r} has shape {found}, expected {wanted}")
-        if not torch.isfinite(tensor).all():
-            raise ArtifactError(f"{key}: {file}: tensor {name!r} holds values that are not finite")
-    network.load_state_dict(weights)

@@ -10,22 +10,14 @@ from typing import Literal
 
 from torch import Tensor
 
+from guda.checkpoint_weights import built
 from guda.denoisers.unet import UNetDenoiser
 from guda.diffusers_import import network_class
 from guda.errors import ArtifactError
-from guda.imported_models import read_object
 from guda.noise_schedule import NoiseSchedule
+from guda.pipeline_folder import CLASSES, unet_settings
 
-NETWORK = "UNet2DConditionModel"
-# Settings that a network has when it is told more than a prompt.
-BEYOND_PROMPTS = (
-    "addition_embed_type",
-    "class_embed_type",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "num_class_embeds",
-    "time_cond_proj_dim",
-)
+NETWORK = CLASSES["unet"]
 CROSS_ATTENTION = ".attn2."  # in the names of the layers that read the prompt
 Trainable = Literal["full", "cross_attention"]
 
@@ -57,28 +49,12 @@ def new_text_denoiser(
     `latent_size` [H, W] takes the place of the size that the file names: no layer depends on it. `key` names the
     setting in errors. Raises ArtifactError for a network of another family.
     """
-    settings = read_object(config_file, key)
-    family = settings.get("_class_name")
-    if family != NETWORK:
-        raise ArtifactError(
-            f"{key}: {config_file} is of class {family!r}; give a model of the family of Stable Diffusion 1 or 2, "
-            f"whose network is a {NETWORK}"
-        )
-    for name in BEYOND_PROMPTS:
-        if settings.get(name) is not None:
-            raise ArtifactError(
-                f"{key}: {config_file} has {name} {settings[name]!r}: the network is told more than a prompt, which is "
-                "not supported"
-            )
+    settings = unet_settings(config_file, key)
     if latent_size is not None:
         height, width = latent_size
         settings["sample_size"] = height if height == width else [height, width]
-    unet = network_class(NETWORK).from_config(settings)
-    channels = unet.config.in_channels, unet.config.out_channels
-    if channels[0] != channels[1]:
-        raise ArtifactError(
-            f"{key}: {config_file} takes {channels[0]} channels and gives {channels[1]}; they must agree"
-        )
+    kind = network_class(NETWORK)
+    unet = built(lambda: kind.from_config(settings), NETWORK, config_file.parent, key)
     if unet.config.sample_size is None:
         raise ArtifactError(f"{key}: {config_file} has no sample_size; write that of the latents it was trained on")
     return TextDenoiser(unet, schedule)

@@ -35,7 +35,7 @@ from guda.specs import RandomSpec
 SPEC = RandomSpec(groups=["a", "b"], buckets={}, seed=0)
 OTHER = RandomSpec(groups=["a", "b"], buckets={}, seed=1)
 TENSORS = {
-    "kl": torch.tensor([[0.5, -1.5], [2.0, float("nan")]], dtype=torch.float32),
+    "kl": torch.tensor([[0.5, -1.5], [2.0, -0.0]], dtype=torch.float32),
     "rows": torch.tensor([3, 1, 2], dtype=torch.int64),
     "weights": torch.tensor([1 / 3], dtype=torch.float64),
     "images": torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2),

@@ -26,6 +26,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
     "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+    "health_median", "health_worst",
 ]  # fmt: skip
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
 SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
@@ -33,12 +34,14 @@ METHOD = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
 SETTINGS = Metrics(bootstrap_samples=20, seed=0, decisive_ratio=2.0)
 
 
-def cost(build, query, evaluations=0):
+def cost(build, query, evaluations=0, health=(1.0, 1.0)):
     return {
         "build_seconds": build,
         "query_seconds": query,
         "build_evaluations": 10 * evaluations,
         "query_evaluations": evaluations,
+        "health_median": health[0],
+        "health_worst": health[1],
     }
 
 

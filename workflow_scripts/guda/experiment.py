@@ -14,6 +14,7 @@ from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
 from guda.groups import read_groups
+from guda.health_notes import health_notes
 from guda.imported_models import source_digest
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
@@ -237,7 +238,7 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return list(self.dataset.notes)
+        return [*self.dataset.notes, *health_notes(self)]
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

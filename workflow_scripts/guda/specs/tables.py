@@ -25,7 +25,7 @@ class QueryTableSpec(Spec):
 
 
 class MetricsSpec(Spec):
-    stage, version = "metrics", 1
+    stage, version = "metrics", 2
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]
@@ -44,7 +44,7 @@ class SignificanceSpec(Spec):
 
 
 class SourcesSpec(Spec):
-    stage, version = "metrics_by_source", 1
+    stage, version = "metrics_by_source", 2
     metrics: MetricsSpec
     images: str
     table: str
@@ -54,7 +54,7 @@ class SourcesSpec(Spec):
 
 
 class SweepSpec(Spec):
-    stage, version = "sweep", 1
+    stage, version = "sweep", 2
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
     oracles: list[str]  # the one that is reported against first, the one to choose by second
     methods: dict[str, str]  # the method that each variant is one of

@@ -1,0 +1,41 @@
+"""What the records of the models that are there say of their health, for the plan."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from guda.errors import ArtifactError
+from guda.evaluation import retrained_models
+from guda.health import Health, describe, healths, judged
+from guda.paths import BASE
+from guda.records import read_record
+
+if TYPE_CHECKING:
+    from guda.experiment import Experiment
+
+
+def health_notes(experiment: Experiment) -> list[str]:
+    """What the records of the models that are there say, a sentence for each set of models that something rests on.
+
+    Records that cannot be read, or are of models that will be made again, say nothing.
+    """
+    records: dict[str, dict[str, Any] | None] = {}
+
+    def of(models: dict[str, str]) -> dict[str, Health]:
+        for name in models.keys() - records.keys():
+            records[name] = None
+            with contextlib.suppress(ArtifactError):
+                records[name] = read_record(experiment.paths.model_record(name), models[name])
+        return healths({name: record for name in models if (record := records[name]) is not None})
+
+    titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name in [*experiment.score_names, *experiment.variants]:
+        models = judged(experiment.method_spec(name))
+        titles.setdefault(tuple(models.items()), []).append(experiment.table_name(name))
+    for title, names in retrained_models(experiment).items():
+        titles[tuple((name, experiment.model_digest(name)) for name in [BASE, *names])] = [title]
+    found = describe("the base model", of({BASE: experiment.model_digest(BASE)}))
+    for models, named in titles.items():
+        found += describe(", ".join(named), of(dict(models)))
+    return found

@@ -32,18 +32,18 @@ PROBES = 64  # training images that a model is measured on
 # A model of all images is measured on more of them, so that some are among those that any other retains.
 SHARED = 4
 BATCH_SIZE = 16  # of them at a time
-# What moves a model less, by the stage that makes it.
-LESS = {
-    "train": "learning_rate in `training`",
-    "fine_tune": "learning_rate in `training`",
-    "conditional": "learning_rate in `attribution.conditional.training`",
-    "classifier": "learning_rate in `attribution.classifier.training`",
-    "unlearn": "learning_rate, steps or forget_weight in `unlearn`",
-    "finetune": "learning_rate in `attribution.finetune`, or steps in `unlearn`",
-    "neggrad": "learning_rate or steps in `attribution.neggrad`",
-    "esd": "learning_rate, steps or forget_weight in `attribution.guda_esd`",
-    "anchors": "learning_rate or steps in `text_to_image.anchors`",
-    "pipeline": "learning_rate in `text_to_image.small_pipeline`",
+# What the user can do about a model, by the stage that makes it.
+CURES = {
+    "train": "lower learning_rate in `training`, or raise steps",
+    "fine_tune": "lower learning_rate in `training`, or raise steps",
+    "conditional": "lower learning_rate in `attribution.conditional.training`, or raise steps",
+    "classifier": "lower learning_rate in `attribution.classifier.training`, or raise steps",
+    "imported_model": "take another model",
+    "unlearn": "lower learning_rate, steps or forget_weight in `unlearn`",
+    "finetune": "lower learning_rate in `attribution.finetune`, or steps in `unlearn`",
+    "neggrad": "lower learning_rate or steps in `attribution.neggrad`",
+    "esd": "lower learning_rate, steps or forget_weight in `attribution.guda_esd`",
+    "anchors": "lower learning_rate or steps in `text_to_image.anchors`",
 }
 
 
@@ -138,5 +138,5 @@ def _complaint(health: Health) -> str:
 
 
 def _cure(poor: Iterable[Health]) -> str:
-    less = [LESS[stage] for stage in dict.fromkeys(health.stage for health in poor) if stage in LESS]
-    return f"Lower {'; '.join(less)}, or train longer." if less else "Name another model."
+    cures = "; ".join(CURES[stage] for stage in dict.fromkeys(health.stage for health in poor))
+    return f"{cures[0].upper()}{cures[1:]}."

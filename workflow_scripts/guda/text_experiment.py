@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from guda.encoder_health import encoder_notes
 from guda.errors import ConfigError
 from guda.experiment import Experiment
 from guda.imported_models import check_process
@@ -53,6 +54,9 @@ class TextExperiment(Experiment):
     def book(self) -> PromptBook:
         """Prompts of the training images and of the anchors."""
         return prompt_book(self.text.prompts, self.dataset.table, self.config.data.dataset)
+
+    def notes(self) -> list[str]:
+        return [*super().notes(), *encoder_notes(self)]
 
     def descriptors_of(self, group: str) -> list[str]:
         """Phrases that describe the styles that a group has any images of."""

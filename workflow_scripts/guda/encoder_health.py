@@ -24,8 +24,8 @@ LOST = 0.5
 # Share of the pooled embeddings' mean square by which prompts differ: 0 where all prompts look the same.
 ALIKE = 1.0e-3
 CURE = (
-    "Take another pipeline; for one that is made here, lower {}.learning_rate in `text_to_image.small_pipeline`, or raise "
-    "its steps."
+    "Take another pipeline; for one that is made here, lower {}.learning_rate in `text_to_image.small_pipeline`, or "
+    "raise its steps."
 )
 
 

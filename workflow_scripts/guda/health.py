@@ -94,16 +94,18 @@ def judged(spec: Spec) -> dict[str, str]:
 
 
 def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
-    """Health of models from their records by name, against the base model's where that is among others.
+    """Health of models from their records by name, against the base model's where that is among them.
 
-    Models whose records tell none are left out.
+    The base model's own is not among what is returned, nor that of models whose records tell none.
     """
-    known = {name: record for name, record in records.items() if "health" in record}
-    base = known.pop(BASE, {}).get("health", {}) if len(records) > 1 else {}
-    return {
-        name: Health(record["health"]["loss"], ratio(record["health"], base), json.loads(record["spec"])["stage"])
-        for name, record in known.items()
-    }
+    base = records.get(BASE, {}).get("health", {})
+    return {name: of_record(record, base) for name, record in records.items() if name != BASE and "health" in record}
+
+
+def of_record(record: dict[str, Any], base: dict[str, Any]) -> Health:
+    """Health of the model whose record has one, against that of the base model's record, {}: against none."""
+    found = record["health"]
+    return Health(found["loss"], ratio(found, base), json.loads(record["spec"])["stage"])
 
 
 def read_healths(paths: Paths, models: dict[str, str]) -> dict[str, Health]:
@@ -128,7 +130,7 @@ def describe(title: str, found: dict[str, Health]) -> list[str]:
     worst = sorted(poor, key=lambda name: -max(poor[name].ratio or 0, poor[name].loss))[:NAMED]
     named = "; ".join(f"{name} {_complaint(poor[name])}" for name in worst)
     more = f"; and {len(poor) - NAMED} more" if len(poor) > NAMED else ""
-    return [f"{title}: {len(poor)} of {len(found)} models are not to be trusted: {named}{more}. {_cure(poor.values())}"]
+    return [f"{title}: {len(poor)} of {len(found)} models not to be trusted: {named}{more}. {_cure(poor.values())}"]
 
 
 def _complaint(health: Health) -> str:

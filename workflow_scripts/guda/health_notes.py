@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from guda.errors import ArtifactError
 from guda.evaluation import retrained_models
-from guda.health import Health, describe, healths, judged
+from guda.health import describe, healths, judged, of_record
 from guda.paths import BASE
 from guda.records import read_record
 
@@ -20,14 +20,14 @@ def health_notes(experiment: Experiment) -> list[str]:
 
     Records that cannot be read, or are of models that will be made again, say nothing.
     """
-    records: dict[str, dict[str, Any] | None] = {}
+    records: dict[str, dict[str, Any]] = {}
 
-    def of(models: dict[str, str]) -> dict[str, Health]:
+    def read(models: dict[str, str]) -> dict[str, dict[str, Any]]:
         for name in models.keys() - records.keys():
-            records[name] = None
+            records[name] = {}
             with contextlib.suppress(ArtifactError):
                 records[name] = read_record(experiment.paths.model_record(name), models[name])
-        return healths({name: record for name in models if (record := records[name]) is not None})
+        return {name: records[name] for name in models}
 
     titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name in [*experiment.score_names, *experiment.variants]:
@@ -35,7 +35,8 @@ def health_notes(experiment: Experiment) -> list[str]:
         titles.setdefault(tuple(models.items()), []).append(experiment.table_name(name))
     for title, names in retrained_models(experiment).items():
         titles[tuple((name, experiment.model_digest(name)) for name in [BASE, *names])] = [title]
-    found = describe("the base model", of({BASE: experiment.model_digest(BASE)}))
+    (base,) = read({BASE: experiment.model_digest(BASE)}).values()
+    found = describe("base model", {BASE: of_record(base, {})} if "health" in base else {})
     for models, named in titles.items():
-        found += describe(", ".join(named), of(dict(models)))
+        found += describe(", ".join(named), healths(read(dict(models))))
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from guda.artifacts import CURE, load_tensors, replacing, sha256_file
 from guda.errors import ArtifactError
+from guda.health import warn
 from guda.paths import MODEL_FILES, RECORD, STATE
 from guda.records import read_record
 from guda.specs import Spec
@@ -39,9 +40,9 @@ class ModelCache:
             _, metadata = load_tensors(weights, spec.digest(), "np")
             if metadata.get("parent_sha256", "") != parent_sha256:
                 raise ArtifactError(f"{weights}: unlearned from another base checkpoint")
-            recorded = read_record(source / RECORD, spec.digest())["outputs"]
+            record = read_record(source / RECORD, spec.digest())
             for name in self._files:
-                if recorded.get(name) != sha256_file(source / name):
+                if record["outputs"].get(name) != sha256_file(source / name):
                     raise ArtifactError(f"{source / name}: not the file that its record describes")
         except (ArtifactError, OSError) as error:
             reason = str(error).removesuffix(CURE).rstrip(". ")
@@ -51,6 +52,8 @@ class ModelCache:
                 shutil.copyfile(source / name, temporary)
         (Path(model) / STATE).unlink(missing_ok=True)
         print(f"taken from the cache: {source}", file=sys.stderr)
+        if "health" in record:
+            warn(record["health"], spec)
         return True
 
     def store(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> None:

@@ -14,7 +14,7 @@ from guda.classifier import GroupClassifier
 from guda.config import load_config
 from guda.denoisers import new_denoiser, save_denoiser
 from guda.experiment import Experiment
-from guda.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary
+from guda.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary, worst_of
 from guda.losses import evenly_spaced
 from guda.memberships import Memberships
 from guda.noise import derive_seed, gaussian
@@ -177,6 +177,8 @@ def test_median_and_worst_of_the_known_ratios():
     found = {"a": Health(0.1, 1.0, "train"), "b": Health(0.1, 4.0, "train"), "c": Health(0.1, None, "train")}
     assert summary(found) == {"health_median": 2.5, "health_worst": 4.0}
     assert summary({}) == {}
+    assert worst_of([np.nan, 3.0, 2.0]) == worst_of([3.0, np.nan]) == 3.0
+    assert np.isnan(worst_of([np.nan, np.nan]))
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_what_a_grey_image_loses_by_hand():
         pictures[:, :, :rows] = 255
         assert pixels_lost(pipeline.vae, pictures) == pytest.approx(lost, rel=1e-5)
     assert pixels_lost(pipeline.vae, torch.full_like(pictures, 128)) == pytest.approx(1 / 4, rel=1e-3)
+    with pytest.raises(FloatingPointError, match="autoencoder does not decode to finite values"):
+        pixels_lost(overflowing(pipeline.vae), pictures)
     (text,) = complaints({"pixels_lost": LOST, "prompts_differ": 0.2})
     assert text.startswith("the pipeline's autoencoder loses")
 
@@ -112,6 +114,7 @@ def test_how_prompts_differ_by_hand():
     # Mean (1/2, 1/2): squared distances 1/2 + 1/2 over squares 1 + 1.
     assert prompts_differ(torch.eye(2)) == pytest.approx(1 / 2)
     assert prompts_differ(torch.ones(3, 2)) == 0
+    assert prompts_differ(torch.zeros(3, 2)) == 0
     assert prompts_differ(torch.ones(1, 2)) is None
     (text,) = complaints({"prompts_differ": 0.0})
     assert text.startswith("the pipeline's text encoder hardly tells prompts apart")

@@ -6,6 +6,7 @@ Torch-free but for what is measured, since the workflow plans with it.
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 from guda.errors import ArtifactError
@@ -32,7 +33,8 @@ CURE = (
 def pixels_lost(vae: AutoencoderKL, images: Tensor) -> float:
     """Share of the variance of uint8 images [n, 3, H, W] that is gone when they are encoded and decoded again.
 
-    Of IMAGES of them, spread evenly. The variance is that of all their pixels around one colour.
+    Of IMAGES of them, spread evenly. The variance is that of all their pixels around one colour. Raises
+    FloatingPointError when what is decoded is not finite.
     """
     import torch
 
@@ -43,7 +45,12 @@ def pixels_lost(vae: AutoencoderKL, images: Tensor) -> float:
         decoded = [vae.decode(vae.encode(part.to(vae.device)).latent_dist.mean).sample.cpu() for part in x.split(1)]
     colour = x.mean((0, 2, 3), keepdim=True)
     level = 1 / 127.5  # the least difference between two images, in place of none at all
-    return ((torch.cat(decoded) - x).square().mean() / (x - colour).square().mean().clamp_min(level**2)).item()
+    lost = ((torch.cat(decoded) - x).square().mean() / (x - colour).square().mean().clamp_min(level**2)).item()
+    if not math.isfinite(lost):
+        raise FloatingPointError(
+            f"the pipeline's autoencoder does not decode to finite values. {CURE.format('autoencoder')}"
+        )
+    return lost
 
 
 def prompts_differ(pooled: Tensor) -> float | None:
@@ -54,7 +61,8 @@ def prompts_differ(pooled: Tensor) -> float | None:
     if len(pooled) < 2:
         return None
     values = pooled.double()
-    return ((values - values.mean(0)).square().sum() / values.square().sum()).item()
+    size = values.square().sum().item()
+    return (values - values.mean(0)).square().sum().item() / size if size else 0.0
 
 
 def encoders_health(vae: AutoencoderKL, images: Tensor, pooled: Tensor) -> dict[str, float]:

@@ -122,6 +122,11 @@ def summary(found: dict[str, Health]) -> dict[str, float]:
     return {"health_median": float(np.median(ratios)), "health_worst": max(ratios)} if ratios else {}
 
 
+def worst_of(ratios: Iterable[float]) -> float:
+    """The largest of some ratios that is known; NaN where none is."""
+    return float(np.fmax.reduce(list(ratios)))
+
+
 def describe(title: str, found: dict[str, Health]) -> list[str]:
     """What the user should know of some models under a title: nothing, or one sentence that names the worst."""
     poor = {name: health for name, health in found.items() if health.poor}

@@ -8,6 +8,7 @@ import pandas as pd
 from guda import config
 from guda.attribution.method import read_numbers
 from guda.errors import DataError
+from guda.health import worst_of
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.paths import Paths, record_of
 from guda.records import check_recorded, read_record
@@ -58,7 +59,7 @@ def metrics_table(
     table = {name: measured(name) | costs[name] for name in [reference, *methods]}
     if others:
         mean = {key: float(np.mean([costs[name][key] for name in others])) for key in (*COSTS, "health_median")}
-        worst = {"health_worst": max(costs[name]["health_worst"] for name in others)}
+        worst = {"health_worst": worst_of(costs[name]["health_worst"] for name in others)}
         table[CEILING] = mean_agreement([measured(name) for name in others]) | mean | worst
     frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
     seconds = frame["build_seconds"] + frame["query_seconds"]

@@ -66,10 +66,11 @@ def probe_errors(
     x, noise = to_network_range(training_set.images[rows]), drawn_noise(training_set, rows, steps)
     drawn = [tensor for tensor in (x, noise, steps, training_set.told(rows)) if tensor is not None]
 
-    def measured(part: Sequence[int]) -> Tensor:
-        return torch.stack(denoiser.own_errors(*(tensor[list(part)].to(denoiser.device) for tensor in drawn)))
+    def of_part(part: Sequence[int]) -> Tensor:
+        found = denoiser.own_errors(*(tensor[list(part)].to(denoiser.device) for tensor in drawn))
+        return torch.stack(found).double().cpu()
 
-    parts = Batches(batch_size).run(lambda part: measured(part).double().cpu(), range(len(rows)))
+    parts = Batches(batch_size).run(of_part, range(len(rows)))
     errors, powers = torch.cat(parts, dim=1)
     if not torch.isfinite(errors).all():
         raise FloatingPointError(f"the model's loss on training images is not finite; {ADVICE}")
@@ -117,11 +118,11 @@ def measured_classifier(
     x, noise = to_network_range(training_set.images[rows]), drawn_noise(training_set, rows, steps)
     drawn = x, noise, steps, memberships.shares(torch.tensor(rows))
 
-    def measured(part: Sequence[int]) -> Tensor:
+    def of_part(part: Sequence[int]) -> Tensor:
         *images, shares = (tensor[list(part)].to(classifier.device) for tensor in drawn)
         return -(shares * classifier(*images)).sum(1).double().cpu()
 
-    loss = torch.cat(Batches(BATCH_SIZE).run(measured, range(len(rows)))).mean().item()
+    loss = torch.cat(Batches(BATCH_SIZE).run(of_part, range(len(rows)))).mean().item()
     if not math.isfinite(loss):
         raise FloatingPointError(f"the classifier's loss on training images is not finite; {ADVICE}")
     found = {"loss": loss / math.log(max(2, memberships.n_groups))}

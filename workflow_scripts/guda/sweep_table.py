@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from guda.health import worst_of
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.metrics_table import CEILING
 from guda.specs import SweepSpec
@@ -16,9 +17,8 @@ def sweep_table(
     """One row per variant and oracle, then the ceiling of each oracle: the other oracles' mean agreement with it.
 
     `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst ratio of health (NaN: unknown) of
-    variants and oracles by name. `chosen` marks, of
-    each method, the variant with the best top1 against the second oracle; among equals, that with the best
-    effect_spearman, then the one listed first.
+    variants and oracles by name. `chosen` marks, of each method, the variant with the best top1 against the second
+    oracle; among equals, that with the best effect_spearman, then the one listed first.
     """
     is_decisive = decisive([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
@@ -39,7 +39,7 @@ def sweep_table(
         row = {"variant": CEILING, "method": CEILING, "oracle": oracle, "chosen": False}
         ceiling = mean_agreement([measured(other, oracle) for other in others])
         build = {"build_seconds": float(np.mean([seconds[other] for other in others]))}
-        rows.append(row | ceiling | build | {"health_worst": max(health[other] for other in others)})
+        rows.append(row | ceiling | build | {"health_worst": worst_of(health[other] for other in others)})
     first = ["variant", "method", "oracle", "chosen"]
     settings = list(dict.fromkeys(key for shown in spec.variants.values() for key in shown))
     metrics = list(next(iter(found.values())))

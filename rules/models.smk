@@ -216,8 +216,11 @@ rule unlearn:
 
 if experiment.imports:
 
+    # What the model is measured on is no reason to take it over again.
     rule import_model:
         input:
+            images=ancient(paths.images()),
+            group=lambda wc: [] if wc.model == BASE else ancient(paths.group(wc.model.split("/")[1])),
             foreign=foreign(paths.model_weights("{model}"), lambda wc: experiment.model_spec(wc.model)),
         output:
             **model_files("{model}"),
@@ -232,8 +235,8 @@ if experiment.imports:
             "../envs/guda.yaml"
         threads: 1
         resources:
-            mem_mb=memory("table"),
-            runtime=minutes("table"),
+            mem_mb=memory("import"),
+            runtime=minutes("import"),
         params:
             environment=environment,
             spec=lambda wc: experiment.model_spec(wc.model).canonical(),
@@ -241,4 +244,5 @@ if experiment.imports:
             "Taking over model {wildcards.model}"
         shell:
             '{params.environment} python "$GUDA_SCRIPTS/import_model.py" --spec {params.spec:q} --imports "$GUDA_IMPORTS"'
-            ' --name {wildcards.model:q} --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+            " --name {wildcards.model:q} --images {input.images:q} --group {input.group:q}"
+            ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

@@ -1,5 +1,7 @@
 """Score every group for every query by one method, and add up what the method cost."""
 
+import sys
+
 from guda.cli import run, spec_text, stage_parser
 
 
@@ -14,6 +16,7 @@ def main() -> None:
     from guda.artifacts import write_csv
     from guda.attribution import get_method
     from guda.attribution.method import scores_frame
+    from guda.health import describe, judged, read_healths, summary
     from guda.paths import Paths
     from guda.records import Stopwatch, total_cost, write_record
 
@@ -25,6 +28,9 @@ def main() -> None:
     needs = method.needs(spec, paths)
     build_seconds, build_evaluations = total_cost(needs.build_records)
     query_seconds, query_evaluations = total_cost(needs.query_records)
+    found = read_healths(paths, judged(spec))
+    for sentence in describe(args.method, found):
+        print(f"warning: {sentence}", file=sys.stderr)
     write_csv(args.output, scores_frame(scores))
     write_record(
         args.record,
@@ -37,6 +43,7 @@ def main() -> None:
         build_evaluations=build_evaluations,
         query_evaluations=query_evaluations + scores.evaluations,
         **scores.details,
+        **summary(found),
     )
 
 

@@ -1,5 +1,7 @@
 """Encode images with their prompts as a text-to-image model sees them: latents and the embeddings of prompts."""
 
+import sys
+
 from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedSpec
 
@@ -19,6 +21,7 @@ def main() -> None:
 
     from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
     from guda.device import costs
+    from guda.encoder_health import complaints, encoders_health
     from guda.pipeline import encode_captions, encode_latents, opened_pipeline
     from guda.prompts import read_prompts
     from guda.records import Stopwatch, write_record
@@ -32,8 +35,11 @@ def main() -> None:
     latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.batch_size)
     captions = encode_captions(pipeline, texts, args.batch_size)
     seconds = stopwatch.seconds()
+    health = encoders_health(pipeline.vae, images["images"], captions["pooled"])
+    for complaint in complaints(health):
+        print(f"warning: {complaint}", file=sys.stderr)
     save_tensors(args.output, {"latents": latents, "ids": pack_ids(ids)} | captions, spec)
-    write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))
+    write_record(args.record, spec, [args.output], health=health, **costs(device, len(ids), seconds))
 
 
 if __name__ == "__main__":

@@ -44,15 +44,15 @@ def main() -> None:
     from guda.device import costs
     from guda.paths import RECORD
     from guda.pipeline import pretrained_denoiser
+    from guda.probe import measured
     from guda.records import write_record
     from guda.training import finetune
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
     training_set = read_training_set(args.samples, spec.samples)
-    rows = None
-    if args.exclude:
-        rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
+    forgotten = training_set.in_group(args.exclude, spec.excluded) if args.exclude else None
+    rows = None if forgotten is None else torch.nonzero(~forgotten).flatten()
     captions = replace(training_set.captions, seed=spec.training.seed, dropout=spec.prompt_dropout)
     size = tuple(training_set.images.shape[2:])
     denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
@@ -63,8 +63,9 @@ def main() -> None:
     task = denoiser, training_set.images, captions, spec.training, state, rows, device
     denoiser, evaluations = finetune(*task, args.micro_batch_size)
     seconds = state.seconds()
+    health = measured(denoiser, spec, training_set, forgotten, micro_batch_size=args.micro_batch_size)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec)
 

@@ -1,5 +1,7 @@
 """Generate a bucket of query images from the base model, each from its own prompt and its own seed."""
 
+import sys
+
 from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import PromptedQueriesSpec
 
@@ -21,7 +23,7 @@ def main() -> None:
     from guda.noise_schedule import NoiseSchedule
     from guda.pipeline import decode_latents, encode_prompts, opened_pipeline
     from guda.prompts import read_prompts
-    from guda.sampling import generate_latents
+    from guda.sampling import generate_latents, plain
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
@@ -40,6 +42,10 @@ def main() -> None:
         spec.guidance_scale,
     )
     images = decode_latents(pipeline.vae, latents, args.batch_size)
+    if count := plain(images).sum().item():
+        print(
+            f"warning: {count} of {len(images)} images are of one colour: look at the model's health", file=sys.stderr
+        )
     save_tensors(args.output, {"images": images, "ids": pack_ids(spec.ids)}, spec)
 
 

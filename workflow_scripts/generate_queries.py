@@ -1,5 +1,7 @@
 """Generate a bucket of query images from the base model, each from its own seed."""
 
+import sys
+
 from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import QueriesSpec
 
@@ -16,11 +18,15 @@ def main() -> None:
     from guda.artifacts import pack_ids, save_tensors
     from guda.denoisers import load_denoiser
     from guda.noise_schedule import NoiseSchedule
-    from guda.sampling import generate
+    from guda.sampling import generate, plain
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
     images = generate(base, spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler)
+    if count := plain(images).sum().item():
+        print(
+            f"warning: {count} of {len(images)} images are of one colour: look at the model's health", file=sys.stderr
+        )
     save_tensors(args.output, {"images": images, "ids": pack_ids(spec.ids)}, spec)
 
 

@@ -13,6 +13,12 @@ def main() -> None:
         metavar="JSON",
         help="by name: the source (diffusers folder, or hub id OWNER/NAME@COMMIT) and its key in the configuration",
     )
+    parser.add_argument(
+        "--images", required=True, help="training images (write_images.py), to see whether it fits them"
+    )
+    parser.add_argument(
+        "--group", nargs="?", help="members of the group that it has unlearned (write_group.py), if any"
+    )
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     args = parser.parse_args()
     spec = ImportedModelSpec.parse(spec_text(args.spec))
@@ -21,15 +27,19 @@ def main() -> None:
     from guda.errors import ArtifactError
     from guda.imported_models import fetched, source_digest
     from guda.paths import RECORD
+    from guda.probe import measured
     from guda.records import Stopwatch, write_record
+    from guda.training_set import read_training_set
 
     source, key = imported_model(args.imports, args.name)
     stopwatch = Stopwatch()
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
     denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
+    seconds, training_set = stopwatch.seconds(), read_training_set(args.images)
+    health = measured(denoiser, spec, training_set, training_set.in_group(args.group) if args.group else None)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, seconds=stopwatch.seconds(), evaluations=0)
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Make a small Stable Diffusion pipeline: train its autoencoder, then its UNet and text encoder."""
 
+import sys
+
 from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import PipelineSpec
 
@@ -24,11 +26,12 @@ def main() -> None:
 
     from guda.artifacts import read_csv
     from guda.device import costs
+    from guda.encoder_health import complaints, encoders_health
     from guda.paths import PIPELINE_FILES, RECORD
-    from guda.pipeline import save_pipeline
+    from guda.pipeline import encode_prompts, save_pipeline
     from guda.prompts import read_prompts
     from guda.records import write_record
-    from guda.small_pipeline import make_small_pipeline
+    from guda.small_pipeline import ENCODING_BATCH, make_small_pipeline
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
@@ -42,9 +45,13 @@ def main() -> None:
     task = training_set.images, training_set.ids, texts, rows, spec.settings, spec.noise_schedule
     pipeline, unet, evaluations = make_small_pipeline(*task, states, device)
     seconds = states[0].seconds()
+    _, pooled = encode_prompts(pipeline, sorted({text for each in texts for text in each}), ENCODING_BATCH)
+    health = encoders_health(pipeline.vae, training_set.images, pooled)
+    for complaint in complaints(health):
+        print(f"warning: {complaint}", file=sys.stderr)
     save_pipeline(Path(args.output), pipeline, unet, spec)
     written = [f"{args.output}/{file}" for file in PIPELINE_FILES]
-    write_record(f"{args.output}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.output}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     for state in states:
         state.remove()
 

@@ -11,6 +11,8 @@ def main() -> None:
     args = parser.parse_args()
     spec = SweepSpec.parse(spec_text(args.spec))
 
+    import math
+
     import pandas as pd
 
     from guda.artifacts import write_csv
@@ -21,13 +23,14 @@ def main() -> None:
     from guda.records import Stopwatch, read_record, write_record
     from guda.sweep_table import sweep_table
 
-    stopwatch, paths, frames, seconds = Stopwatch(), Paths(args.results), [], {}
+    stopwatch, paths, frames, seconds, health = Stopwatch(), Paths(args.results), [], {}, {}
     for name, expected in spec.scores.items():
         scores = read_scores(paths.scores(name), expected)
         frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, None, None))
-        seconds[name] = read_record(paths.scores_record(name), expected)["build_seconds"]
+        record = read_record(paths.scores_record(name), expected)
+        seconds[name], health[name] = record["build_seconds"], record.get("health_worst", math.nan)
     _, matrices = score_matrices(pd.concat(frames))
-    write_csv(args.output, sweep_table(matrices, seconds, spec))
+    write_csv(args.output, sweep_table(matrices, seconds, health, spec))
     write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 

@@ -30,22 +30,23 @@ def main() -> None:
     from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
+    from guda.probe import measured
     from guda.records import write_record
     from guda.training import train
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
 
     training_set = read_training_set(args.images, spec.images)
-    rows = None
-    if args.exclude:
-        rows = torch.nonzero(~training_set.in_group(args.exclude, spec.excluded)).flatten()
+    forgotten = training_set.in_group(args.exclude, spec.excluded) if args.exclude else None
+    rows = None if forgotten is None else torch.nonzero(~forgotten).flatten()
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
     state = TrainingState(args.model, spec, args.checkpoint_steps)
     task = training_set.images, spec.unet, schedule, spec.training, state, rows, device
     denoiser, evaluations = train(*task, micro_batch_size=args.micro_batch_size)
     seconds = state.seconds()
+    health = measured(denoiser, spec, training_set, forgotten, micro_batch_size=args.micro_batch_size)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec)
 

@@ -26,6 +26,7 @@ def main() -> None:
     from guda.memberships import read_memberships
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
+    from guda.probe import measured_classifier
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
@@ -38,8 +39,9 @@ def main() -> None:
     task = training_set.images, memberships, spec.unet, schedule, spec.training, state, device
     classifier, evaluations = train_classifier(*task, args.micro_batch_size)
     seconds = state.seconds()
+    health = measured_classifier(classifier, spec, training_set, memberships)
     written = save_classifier(args.model, classifier, list(spec.members), spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec)
 

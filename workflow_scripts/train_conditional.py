@@ -26,6 +26,7 @@ def main() -> None:
     from guda.memberships import DrawnLabels, read_memberships
     from guda.noise_schedule import NoiseSchedule
     from guda.paths import RECORD
+    from guda.probe import measured
     from guda.records import write_record
     from guda.training import train
     from guda.training_set import read_training_set
@@ -40,8 +41,9 @@ def main() -> None:
     task = training_set.images, spec.unet, schedule, spec.training, state, None, device, labels
     denoiser, evaluations = train(*task, args.micro_batch_size)
     seconds = state.seconds()
+    health = measured(denoiser, spec, training_set, micro_batch_size=args.micro_batch_size)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec)
 

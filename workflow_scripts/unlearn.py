@@ -33,6 +33,7 @@ def main() -> None:
     from guda.denoisers import load_denoiser, save_denoiser
     from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
+    from guda.probe import measured
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
@@ -56,8 +57,9 @@ def main() -> None:
         neighbors, _ = load_tensors(args.neighbors, spec.neighbors)
         denoiser, evaluations = retrack.unlearn(*task, neighbors["rows"], *how)
     seconds = state.seconds()
+    health = measured(denoiser, spec, training_set, forget, base, args.micro_batch_size)
     written = save_denoiser(args.model, denoiser, spec, parent_sha256=parent)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec, parent)
 

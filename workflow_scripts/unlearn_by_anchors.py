@@ -45,6 +45,7 @@ def main() -> None:
     from guda.denoisers import load_denoiser, save_adapters, save_denoiser
     from guda.device import costs
     from guda.noise_schedule import NoiseSchedule
+    from guda.probe import measured
     from guda.records import write_record
     from guda.training_set import read_training_set
     from guda.training_state import TrainingState
@@ -61,9 +62,10 @@ def main() -> None:
     task = base.to(device), training_set.images, forget, captions
     denoiser, evaluations = unlearn(*task, book, spec.settings, state, args.micro_batch_size)
     seconds = state.seconds()
+    health = measured(denoiser, spec, training_set, forget, base, args.micro_batch_size)
     save = save_adapters if adapted else save_denoiser
     written = save(args.model, denoiser, spec, parent_sha256=parent)
-    write_record(f"{args.model}/{RECORD}", spec, written, **costs(device, evaluations, seconds))
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
     state.remove()
     cache.store(args.model, spec, parent)
 

@@ -3,7 +3,7 @@
 import json
 
 import torch
-from golden_inputs import IDS, IMAGES, MEMBERS, OPTIMISATION, SCHEDULE, UNET, fixed_denoiser, run_stage
+from golden_inputs import IDS, IMAGES, MEMBERS, OPTIMISATION, SCHEDULE, UNET, fixed_denoiser, run_stage, save_images
 
 import import_model
 from guda import config, specs
@@ -71,8 +71,10 @@ def imported(tmp_path):
     spec = specs.ImportedModelSpec(
         content=source_digest(str(tmp_path / "foreign"), "key"), shape=[1, 8, 8], unet=UNET, noise_schedule=SCHEDULE
     )
-    imports = json.dumps({BASE: [str(tmp_path / "foreign"), "key"]})
-    run_stage(import_model, spec=spec.canonical(), name=BASE, imports=imports, model=tmp_path / "model")
+    imports, images = json.dumps({BASE: [str(tmp_path / "foreign"), "key"]}), tmp_path / "images.safetensors"
+    save_images(images, specs.ImagesSpec(dataset="d", content="c"), IMAGES, IDS)
+    flags = {"spec": spec.canonical(), "name": BASE, "imports": imports, "images": images, "model": tmp_path / "model"}
+    run_stage(import_model, **flags)
     denoiser, _ = load_denoiser(tmp_path / "model", NoiseSchedule.from_config(SCHEDULE), spec.digest())
     return summary(denoiser)
 

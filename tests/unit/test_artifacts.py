@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import struct
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from guda import __version__
+from guda import __version__, artifacts
 from guda.artifacts import (
     CURE,
     Stream,
@@ -35,7 +36,7 @@ from guda.specs import RandomSpec
 SPEC = RandomSpec(groups=["a", "b"], buckets={}, seed=0)
 OTHER = RandomSpec(groups=["a", "b"], buckets={}, seed=1)
 TENSORS = {
-    "kl": torch.tensor([[0.5, -1.5], [2.0, float("nan")]], dtype=torch.float32),
+    "kl": torch.tensor([[0.5, -1.5], [2.0, -0.0]], dtype=torch.float32),
     "rows": torch.tensor([3, 1, 2], dtype=torch.int64),
     "weights": torch.tensor([1 / 3], dtype=torch.float64),
     "images": torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2),
@@ -139,6 +140,29 @@ def test_tensors_come_back_with_their_types_and_metadata(artifact):
     assert metadata["guda_version"] == __version__
     assert metadata["model_sha256"] == "ab12"
     assert metadata["checksum"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_not_written(tmp_path, value):
+    parts = [np.zeros(3, np.float32), np.array([1, value], np.float32)]
+    path = tmp_path / "elbo" / "guda" / "amber" / "x.safetensors"
+    with pytest.raises(FloatingPointError, match=rf"{re.escape(str(path))} was not written: 1 of 2 values of 'kl'"):
+        save_tensors(path, TENSORS | {"kl": Stream("float32", (5,), parts)}, SPEC)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_values_that_are_not_finite_are_refused_where_they_are_read(tmp_path, monkeypatch, kind):
+    """As an older version wrote them, which did not look."""
+    path = tmp_path / "elbo" / "guda" / "amber" / "x.safetensors"
+    with monkeypatch.context() as older:
+        older.setattr(artifacts, "not_finite", lambda array, name: "")
+        save_tensors(path, {"kl": np.array([[1, np.nan], [np.inf, 2]], kind), "steps": np.arange(2)}, SPEC)
+    message = (
+        rf"{re.escape(str(path))}: 2 of 4 values of 'kl' are not finite.*lower its learning rate.*delete this file"
+    )
+    with pytest.raises(ArtifactError, match=message):
+        load_tensors(path, SPEC.digest())
 
 
 def test_other_programs_can_open_the_file(artifact):

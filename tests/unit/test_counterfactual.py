@@ -100,6 +100,15 @@ def test_one_step_has_no_spread_to_show():
     assert np.isnan(p_top1).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_terms_that_are_not_finite_have_no_first_place(value):
+    """numpy takes the first NaN for the largest, in all resamples: p_top1 was 1."""
+    terms = np.ones((1, 2, 4))
+    terms[0, 1, 2] = value
+    with pytest.raises(FloatingPointError, match="1 of 8 values of 'terms' are not finite"):
+        summarise(terms)
+
+
 def test_confidence_is_repeatable():
     terms = np.random.default_rng(0).normal(size=(3, 4, 16))
     assert summarise(terms)[2] == pytest.approx(summarise(terms)[2], abs=0)

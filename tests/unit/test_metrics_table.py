@@ -26,6 +26,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
     "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+    "health_median", "health_worst",
 ]  # fmt: skip
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
 SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
@@ -33,12 +34,14 @@ METHOD = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
 SETTINGS = Metrics(bootstrap_samples=40, seed=0, decisive_ratio=2.0)
 
 
-def cost(build, query, evaluations=0):
+def cost(build, query, evaluations=0, health=(1.0, 1.0)):
     return {
         "build_seconds": build,
         "query_seconds": query,
         "build_evaluations": 10 * evaluations,
         "query_evaluations": evaluations,
+        "health_median": health[0],
+        "health_worst": health[1],
     }
 
 
@@ -139,6 +142,30 @@ def test_costs_stand_in_the_table_as_recorded(two_oracles):
     assert two_oracles.loc["ceiling", list(COSTS["m"])].to_dict() == COSTS["logo-2"]
 
 
+def test_health_of_the_ceiling_is_the_other_oracles():
+    """The mean of their medians, and the worst of them all; of a method without models there is none."""
+    costs = COSTS | {"logo-2": cost(1, 1, health=(1.0, 3.0)), "logo-3": cost(1, 1, health=(2.0, 2.5))}
+    costs["m"] = cost(1, 1, health=(np.nan, np.nan))
+    matrices = {"logo": ORACLE, "logo-2": SECOND, "logo-3": ORACLE, "m": METHOD}
+    frame = table(matrices, ["logo", "logo-2", "logo-3"], costs=costs)
+    assert frame.loc["ceiling", ["health_median", "health_worst"]].tolist() == [1.5, 3.0]
+    assert frame.loc["m", ["health_median", "health_worst"]].isna().all()
+
+
+def test_records_of_older_scores_tell_no_health(tmp_path):
+    paths, made = Paths(tmp_path), RandomSpec(groups=["a"], buckets={}, seed=0)
+    rankings = RankingsSpec(scores={"logo": made.digest()}, files={}, queries={})
+    write_record(record_of(paths.rankings()), rankings, [], seconds=1.0)
+    spec = MetricsSpec(
+        rankings=rankings.digest(), oracles=["logo"], methods=[], files={"logo": "logo-7"}, settings=SETTINGS
+    )
+    old = {name: value for name, value in COSTS["logo"].items() if not name.startswith("health")}
+    write_record(paths.scores_record("logo-7"), made, [], seconds=1.0, **old)
+    (found,) = read_costs(spec, paths).values()
+    assert {name: found[name] for name in old} == old
+    assert np.isnan([found["health_median"], found["health_worst"]]).all()
+
+
 def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):
     paths, files = Paths(tmp_path), {"logo": "logo-7", "m": "m"}
     made = {name: RandomSpec(groups=[name], buckets={}, seed=0) for name in files}
@@ -203,6 +230,25 @@ def test_names_in_the_scores_come_back_as_text(tmp_path):
     assert (again.queries, again.groups) == (["7", "8"], NAMES)
     assert np.array_equal(again.score, scores.score)
     assert np.isnan(again.se).all()
+
+
+@pytest.mark.parametrize(("column", "value"), [("score", "nan"), ("score", ""), ("score", "-inf"), ("se", "inf")])
+@pytest.mark.parametrize("read", [read_scores, read_rankings])
+def test_scores_that_are_not_finite_are_refused_by_the_files_name(tmp_path, column, value, read):
+    """As an older version wrote them, under a record that describes the very file."""
+    frame = rankings_frame("x", ["7"], ["a", "b"], np.array([[2.0, 1.0]]), np.ones((1, 2)), None).astype(object)
+    frame.loc[1, column] = value
+    file, spec = tmp_path / "x.csv", RandomSpec(groups=["a", "b"], buckets={}, seed=0)
+    write_csv(file, frame)
+    write_record(record_of(file), spec, [file], seconds=0)
+    count = f"1 of 2 values of '{column}' are not finite"
+    with pytest.raises(ArtifactError, match=rf"{re.escape(str(file))}: {count}.*lower its learning rate.*delete"):
+        read(str(file), spec.digest())
+
+
+def test_no_method_gives_scores_that_are_not_finite():
+    with pytest.raises(FloatingPointError, match="1 of 2 values of 'score' are not finite"):
+        Scores(["q"], ["a", "b"], np.array([[1.0, np.nan]]))
 
 
 # --- where a content comes from ----------------------------------------------------------------------

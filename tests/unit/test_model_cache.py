@@ -77,6 +77,15 @@ def test_an_absent_model_is_not_fetched(cache, spec, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_poor_model_is_warned_of_when_it_is_fetched_too(cache, denoiser, spec, tmp_path, capsys):
+    model = tmp_path / "poor"
+    written = save_denoiser(model, denoiser, spec)
+    write_record(model / RECORD, spec, written, seconds=1.0, health={"loss": 0.97, "errors": {}})
+    cache.store(model, spec)
+    assert cache.fetch(tmp_path / "copy", spec)
+    assert "warning: this model predicts no better than nothing would" in capsys.readouterr().err
+
+
 def test_what_is_stored_is_fetched_byte_by_byte(cache, model, spec, schedule, tmp_path, capsys):
     cache.store(model, spec)
     assert cache.fetch(tmp_path / "copy", spec)

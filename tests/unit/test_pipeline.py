@@ -20,6 +20,7 @@ from text_experiments import text_experiment
 
 from guda.denoisers import load_pretrained_unet
 from guda.diffusers_import import network_class
+from guda.encoder_health import LOST, complaints, pixels_lost, prompts_differ
 from guda.errors import ArtifactError, ConfigError
 from guda.noise import derive_seed, gaussian
 from guda.noise_schedule import NoiseSchedule
@@ -58,6 +59,72 @@ def pictures():
 
 def edit(file, **changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# --- health ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder"])
+def test_weights_that_are_not_finite_are_refused(folder, part):
+    (file,) = (folder / part).glob("*.safetensors")
+    tensors = load_file(file)
+    name = sorted(tensors)[0]
+    tensors[name] = torch.full_like(tensors[name], torch.inf)
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=rf"{KEY}: the weights in .*{part} hold values that are not finite"):
+        load_pipeline(folder, KEY)
+
+
+def overflowing(network):
+    """The network with finite weights that are far too large."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(1e30)
+    return network
+
+
+def test_what_is_encoded_and_is_not_finite_is_refused(pictures):
+    pipeline, _ = new_pipeline()
+    overflowing(pipeline.vae)
+    with pytest.raises(FloatingPointError, match="the autoencoder gives values that are not finite for 'i0'"):
+        encode_latents(pipeline.vae, pictures, IDS, "mean", 0, 2)
+    with pytest.raises(FloatingPointError, match="the autoencoder gives values that are not finite for 'image 0'"):
+        decode_latents(pipeline.vae, torch.ones(1, 4, 8, 8), 2)
+    overflowing(pipeline.text_encoder)
+    with pytest.raises(FloatingPointError, match=f"the text encoder gives .* not finite for {TEXTS[0]!r}"):
+        encode_prompts(pipeline, TEXTS, 2)
+
+
+def test_what_a_grey_image_loses_by_hand():
+    """A decoder of zeros is wrong by x^2. White above, black below: x is 1 or -1, around a mean of 0, so all is lost.
+
+    Three quarters white: a mean of 1/2, around which the variance is 3/4 of x^2. Of one colour, 128 or x = 1/255, there
+    is no variance; in its place stands the square of the least difference of two pixels, 2/255.
+    """
+    pipeline, _ = new_pipeline()
+    with torch.no_grad():
+        for weight in pipeline.vae.decoder.conv_out.parameters():
+            weight.zero_()
+    pictures = torch.zeros(40, 3, 16, 16, dtype=torch.uint8)
+    for rows, lost in [(8, 1), (12, 4 / 3)]:
+        pictures[:, :, :rows] = 255
+        assert pixels_lost(pipeline.vae, pictures) == pytest.approx(lost, rel=1e-5)
+    assert pixels_lost(pipeline.vae, torch.full_like(pictures, 128)) == pytest.approx(1 / 4, rel=1e-3)
+    with pytest.raises(FloatingPointError, match="autoencoder does not decode to finite values"):
+        pixels_lost(overflowing(pipeline.vae), pictures)
+    (text,) = complaints({"pixels_lost": LOST, "prompts_differ": 0.2})
+    assert text.startswith("the pipeline's autoencoder loses")
+
+
+def test_how_prompts_differ_by_hand():
+    # Mean (1/2, 1/2): squared distances 1/2 + 1/2 over squares 1 + 1.
+    assert prompts_differ(torch.eye(2)) == pytest.approx(1 / 2)
+    assert prompts_differ(torch.ones(3, 2)) == 0
+    assert prompts_differ(torch.zeros(3, 2)) == 0
+    assert prompts_differ(torch.ones(1, 2)) is None
+    (text,) = complaints({"prompts_differ": 0.0})
+    assert text.startswith("the pipeline's text encoder hardly tells prompts apart")
+    assert complaints({}) == complaints({"pixels_lost": 0.1, "prompts_differ": 0.2}) == []
 
 
 # --- reading -----------------------------------------------------------------------------------------

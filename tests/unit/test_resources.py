@@ -12,7 +12,7 @@ from guda.noise_schedule import NoiseSchedule
 from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters, unlearning_work
 
 STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "features", "elbo", "fisher", "influence"}
-STAGES |= {"gradients", "scores", "conditional", "classifier", "likelihood"}
+STAGES |= {"gradients", "scores", "conditional", "classifier", "likelihood", "import"}
 NETWORKS = {
     "default": (config.UNet(), 8),
     "deep": (

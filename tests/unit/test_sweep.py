@@ -208,9 +208,13 @@ def spec_of(matrices):
     return specs.SweepSpec(scores=scores, oracles=SEEDS, methods=methods, variants=shown, metrics=METRICS)
 
 
+HEALTHY = dict.fromkeys(MATRICES, 1.0)
+
+
 def test_a_variant_as_configured_has_the_figures_of_the_metrics_table():
-    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES)).set_index(["variant", "oracle"])
+    table = sweep_table(MATRICES, SECONDS, HEALTHY, spec_of(MATRICES)).set_index(["variant", "oracle"])
     cost = {"build_seconds": 1.0, "query_seconds": 1.0, "build_evaluations": 1, "query_evaluations": 1}
+    cost |= {"health_median": 1.0, "health_worst": 1.0}
     costs = dict.fromkeys(MATRICES, cost)
     for oracle, other in (SEEDS, SEEDS[::-1]):
         metrics = metrics_table(MATRICES, [oracle, other], ["guda", "nearest"], costs, METRICS).set_index("method")
@@ -223,7 +227,7 @@ def test_a_variant_as_configured_has_the_figures_of_the_metrics_table():
 
 
 def test_rows_and_settings_of_the_table():
-    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES))
+    table = sweep_table(MATRICES, SECONDS, HEALTHY, spec_of(MATRICES))
     names = ["guda", "guda@steps=40", "nearest"]
     assert list(zip(table["variant"], table["oracle"], strict=True)) == [
         *((name, oracle) for name in names for oracle in SEEDS),
@@ -240,7 +244,7 @@ def test_the_second_seed_alone_chooses():
     """By the first seed the variant would win with 40 of 40 queries; the second agrees with what is configured."""
     first, second = MATRICES["logo-1"], MATRICES["logo-2"]
     matrices = {"guda": second, "guda@steps=40": first, "logo-1": first, "logo-2": second}
-    table = sweep_table(matrices, SECONDS, spec_of(matrices)).set_index(["variant", "oracle"])
+    table = sweep_table(matrices, SECONDS, HEALTHY, spec_of(matrices)).set_index(["variant", "oracle"])
     assert table.loc[("guda@steps=40", "logo-1"), "top1"] == 1
     assert table.loc["guda", "chosen"].tolist() == [True, True]
     assert not table.loc["guda@steps=40", "chosen"].any()
@@ -257,7 +261,7 @@ def test_of_each_method_one_is_chosen_and_ties_go_to_the_size_of_effects():
 
 
 def test_the_figure_has_a_line_for_each_variant_and_marks_the_chosen():
-    table = sweep_table(MATRICES, SECONDS, spec_of(MATRICES))
+    table = sweep_table(MATRICES, SECONDS, HEALTHY, spec_of(MATRICES))
     chosen = set(table.loc[table["chosen"], "variant"])
     (axes,) = sweep_figure(table.assign(chosen=table["chosen"].astype(str))).axes
     bold = {label.get_text() for label in axes.get_yticklabels() if label.get_fontweight() == "bold"}

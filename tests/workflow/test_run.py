@@ -23,6 +23,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
     "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+    "health_median", "health_worst",
 ]  # fmt: skip
 GROUPS = ["amber", "cedar"]
 METHODS = ["logo", "guda", "guda_uncalibrated", "nearest", "random"]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Array = np.ndarray | torch.Tensor
 
 CURE = "Delete it and run snakemake again."
+DIVERGED = "The model that they are of, or that they were computed with, has diverged: lower its learning rate."
+ANEW = "Then delete this file and the model's folder, and run snakemake again."
 # numpy's types by the names that safetensors gives them, in the order in which it lays tensors out.
 TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
 _NAMES = {dtype: name for name, dtype in TYPES.items()}
@@ -117,7 +119,8 @@ def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spe
     """Write a safetensors file with the spec, the package version, a checksum and further metadata.
 
     Tensors are read once and not copied. The same content gives the same bytes, in the library's own layout, which
-    itself writes metadata in an order of chance and asks for all tensors at once.
+    itself writes metadata in an order of chance and asks for all tensors at once. Raises FloatingPointError, and writes
+    nothing, where a value is NaN or infinite.
     """
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
     streams = {name: _stream(tensor) for name, tensor in tensors.items()}
@@ -130,7 +133,9 @@ def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spe
         # The checksum is known when all is written; until then zeros keep its place.
         start = _write_header(file, entries, metadata | {"checksum": 64 * "0"})
         written = {
-            name: stream._replace(parts=_written(file, start, entries[name]["data_offsets"], stream.parts))
+            name: stream._replace(
+                parts=_written(file, start, entries[name]["data_offsets"], _finite(path, name, stream))
+            )
             for name, stream in streams.items()
         }
         _write_header(file, entries, metadata | {"checksum": checksum(written, metadata)})
@@ -141,6 +146,22 @@ def _stream(tensor: Array | Stream) -> Stream:
         return tensor
     array = tensor if isinstance(tensor, np.ndarray) else tensor.detach().cpu().numpy()
     return Stream(array.dtype.name, array.shape, [array])
+
+
+def _finite(path: str | Path, name: str, stream: Stream) -> Iterator[np.ndarray]:
+    """The parts of a tensor, as long as they are finite."""
+    for part in stream.parts:
+        if problem := not_finite(part, name):
+            raise FloatingPointError(f"{path} was not written: {problem}. {DIVERGED}")
+        yield part
+
+
+def not_finite(array: np.ndarray, name: str) -> str:
+    """ "3 of 8 values of 'kl' are not finite", or '' where all are, as those of an array of integers."""
+    # Minimum and maximum are NaN where any value is, and take no memory, unlike an array of answers.
+    if array.dtype.kind != "f" or array.size == 0 or (math.isfinite(array.min()) and math.isfinite(array.max())):
+        return ""
+    return f"{array.size - np.count_nonzero(np.isfinite(array))} of {array.size} values of {name!r} are not finite"
 
 
 def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, str]) -> int:
@@ -170,7 +191,8 @@ def load_tensors(
     """Read a safetensors file written here: its tensors (torch, or numpy without importing torch) and its metadata.
 
     Tensors are mapped into memory: they take up what is looked at, and the system takes that back when it runs short.
-    Raises ArtifactError when the file is missing, truncated, altered, or not of the expected spec.
+    Raises ArtifactError when the file is missing, truncated, altered, not of the expected spec, or when a value in it
+    is NaN or infinite.
     """
     import safetensors
 
@@ -184,6 +206,9 @@ def load_tensors(
     if metadata.get("checksum") != checksum(tensors, metadata):
         raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
     check_spec(path, metadata.get("spec"), spec_digest)
+    for name, tensor in tensors.items():
+        if problem := not_finite(tensor, name):
+            raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
     if framework == "pt":
         import torch
 

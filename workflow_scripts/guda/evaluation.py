@@ -5,11 +5,13 @@ Torch-free, like the rest of what plans.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from guda.artifacts import read_csv
 from guda.attribution import get_method
 from guda.attribution.instance import InstanceLevel
+from guda.errors import ArtifactError
 from guda.paths import BASE, subset_model
 from guda.records import check_recorded
 from guda.specs import (
@@ -45,6 +47,22 @@ def subset_models(experiment: Experiment) -> list[str]:
     """Names of the models that are trained on random subsets of the groups."""
     lds = experiment.config.lds
     return [subset_model(lds.seed, index) for index in range(lds.subsets)]
+
+
+def retrained_models(experiment: Experiment) -> dict[str, list[str]]:
+    """Names of the models beside the oracles' that are retrained, as far as they are chosen, by what asks for them."""
+    found = {"lds": subset_models(experiment)} if experiment.config.lds.subsets else {}
+    with contextlib.suppress(ArtifactError):
+        if experiment.config.removal.queries:
+            found["removal"] = removed_models(experiment)
+    return found
+
+
+def removed_models(experiment: Experiment) -> list[str]:
+    """Names of the models that counterfactual removal measures, once it has chosen. Raises ArtifactError."""
+    sets = experiment.on_disk.removal_sets()
+    check_recorded(sets, removal_sets_spec(experiment).digest())
+    return list(read_csv(sets)["model"].unique())
 
 
 def lds_spec(experiment: Experiment) -> LdsSpec:
@@ -102,9 +120,8 @@ def removal_spec(experiment: Experiment) -> RemovalSpec:
 
 def removal_files(experiment: Experiment) -> list[str]:
     """What counterfactual removal measures, once it is chosen what to remove. Raises ArtifactError."""
-    paths, sets = experiment.paths, experiment.on_disk.removal_sets()
-    check_recorded(sets, removal_sets_spec(experiment).digest())
-    models = list(read_csv(sets)["model"].unique())
+    paths = experiment.paths
+    models = removed_models(experiment)
     files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
     if experiment.given_queries is None:
         files += [paths.regenerated(model, bucket) for model in models for bucket in experiment.buckets]

@@ -17,6 +17,7 @@ from guda.config import Config, FineTuning, Unlearning
 from guda.datasets import Dataset, load_dataset
 from guda.errors import ConfigError, nearest_name
 from guda.groups import read_groups, repeated_images
+from guda.health_notes import health_notes
 from guda.imported_models import notes_of, source_digest, vision_notes
 from guda.lds import kept_by_subset
 from guda.noise_schedule import elbo_steps
@@ -260,7 +261,7 @@ class Experiment:
         model = self.config.attribution.embedding.model
         if model is not None and EMBEDDING in self.config.methods:
             notes += vision_notes(model, VISION_KEY)
-        return list(dict.fromkeys(notes))
+        return list(dict.fromkeys([*notes, *health_notes(self)]))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.artifacts import read_csv
+from guda.attribution.method import read_numbers
 from guda.errors import DataError
+from guda.health import worst_of
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.paths import Paths, record_of
 from guda.records import check_recorded, read_record
 from guda.specs import MetricsSpec, RankingsSpec
 
 COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
+HEALTH = ["health_median", "health_worst"]
 CEILING = "ceiling"
 VOTERS = 5
 
@@ -34,7 +36,7 @@ def metrics_table(
     settings: config.Metrics,
     rows: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Agreement of every method with the first oracle, and its cost.
+    """Agreement of every method with the first oracle, its cost, and its models' health.
 
     `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `ceiling`, present with two
     oracle seeds or more, is the mean over the others of one oracle against the first: what no method can be asked to
@@ -56,11 +58,14 @@ def metrics_table(
 
     table = {name: measured(name) | costs[name] for name in [reference, *methods]}
     if others:
-        mean_cost = {key: float(np.mean([costs[name][key] for name in others])) for key in COSTS}
-        table[CEILING] = mean_agreement([measured(name) for name in others]) | mean_cost
+        mean = {key: float(np.mean([costs[name][key] for name in others])) for key in (*COSTS, "health_median")}
+        worst = {"health_worst": worst_of(costs[name]["health_worst"] for name in others)}
+        table[CEILING] = mean_agreement([measured(name) for name in others]) | mean | worst
     frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
     seconds = frame["build_seconds"] + frame["query_seconds"]
-    frame["speedup"] = seconds[frame["method"] == reference].item() / seconds
+    frame.insert(
+        frame.columns.get_loc("health_median"), "speedup", seconds[frame["method"] == reference].item() / seconds
+    )
     counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
     return frame.astype(dict.fromkeys(counts, int))
 
@@ -97,14 +102,21 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
 def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
     """The table that `rank.py` writes, with names as text and scores exactly as written. Raises ArtifactError."""
     check_recorded(path, spec_digest)
-    return read_csv(path, numbers=("rank", "score", "se", "p_top1"))
+    return read_numbers(path, ("rank",))
 
 
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
-    """Each method's cost columns, as the job recorded them whose scores were ranked. Raises ArtifactError."""
+    """Each method's columns of cost and health, as the job recorded them whose scores were ranked.
+
+    Health is NaN where a method has no models to be compared with the base model, or their records are older than that.
+    Raises ArtifactError.
+    """
     ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
     records = {
         name: read_record(paths.scores_record(spec.files[name]), ranked.scores[name])
         for name in [*spec.oracles, *spec.methods]
     }
-    return {name: {column: record[column] for column in COSTS} for name, record in records.items()}
+    return {
+        name: {column: record[column] for column in COSTS} | {column: record.get(column, np.nan) for column in HEALTH}
+        for name, record in records.items()
+    }

@@ -18,10 +18,12 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from guda.artifacts import CURE, load_tensors, replacing, sha256_file
 from guda.errors import ArtifactError, GudaError
 from guda.files import regular
+from guda.health import warn
 from guda.paths import MODEL_FILES, RECORD, STATE
 from guda.records import read_record
 from guda.specs import Spec
@@ -54,12 +56,14 @@ class ModelCache:
             return False
         if not source.is_dir():
             return False
-        self._check(source, spec, parent_sha256, origin)
+        record = self._checked_record(source, spec, parent_sha256, origin)
         for name in (*self._files, RECORD):
             with replacing(Path(model) / name) as temporary:
                 shutil.copyfile(source / name, temporary)
         (Path(model) / STATE).unlink(missing_ok=True)
         print(f"taken from the cache: {source}", file=sys.stderr)
+        if "health" in record:
+            warn(record["health"], spec)
         return True
 
     def store(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> None:
@@ -90,7 +94,8 @@ class ModelCache:
             pass  # absent or damaged, which is no question of rights
         return None
 
-    def _check(self, source: Path, spec: Spec, parent_sha256: str, origin: dict[str, str]) -> None:
+    def _checked_record(self, source: Path, spec: Spec, parent_sha256: str, origin: dict[str, str]) -> dict[str, Any]:
+        """The record of a cached model. Raises ArtifactError for one that is damaged or of another network."""
         from guda.model_check import Origin, model_check  # and with it torch, once there is a model to check
 
         check = model_check(spec, Origin(**origin))
@@ -103,14 +108,15 @@ class ModelCache:
             _, metadata = load_tensors(weights, spec.digest(), "np")
             if metadata.get("parent_sha256", "") != parent_sha256:
                 raise ArtifactError(f"{weights}: unlearned from another base checkpoint")
-            recorded = read_record(source / RECORD, spec.digest())["outputs"]
+            record = read_record(source / RECORD, spec.digest())
             for name in self._files:
-                if recorded.get(name) != sha256_file(source / name):
+                if record["outputs"].get(name) != sha256_file(source / name):
                     raise ArtifactError(f"{source / name}: not the file that its record describes")
             check(source)
         except (ArtifactError, OSError) as error:
             reason = str(error).removesuffix(CURE).rstrip(". ")
             raise ArtifactError(f"the cached model {source} is damaged ({reason}). Delete that folder.") from None
+        return record
 
     def _copy(self, model: Path, target: Path) -> None:
         """Copy a model, complete or not at all, with the rights that the cache's own folder gives.

@@ -148,7 +148,7 @@ def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tup
 
     Hidden states are what the UNet attends to; the pooled output is the one at the end of the text. Every prompt is
     filled to the L tokens of `prompt_length`, so none depends on the others. One that is longer is cut, as Stable
-    Diffusion does, and said so.
+    Diffusion does, and said so. Raises FloatingPointError when a value is not finite.
     """
     length, device = pipeline.prompt_length, pipeline.text_encoder.device
     for text, tokens in zip(texts, pipeline.tokenizer(texts, verbose=False)["input_ids"], strict=True):
@@ -164,7 +164,10 @@ def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tup
         return output.last_hidden_state.float().cpu(), output.pooler_output.float().cpu()
 
     embeddings, pooled = zip(*_in_batches(encode, len(texts), batch_size, "prompts"), strict=True)
-    return torch.cat(embeddings), torch.cat(pooled)
+    found = torch.cat(embeddings), torch.cat(pooled)
+    for values in found:
+        _check_finite(values, "text encoder", texts)
+    return found
 
 
 def encode_captions(pipeline: Pipeline, prompts: list[list[str]], batch_size: int) -> dict[str, Tensor]:
@@ -188,6 +191,7 @@ def encode_latents(
     """Latents of uint8 images [n, 3, H, W], float32 [n, c, h, w], times the autoencoder's scaling factor.
 
     mean: the mean of the autoencoder's posterior; sample: drawn from it, with noise that depends on (seed, id) alone.
+    Raises FloatingPointError when a value is not finite.
     """
 
     def encode(rows: Sequence[int]) -> Tensor:
@@ -199,18 +203,30 @@ def encode_latents(
             latents = latents + posterior.std * torch.from_numpy(noise).to(vae.device)
         return (latents * vae.config.scaling_factor).float().cpu()
 
-    return torch.cat(_in_batches(encode, len(images), batch_size, "images encoded"))
+    latents = torch.cat(_in_batches(encode, len(images), batch_size, "images encoded"))
+    _check_finite(latents, "autoencoder", ids)
+    return latents
 
 
 @torch.no_grad()
 def decode_latents(vae: AutoencoderKL, latents: Tensor, batch_size: int) -> Tensor:
-    """uint8 images [n, 3, H, W] of scaled latents [n, c, h, w]."""
+    """uint8 images [n, 3, H, W] of scaled latents [n, c, h, w]. Raises FloatingPointError when one is not finite."""
 
     def decode(rows: Sequence[int]) -> Tensor:
         x = vae.decode(latents[list(rows)].to(vae.device) / vae.config.scaling_factor).sample
+        _check_finite(x, "autoencoder", [f"image {row}" for row in rows])
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
     return torch.cat(_in_batches(decode, len(latents), batch_size, "images decoded"))
+
+
+def _check_finite(values: Tensor, part: str, names: Sequence[str]) -> None:
+    """Raise FloatingPointError for the first of the names whose row of `values` [n, ...] is not finite."""
+    for row in torch.nonzero(~torch.isfinite(values).flatten(1).all(1)).flatten().tolist():
+        raise FloatingPointError(
+            f"the {part} gives values that are not finite for {names[row]!r}: its training has diverged. "
+            "Lower its learning rate, or take another pipeline"
+        )
 
 
 def _in_batches(work: Callable[[Sequence[int]], Any], n: int, batch_size: int, description: str) -> list[Any]:

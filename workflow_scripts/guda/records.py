@@ -36,7 +36,7 @@ def write_record(
     *,
     seconds: float,
     evaluations: int = 0,
-    **costs: float | str,
+    **costs: float | str | dict[str, Any],
 ) -> None:
     """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from guda import config
 from guda.attribution import GRADIENT_METHODS
 from guda.attribution.gradients import GRADIENTS
+from guda.health import BATCH_SIZE, PROBES, SHARED
 from guda.records import FORWARD_AND_BACKWARD
 from guda.unlearning import ESD, FINETUNE, NEGGRAD
 
@@ -150,6 +151,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     return {
         "table": Need(planned),
         "images": Need(read),
+        "import": Need(read + 2 * model + BATCH_SIZE * kept / 2, forward * PROBES * SHARED),
         "train": trained(settings.training),
         "conditional": trained(settings.training.changed(settings.attribution.conditional.training)),
         "classifier": trained(settings.training.changed(settings.attribution.classifier.training)),

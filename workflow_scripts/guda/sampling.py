@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from guda import config
+from guda.artifacts import DIVERGED
 from guda.denoisers import TextDenoiser, UNetDenoiser
 from guda.device import Batches
 from guda.noise import gaussian
@@ -35,7 +36,7 @@ def generate(
     ddim: deterministic (Song et al. 2021, eta 0); ddpm: ancestral (the same with eta 1); dpmsolver++: deterministic, of
     second order (Lu et al. 2022). An image depends on (seed, its id) alone: batches are always full (padded with what
     is thrown away), because convolution kernels round differently for different batch sizes. A GPU without the memory
-    for a batch takes it in parts, and images then differ by rounding.
+    for a batch takes it in parts, and images then differ by rounding. Raises FloatingPointError when one is not finite.
     """
 
     def predict(x_t: Tensor, t: Tensor, rows: slice) -> Tensor:
@@ -45,8 +46,20 @@ def generate(
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]
         x = _sampled(denoiser, predict, in_parts, schedule, batch, seed, steps, sampler, clip=True)
+        check_samples(x[: len(batch)], batch)
         finished.append(((x[: len(batch)].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu())
     return torch.cat(finished)
+
+
+def check_samples(x: Tensor, ids: list[str]) -> None:
+    """Raise FloatingPointError for a sample of x [n, C, H, W] that is not finite: as pixels it would pass for grey."""
+    for row in torch.nonzero(~torch.isfinite(x).flatten(1).all(1)).flatten().tolist():
+        raise FloatingPointError(f"{ids[row]}: the model's sample is not finite. {DIVERGED}")
+
+
+def plain(images: Tensor) -> Tensor:
+    """Which of the images [n, C, H, W] are of one colour throughout, bool [n]."""
+    return (images == images[:, :, :1, :1]).flatten(1).all(1)
 
 
 def generate_latents(
@@ -63,7 +76,7 @@ def generate_latents(
     """Latents for prompts, float32 [len(ids), C, H, W], as `generate` makes images; nothing is clipped.
 
     `condition` float [len(ids), L, D] are the prompts' embeddings, `unconditional` [L, D] that of the empty one. The
-    noise is `guided_noise`.
+    noise is `guided_noise`. Raises FloatingPointError when one is not finite.
     """
     if len(condition) != len(ids):
         raise ValueError(f"{len(condition)} prompts for {len(ids)} ids")
@@ -75,6 +88,7 @@ def generate_latents(
         told[: len(batch)] = condition[start : start + BATCH_SIZE].to(denoiser.device)
         predict = partial(_guided, denoiser, told, empty, guidance_scale)
         x = _sampled(denoiser, predict, in_parts, schedule, batch, seed, steps, sampler, clip=False)
+        check_samples(x[: len(batch)], batch)
         finished.append(x[: len(batch)].cpu())
     return torch.cat(finished)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from guda.health import worst_of
 from guda.metrics import agreement, decisive, mean_agreement
 from guda.metrics_table import CEILING
 from guda.specs import SweepSpec
 
 
-def sweep_table(matrices: dict[str, np.ndarray], seconds: dict[str, float], spec: SweepSpec) -> pd.DataFrame:
+def sweep_table(
+    matrices: dict[str, np.ndarray], seconds: dict[str, float], health: dict[str, float], spec: SweepSpec
+) -> pd.DataFrame:
     """One row per variant and oracle, then the ceiling of each oracle: the other oracles' mean agreement with it.
 
-    `matrices` holds scores [n, G] and `seconds` the build seconds of variants and oracles by name. `chosen` marks, of
-    each method, the variant with the best top1 against the second oracle; among equals, that with the best
-    effect_spearman, then the one listed first.
+    `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst ratio of health (NaN: unknown) of
+    variants and oracles by name. `chosen` marks, of each method, the variant with the best top1 against the second
+    oracle; among equals, that with the best effect_spearman, then the one listed first.
     """
     is_decisive = decisive([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
@@ -28,17 +31,20 @@ def sweep_table(matrices: dict[str, np.ndarray], seconds: dict[str, float], spec
     rows = []
     for (name, oracle), metrics in found.items():
         row = {"variant": name, "method": spec.methods[name], "oracle": oracle, "chosen": name in chosen}
-        rows.append(row | spec.variants[name] | metrics | {"build_seconds": seconds[name]})
+        rows.append(
+            row | spec.variants[name] | metrics | {"build_seconds": seconds[name], "health_worst": health[name]}
+        )
     for oracle in spec.oracles:
         others = [name for name in spec.oracles if name != oracle]
         row = {"variant": CEILING, "method": CEILING, "oracle": oracle, "chosen": False}
         ceiling = mean_agreement([measured(other, oracle) for other in others])
-        rows.append(row | ceiling | {"build_seconds": float(np.mean([seconds[other] for other in others]))})
+        build = {"build_seconds": float(np.mean([seconds[other] for other in others]))}
+        rows.append(row | ceiling | build | {"health_worst": worst_of(health[other] for other in others)})
     first = ["variant", "method", "oracle", "chosen"]
     settings = list(dict.fromkeys(key for shown in spec.variants.values() for key in shown))
     metrics = list(next(iter(found.values())))
     # Settings as text, so that a whole number beside an empty value stays one.
-    frame = pd.DataFrame(rows)[[*first, *settings, *metrics, "build_seconds"]]
+    frame = pd.DataFrame(rows)[[*first, *settings, *metrics, "build_seconds", "health_worst"]]
     return frame.astype(dict.fromkeys(settings, object)).astype({"n_queries": int, "n_groups": int})
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from guda.encoder_health import encoder_notes
 from guda.errors import ConfigError
 from guda.experiment import Experiment
 from guda.hub import HUB_ID
@@ -139,7 +140,8 @@ class TextExperiment(Experiment):
     def notes(self) -> list[str]:
         source = self.text.pipeline
         given = source is not None and not HUB_ID.fullmatch(source)
-        return super().notes() + (pipeline_notes(Path(source), PIPELINE_KEY) if given else [])
+        of_files = pipeline_notes(Path(source), PIPELINE_KEY) if given else []
+        return [*super().notes(), *of_files, *encoder_notes(self)]
 
     def pipeline_spec(self) -> PipelineSpec:
         return PipelineSpec(

@@ -75,7 +75,8 @@ def optimise(
     parts of `micro_batch_size` rows, or as a whole, and in smaller parts when it is too large for the GPU. Before each
     step torch's generators are seeded from (seed, step): everything drawn inside both, dropout included, depends on
     nothing else. With `state`, goes on from the last saved state, to the same weights on the same CPU, bit for bit, as
-    without an interruption. Progress is shown under `description`, or not at all for None.
+    without an interruption. Progress is shown under `description`, or not at all for None. Raises FloatingPointError
+    when the loss or a weight is no longer finite; what is saved always is.
     """
     from diffusers.training_utils import EMAModel
 
@@ -109,10 +110,22 @@ def optimise(
             if average:
                 average.step(parameters)
             if state and (step + 1) % state.interval == 0:
+                check_weights(network, step)
                 state.save(step + 1, state_tensors(parameters, optimiser, averaged))
     if average:
         average.copy_to(parameters)
+    check_weights(network, settings.steps - 1)
     network.eval()
+
+
+def check_weights(network: torch.nn.Module, step: int) -> None:
+    """Raise FloatingPointError where the weights are not finite after a step: no later loss may tell.
+
+    That of a step is computed before the weights move, and the last step has none after it.
+    """
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"the weights {name} are not finite after step {step}; lower the learning rate")
 
 
 def differentiate(

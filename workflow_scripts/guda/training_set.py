@@ -26,7 +26,7 @@ class TrainingSet:
         """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.first(torch.tensor(rows))
 
-    def in_group(self, path: str, spec_digest: str) -> Tensor:
+    def in_group(self, path: str, spec_digest: str | None = None) -> Tensor:
         """Which images are members of the group in the file `path`, bool [N]."""
         members = read_members(path, spec_digest)
         return torch.tensor([sample_id in members for sample_id in self.ids])
@@ -37,10 +37,10 @@ class TrainingSet:
         return TrainingSet(self.images[rows], [self.ids[row] for row in rows])
 
 
-def read_training_set(path: str, spec_digest: str) -> TrainingSet:
+def read_training_set(path: str, spec_digest: str | None = None) -> TrainingSet:
     """The training images, the calibration sample, or queries; encoded ones with their captions.
 
-    Raises ArtifactError when the file is missing, damaged or not of the expected spec.
+    Raises ArtifactError when the file is missing, damaged or not of the expected spec (None: any will do).
     """
     tensors, _ = load_tensors(path, spec_digest)
     ids = unpack_ids(tensors["ids"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guda.artifacts import load_tensors, unpack_ids
+from guda.artifacts import DIVERGED, load_tensors, not_finite, unpack_ids
 from guda.attribution.method import Needs, Scores
 from guda.errors import ArtifactError
 from guda.groups import read_members
@@ -68,7 +68,7 @@ class _Counterfactual:
 
         built = {paths.model_record(name): spec.models[group] for group, name in spec.model_names.items()}
         built |= {paths.neighbors_record(group): expected for group, expected in spec.neighbors.items()}
-        files = [paths.elbo(name, bucket) for name in models for bucket in spec.buckets]
+        files = [paths.model_record(BASE), *(paths.elbo(name, bucket) for name in models for bucket in spec.buckets)]
         if spec.calibration is not None:
             files += [paths.group(group) for group in spec.members]
             files += [paths.elbo(name, CALIBRATION) for name in models]
@@ -148,7 +148,10 @@ def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
     is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
     from its neighbours. The standard error is the root of the sum of squared deviations; both are NaN for one step.
+    Raises FloatingPointError for terms that are not finite, of which the first would be first in all resamples.
     """
+    if problem := not_finite(terms, "terms"):
+        raise FloatingPointError(f"{problem}. {DIVERGED}")
     n, n_groups, n_steps = terms.shape
     score, errors = terms.sum(2), deviations(terms)
     generator = np.random.default_rng(derive_seed("resampled steps", n_steps))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from guda.artifacts import read_csv
+from guda.artifacts import ANEW, DIVERGED, not_finite, read_csv
+from guda.errors import ArtifactError
 from guda.paths import Paths
 from guda.records import check_recorded
 from guda.specs import Spec
@@ -22,8 +23,9 @@ class Scores:
     """Scores of n queries for G groups; higher is more influential.
 
     `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first; groups that tie there
-    share it) are float64 [n, G]; the last two are None for methods without a sampling error. `evaluations` are network
-    forwards on one sample, `details` what the method chose by itself, for the record.
+    share it) are float64 [n, G]; the last two are None, or NaN, for methods without a sampling error. `evaluations` are
+    network forwards on one sample, `details` what the method chose by itself, for the record. Raises FloatingPointError
+    for a score that is not finite.
     """
 
     queries: list[str]
@@ -33,6 +35,10 @@ class Scores:
     p_top1: np.ndarray | None = None
     evaluations: int = 0
     details: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if problem := not_finite(self.score, "score"):
+            raise FloatingPointError(f"{problem}. {DIVERGED}")
 
 
 def scores_frame(scores: Scores) -> pd.DataFrame:
@@ -47,12 +53,25 @@ def scores_frame(scores: Scores) -> pd.DataFrame:
 
 
 def read_scores(path: str, spec_digest: str) -> Scores:
-    """Read a score file back. Raises ArtifactError when it is damaged or not of the expected spec."""
+    """Read a score file back. Raises ArtifactError when it is damaged, not of the expected spec, or not all numbers."""
     check_recorded(path, spec_digest)
-    frame = read_csv(path, numbers=("score", "se", "p_top1"))
+    frame = read_numbers(path)
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))
     return Scores(queries, groups, *(frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1")))
+
+
+def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table with the columns `score`, `se` and `p_top1`, and `others` of numbers.
+
+    Raises ArtifactError where a score is not finite, or a standard error or p_top1 is infinite (an empty one is none).
+    """
+    frame = read_csv(path, numbers=(*others, "score", "se", "p_top1"))
+    for name in ("score", "se", "p_top1"):
+        values = frame[name].to_numpy()
+        if problem := not_finite(values if name == "score" else values[~np.isnan(values)], name):
+            raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
+    return frame
 
 
 @dataclass(frozen=True)

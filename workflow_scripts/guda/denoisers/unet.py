@@ -96,6 +96,18 @@ class UNetDenoiser(torch.nn.Module):
             return (x_t - gamma * output) / sigma
         return output
 
+    def target(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network is to predict, [B, C, H, W]: the noise, the velocity or the image."""
+        gamma, sigma = self.scales(t)
+        targets = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
+        return targets[self.schedule.prediction_type]
+
+    def own_errors(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean squares over pixels of what the network's own prediction is wrong by, and of its target, each [B]."""
+        target, output = self.target(x, noise, t), self._output(self.add_noise(x, noise, t), t, condition)
+        wrong = output[:, : x.shape[1]] - target
+        return wrong.square().flatten(1).mean(1), target.square().flatten(1).mean(1)
+
     def training_loss(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
 
@@ -103,12 +115,10 @@ class UNetDenoiser(torch.nn.Module):
         VLB_WEIGHT. It reaches the channels of the variance and what they are computed from, not those of the noise.
         """
         channels = x.shape[1]
-        gamma, sigma = self.scales(t)
-        x_t = gamma * x + sigma * noise
-        target = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
+        x_t = self.add_noise(x, noise, t)
         output = self._output(x_t, t, condition)
         prediction, variance = output[:, :channels], output[:, channels:]
-        loss = torch.nn.functional.mse_loss(prediction, target[self.schedule.prediction_type])
+        loss = torch.nn.functional.mse_loss(prediction, self.target(x, noise, t))
         if not variance.shape[1]:
             return loss
         error = noise - self._noise(prediction.detach(), x_t, t)

@@ -141,8 +141,8 @@ def _instead(folder: Path, stem: str) -> str:
 
 
 def weights_alone(folder: Path) -> Path | None:
-    """The first file of weights in a folder that has no settings, nor any part in a folder of its own."""
-    if any(path.is_dir() or path.suffix == ".json" for path in folder.iterdir()):
+    """The first file of weights in a folder that has nothing of what `save_pretrained` writes."""
+    if any(path.is_dir() or path.suffix == ".json" or path.name.startswith(DIFFUSERS) for path in folder.iterdir()):
         return None
     return next((file for pattern in (f"*{SUFFIX}", *PICKLES) for file in sorted(folder.glob(pattern))), None)
 

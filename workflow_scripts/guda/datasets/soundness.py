@@ -16,12 +16,12 @@ import numpy as np
 from guda.artifacts import replacing
 from guda.datasets.dataset import Dataset
 from guda.datasets.encoded import Encoded
+from guda.earlier_results import MEMORY, SNAKEMAKE
 from guda.errors import ArtifactError, DataError
 from guda.files import regular
 from guda.progress import track
 
 VERSION = 1  # goes up when an image that was sound may no longer be
-WORKING_FOLDER = Path(".snakemake")  # of Snakemake, where it runs
 NAMED = 10  # faulty images that an error names
 THREADS = min(4, os.cpu_count() or 1)  # each holds a decoded image; Pillow does not hold up the others
 CHECKSUM_BYTES = 32
@@ -89,7 +89,7 @@ def _file(encoded: Encoded) -> Path:
 
     conversion = encoded.conversion
     depends = [VERSION, PIL.__version__, encoded.shape, conversion.size, conversion.channels]
-    return WORKING_FOLDER / "sound_images" / hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
+    return MEMORY / "sound_images" / hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
 
 
 def _remembered(file: Path) -> np.ndarray:
@@ -103,7 +103,7 @@ def _remembered(file: Path) -> np.ndarray:
 
 
 def _remember(file: Path, keys: np.ndarray) -> None:
-    if not WORKING_FOLDER.is_dir():
+    if not SNAKEMAKE.is_dir():
         return
     content = keys.astype("<u8").tobytes()
     # Where nothing can be written, the next plan looks at all images again.

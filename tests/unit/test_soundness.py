@@ -53,7 +53,7 @@ def looked_at(capsys, *datasets):
 
 
 def memory():
-    [file] = Path(".snakemake/sound_images").iterdir()
+    [file] = Path(".snakemake/guda/sound_images").iterdir()
     return file
 
 
@@ -178,7 +178,8 @@ def test_a_memory_that_is_a_pipe_is_none(capsys):
 
 
 def test_a_memory_that_cannot_be_kept_fails_no_plan(tmp_path, capsys):
-    (tmp_path / ".snakemake" / "sound_images").touch()  # a file where the folder would be
+    (tmp_path / ".snakemake" / "guda").mkdir()
+    (tmp_path / ".snakemake" / "guda" / "sound_images").touch()  # a file where the folder would be
     assert [looked_at(capsys, dataset()) for _ in range(2)] == [N_IMAGES, N_IMAGES]
 
 

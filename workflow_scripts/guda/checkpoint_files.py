@@ -222,9 +222,11 @@ def read_object(file: Path, key: str) -> dict[str, Any]:
             raise ValueError("it is no regular file")
         found = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it is nested too deeply") from None
+        raise ArtifactError(
+            f"{key}: {file} is no configuration of diffusers or transformers: it is nested too deeply"
+        ) from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers or transformers: {error}") from None
     if not isinstance(found, dict):
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it holds no JSON object")
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers or transformers: it holds no JSON object")
     return found

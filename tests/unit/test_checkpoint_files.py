@@ -342,6 +342,8 @@ def test_json_that_cannot_be_read_is_refused(foreign, planned, name, text):
     file = foreign / name
     file.parent.mkdir(exist_ok=True)
     file.write_text(text, errors="surrogateescape")
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} is no configuration of diffusers: ") as caught:
+    with pytest.raises(
+        ArtifactError, match=f"^{KEY}: {file} is no configuration of diffusers or transformers: "
+    ) as caught:
         planned(foreign)
     assert "\n" not in str(caught.value)

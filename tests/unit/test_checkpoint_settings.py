@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,18 @@ def test_landmarks_of_stable_diffusion_are_tensors_of_its_networks():
 # --- advice ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def foreign(denoiser, tmp_path):
+@pytest.fixture(scope="module")
+def saved(tiny_unet, schedule, tmp_path_factory):
     """A pipeline that diffusers wrote, of one grey channel and 8x8 pixels."""
-    DDPMPipeline(denoiser.unet, DDPMScheduler(beta_schedule="squaredcos_cap_v2")).save_pretrained(tmp_path / "mine")
-    return tmp_path / "mine"
+    folder, network = tmp_path_factory.mktemp("saved"), new_denoiser(tiny_unet, schedule, (1, 8, 8)).unet
+    DDPMPipeline(network, DDPMScheduler(beta_schedule="squaredcos_cap_v2")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def foreign(saved, tmp_path):
+    """A copy to change."""
+    return Path(shutil.copytree(saved, tmp_path / "mine"))
 
 
 def edit(file, **changes):

@@ -1,5 +1,6 @@
 """Pipelines of text-to-image models: read, refused, encoded with, written."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -13,19 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipelines import PROCESS, TEXTS, new_pipeline, write_pipeline
+from pipelines import PROCESS, TEXTS, AnySpec, new_pipeline, write_pipeline
 from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 
+from guda import config
 from guda.denoisers import load_pretrained_unet
 from guda.diffusers_import import network_class
 from guda.encoder_health import LOST, complaints, pixels_lost, prompts_differ
 from guda.errors import ArtifactError, ConfigError
+from guda.imported_models import check_process
 from guda.noise import derive_seed, gaussian
-from guda.noise_schedule import NoiseSchedule
+from guda.noise_schedule import NoiseSchedule, betas_of, scheduler_settings
 from guda.paths import WEIGHTS
-from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, opened_pipeline
+from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, opened_pipeline, save_pipeline
 from guda.pipeline_folder import NETWORKS, check_pipeline, pipeline_digest, pipeline_notes
 from guda.small_tokenizer import merges_of
 
@@ -416,6 +419,35 @@ def test_code_and_pickles_that_lie_in_a_pipeline_do_nothing(folder, pipeline, mo
     found = opened_pipeline(str(folder), pipeline_digest(str(folder), KEY))
     assert torch.equal(encode_prompts(found, TEXTS, 3)[0], encode_prompts(pipeline, TEXTS, 3)[0])
     assert not planted.exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model_max_length": "77"}, {"pad_token": None}, {"model_max_length": [1]}], ids=str
+)
+def test_a_tokenizer_that_cannot_fill_a_prompt_is_refused(folder, changes):
+    edit(folder / "tokenizer" / "tokenizer_config.json", **changes)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/tokenizer cannot be read as a") as caught:
+        load_pipeline(folder, KEY)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "special_tokens_map.json", "chat_template.jinja"])
+def test_pipes_among_a_tokenizers_files_are_refused(folder, name):
+    (folder / "tokenizer" / name).unlink(missing_ok=True)
+    os.mkfifo(folder / "tokenizer" / name)
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/tokenizer/{name} is no regular file"):
+        check_pipeline(folder, KEY)
+
+
+def test_a_pipeline_of_a_process_that_samplers_know_as_betas_is_read_and_sampled_from(tmp_path):
+    from diffusers import DDIMScheduler
+
+    pipeline, unet = new_pipeline()
+    process = config.NoiseSchedule(beta_schedule="sigmoid")
+    save_pipeline(tmp_path, dataclasses.replace(pipeline, scheduler=scheduler_settings(process)), unet, AnySpec())
+    check_process(tmp_path, process, KEY)
+    betas = DDIMScheduler.from_pretrained(tmp_path / "scheduler").betas
+    np.testing.assert_allclose(betas.numpy(), betas_of(process), rtol=1e-5)
 
 
 def test_a_tokenizer_that_names_files_elsewhere_is_refused(folder):

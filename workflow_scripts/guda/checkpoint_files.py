@@ -221,7 +221,7 @@ def read_object(file: Path, key: str) -> dict[str, Any]:
     try:
         found = parse_json(regular(file).read_text(encoding="utf-8"), finite=False)  # schedulers have an infinite bound
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: {error}") from None
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers or transformers: {error}") from None
     if not isinstance(found, dict):
-        raise ArtifactError(f"{key}: {file} is no configuration of diffusers: it holds no JSON object")
+        raise ArtifactError(f"{key}: {file} is no configuration of diffusers or transformers: it holds no JSON object")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,13 @@ def check_is_folder(source: str, key: str, kind: str, what: str) -> None:
     """Raise ConfigError unless a setting's value is a folder; one file of weights is answered with how to make one."""
     if source and Path(source).is_file():
         raise ConfigError(single_file_advice(Path(source), key, kind))
-    if source and Path(source).is_dir() and (alone := weights_alone(Path(source))):
-        raise ConfigError(single_file_advice(alone, key, kind))
     if not (source and Path(source).is_dir()):
         raise ConfigError(f"{key}: {source!r} is no folder, and no {FORM.format(what)}")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise ConfigError(f"{key}: the folder {source!r} cannot be read; change its permissions")
+    alone = weights_alone(Path(source))
+    if alone is not None:
+        raise ConfigError(single_file_advice(alone, key, kind))
 
 
 def fetched(source: str, key: str) -> Path:

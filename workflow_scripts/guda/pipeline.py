@@ -84,7 +84,10 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
     vae = built(lambda: kind.from_config(settings), CLASSES["vae"], folder / "vae", key)
     take_weights(vae, networks["vae"], key)
     text_encoder, tokenizer = _text_parts(folder, networks["text_encoder"], key)
-    return Pipeline(vae.eval(), text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
+    pipeline = Pipeline(vae.eval(), text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
+    words = {"padding": "max_length", "truncation": True}
+    built(lambda: tokenizer("", max_length=pipeline.prompt_length, **words), "tokenizer", folder / "tokenizer", key)
+    return pipeline
 
 
 def _text_parts(folder: Path, checkpoint: Checkpoint, key: str) -> tuple[CLIPTextModel, CLIPTokenizer]:

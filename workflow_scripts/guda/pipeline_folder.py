@@ -140,6 +140,9 @@ def pipeline_parts(folder: Path, key: str) -> Parts:
         file = folder / SCHEDULER
         raise ArtifactError(f"{key}: {file.parent} has no {file.name}; give the folder of a whole pipeline")
     tokenizer = folder / "tokenizer"
+    for file in sorted(tokenizer.glob("*")):
+        if not (file.is_file() or file.is_dir()):  # which transformers would wait for
+            raise ArtifactError(f"{key}: {file} is no regular file; take it out")
     whole = [names for names in TOKENIZERS if all((tokenizer / name).is_file() for name in names)]
     if not whole:
         raise ArtifactError(f"{key}: {tokenizer} has neither tokenizer.json nor {VOCABULARY} and {MERGES}")

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from golden_inputs import IDS, IMAGES, MEMBERS, SCHEDULE, UNET, run_stage, save_groups, save_images
+from text_inputs import LATENTS, captions, text_denoiser
 
 import train as train_stage
 import unlearn as unlearn_stage
 from guda import config, specs
 from guda.classifier import GroupClassifier
 from guda.config import load_config
-from guda.denoisers import new_denoiser, save_denoiser
+from guda.denoisers import add_adapters, new_denoiser, save_denoiser
 from guda.experiment import Experiment
 from guda.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary, worst_of
 from guda.losses import evenly_spaced
@@ -132,6 +133,24 @@ def test_a_model_is_compared_with_its_base_on_what_it_retains(denoiser, training
     found = measured(denoiser, SPEC, training_set, forgotten, base)
     assert found["ratio"] == pytest.approx((errors.sum() / powers.sum()).item())
     assert capsys.readouterr().err.count("warning") <= 1
+
+
+def test_a_text_to_image_model_is_told_the_first_prompt_of_each_image():
+    """With adapters, of which B is still zero, it is the very network that it was."""
+    base, of_images = text_denoiser(), TrainingSet(LATENTS, captions().ids, captions())
+    rows, steps = probes(of_images.ids, 1000)
+    noise = torch.from_numpy(
+        np.stack([gaussian(0, of_images.ids[row], at, (4, 8, 8)) for row, at in zip(rows, steps.tolist(), strict=True)])
+    )
+    told = captions().first(torch.tensor(rows))
+    with torch.no_grad():
+        predicted = base.predict_noise(base.add_noise(LATENTS[rows], noise, steps), steps, told)
+    errors, _ = probe_errors(base, of_images, rows, steps)
+    torch.testing.assert_close(errors, (noise - predicted).double().square().mean((1, 2, 3)), rtol=1e-4, atol=0)
+    adapted = text_denoiser()
+    add_adapters(adapted, rank=2, alpha=2, seed=0)
+    forgotten = torch.tensor([True] + 7 * [False])
+    assert measured(adapted, SPEC, of_images, forgotten, base)["ratio"] == pytest.approx(1, rel=1e-5)
 
 
 def test_a_classifier_that_guesses_has_a_loss_of_one(schedule, training_set):

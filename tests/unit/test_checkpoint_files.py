@@ -327,7 +327,7 @@ def test_pipes_and_folders_in_place_of_files_are_refused(foreign, planned, name,
     file.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
     make(file)
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} .*no regular file"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} .*(no regular file|Is a directory)"):
         planned(foreign)
 
 

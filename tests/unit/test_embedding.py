@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 from text_inputs import LATENTS, prompts, text_denoiser
 
+from guda.artifacts import sha256_file
 from guda.attribution import get_method
 from guda.attribution.embedding import KEY, unit_vectors
 from guda.checkpoint_weights import APART
@@ -26,6 +27,7 @@ from guda.features import denoiser_features, load_vision_model, vision_features
 from guda.imported_models import check_vision_model, vision_digest
 from guda.noise import gaussian
 from guda.paths import BASE, TRAINING
+from guda.specs import digest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
 IDS = [f"i{index}" for index in range(12)]
@@ -119,6 +121,8 @@ def test_a_vision_model_sees_grey_images_in_colour_and_scaled(vit):
 
 def test_the_digest_of_a_vision_model_is_of_its_weights_and_settings(vit, tmp_path):
     before = vision_digest(str(vit), "key")
+    names = ("config.json", "preprocessor_config.json", "model.safetensors")
+    assert before == digest(" ".join(sha256_file(vit / name) for name in names))  # which stands in specs
     for file in vit.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     assert vision_digest(str(tmp_path), "key") == before

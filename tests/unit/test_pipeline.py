@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 
 from guda import config
+from guda.artifacts import sha256_file
 from guda.denoisers import load_pretrained_unet
 from guda.diffusers_import import network_class
 from guda.encoder_health import LOST, complaints, pixels_lost, prompts_differ
@@ -31,6 +32,7 @@ from guda.paths import WEIGHTS
 from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, opened_pipeline, save_pipeline
 from guda.pipeline_folder import NETWORKS, check_pipeline, pipeline_digest, pipeline_notes
 from guda.small_tokenizer import merges_of
+from guda.specs import digest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
 KEY = "text_to_image.pipeline"
@@ -257,6 +259,15 @@ def test_the_digest_is_of_all_that_numbers_depend_on(folder, written):
         file.write_text(file.read_text() + "\n")
         digests.add(pipeline_digest(str(folder), KEY))
     assert len(digests) == 1 + 7  # index, three networks, scheduler, vocabulary, tokenizer's settings
+
+
+def test_the_digest_of_whole_parts_is_what_it_was(written):
+    """It stands in the specs of results."""
+    parts = [f"{part}/{name}" for part, weights in NETWORKS.items() for name in ("config.json", weights)]
+    tokenizer = [f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer_config.json")]
+    names = ["model_index.json", *parts, "scheduler/scheduler_config.json", *tokenizer]
+    assert [name.split("/")[0] for name in parts] == ["unet", "unet", "vae", "vae", "text_encoder", "text_encoder"]
+    assert pipeline_digest(str(written), KEY) == digest(" ".join(sha256_file(written / name) for name in names))
 
 
 def test_a_hub_id_is_known_by_its_name_and_commit():

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from pipelines import PROCESS, write_pipeline
 from text_experiments import text_experiment
 
 from guda.attribution.query_unlearning import KEYS_AND_VALUES as PATTERNS
 from guda.diffusers_import import network_class
+from guda.paths import WEIGHTS
 from guda.resources import FLOAT
 from guda.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
 from guda.unlearning.abu import moving
@@ -25,6 +27,19 @@ def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
 def test_stable_diffusions_middle_block_gives_1280_channels_of_8x8():
     data = {"dataset": "styled_digits", "group_by": "style", "size": [512, 512], "subset": {"count": 20, "seed": 0}}
     assert network(text_experiment(text=STABLE_DIFFUSION, data=data)).middle == 1280 * 8 * 8
+
+
+def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_path):
+    sizes = []
+    for arguments in ({}, {"variant": "fp16", "max_shard_size": "5KB"}):
+        folder = write_pipeline(tmp_path / str(len(sizes)))
+        if arguments:
+            unet = network_class("UNet2DConditionModel").from_pretrained(folder / "unet").half()
+            (folder / "unet" / WEIGHTS).unlink()
+            unet.save_pretrained(folder / "unet", **arguments)
+        experiment = text_experiment(text={"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())
+        sizes.append(network(experiment).weights)
+    assert sizes[0] == sizes[1] == FLOAT * sum(weight.numel() for weight in unet.parameters())
 
 
 def test_features_and_moving_all_weights_are_asked_for():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from guda.checkpoint_files import DIFFUSERS, found_checkpoint, read_headers, read_object
 from guda.hub import HUB_ID
 from guda.paths import CONFIG
-from guda.pipeline_folder import PIPELINE_KEY
+from guda.pipeline_folder import DEFAULTS, PIPELINE_KEY
 from guda.records import FORWARD_AND_BACKWARD
 from guda.resources import COPIES, FLOAT, LIBRARIES, PLANNING, RESAMPLING, SQUARED, TERM, Need, at_once
 
@@ -60,8 +60,7 @@ def network(experiment: TextExperiment) -> Network:
         return _network(weights, small.unet_channels, pixels / 4 ** (len(small.vae_channels) - 1))
     if HUB_ID.fullmatch(source):
         return _network(WEIGHTS_OF_SD, CHANNELS_OF_SD, pixels / SHRINKING_OF_SD**2)
-    unet = read_object(Path(source, "unet", CONFIG), PIPELINE_KEY)
-    vae = read_object(Path(source, "vae", CONFIG), PIPELINE_KEY)
+    unet, vae = (DEFAULTS[part] | read_object(Path(source, part, CONFIG), PIPELINE_KEY) for part in ("unet", "vae"))
     headers = read_headers(found_checkpoint(Path(source, "unet"), DIFFUSERS, PIPELINE_KEY), PIPELINE_KEY)
     weights = FLOAT * sum(math.prod(header.shape) for header in headers.values())
     return _network(weights, unet["block_out_channels"], pixels / 4 ** (len(vae["block_out_channels"]) - 1))

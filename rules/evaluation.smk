@@ -44,6 +44,7 @@ if settings.lds.subsets:
         input:
             paths.rankings(),
             [paths.elbo(model, bucket) for model in subset_models(experiment) for bucket in experiment.buckets],
+            [paths.model_record(model) for model in [BASE, *subset_models(experiment)]],
             foreign=foreign(paths.lds(), lambda wc: lds_spec(experiment)),
         output:
             table=report(paths.lds(), caption="captions/lds.rst", category="Other evaluation"),

@@ -1,7 +1,5 @@
 """Score every group for every query by one method, and add up what the method cost."""
 
-import sys
-
 from guda.cli import run, spec_text, stage_parser
 
 
@@ -16,7 +14,7 @@ def main() -> None:
     from guda.artifacts import write_csv
     from guda.attribution import get_method
     from guda.attribution.method import scores_frame
-    from guda.health import describe, judged, read_healths, summary
+    from guda.health import judged, read_healths, summary, warn_of
     from guda.paths import Paths
     from guda.records import Stopwatch, total_cost, write_record
 
@@ -29,8 +27,7 @@ def main() -> None:
     build_seconds, build_evaluations = total_cost(needs.build_records)
     query_seconds, query_evaluations = total_cost(needs.query_records)
     found = read_healths(paths, judged(spec))
-    for sentence in describe(args.method, found):
-        print(f"warning: {sentence}", file=sys.stderr)
+    warn_of(args.method, found)
     write_csv(args.output, scores_frame(scores))
     write_record(
         args.record,

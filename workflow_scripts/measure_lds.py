@@ -14,18 +14,19 @@ def main() -> None:
     import numpy as np
 
     from guda.artifacts import write_csv
+    from guda.health import read_healths, warn_of, worst_of
     from guda.lds import kept_matrix, lds_table
     from guda.metrics_table import read_rankings, score_matrices
-    from guda.paths import Paths, record_of, subset_model
+    from guda.paths import BASE, Paths, record_of, subset_model
     from guda.records import Stopwatch, write_record
     from guda.retrained import read_elbos
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
     queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
-    elbos = [
-        read_elbos(paths, subset_model(spec.settings.seed, index), model, spec.buckets, spec.elbo)
-        for index, model in enumerate(spec.models)
-    ]
+    models = {subset_model(spec.settings.seed, index): model for index, model in enumerate(spec.models)}
+    elbos = [read_elbos(paths, name, model, spec.buckets, spec.elbo) for name, model in models.items()]
+    found = read_healths(paths, {BASE: spec.base} | models)
+    warn_of("lds", found)
     table = lds_table(
         {name: matrices[name] for name in spec.methods},
         kept_matrix(spec.groups, spec.settings),
@@ -34,7 +35,7 @@ def main() -> None:
         spec.bootstrap_samples,
         spec.bootstrap_seed,
     )
-    write_csv(args.output, table)
+    write_csv(args.output, table.assign(health_worst=worst_of(health.ratio for health in found.values())))
     write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 

@@ -16,10 +16,11 @@ def main() -> None:
     import numpy as np
 
     from guda.artifacts import read_csv, write_csv
+    from guda.health import read_healths, warn_of
     from guda.image_metrics import mse, ssim
     from guda.paths import BASE, Paths, record_of
     from guda.records import Stopwatch, check_recorded, write_record
-    from guda.removal import digest_of, removal_table
+    from guda.removal import ROW, digest_of, removal_table, worst_by_row
     from guda.retrained import read_elbos, read_queries, read_regenerated
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
@@ -37,7 +38,11 @@ def main() -> None:
         again = read_regenerated(paths, name, model, ids, spec.generation)
         return {"loss_rise": rise, "mse": mse(images, again), "ssim": ssim(images, again)}
 
-    write_csv(args.output, removal_table(sets, queries, moved, spec.bootstrap_samples, spec.bootstrap_seed))
+    table = removal_table(sets, queries, moved, spec.bootstrap_samples, spec.bootstrap_seed)
+    models = {name: digest_of(name, spec.train, spec.members) for name in sets["model"].unique()}
+    found = read_healths(paths, {BASE: spec.base} | models)
+    warn_of("removal", found)
+    write_csv(args.output, table.merge(worst_by_row(sets, found), on=ROW))
     write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from guda.attribution.similarity import similarity
 from guda.errors import DataError
+from guda.health import Health
 from guda.ranking import rankings_frame
 from guda.removal import (
     CONTROL,
@@ -18,6 +19,7 @@ from guda.removal import (
     removal_table,
     top_groups,
     top_images,
+    worst_by_row,
 )
 from guda.removal_figure import removal_figure
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines
@@ -143,6 +145,18 @@ def test_the_table_tells_the_query_aimed_at_from_the_others():
     assert first["others_mse"] == pytest.approx((0.2 + 0.1) / 2)
     assert (control["method"], control["n_queries"], control["loss_rise"], control["others_loss_rise"]) == (
         CONTROL, 1, 1, 4)  # fmt: skip
+
+
+def test_a_row_has_the_worst_health_of_its_models():
+    sets = pd.DataFrame(
+        [["m", GROUPS, 2, "q0", "x"], ["m", GROUPS, 2, "q1", "y"], [CONTROL, GROUPS, 2, "q1", "z"]],
+        columns=["method", "unit", "k", "query", "model"],
+    )
+    found = {"x": Health(0.1, 1.5, "train"), "y": Health(0.1, 3.0, "train"), "z": Health(0.1, None, "train")}
+    frame = worst_by_row(sets, found)
+    assert frame["health_worst"].tolist() == pytest.approx([3.0, np.nan], nan_ok=True)
+    assert list(frame["method"]) == ["m", CONTROL]
+    assert worst_by_row(sets, {})["health_worst"].isna().all()
 
 
 def test_the_figure_has_a_panel_a_unit_and_a_line_a_method():

@@ -40,7 +40,9 @@ def test_groups_of_any_name_are_unlearned_and_ranked(run):
 
 def test_every_method_has_a_datamodeling_score(run):
     frame = pd.read_csv(run.results / "lds.csv")
-    assert list(frame.columns) == ["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high"]
+    columns = ["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high", "health_worst"]
+    assert list(frame.columns) == columns
+    assert frame["health_worst"].between(0.5, 1.5).all()
     assert frame["method"].tolist() == ["logo", "nearest"]
     assert frame[["n_queries", "n_subsets", "alpha"]].to_numpy().tolist() == [[2, 2, 0.5]] * 2
     assert frame["lds"].between(-1, 1).all()
@@ -50,12 +52,13 @@ def test_every_method_removes_groups_and_the_instance_level_one_images_too(run, 
     frame = pd.read_csv(run.results / "removal.csv")
     assert list(frame.columns) == [
         "method", "unit", "k", "n_queries", "loss_rise", "loss_rise_low", "loss_rise_high", "mse", "ssim",
-        "others_loss_rise", "others_mse", "others_ssim",
+        "others_loss_rise", "others_mse", "others_ssim", "health_worst",
     ]  # fmt: skip
     of_groups = [(method, "groups", k) for method in ("logo", "nearest", CONTROL) for k in (1, 2)]
     of_images = [(method, "images", 5) for method in ("nearest", CONTROL)]
     assert [*frame[["method", "unit", "k"]].itertuples(index=False, name=None)] == of_groups + of_images
     assert (frame["n_queries"] == 1).all()
+    assert frame["health_worst"].between(0.5, 1.5).all()
     assert frame[["mse", "others_mse"]].gt(0).all(axis=None)
     assert frame[["ssim", "others_ssim"]].abs().lt(1).all(axis=None)
     queries = run.experiment.queries

@@ -68,6 +68,7 @@ def removed_models(experiment: Experiment) -> list[str]:
 def lds_spec(experiment: Experiment) -> LdsSpec:
     return LdsSpec(
         rankings=rankings_spec(experiment).digest(),
+        base=experiment.model_digest(BASE),
         methods=reported(experiment),
         groups=list(experiment.groups),
         models=[experiment.model_digest(model) for model in subset_models(experiment)],
@@ -123,6 +124,7 @@ def removal_files(experiment: Experiment) -> list[str]:
     paths = experiment.paths
     models = removed_models(experiment)
     files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
+    files += map(paths.model_record, [BASE, *models])
     if experiment.given_queries is None:
         files += [paths.regenerated(model, bucket) for model in models for bucket in experiment.buckets]
     return [*map(paths.queries, experiment.buckets), *files]

@@ -122,9 +122,15 @@ def summary(found: dict[str, Health]) -> dict[str, float]:
     return {"health_median": float(np.median(ratios)), "health_worst": max(ratios)} if ratios else {}
 
 
-def worst_of(ratios: Iterable[float]) -> float:
-    """The largest of some ratios that is known; NaN where none is."""
-    return float(np.fmax.reduce(list(ratios)))
+def worst_of(ratios: Iterable[float | None]) -> float:
+    """The largest of some ratios that is known (None, NaN: unknown); NaN where none is."""
+    return float(np.fmax.reduce(np.array(list(ratios), dtype=float), initial=np.nan))
+
+
+def warn_of(title: str, found: dict[str, Health]) -> None:
+    """Say on stderr what `describe` finds."""
+    for sentence in describe(title, found):
+        print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def describe(title: str, found: dict[str, Health]) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from guda.errors import DataError
+from guda.health import Health
 from guda.metrics import bootstrap_interval
 from guda.noise import chosen
 from guda.paths import group_file, logo_model, removed_model
@@ -20,7 +21,8 @@ from guda.specs import ExclusionSpec, TrainSpec, digest_lines
 
 CONTROL = "random_removal"
 GROUPS, IMAGES = "groups", "images"
-COLUMNS = ["method", "unit", "k", "query", "model"]
+ROW = ["method", "unit", "k"]  # of the table
+COLUMNS = [*ROW, "query", "model"]
 
 
 class Removed(NamedTuple):
@@ -104,6 +106,12 @@ def digest_of(model: str, train: TrainSpec, members: dict[str, str]) -> str:
     return train.model_copy(update={"excluded": excluded}).digest()
 
 
+def worst_by_row(sets: pd.DataFrame, found: dict[str, Health]) -> pd.DataFrame:
+    """`health_worst` of each row of the table, by ROW: of the models that it is of, the worst ratio that is known."""
+    ratios = sets["model"].map({name: health.ratio for name, health in found.items()}).astype(float)
+    return sets.assign(health_worst=ratios).groupby(ROW, sort=False, as_index=False)["health_worst"].max()
+
+
 def removal_table(
     sets: pd.DataFrame, queries: list[str], moved: Callable[[str], dict[str, np.ndarray]], n_bootstrap: int, seed: int
 ) -> pd.DataFrame:
@@ -116,7 +124,7 @@ def removal_table(
     place = {query: row for row, query in enumerate(queries)}
     effects = {model: pd.DataFrame(moved(model)) for model in sets["model"].unique()}
     rows = []
-    for (method, unit, k), removals in sets.groupby(["method", "unit", "k"], sort=False):
+    for (method, unit, k), removals in sets.groupby(ROW, sort=False):
         at = [place[query] for query in removals["query"]]
         aimed = pd.DataFrame([effects[model].iloc[row] for model, row in zip(removals["model"], at, strict=True)])
         others = pd.DataFrame(

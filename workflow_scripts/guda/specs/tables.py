@@ -88,8 +88,9 @@ class LikelihoodTableSpec(Spec):
 
 
 class LdsSpec(Spec):
-    stage, version = "lds", 1
+    stage, version = "lds", 2
     rankings: str
+    base: str
     methods: list[str]  # names in the tables
     groups: list[str]
     models: list[str]  # digest of each subset's model
@@ -112,7 +113,7 @@ class RemovalSetsSpec(Spec):
 
 
 class RemovalSpec(Spec):
-    stage, version = "removal", 1
+    stage, version = "removal", 2
     sets: str
     base: str
     train: TrainSpec  # of the retrained models, but for what is left out

@@ -323,6 +323,13 @@ def test_a_pipeline_whose_network_is_of_code_of_its_own_is_refused(foreign, entr
     )
 
 
+def test_a_network_of_latents_is_refused(foreign):
+    edit(foreign / "model_index.json", vqvae=["diffusers", "VQModel"])
+    assert "model_index.json has a vqvae: its network sees latents" in refusal(foreign)
+    edit(foreign / "model_index.json", vqvae=[None, None])
+    look(foreign)
+
+
 def test_a_pipeline_of_code_of_its_own_is_refused(foreign):
     edit(foreign / "model_index.json", _class_name=["mine", "Pipeline"])
     assert "model_index.json is of ['mine', 'Pipeline'], code that is never run" in refusal(foreign)

@@ -131,7 +131,7 @@ def check_process(folder: Path, process: NoiseSchedule, key: str, whole: Config 
 
 
 def _check_index(folder: Path, key: str) -> None:
-    """Raise ArtifactError when a whole pipeline says that it, or its network, is of code of its own."""
+    """Raise ArtifactError when a whole pipeline is of code of its own, or its network does not see images."""
     file = folder / INDEX
     if not file.exists():
         return
@@ -139,6 +139,11 @@ def _check_index(folder: Path, key: str) -> None:
     kind, network = index.get("_class_name", ""), index.get("unet", ["diffusers", NETWORK])
     if network != ["diffusers", NETWORK]:
         raise ArtifactError(f"{key}: {file} gives {network!r} as unet, but only {NETWORK} of diffusers is supported")
+    for part in ("vae", "vqvae"):
+        if index.get(part) not in (None, [None, None]):
+            raise ArtifactError(
+                f"{key}: {file} has a {part}: its network sees latents, but images are what is given here"
+            )
     if not isinstance(kind, str):
         raise ArtifactError(f"{key}: {file} is of {kind!r}, code that is never run; give the folder of its unet")
 

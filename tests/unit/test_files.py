@@ -9,15 +9,16 @@ import pytest
 
 from guda import config
 from guda.artifacts import load_tensors, made_for, read_csv, read_json, sha256_file
+from guda.checkpoint_files import read_object
 from guda.config.file import read_yaml
 from guda.datasets.inert_pickle import read_mapping
 from guda.datasets.json_files import read_json as read_own_json
-from guda.datasets.json_files import read_json_lines
+from guda.datasets.json_files import read_json_rows
 from guda.datasets.raw_files import find_file, read_bytes
 from guda.datasets.tables import read_table
 from guda.errors import GudaError
 from guda.files import regular
-from guda.imported_models import read_object, vision_digest
+from guda.imported_models import vision_digest
 from guda.pipeline_folder import pipeline_digest
 
 
@@ -74,7 +75,7 @@ READERS = {
     "x.yaml": read_yaml,
     "x.json": read_json,
     "y.json": lambda path: read_own_json(str(path), "key"),
-    "x.jsonl": lambda path: read_json_lines(str(path), "key"),
+    "x.jsonl": lambda path: read_json_rows(str(path), "key"),
     "z.csv": lambda path: read_table(path, "key"),
     "x.parquet": lambda path: read_table(path, "key"),
     "x.gz": read_bytes,

@@ -63,7 +63,7 @@ def test_suffixes_count_in_either_case(folder):
     assert "c/4.PNG" in image_files(folder, KEY)
 
 
-@pytest.mark.parametrize("name", ["a{b}.png", 'a"b.png', "a\nb.png", "a\tb.png", "{x}/a.png"])
+@pytest.mark.parametrize("name", ['a"b.png', "a\nb.png", "a\tb.png", "x\n/a.png"])
 def test_names_that_cannot_be_ids_are_refused(folder, name):
     draw(folder / name)
     with pytest.raises(DataError) as caught:

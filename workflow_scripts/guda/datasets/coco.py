@@ -37,9 +37,7 @@ def load(settings: config.Data) -> Dataset:
     table.insert(0, "id", names)
     notes, annotations = listing.notes(root, "data.folder"), annotated.entries("annotations", needed=False)
     if "category" not in table and any("category_id" in each for each in annotations):
-        notes += (
-            f"{annotated.where} has no `categories`, and so no names for the columns `category` and `supercategory`",
-        )
+        notes += (f"{annotated.where} has no `categories`, and so no columns `category` and `supercategory`",)
     return of_files("coco", root, table, Conversion.of(settings), settings.subset, notes=notes)
 
 

@@ -14,16 +14,7 @@ from guda.errors import ArtifactError, DataError
 from guda.files import regular
 
 FORBIDDEN = set('\n\r\t"')  # ids stand one a line
-TABLES = (
-    ".csv",
-    ".tsv",
-    ".tab",
-    ".txt",
-    ".parquet",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-)  # beside images; nobody takes these for one
+TABLES = (".csv", ".tsv", ".tab", ".parquet", ".json", ".jsonl", ".ndjson")  # beside images; nobody takes these for one
 NAMED = 5  # files that a note names
 
 

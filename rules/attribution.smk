@@ -129,7 +129,7 @@ rule scores:
     params:
         environment=environment,
         spec=lambda wc: experiment.method_spec(wc.method).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Attributing by {wildcards.method}"
     shell:
@@ -201,7 +201,7 @@ rule rankings:
     params:
         environment=environment,
         spec=lambda wc: rankings_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Ranking the groups of every query"
     shell:

@@ -95,7 +95,7 @@ rule group_sizes:
     params:
         environment=environment,
         spec=lambda wc: experiment.group_sizes_spec().canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Counting the images of each group"
     shell:

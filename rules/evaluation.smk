@@ -62,7 +62,7 @@ if settings.lds.subsets:
         params:
             environment=environment,
             spec=lambda wc: lds_spec(experiment).canonical(),
-            results=RESULTS,
+            results=lambda wc: RESULTS,
         message:
             "Measuring how well scores add up"
         shell:
@@ -94,7 +94,7 @@ if settings.removal.queries:
         params:
             environment=environment,
             spec=lambda wc: removal_sets_spec(experiment).canonical(),
-            results=RESULTS,
+            results=lambda wc: RESULTS,
         message:
             "Choosing what is removed for each query"
         shell:
@@ -170,7 +170,7 @@ if settings.removal.queries:
         params:
             environment=environment,
             spec=lambda wc: removal_spec(experiment).canonical(),
-            results=RESULTS,
+            results=lambda wc: RESULTS,
         message:
             "Measuring what removal does"
         shell:
@@ -197,7 +197,7 @@ if settings.removal.queries:
         params:
             environment=environment,
             spec=lambda wc: removal_figure_spec(experiment).canonical(),
-            results=RESULTS,
+            results=lambda wc: RESULTS,
         message:
             "Drawing what removal does"
         shell:

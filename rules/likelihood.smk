@@ -25,7 +25,7 @@ rule likelihood:
     params:
         environment=environment,
         spec=lambda wc: likelihood_spec(experiment, wc.model).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Integrating the probability flow of model {wildcards.model}"
     shell:
@@ -56,7 +56,7 @@ rule likelihood_table:
     params:
         environment=environment,
         spec=lambda wc: likelihood_table_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Comparing likelihood bounds with likelihoods"
     shell:

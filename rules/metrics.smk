@@ -23,7 +23,7 @@ rule metrics:
     params:
         environment=environment,
         spec=lambda wc: metrics_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Measuring every method against the oracle"
     shell:
@@ -58,7 +58,7 @@ rule metrics_by_source:
     params:
         environment=environment,
         spec=lambda wc: sources_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Measuring sole-source and shared contents apart"
     shell:
@@ -86,7 +86,7 @@ rule significance:
     params:
         environment=environment,
         spec=lambda wc: significance_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Comparing every method with the first"
     shell:

@@ -98,7 +98,7 @@ rule train_conditional:
     params:
         environment=environment,
         spec=lambda wc: experiment.model_spec(CONDITIONAL).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Training the network that is told the group"
     shell:
@@ -133,7 +133,7 @@ rule train_classifier:
     params:
         environment=environment,
         spec=lambda wc: experiment.model_spec(CLASSIFIER).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Training the classifier of groups"
     shell:

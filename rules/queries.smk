@@ -80,7 +80,7 @@ rule query_table:
     params:
         environment=environment,
         spec=lambda wc: experiment.query_table_spec().canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Writing the query images and their table"
     shell:

@@ -23,7 +23,7 @@ rule query_figure:
     params:
         environment=environment,
         spec=lambda wc: figure_spec(experiment).canonical(),
-        results=RESULTS,
+        results=lambda wc: RESULTS,
     message:
         "Drawing queries and their top groups"
     shell:

@@ -24,7 +24,7 @@ if experiment.variants:
         params:
             environment=environment,
             spec=lambda wc: sweep_spec(experiment).canonical(),
-            results=RESULTS,
+            results=lambda wc: RESULTS,
         message:
             "Measuring every variant against every seed of the oracle"
         shell:

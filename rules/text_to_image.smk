@@ -25,7 +25,7 @@ if experiment.pipeline_inputs:
         params:
             environment=environment,
             spec=lambda wc: experiment.pipeline_spec().canonical(),
-            folder=experiment.on_disk.pipeline(),
+            folder=lambda wc: experiment.on_disk.pipeline(),
             style=settings.text_to_image.prompts.style,
         message:
             "Making the small pipeline"

@@ -1,5 +1,7 @@
 """Write the query images as PNG files, and the table that lists them."""
 
+from pathlib import Path
+
 from guda.cli import (
     add_data_argument,
     add_queries_argument,
@@ -39,7 +41,8 @@ def main() -> None:
         for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
             file = paths.query_image(query)
             write_png(file, image)
-            rows.append({"query": query, "bucket": bucket, "file": f"images/{query}.png", "sha256": sha256_file(file)})
+            beside = Path(file).relative_to(Path(paths.query_table()).parent).as_posix()
+            rows.append({"query": query, "bucket": bucket, "file": beside, "sha256": sha256_file(file)})
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
         if args.config:

@@ -380,6 +380,15 @@ def test_every_stage_has_a_name_and_a_version_of_its_own():
     assert {type(spec) for spec in default_specs()} == set(all_specs())
 
 
+def test_a_calibration_sample_that_lies_in_one_group_is_refused_unless_nothing_is_calibrated():
+    one = {"attribution": {"calibration": {"count": 1}}, "data": {"groups": None}}
+    with pytest.raises(
+        ConfigError, match=r"attribution\.calibration\.count is 1, and group '.*' holds all of the .*raise"
+    ):
+        experiment(**one)
+    assert experiment(**one, methods=["guda_uncalibrated", "nearest"]).groups
+
+
 def default_specs():
     of = Experiment(load_config({"queries": {"buckets": 1}, "methods": list(METHODS)}), DATASET)
     group = next(iter(of.groups))

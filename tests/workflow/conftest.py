@@ -33,6 +33,6 @@ def own_data(tmp_path_factory) -> Workflow:
         save_image(directory / "images" / f"{index:02d}.png", index)
         rows.append(f"{index:02d}.png,{artist}")
     (directory / "table.csv").write_text("\n".join(rows) + "\n")
-    for index in range(6):
-        save_image(directory / "queries" / f"{index}.png", 100 + index)
+    for index, name in enumerate(["0", "1", "2", "3", "4", "5<logs>{b}"]):
+        save_image(directory / "queries" / f"{name}.png", 100 + index)
     return finished(directory)

@@ -16,8 +16,11 @@ from guda.evaluation import instance_level
 from guda.hub import HUB_ID
 from guda.imported_models import NETWORK, check_is_folder, check_model, check_process, check_vision_model
 from guda.lds import n_kept
+from guda.noise import chosen
 from guda.noise_schedule import NoiseSchedule, end_of_signal
+from guda.paths import CALIBRATION
 from guda.pipeline_folder import PIPELINE, PIPELINE_KEY, check_pipeline
+from guda.specs import CounterfactualSpec
 
 if TYPE_CHECKING:
     from guda.experiment import Experiment
@@ -51,7 +54,23 @@ def check(experiment: Experiment) -> None:
         experiment.model_spec(model)
     for name in config.methods:
         experiment.method_spec(name)
+    _check_calibration(experiment)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
+
+
+def _check_calibration(experiment: Experiment) -> None:
+    """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
+    specs = map(experiment.method_spec, experiment.config.methods)
+    if not any(isinstance(spec, CounterfactualSpec) and spec.calibration is not None for spec in specs):
+        return
+    ids, settings = list(experiment.dataset.table["id"]), experiment.config.attribution.calibration
+    sample = {ids[row] for row in chosen(ids, settings.count, CALIBRATION, settings.seed)}
+    for group, members in experiment.groups.items():
+        if sample.issubset(members):
+            raise ConfigError(
+                f"attribution.calibration.count is {settings.count}, and group {group!r} holds all of the calibration "
+                "images, so none is retained without it; raise it"
+            )
 
 
 def _check_brought_models(experiment: Experiment) -> None:

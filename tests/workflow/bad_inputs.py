@@ -69,7 +69,7 @@ CONFIGURATION = [
     row("method, no list", "methods: guda", r"  methods: expected a list, as in \[a, b\] \(found 'guda'\)"),
     row("number for a folder", "results: 5", r"  results: expected text; put numbers .* in quotes \(found 5\)"),
     row("results in no folder", "results: ''", r"  results: must not be empty"),
-    row("braces in results", "results: 'a{b}'", r"  results: 'a\{b\}' holds a brace .*; choose another name"),
+    row("braces in results", "results: 'a{b}'", r"  results: 'a\{b\}' holds a brace, .*; choose another name"),
     row("number for a group", "data: {groups: [1, amber]}", r"  data\.groups\.0: expected text; put .*\(found 1\)"),
     row("date for a group", "data: {groups: [2020-01-01]}", r"  data\.groups\.0: expected text; put .*dates in quotes"),
     row("no for a group", "data: {groups: [no, amber]}", r"  data\.groups: expected text; put .* no, .*False, 'amber'"),

@@ -71,7 +71,6 @@ RESULTS = str(experiment.on_disk.results)
 # What all jobs of this process find in their environment. PATH begins with the Python that runs Snakemake, not what the
 # shell finds first.
 os.environ.update(
-    GUDA_ATTEMPT=str(workflow.attempt),
     GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
 )
@@ -96,7 +95,7 @@ write_text(ENVIRONMENT_FILE, EXPORTS)
 
 def environment(wildcards, output):
     """Parameter: the beginning of a job's commands. Snakemake does not compare what may depend on `output`."""
-    return f". {shlex.quote(ENVIRONMENT_FILE)} &&"
+    return f"export GUDA_ATTEMPT={workflow.attempt} && . {shlex.quote(ENVIRONMENT_FILE)} &&"
 
 
 def one_of(names):

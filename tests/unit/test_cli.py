@@ -32,3 +32,4 @@ def test_what_the_user_has_to_mend_is_not_tried_again(attempt):
     assert attempt(2) == f"{first} (not tried again: another attempt cannot help)"
     assert attempt(1) == first, "a new run tries anew"
     assert attempt(2, output="other.safetensors") == first, "another job is another matter"
+    assert [attempt(0), attempt(2)] == [first, first], "by hand nothing is kept in mind"

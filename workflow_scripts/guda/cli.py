@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from guda.artifacts import write_text
 from guda.config import Config, Data, Queries
-from guda.earlier_results import MEMORY, SNAKEMAKE
+from guda.earlier_results import MEMORY
 from guda.errors import GudaError, nearest_name
 from guda.specs import digest
 
@@ -128,21 +128,21 @@ def run(main: Callable[[], None]) -> NoReturn:
     """Run a stage's main function and exit: 0, 1 with one message for what a user can mend, 130 when interrupted.
 
     A cluster's profile starts failed jobs again, for want of memory or time. Another attempt at the same call, which
-    GUDA_ATTEMPT counts, ends at once where the last one ended with what a user has to mend.
+    GUDA_ATTEMPT counts, ends at once where the last one ended with what a user has to mend. By hand it is not set.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     call = shlex.join([sys.executable, *sys.argv])
     if not sys.stderr.isatty():
         print("$", call, file=sys.stderr, flush=True)
-    refusal = MEMORY / f"refused-{digest(call)}.txt"
-    if int(os.getenv("GUDA_ATTEMPT", "1")) > 1 and refusal.is_file():
+    attempt, refusal = int(os.getenv("GUDA_ATTEMPT", "0")), MEMORY / f"refused-{digest(call)}.txt"
+    if attempt > 1 and refusal.is_file():
         sys.exit(f"error: {refusal.read_text(encoding='utf-8')} (not tried again: another attempt cannot help)")
     refusal.unlink(missing_ok=True)
     try:
         main()
     except (GudaError, OSError, FloatingPointError) as error:
         # What a full disk or a lost network share is to blame for may go well next time; what the user gave will not.
-        if isinstance(error, GudaError) and error.__cause__ is None and SNAKEMAKE.is_dir():
+        if isinstance(error, GudaError) and error.__cause__ is None and attempt:
             write_text(refusal, str(error))
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -70,7 +70,7 @@ def ratio(model: dict[str, Any], base: dict[str, Any]) -> float | None:
     if "ratio" in model:
         return model["ratio"]
     errors, before = model.get("errors", {}), base.get("errors", {})
-    common = errors.keys() & before.keys()
+    common = [name for name in errors if name in before]  # in one order, so that the sums are the same in each run
     return sum(errors[name] for name in common) / sum(before[name] for name in common) if common else None
 
 

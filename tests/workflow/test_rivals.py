@@ -56,8 +56,8 @@ def test_conditional_scores_are_differences_of_the_bounds(rivals, at, paths):
         expected = np.stack([untold - bound for bound in told], axis=1)
         np.testing.assert_allclose(scores_of(at, paths, ids, "conditional_elbo"), expected, rtol=1e-9, atol=1e-9)
         changed |= (expected != 0).any(axis=0)
-    # Each group that is told changes bounds: by so little after twelve steps that on some processors float32 rounds a few
-    # of the changes to nothing.
+    # Each group that is told changes bounds, after twelve steps by so little that float32 rounds a few changes to
+    # nothing; which of them depends on the processor.
     assert changed.all()
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from guda import config
 from guda.datasets import load_dataset
 from guda.datasets.encoded import image_shape, openable, read_image, suffixes
-from guda.datasets.image_files import image_files, list_images
+from guda.datasets.image_files import list_images
 from guda.errors import DataError
 from guda.groups import members_by_value
 
@@ -47,41 +47,41 @@ def dataset(folder, table=None):
 def test_ids_are_relative_paths_in_the_order_of_text(folder):
     # '1' < '2', so 10 before 2; 'a/3' < 'a/x'; whatever the order in which the system lists them.
     names = ["a/3.jpg", "a/x/1.bmp", "b/10.png", "b/2.png", "top.png"]
-    assert image_files(folder, KEY) == names
+    assert list_images(folder, KEY).images == names
     assert list(dataset(folder).table["id"]) == names
 
 
 def test_hidden_files_and_folders_are_passed_over(folder):
-    before = image_files(folder, KEY)
+    before = list_images(folder, KEY).images
     for name in (".hidden.png", "a/._3.png", ".thumbnails/1.png", "a/.cache/deep/1.png"):
         draw(folder / name)
-    assert image_files(folder, KEY) == before
+    assert list_images(folder, KEY).images == before
 
 
 def test_suffixes_count_in_either_case(folder):
     draw(folder / "c" / "4.PNG", format="PNG")
-    assert "c/4.PNG" in image_files(folder, KEY)
+    assert "c/4.PNG" in list_images(folder, KEY).images
 
 
 @pytest.mark.parametrize("name", ['a"b.png', "a\nb.png", "a\tb.png", "x\n/a.png"])
 def test_names_that_cannot_be_ids_are_refused(folder, name):
     draw(folder / name)
     with pytest.raises(DataError) as caught:
-        image_files(folder, KEY)
+        list_images(folder, KEY)
     assert f"{KEY}: the file name {name!r} holds a character of" in str(caught.value)
 
 
 def test_other_names_are_ids_as_they_are(folder):
     for name in ("é ü.png", "a, b.png", "'q'.png", "100%.png", "-x.png", "x.y.png"):
         draw(folder / name)
-        assert name in image_files(folder, KEY)
+        assert name in list_images(folder, KEY).images
 
 
 def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}' holds no images"):
-        image_files(tmp_path, KEY)
+        list_images(tmp_path, KEY)
     with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}/absent' is no folder"):
-        image_files(tmp_path / "absent", KEY)
+        list_images(tmp_path / "absent", KEY)
 
 
 # --- the table ---------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_images_without_a_row_are_named(folder, tmp_path):
 def test_a_folder_of_other_files_says_what_it_holds(tmp_path):
     (tmp_path / "a.heic").touch()
     with pytest.raises(DataError, match=r"holds no images \(looked for .* \.\.\.; it holds 'a\.heic'\)$"):
-        image_files(tmp_path, KEY)
+        list_images(tmp_path, KEY)
 
 
 # --- links, pipes, devices ---------------------------------------------------------------------------
@@ -285,13 +285,13 @@ def test_a_folder_of_other_files_says_what_it_holds(tmp_path):
 def test_links_to_folders_are_followed(folder, tmp_path):
     draw(tmp_path / "elsewhere" / "deep" / "9.png")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
-    assert "linked/deep/9.png" in image_files(folder, KEY)
+    assert "linked/deep/9.png" in list_images(folder, KEY).images
     assert dataset(folder).images.shape == (6, 1, 4, 6)
 
 
 def test_each_folder_is_read_once_whatever_links_to_it(folder, tmp_path):
     """Circles, links to a sibling and to what the folder lies in end; whose own name comes first."""
-    before = image_files(folder, KEY)
+    before = list_images(folder, KEY).images
     (folder / "a" / "circle").symlink_to("..")
     (folder / "0").symlink_to("b")  # before b in the alphabet
     (folder / "up").symlink_to(tmp_path.parent)
@@ -319,7 +319,7 @@ def test_all_that_is_no_regular_file_is_named_at_once_and_not_opened(folder, tmp
     (folder / "circle.png").symlink_to("circle.png")
     (folder / "page.jpg").write_bytes(b"<html>404</html>")
     if table:
-        names = [*image_files(folder, KEY)]
+        names = [*list_images(folder, KEY).images]
         (tmp_path / "table.csv").write_text("\n".join(["file", *names]))
     with pytest.raises(DataError) as caught:
         dataset(folder, tmp_path / "table.csv" if table else None)

@@ -103,7 +103,7 @@ def read_json(path: str | Path) -> Any:
         return parse_json(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{path}: not valid JSON ({error}). {CURE}") from None
 
 
@@ -278,7 +278,7 @@ def made_for(path: str | Path) -> str | None:
         record = path if path.suffix == ".json" else record_of(path)
         described = parse_json(regular(record).read_text(encoding="utf-8"))
         return described.get("spec") if isinstance(described, dict) else None
-    except (OSError, ValueError, RecursionError, safetensors.SafetensorError):
+    except (OSError, ValueError, safetensors.SafetensorError):
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
 
 

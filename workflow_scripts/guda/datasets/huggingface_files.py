@@ -7,7 +7,6 @@ to other folders and over the network, so it sees them only when all that they n
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,6 +18,7 @@ from huggingface_hub import DatasetCard
 
 from guda.errors import DataError, GudaError
 from guda.files import regular
+from guda.json_text import parse_json
 
 STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 CARD, STANDALONE_CARD = "README.md", ".huggingface.yaml"
@@ -127,8 +127,8 @@ def _check_saved(folder: Path) -> None:
 def _entry(file: Path, key: str, kind: type) -> Any:
     """What a JSON object holds under a key. Raises DataError unless it is of that kind."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = parse_json(regular(file).read_text(encoding="utf-8"), finite=False)
+    except (OSError, ValueError) as error:
         raise DataError(f"{file}: no readable JSON ({error}); save the dataset again with save_to_disk") from None
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, kind):

@@ -80,11 +80,6 @@ def list_images(folder: str | Path, key: str) -> Listing:
     return Listing(images, others, sorted(repeated))
 
 
-def image_files(folder: str | Path, key: str) -> list[str]:
-    """Paths of all images under a folder; see `list_images`."""
-    return list_images(folder, key).images
-
-
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
     """Paths of the files under a folder, and of the links in it that lead to a folder that is read already.
 

@@ -94,7 +94,7 @@ def own_memory(pid: int) -> int:
 def plan_grey() -> None:
     """Write the command that makes grey images colour to plan.json."""
     from guda.config import Data
-    from guda.datasets import load_dataset
+    from guda.data.datasets import load_dataset
 
     data = Data(dataset="idx", folder="idx", group_by="label", channels=3)
     flags = {"data": data.model_dump_json(), "output": "from_grey.safetensors"}
@@ -105,7 +105,7 @@ def plan_grey() -> None:
 def plan() -> None:
     """Write the command of every stage to plan.json, in order."""
     from guda.config import load_config
-    from guda.experiment import Experiment
+    from guda.plan.experiment import Experiment
 
     steps = {"steps": 3, "warmup_steps": 0}
     values = {
@@ -124,7 +124,7 @@ def plan() -> None:
 
 def until_the_models(experiment):
     """Names and commands of the stages that read the training images, up to unlearning."""
-    from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+    from guda.core.paths import BASE, CALIBRATION, logo_model, unlearned_model
 
     paths, groups = experiment.paths, experiment.groups
     images, small, neighbors = paths.images(), paths.group(SMALL), paths.neighbors(SMALL)
@@ -151,8 +151,8 @@ def until_the_models(experiment):
 
 def from_the_queries(experiment):
     """Names and commands of the stages from the queries to the tables."""
-    from guda.paths import BASE, logo_model
-    from guda.tables import rankings_spec, sources_spec
+    from guda.core.paths import BASE, logo_model
+    from guda.plan.reports import rankings_spec, sources_spec
 
     paths, (bucket,) = experiment.paths, experiment.buckets
     queries, tables = paths.queries(bucket), paths.results

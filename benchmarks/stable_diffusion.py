@@ -57,7 +57,7 @@ def measured(work: str, trainable: str, args: argparse.Namespace) -> dict[str, s
     """Seconds and evaluations of a step, peak memory in bytes, and the device."""
     import torch
 
-    from guda.device import costs, use_device
+    from guda.core.device import costs, use_device
 
     device = use_device(1)
     run = {FINE_TUNING: fine_tuning, UNLEARNING: unlearning, SCORING: scoring}[work](trainable, args, device)
@@ -88,9 +88,9 @@ def network(args: argparse.Namespace, device):
     """Stable Diffusion 1.5's network with random weights, and its noise schedule."""
     import torch
 
-    from guda.denoisers import TextDenoiser
-    from guda.diffusers_import import network_class
-    from guda.noise_schedule import NoiseSchedule
+    from guda.models.denoisers import TextDenoiser
+    from guda.models.diffusers_import import network_class
+    from guda.models.noise_schedule import NoiseSchedule
 
     torch.manual_seed(0)
     unet = network_class("UNet2DConditionModel")(sample_size=args.size // SHRINKING, cross_attention_dim=WIDTH)
@@ -103,7 +103,7 @@ def samples(args: argparse.Namespace):
     """Latents of a few images, and their prompts."""
     import torch
 
-    from guda.captions import Captions
+    from guda.data.captions import Captions
 
     captions = Captions(
         embeddings=torch.randn(IMAGES, TOKENS, WIDTH),
@@ -118,7 +118,7 @@ def samples(args: argparse.Namespace):
 
 
 def fine_tuning(trainable: str, args: argparse.Namespace, device):
-    from guda.training import finetune
+    from guda.training.loop import finetune
 
     denoiser, (latents, captions), settings = network(args, device), samples(args), preset().training
 
@@ -150,7 +150,7 @@ def unlearning(trainable: str, args: argparse.Namespace, device):
 def scoring(trainable: str, args: argparse.Namespace, device):
     import numpy as np
 
-    from guda.elbo import kl_terms
+    from guda.scoring.elbo import kl_terms
 
     denoiser, (latents, captions) = network(args, device), samples(args)
     batch_size = preset().execution.batch_size
@@ -166,8 +166,8 @@ def scoring(trainable: str, args: argparse.Namespace, device):
 
 def report(rates: dict[str, float]) -> None:
     """What the preset would take at these rates, in hours."""
-    from guda.noise_schedule import elbo_steps
-    from guda.records import FORWARD_AND_BACKWARD
+    from guda.core.records import FORWARD_AND_BACKWARD
+    from guda.models.noise_schedule import elbo_steps
     from guda.unlearning.anchors import anchor_evaluations
 
     config = preset()

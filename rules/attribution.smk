@@ -1,6 +1,6 @@
 """Influence of training images, scores of every method, and the rankings they give."""
 
-from guda.tables import rankings_spec
+from guda.plan.reports import rankings_spec
 
 
 rule fisher:

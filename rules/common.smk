@@ -21,30 +21,31 @@ if not Path(SCRIPTS).is_dir():
     raise WorkflowError(f"{SCRIPTS} is no folder here; clone the project and name the Snakefile of the clone")
 sys.path.insert(0, SCRIPTS)
 
-from guda.artifacts import made_for, write_text
-from guda.attribution import GRADIENT_METHODS, METHODS
+from guda.core.artifacts import made_for, write_text
+from guda.methods import GRADIENT_METHODS, METHODS
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.earlier_results import MEMORY, settle_dates
-from guda.errors import GudaError
-from guda.evaluation import removal_files as measured_files
-from guda.experiment import experiment_of
-from guda.paths import (
+from guda.plan.earlier_results import settle_dates
+from guda.core.errors import GudaError
+from guda.plan.reports import removal_files as measured_files
+from guda.plan.experiment import experiment_of
+from guda.core.paths import (
     ANCHORS,
     BASE,
     BUCKET,
     CALIBRATION,
     CLASSIFIER,
     CONDITIONAL,
+    MEMORY,
     TRAINING,
     logo_model,
     record_of,
     unlearned_model,
     weights_of,
 )
-from guda.resources import needs
-from guda.specs import digest
-from guda.text_resources import text_needs
+from guda.plan.resources import needs
+from guda.core.spec import digest
+from guda.plan.text_resources import text_needs
 
 # Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
 located = workflow.modifier.path_modifier.replace_prefix

@@ -1,6 +1,6 @@
 """Evaluation by retraining: the linear datamodeling score, and counterfactual removal."""
 
-from guda.evaluation import (
+from guda.plan.reports import (
     lds_spec,
     removal_figure_spec,
     removal_sets_files,

@@ -1,6 +1,6 @@
 """The likelihood itself, on a sample of the queries: one file per model, and its differences beside the bounds'."""
 
-from guda.evaluation import likelihood_models, likelihood_spec, likelihood_table_spec
+from guda.plan.reports import likelihood_models, likelihood_spec, likelihood_table_spec
 
 
 rule likelihood:

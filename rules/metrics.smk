@@ -1,6 +1,6 @@
 """Agreement with the oracle, and cost."""
 
-from guda.tables import knows_contents, metrics_spec, significance_spec, sources_spec
+from guda.plan.reports import knows_contents, metrics_spec, significance_spec, sources_spec
 
 
 rule metrics:

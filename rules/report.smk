@@ -1,6 +1,6 @@
 """What people look at first."""
 
-from guda.tables import figure_spec
+from guda.plan.reports import figure_spec
 
 
 rule query_figure:

@@ -1,6 +1,6 @@
 """Other settings tried, measured against every seed of the oracle."""
 
-from guda.evaluation import sweep_figure_spec, sweep_spec
+from guda.plan.reports import sweep_figure_spec, sweep_spec
 
 if experiment.variants:
 

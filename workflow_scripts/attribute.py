@@ -1,6 +1,6 @@
 """Score every group for every query by one method, and add up what the method cost."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 
 
 def main() -> None:
@@ -11,12 +11,12 @@ def main() -> None:
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
 
-    from guda.artifacts import write_csv
-    from guda.attribution import get_method
-    from guda.attribution.method import scores_frame
-    from guda.health import judged, read_healths, summary, warn_of
-    from guda.paths import Paths
-    from guda.records import Stopwatch, total_cost, write_record
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths
+    from guda.core.records import Stopwatch, total_cost, write_record
+    from guda.evaluation.scores import scores_frame
+    from guda.methods import get_method
+    from guda.models.health import judged, read_healths, summary, warn_of
 
     method, paths = get_method(args.method), Paths(args.results)
     spec = method.parse(spec_text(args.spec))

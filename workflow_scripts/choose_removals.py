@@ -1,6 +1,6 @@
 """Choose what is removed for each query: what every method puts first, and as much at random."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import RemovalSetsSpec
 
 
@@ -12,14 +12,14 @@ def main() -> None:
     args = parser.parse_args()
     spec = RemovalSetsSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import load_tensors, unpack_ids, write_csv, write_json
-    from guda.attribution import get_method
-    from guda.groups import read_members
-    from guda.metrics_table import read_rankings
-    from guda.noise import chosen
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, read_record, write_record
-    from guda.removal import GROUPS, IMAGES, at_random, removal_sets, top_groups, top_images
+    from guda.core.artifacts import load_tensors, unpack_ids, write_csv, write_json
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, read_record, write_record
+    from guda.core.seeding import chosen
+    from guda.data.groups import read_members
+    from guda.evaluation.metrics_table import read_rankings
+    from guda.evaluation.removal import GROUPS, IMAGES, at_random, removal_sets, top_groups, top_images
+    from guda.methods import get_method
     from guda.specs import RankingsSpec
 
     stopwatch, paths, settings = Stopwatch(), Paths(args.results), spec.settings

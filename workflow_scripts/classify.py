@@ -1,6 +1,6 @@
 """Compute which group a classifier takes each image for, at every diffusion step."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import PosteriorsSpec
 
 
@@ -21,12 +21,13 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
-    from guda.classifier import load_classifier, posteriors
-    from guda.device import costs
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.core.device import costs
+    from guda.core.paths import WEIGHTS
+    from guda.core.records import Stopwatch, write_record
+    from guda.models.classifier import load_classifier
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.posteriors import posteriors
 
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     classifier, groups = load_classifier(args.model, schedule, spec.model)

@@ -1,6 +1,6 @@
 """Compare differences of likelihood bounds, which are the scores, with those of the likelihood itself."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import LikelihoodTableSpec
 
 
@@ -13,11 +13,11 @@ def main() -> None:
 
     import pandas as pd
 
-    from guda.artifacts import write_csv
-    from guda.attribution.method import read_scores
-    from guda.likelihood_table import likelihood_differences, likelihood_row
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.likelihood_table import likelihood_differences, likelihood_row
+    from guda.evaluation.scores import read_scores
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     for method in spec.methods:

@@ -1,6 +1,6 @@
 """Compare every method's agreement with the oracle with the first method's, by a paired bootstrap over queries."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import SignificanceSpec
 
 
@@ -11,11 +11,11 @@ def main() -> None:
     args = parser.parse_args()
     spec = SignificanceSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import write_csv
-    from guda.metrics_table import read_rankings, score_matrices
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, write_record
-    from guda.significance import significance_table
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.metrics_table import read_rankings, score_matrices
+    from guda.evaluation.significance import significance_table
 
     stopwatch = Stopwatch()
     _, matrices = score_matrices(read_rankings(Paths(args.results).rankings(), spec.rankings))

@@ -1,6 +1,6 @@
 """Compute the per-step KL terms of a set of images under one model."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
     if args.scored:
-        from guda.scored_terms import take_terms
+        from guda.scoring.scored_terms import take_terms
 
         take_terms(args.scored, spec, args.output, args.record)
         return
@@ -31,14 +31,14 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from guda.artifacts import pack_ids, save_tensors, sha256_file
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.elbo import kl_terms
-    from guda.noise_schedule import NoiseSchedule, step_weights
-    from guda.paths import ADAPTER, WEIGHTS
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import pack_ids, save_tensors, sha256_file
+    from guda.core.device import costs
+    from guda.core.paths import ADAPTER, WEIGHTS
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule, step_weights
+    from guda.scoring.elbo import kl_terms
 
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     base = Path(args.base[0]).parent if args.base else None

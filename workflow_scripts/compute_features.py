@@ -1,6 +1,6 @@
 """Compute the features of images: of the base model's middle block, or of a transformers vision model."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import FeaturesSpec
 
 
@@ -18,16 +18,16 @@ def main() -> None:
     spec = FeaturesSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import pack_ids, save_tensors
-    from guda.attribution.embedding import KEY
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.errors import ArtifactError
-    from guda.features import denoiser_features, load_vision_model, vision_features
-    from guda.imported_models import fetched, vision_digest
-    from guda.noise_schedule import NoiseSchedule
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.core.device import costs
+    from guda.core.errors import ArtifactError
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
+    from guda.methods.embedding import KEY
+    from guda.models.denoisers import load_denoiser
+    from guda.models.imported import fetched, vision_digest
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.features import denoiser_features, load_vision_model, vision_features
 
     samples = read_training_set(args.images, spec.images)
     ids = samples.ids

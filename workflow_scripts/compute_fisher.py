@@ -1,6 +1,6 @@
 """Compute the diagonal of the base model's Fisher information over a sample of the training images."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import FisherSpec, PartialFisherSpec, parse_any
 
 
@@ -16,14 +16,14 @@ def main() -> None:
     spec = parse_any([FisherSpec, PartialFisherSpec], spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import save_tensors, sha256_file
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.fisher import diagonal_fisher
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import save_tensors, sha256_file
+    from guda.core.device import costs
+    from guda.core.paths import WEIGHTS
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
+    from guda.methods.fisher import diagonal_fisher
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     training_set = read_training_set(args.images, spec.images)

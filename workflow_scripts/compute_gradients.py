@@ -1,6 +1,6 @@
 """Compute every image's gradient of a function of the base model's output, projected to a few numbers."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import GradientsSpec
 
 
@@ -16,13 +16,13 @@ def main() -> None:
     spec = GradientsSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import load_tensors, save_tensors, sha256_file, unpack_ids
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.gradients import projected_gradients
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS
-    from guda.records import FORWARD_AND_BACKWARD, Stopwatch, write_record
+    from guda.core.artifacts import load_tensors, save_tensors, sha256_file, unpack_ids
+    from guda.core.device import costs
+    from guda.core.paths import WEIGHTS
+    from guda.core.records import FORWARD_AND_BACKWARD, Stopwatch, write_record
+    from guda.methods.gradient_features import projected_gradients
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
 
     model, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     model.to(device)

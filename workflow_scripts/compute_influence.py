@@ -1,6 +1,6 @@
 """Compute the influence of training images on a bucket of queries, by unlearning each query from the base model."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import AbuSpec, MucsSpec
 
 
@@ -18,14 +18,14 @@ def main() -> None:
     spec = (AbuSpec if args.fisher else MucsSpec).parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.influence import abu_influence, mucs_influence
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
+    from guda.core.device import costs
+    from guda.core.paths import WEIGHTS
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
+    from guda.methods.influence import abu_influence, mucs_influence
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)

@@ -1,6 +1,6 @@
 """Compute the log likelihood of some of the queries under one model, by the probability-flow ODE."""
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import LikelihoodSpec
 
 
@@ -18,14 +18,14 @@ def main() -> None:
 
     import torch
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
-    from guda.denoisers import load_denoiser
-    from guda.device import costs
-    from guda.likelihood import evaluations, log_likelihoods
-    from guda.noise import chosen
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import WEIGHTS, Paths
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.core.device import costs
+    from guda.core.paths import WEIGHTS, Paths
+    from guda.core.records import Stopwatch, write_record
+    from guda.core.seeding import chosen
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.likelihood import evaluations, log_likelihoods
 
     settings, paths = spec.settings, Paths(args.results)
     model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(settings.noise_schedule), spec.model)

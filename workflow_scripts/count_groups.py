@@ -1,6 +1,6 @@
 """Count the training images of each group, and those that are in no other."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import GroupSizesSpec
 
 
@@ -11,10 +11,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = GroupSizesSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import write_csv
-    from guda.groups import group_sizes, read_members
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.groups import group_sizes, read_members
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}

@@ -1,6 +1,6 @@
 """Encode anchor prompts and the descriptors of styles, with what unlearning by anchors has to know of the images."""
 
-from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedAnchorsSpec
 
 
@@ -19,10 +19,10 @@ def main() -> None:
     spec = EncodedAnchorsSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import read_csv, save_tensors
-    from guda.device import costs
-    from guda.pipeline import opened_pipeline
-    from guda.records import Stopwatch, check_recorded, write_record
+    from guda.core.artifacts import read_csv, save_tensors
+    from guda.core.device import costs
+    from guda.core.records import Stopwatch, check_recorded, write_record
+    from guda.models.stable_diffusion.pipeline import opened_pipeline
     from guda.unlearning.anchors import encode_book
 
     check_recorded(args.prompts, spec.prompts)

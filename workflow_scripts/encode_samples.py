@@ -2,7 +2,7 @@
 
 import sys
 
-from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedSpec
 
 
@@ -19,12 +19,13 @@ def main() -> None:
     spec = EncodedSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
-    from guda.device import costs
-    from guda.encoder_health import complaints, encoders_health
-    from guda.pipeline import encode_captions, encode_latents, opened_pipeline
-    from guda.prompts import read_prompts
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import load_tensors, pack_ids, save_tensors, unpack_ids
+    from guda.core.device import costs
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.prompts import read_prompts
+    from guda.models.stable_diffusion.encoder_health import complaints
+    from guda.models.stable_diffusion.encoder_measures import encoders_health
+    from guda.models.stable_diffusion.pipeline import encode_captions, encode_latents, opened_pipeline
 
     pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
     images, _ = load_tensors(args.images, spec.images)

@@ -1,6 +1,6 @@
 """Find the nearest retained images of every image of a group, in pixel space."""
 
-from guda.cli import run, set_threads, spec_text, stage_parser
+from guda.jobs.cli import run, set_threads, spec_text, stage_parser
 from guda.specs import NeighborsSpec
 
 
@@ -14,9 +14,9 @@ def main() -> None:
     spec = NeighborsSpec.parse(spec_text(args.spec))
     set_threads(args.threads)
 
-    from guda.artifacts import save_tensors
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import save_tensors
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
     from guda.unlearning.neighbors import nearest_retained
 
     training_set = read_training_set(args.images, spec.images)

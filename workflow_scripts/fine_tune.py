@@ -1,6 +1,7 @@
 """Fine-tune a text-to-image model from the pretrained pipeline: on all images (the base model), or without a group."""
 
-from guda.cli import (
+from guda.core.errors import GudaError
+from guda.jobs.cli import (
     add_checkpointing_argument,
     add_device_arguments,
     add_pipeline_argument,
@@ -10,7 +11,6 @@ from guda.cli import (
     spec_text,
     stage_parser,
 )
-from guda.errors import GudaError
 from guda.specs import FineTuneSpec
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     if bool(args.exclude) != bool(spec.excluded):
         raise GudaError("--exclude must be given exactly when the spec names what is excluded")
 
-    from guda.model_cache import ModelCache
+    from guda.models.cache import ModelCache
 
     cache = ModelCache(args.cache)
     if cache.fetch(args.model, spec, images=args.samples, pipeline=args.pipeline):
@@ -39,16 +39,16 @@ def main() -> None:
 
     import torch
 
-    from guda.denoisers import save_denoiser
-    from guda.denoisers.text_unet import select_trainable
-    from guda.device import costs
-    from guda.paths import RECORD
-    from guda.pipeline import pretrained_denoiser
-    from guda.probe import measured
-    from guda.records import write_record
-    from guda.training import finetune
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.device import costs
+    from guda.core.paths import RECORD
+    from guda.core.records import write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import save_denoiser
+    from guda.models.denoisers.text_unet import select_trainable
+    from guda.models.stable_diffusion.pipeline import pretrained_denoiser
+    from guda.scoring.probe import measured
+    from guda.training.loop import finetune
+    from guda.training.state import TrainingState
 
     training_set = read_training_set(args.samples, spec.samples)
     forgotten = training_set.in_group(args.exclude, spec.excluded) if args.exclude else None

@@ -2,7 +2,7 @@
 
 import sys
 
-from guda.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import PromptedQueriesSpec
 
 
@@ -18,12 +18,12 @@ def main() -> None:
     spec = PromptedQueriesSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import pack_ids, save_tensors
-    from guda.denoisers import load_denoiser
-    from guda.noise_schedule import NoiseSchedule
-    from guda.pipeline import decode_latents, encode_prompts, opened_pipeline
-    from guda.prompts import read_prompts
-    from guda.sampling import generate_latents, plain
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.data.prompts import read_prompts
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.models.sampling import generate_latents, plain
+    from guda.models.stable_diffusion.pipeline import decode_latents, encode_prompts, opened_pipeline
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)

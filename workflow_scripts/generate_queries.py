@@ -2,7 +2,7 @@
 
 import sys
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import QueriesSpec
 
 
@@ -15,10 +15,10 @@ def main() -> None:
     spec = QueriesSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from guda.artifacts import pack_ids, save_tensors
-    from guda.denoisers import load_denoiser
-    from guda.noise_schedule import NoiseSchedule
-    from guda.sampling import generate, plain
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.models.sampling import generate, plain
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)

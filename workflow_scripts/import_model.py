@@ -1,6 +1,6 @@
 """Take over a model that was trained or unlearned elsewhere: a diffusers folder or a pinned hub id."""
 
-from guda.cli import imported_model, run, spec_text, stage_parser
+from guda.jobs.cli import imported_model, run, spec_text, stage_parser
 from guda.specs import ImportedModelSpec
 
 
@@ -23,13 +23,13 @@ def main() -> None:
     args = parser.parse_args()
     spec = ImportedModelSpec.parse(spec_text(args.spec))
 
-    from guda.denoisers import load_foreign_denoiser, save_denoiser
-    from guda.errors import ArtifactError
-    from guda.imported_models import fetched, source_digest
-    from guda.paths import RECORD
-    from guda.probe import measured
-    from guda.records import Stopwatch, write_record
-    from guda.training_set import read_training_set
+    from guda.core.errors import ArtifactError
+    from guda.core.paths import RECORD
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import load_foreign_denoiser, save_denoiser
+    from guda.models.imported import fetched, source_digest
+    from guda.scoring.probe import measured
 
     source, key = imported_model(args.imports, args.name)
     stopwatch = Stopwatch()

@@ -1,6 +1,7 @@
 """Read one bucket of the images to attribute, from a folder or from those held out of training."""
 
-from guda.cli import (
+from guda.core.errors import DataError
+from guda.jobs.cli import (
     add_data_argument,
     add_queries_argument,
     data_settings,
@@ -9,7 +10,6 @@ from guda.cli import (
     spec_text,
     stage_parser,
 )
-from guda.errors import DataError
 from guda.specs import QueryFilesSpec
 
 
@@ -21,8 +21,8 @@ def main() -> None:
     args = parser.parse_args()
     spec = QueryFilesSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import pack_ids, save_tensors
-    from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 
     found = given_queries(data_settings(args.data), queries_settings(args.queries), shape=spec.shape)
     ids = queries_by_bucket(list(found.table["id"]), spec.buckets).get(spec.bucket, [])

@@ -2,7 +2,7 @@
 
 import sys
 
-from guda.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import PipelineSpec
 
 
@@ -24,16 +24,17 @@ def main() -> None:
 
     import torch
 
-    from guda.artifacts import read_csv
-    from guda.device import costs
-    from guda.encoder_health import complaints, encoders_health
-    from guda.paths import PIPELINE_FILES, RECORD
-    from guda.pipeline import encode_prompts, save_pipeline
-    from guda.prompts import read_prompts
-    from guda.records import write_record
-    from guda.small_pipeline import ENCODING_BATCH, make_small_pipeline
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.artifacts import read_csv
+    from guda.core.device import costs
+    from guda.core.paths import PIPELINE_FILES, RECORD
+    from guda.core.records import write_record
+    from guda.data.prompts import read_prompts
+    from guda.data.training_set import read_training_set
+    from guda.models.stable_diffusion.encoder_health import complaints
+    from guda.models.stable_diffusion.encoder_measures import encoders_health
+    from guda.models.stable_diffusion.pipeline import encode_prompts, save_pipeline
+    from guda.training.small_pipeline import ENCODING_BATCH, make_small_pipeline
+    from guda.training.state import TrainingState
 
     training_set, prompts = read_training_set(args.images, spec.images), read_prompts(args.prompts, spec.prompts)
     rows = torch.arange(len(training_set.ids))

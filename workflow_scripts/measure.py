@@ -1,6 +1,6 @@
 """Measure every method's rankings against the oracle's, with what each method cost."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import MetricsSpec
 
 
@@ -11,10 +11,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = MetricsSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import write_csv
-    from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.metrics_table import metrics_table, read_costs, read_rankings, score_matrices
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
     _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))

@@ -3,7 +3,7 @@
 A query's content is what its own table says, else that of its nearest training images, by majority in pixel space.
 """
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import SourcesSpec
 
 
@@ -17,10 +17,11 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
-    from guda.artifacts import load_tensors, read_csv, unpack_ids, write_csv
-    from guda.attribution.similarity import similarities
-    from guda.groups import read_members
-    from guda.metrics_table import (
+    from guda.core.artifacts import load_tensors, read_csv, unpack_ids, write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, check_recorded, write_record
+    from guda.data.groups import read_members
+    from guda.evaluation.metrics_table import (
         VOTERS,
         metrics_table,
         read_costs,
@@ -29,8 +30,7 @@ def main() -> None:
         sources_of_content,
         vote,
     )
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, check_recorded, write_record
+    from guda.methods.similarity import similarities
 
     stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content

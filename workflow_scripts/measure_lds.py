@@ -1,6 +1,6 @@
 """Measure how well every method's scores, added up, predict models trained on random subsets of the groups."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import LdsSpec
 
 
@@ -13,13 +13,13 @@ def main() -> None:
 
     import numpy as np
 
-    from guda.artifacts import write_csv
-    from guda.health import read_healths, warn_of, worst_of
-    from guda.lds import kept_matrix, lds_table
-    from guda.metrics_table import read_rankings, score_matrices
-    from guda.paths import BASE, Paths, record_of, subset_model
-    from guda.records import Stopwatch, write_record
-    from guda.retrained import read_elbos
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import BASE, Paths, record_of, subset_model
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.lds import kept_matrix, lds_table
+    from guda.evaluation.metrics_table import read_rankings, score_matrices
+    from guda.evaluation.retrained import read_elbos
+    from guda.models.health import read_healths, warn_of, worst_of
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
     queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))

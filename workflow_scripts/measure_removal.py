@@ -1,6 +1,6 @@
 """Measure how much worse queries are explained, and how far their images move, without what methods put first."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import RemovalSpec
 
 
@@ -15,13 +15,13 @@ def main() -> None:
 
     import numpy as np
 
-    from guda.artifacts import read_csv, write_csv
-    from guda.health import read_healths, warn_of
-    from guda.image_metrics import mse, ssim
-    from guda.paths import BASE, Paths, record_of
-    from guda.records import Stopwatch, check_recorded, write_record
-    from guda.removal import ROW, digest_of, removal_table, worst_by_row
-    from guda.retrained import read_elbos, read_queries, read_regenerated
+    from guda.core.artifacts import read_csv, write_csv
+    from guda.core.paths import BASE, Paths, record_of
+    from guda.core.records import Stopwatch, check_recorded, write_record
+    from guda.evaluation.image_metrics import mse, ssim
+    from guda.evaluation.removal import ROW, digest_of, removal_table, worst_by_row
+    from guda.evaluation.retrained import read_elbos, read_queries, read_regenerated
+    from guda.models.health import read_healths, warn_of
 
     stopwatch, paths = Stopwatch(), Paths(args.results)
     check_recorded(paths.removal_sets(), spec.sets)

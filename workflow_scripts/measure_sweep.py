@@ -1,6 +1,6 @@
 """Measure every variant of the sweep against every seed of the oracle, and choose by the second seed."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import SweepSpec
 
 
@@ -15,13 +15,13 @@ def main() -> None:
 
     import pandas as pd
 
-    from guda.artifacts import write_csv
-    from guda.attribution.method import read_scores
-    from guda.metrics_table import score_matrices
-    from guda.paths import Paths, record_of
-    from guda.ranking import rankings_frame
-    from guda.records import Stopwatch, read_record, write_record
-    from guda.sweep_table import sweep_table
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, read_record, write_record
+    from guda.evaluation.metrics_table import score_matrices
+    from guda.evaluation.ranking import rankings_frame
+    from guda.evaluation.scores import read_scores
+    from guda.evaluation.sweep import sweep_table
 
     stopwatch, paths, frames, seconds, health = Stopwatch(), Paths(args.results), [], {}, {}
     for name, expected in spec.scores.items():

@@ -1,6 +1,6 @@
 """Draw query images with their top groups by one method, beside the oracle's scores."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import FigureSpec
 
 
@@ -11,12 +11,12 @@ def main() -> None:
     args = parser.parse_args()
     spec = FigureSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import load_tensors, replacing, unpack_ids
-    from guda.metrics_table import read_rankings
-    from guda.noise import derive_seed
-    from guda.paths import Paths, record_of
-    from guda.query_figure import query_figure
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import load_tensors, replacing, unpack_ids
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.core.seeding import derive_seed
+    from guda.evaluation.metrics_table import read_rankings
+    from guda.report.queries import query_figure
 
     stopwatch, paths, images = Stopwatch(), Paths(args.results), {}
     for bucket, expected in spec.buckets.items():

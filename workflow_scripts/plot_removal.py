@@ -1,6 +1,6 @@
 """Draw how much the loss of a query rises with the number of groups, or of images, that are removed."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import RemovalFigureSpec
 
 
@@ -11,10 +11,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = RemovalFigureSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import read_csv, replacing
-    from guda.paths import Paths, record_of
-    from guda.records import Stopwatch, check_recorded, write_record
-    from guda.removal_figure import NUMBERS, removal_figure
+    from guda.core.artifacts import read_csv, replacing
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, check_recorded, write_record
+    from guda.report.removal import NUMBERS, removal_figure
 
     stopwatch, table = Stopwatch(), Paths(args.results).removal()
     check_recorded(table, spec.removal)

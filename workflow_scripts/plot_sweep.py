@@ -1,6 +1,6 @@
 """Draw the agreement of every variant with every seed of the oracle."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import SweepFigureSpec
 
 
@@ -11,10 +11,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = SweepFigureSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import read_csv, replacing
-    from guda.paths import record_of
-    from guda.records import Stopwatch, check_recorded, write_record
-    from guda.sweep_figure import sweep_figure
+    from guda.core.artifacts import read_csv, replacing
+    from guda.core.paths import record_of
+    from guda.core.records import Stopwatch, check_recorded, write_record
+    from guda.report.sweep import sweep_figure
 
     stopwatch = Stopwatch()
     check_recorded(args.table, spec.sweep)

@@ -1,6 +1,6 @@
 """Rank the groups of every query by every method, in one table."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import RankingsSpec
 
 
@@ -13,11 +13,11 @@ def main() -> None:
 
     import pandas as pd
 
-    from guda.artifacts import write_csv
-    from guda.attribution.method import read_scores
-    from guda.paths import Paths, record_of
-    from guda.ranking import rankings_frame
-    from guda.records import Stopwatch, write_record
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.ranking import rankings_frame
+    from guda.evaluation.scores import read_scores
 
     stopwatch = Stopwatch()
     paths, frames = Paths(args.results), []

@@ -1,6 +1,6 @@
 """Choose the training images on which the damage done by unlearning is measured."""
 
-from guda.cli import run, spec_text, stage_parser
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import CalibrationSpec
 
 
@@ -11,8 +11,8 @@ def main() -> None:
     args = parser.parse_args()
     spec = CalibrationSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import pack_ids, save_tensors
-    from guda.training_set import read_training_set
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.data.training_set import read_training_set
 
     sample = read_training_set(args.images, spec.images).sample(spec.count, spec.seed)
     save_tensors(args.output, {"images": sample.images, "ids": pack_ids(sample.ids)}, spec)

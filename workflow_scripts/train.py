@@ -1,7 +1,7 @@
 """Train a model from scratch: on all images (the base model), without one group (LOGO), or without any set of them."""
 
-from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
-from guda.errors import GudaError
+from guda.core.errors import GudaError
+from guda.jobs.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import TrainSpec
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     if bool(args.exclude) != bool(spec.excluded):
         raise GudaError("--exclude must be given exactly when the spec names what is excluded")
 
-    from guda.model_cache import ModelCache
+    from guda.models.cache import ModelCache
 
     cache = ModelCache(args.cache)
     if cache.fetch(args.model, spec, images=args.images):
@@ -26,15 +26,15 @@ def main() -> None:
 
     import torch
 
-    from guda.denoisers import save_denoiser
-    from guda.device import costs
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import RECORD
-    from guda.probe import measured
-    from guda.records import write_record
-    from guda.training import train
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.device import costs
+    from guda.core.paths import RECORD
+    from guda.core.records import write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import save_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.probe import measured
+    from guda.training.loop import train
+    from guda.training.state import TrainingState
 
     training_set = read_training_set(args.images, spec.images)
     forgotten = training_set.in_group(args.exclude, spec.excluded) if args.exclude else None

@@ -1,6 +1,6 @@
 """Train a classifier of noisy images: which group is this from?"""
 
-from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import ClassifierSpec
 
 
@@ -13,23 +13,24 @@ def main() -> None:
     args = parser.parse_args()
     spec = ClassifierSpec.parse(spec_text(args.spec))
 
-    from guda.model_cache import ModelCache
-    from guda.paths import Paths
+    from guda.core.paths import Paths
+    from guda.models.cache import ModelCache
 
     cache = ModelCache(args.cache)
     if cache.fetch(args.model, spec, images=Paths(args.results).images()):
         return
     device = device_of(args)
 
-    from guda.classifier import save_classifier, train_classifier
-    from guda.device import costs
-    from guda.memberships import read_memberships
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import RECORD
-    from guda.probe import measured_classifier
-    from guda.records import write_record
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.device import costs
+    from guda.core.paths import RECORD
+    from guda.core.records import write_record
+    from guda.data.labels import read_memberships
+    from guda.data.training_set import read_training_set
+    from guda.models.classifier import save_classifier
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.probe import measured_classifier
+    from guda.training.classifier import train_classifier
+    from guda.training.state import TrainingState
 
     paths = Paths(args.results)
     training_set = read_training_set(paths.images(), spec.images)

@@ -1,6 +1,6 @@
 """Train a denoiser from scratch that is told an image's group, or that none is known."""
 
-from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import ConditionalSpec
 
 
@@ -13,24 +13,24 @@ def main() -> None:
     args = parser.parse_args()
     spec = ConditionalSpec.parse(spec_text(args.spec))
 
-    from guda.model_cache import ModelCache
-    from guda.paths import Paths
+    from guda.core.paths import Paths
+    from guda.models.cache import ModelCache
 
     cache = ModelCache(args.cache)
     if cache.fetch(args.model, spec, images=Paths(args.results).images()):
         return
     device = device_of(args)
 
-    from guda.denoisers import save_denoiser
-    from guda.device import costs
-    from guda.memberships import DrawnLabels, read_memberships
-    from guda.noise_schedule import NoiseSchedule
-    from guda.paths import RECORD
-    from guda.probe import measured
-    from guda.records import write_record
-    from guda.training import train
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.device import costs
+    from guda.core.paths import RECORD
+    from guda.core.records import write_record
+    from guda.data.labels import DrawnLabels, read_memberships
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import save_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.probe import measured
+    from guda.training.loop import train
+    from guda.training.state import TrainingState
 
     paths = Paths(args.results)
     training_set = read_training_set(paths.images(), spec.images)

@@ -1,6 +1,6 @@
 """Unlearn one group from the base model, by the operator that the spec is of: ReTrack, ESD, fine-tuning or ascent."""
 
-from guda.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, parse_any
 from guda.unlearning import OPERATORS
 
@@ -20,23 +20,23 @@ def main() -> None:
 
     from pathlib import Path
 
-    from guda.artifacts import sha256_file
-    from guda.model_cache import ModelCache
-    from guda.paths import RECORD, WEIGHTS
+    from guda.core.artifacts import sha256_file
+    from guda.core.paths import RECORD, WEIGHTS
+    from guda.models.cache import ModelCache
 
     cache, parent = ModelCache(args.cache), sha256_file(f"{args.base}/{WEIGHTS}")
     if cache.fetch(args.model, spec, parent, base=args.base):
         return
     device = device_of(args)
 
-    from guda.artifacts import load_tensors
-    from guda.denoisers import load_denoiser, save_denoiser
-    from guda.device import costs
-    from guda.noise_schedule import NoiseSchedule
-    from guda.probe import measured
-    from guda.records import write_record
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.artifacts import load_tensors
+    from guda.core.device import costs
+    from guda.core.records import write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import load_denoiser, save_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.probe import measured
+    from guda.training.state import TrainingState
     from guda.unlearning import esd, finetune, neggrad, retrack
 
     schedule = NoiseSchedule.from_config(spec.noise_schedule)

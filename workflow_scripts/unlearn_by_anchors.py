@@ -1,6 +1,6 @@
 """Unlearn one group from a text-to-image model, by redirecting its prompts to anchors."""
 
-from guda.cli import (
+from guda.jobs.cli import (
     add_checkpointing_argument,
     add_device_arguments,
     add_training_arguments,
@@ -27,9 +27,9 @@ def main() -> None:
 
     from pathlib import Path
 
-    from guda.artifacts import sha256_file
-    from guda.model_cache import ModelCache
-    from guda.paths import ADAPTER, MODEL_FILES, RECORD, WEIGHTS
+    from guda.core.artifacts import sha256_file
+    from guda.core.paths import ADAPTER, MODEL_FILES, RECORD, WEIGHTS
+    from guda.models.cache import ModelCache
 
     adapted = spec.settings.trainable == "lora"
     files, others = ((ADAPTER,), MODEL_FILES) if adapted else (MODEL_FILES, (ADAPTER,))
@@ -42,13 +42,13 @@ def main() -> None:
 
     from dataclasses import replace
 
-    from guda.denoisers import load_denoiser, save_adapters, save_denoiser
-    from guda.device import costs
-    from guda.noise_schedule import NoiseSchedule
-    from guda.probe import measured
-    from guda.records import write_record
-    from guda.training_set import read_training_set
-    from guda.training_state import TrainingState
+    from guda.core.device import costs
+    from guda.core.records import write_record
+    from guda.data.training_set import read_training_set
+    from guda.models.denoisers import load_denoiser, save_adapters, save_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+    from guda.scoring.probe import measured
+    from guda.training.state import TrainingState
     from guda.unlearning.anchors import read_anchors, unlearn
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)

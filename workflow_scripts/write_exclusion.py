@@ -1,8 +1,8 @@
 """Write which images a model is trained without: those of some groups, or a set that choose_removals.py wrote."""
 
-from guda.cli import run, spec_text, stage_parser
-from guda.errors import ArtifactError, GudaError
-from guda.groups import read_members, write_members
+from guda.core.errors import ArtifactError, GudaError
+from guda.data.groups import read_members, write_members
+from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import ExclusionSpec
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     if bool(args.groups) == bool(args.sets):
         raise GudaError("give either --groups or --sets")
 
-    from guda.artifacts import CURE, read_json
+    from guda.core.artifacts import CURE, read_json
 
     if args.groups:
         members = sorted(set().union(*(read_members(file, None) for file in args.groups)))

@@ -1,8 +1,8 @@
 """Write the members of one group: a JSON file with the ids of its training images."""
 
-from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
-from guda.datasets import load_dataset
-from guda.groups import read_groups, write_members
+from guda.data.datasets import load_dataset
+from guda.data.groups import read_groups, write_members
+from guda.jobs.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.specs import GroupSpec
 
 

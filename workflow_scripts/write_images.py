@@ -1,8 +1,8 @@
 """Write the training images of a dataset: uint8 [N, C, H, W], with their ids."""
 
-from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
-from guda.datasets import load_dataset
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.jobs.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.specs import ImagesSpec
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     args = parser.parse_args()
     spec = ImagesSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import pack_ids, save_tensors
+    from guda.core.artifacts import pack_ids, save_tensors
 
     dataset = load_dataset(data_settings(args.data))
     if dataset.images_spec() != spec:

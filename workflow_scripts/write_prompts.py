@@ -1,7 +1,7 @@
 """Write the prompts of a set of images, or of the anchors, as a table."""
 
-from guda.cli import all_settings, run, spec_text, stage_parser
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.jobs.cli import all_settings, run, spec_text, stage_parser
 from guda.specs import PromptsSpec, digest
 
 
@@ -13,10 +13,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = PromptsSpec.parse(spec_text(args.spec))
 
-    from guda.artifacts import write_csv
-    from guda.paths import record_of
-    from guda.records import Stopwatch, write_record
-    from guda.text_experiment import TextExperiment
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.plan.text_experiment import TextExperiment
 
     stopwatch = Stopwatch()
     prompts = TextExperiment(all_settings(args.config)).prompts(args.samples)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from guda.cli import (
+from guda.core.errors import DataError
+from guda.jobs.cli import (
     add_data_argument,
     add_queries_argument,
     all_settings,
@@ -12,7 +13,6 @@ from guda.cli import (
     spec_text,
     stage_parser,
 )
-from guda.errors import DataError
 from guda.specs import QueryTableSpec, digest
 
 
@@ -27,11 +27,11 @@ def main() -> None:
 
     import pandas as pd
 
-    from guda.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
-    from guda.paths import Paths, record_of
-    from guda.queries import given_queries, known_of_queries
-    from guda.records import Stopwatch, write_record
-    from guda.text_experiment import TextExperiment
+    from guda.core.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.data.queries import given_queries, known_of_queries
+    from guda.plan.text_experiment import TextExperiment
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     buckets = {

@@ -1,11 +1,11 @@
 """Write the training table of a dataset: one row an image, with id, sha256 and the columns that make groups."""
 
-from guda.artifacts import write_csv
-from guda.cli import add_data_argument, data_settings, run, spec_text, stage_parser
-from guda.datasets import load_dataset
-from guda.errors import DataError
-from guda.paths import record_of
-from guda.records import Stopwatch, write_record
+from guda.core.artifacts import write_csv
+from guda.core.errors import DataError
+from guda.core.paths import record_of
+from guda.core.records import Stopwatch, write_record
+from guda.data.datasets import load_dataset
+from guda.jobs.cli import add_data_argument, data_settings, run, spec_text, stage_parser
 from guda.specs import TableSpec
 
 

@@ -13,18 +13,19 @@ import yaml
 from harness import ROOT, Workflow, merged
 from safetensors import safe_open
 
-from guda import config, device
+from guda import config
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.denoisers import new_denoiser, save_denoiser
-from guda.device import costs, training_precision, use_device, visible_gpus
-from guda.elbo import kl_terms
-from guda.experiment import Experiment
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE, CALIBRATION, WEIGHTS, unlearned_model
-from guda.records import read_record
+from guda.core import device
+from guda.core.device import costs, training_precision, use_device, visible_gpus
+from guda.core.paths import BASE, CALIBRATION, WEIGHTS, unlearned_model
+from guda.core.records import read_record
+from guda.models.denoisers import new_denoiser, save_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.plan.experiment import Experiment
+from guda.scoring.elbo import kl_terms
 from guda.specs import TrainSpec
-from guda.training import train
+from guda.training.loop import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
@@ -36,7 +37,7 @@ PROCESS = config.NoiseSchedule(num_train_timesteps=1000)
 SCHEDULE = NoiseSchedule.from_config(PROCESS)
 HOLD = """
 import sys
-from guda.device import use_device
+from guda.core.device import use_device
 print(use_device(1).index, flush=True)
 sys.stdin.read()
 """

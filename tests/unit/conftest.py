@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from guda import config
-from guda.denoisers import UNetDenoiser, new_denoiser
-from guda.noise_schedule import NoiseSchedule
+from guda.models.denoisers import UNetDenoiser, new_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 
 torch.set_num_threads(1)
 

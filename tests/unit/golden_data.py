@@ -11,12 +11,12 @@ import import_queries
 import sample_calibration
 import write_exclusion
 from guda import config, specs
-from guda.artifacts import load_tensors, read_csv, unpack_ids, write_png
-from guda.datasets import load_dataset
-from guda.groups import read_groups, read_members
-from guda.paths import Paths
-from guda.queries import content_digest, given_queries, of_bucket, queries_by_bucket
-from guda.sampling import generate
+from guda.core.artifacts import load_tensors, read_csv, unpack_ids, write_png
+from guda.core.paths import Paths
+from guda.data.datasets import load_dataset
+from guda.data.groups import read_groups, read_members
+from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
+from guda.models.sampling import generate
 from guda.specs import digest_lines
 from guda.unlearning.neighbors import nearest_retained
 

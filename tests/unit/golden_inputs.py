@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from guda import config, specs
-from guda.artifacts import pack_ids, save_tensors
-from guda.denoisers import new_denoiser
-from guda.groups import write_members
-from guda.noise_schedule import NoiseSchedule
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.data.groups import write_members
+from guda.models.denoisers import new_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
 
 IDS = [f"i{index:02d}" for index in range(12)]

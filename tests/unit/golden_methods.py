@@ -5,9 +5,9 @@ import torch
 from golden_inputs import GRADIENTS, IDS, IMAGES, SCHEDULE, SCORES, save_groups, save_images, save_queries
 
 from guda import config, specs
-from guda.artifacts import pack_ids, save_tensors
-from guda.attribution import get_method
-from guda.paths import BASE, CALIBRATION, TRAINING, Paths
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
+from guda.methods import get_method
 
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
 

@@ -7,13 +7,13 @@ from golden_inputs import IDS, IMAGES, MEMBERS, OPTIMISATION, SCHEDULE, UNET, fi
 
 import import_model
 from guda import config, specs
-from guda.classifier import train_classifier
-from guda.denoisers import load_denoiser
-from guda.imported_models import source_digest
-from guda.memberships import DrawnLabels, Memberships
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE
-from guda.training import train
+from guda.core.paths import BASE
+from guda.data.labels import DrawnLabels, Memberships
+from guda.models.denoisers import load_denoiser
+from guda.models.imported import source_digest
+from guda.models.noise_schedule import NoiseSchedule
+from guda.training.classifier import train_classifier
+from guda.training.loop import train
 from guda.unlearning import esd, finetune, neggrad
 from guda.unlearning.retrack import unlearn
 

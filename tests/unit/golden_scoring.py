@@ -6,16 +6,17 @@ from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDUL
 from text_inputs import TOKENS, WIDTH, text_denoiser
 
 from guda import config, specs
-from guda.captions import Captions
-from guda.classifier import GroupClassifier, posteriors
-from guda.elbo import kl_terms
-from guda.features import denoiser_features
-from guda.fisher import diagonal_fisher
-from guda.gradients import projected_gradients
-from guda.influence import abu_influence, mucs_influence
-from guda.likelihood import log_likelihoods
-from guda.noise_schedule import NoiseSchedule
-from guda.training_set import TrainingSet
+from guda.data.captions import Captions
+from guda.data.training_set import TrainingSet
+from guda.methods.fisher import diagonal_fisher
+from guda.methods.gradient_features import projected_gradients
+from guda.methods.influence import abu_influence, mucs_influence
+from guda.models.classifier import GroupClassifier
+from guda.models.noise_schedule import NoiseSchedule
+from guda.scoring.elbo import kl_terms
+from guda.scoring.features import denoiser_features
+from guda.scoring.likelihood import log_likelihoods
+from guda.scoring.posteriors import posteriors
 
 TRAINING_SET = TrainingSet(torch.from_numpy(IMAGES), IDS)
 

@@ -6,17 +6,17 @@ from golden_inputs import IDS, IMAGES, QUERIES, SCORES, run_stage, save_groups, 
 
 import measure_by_source
 from guda import config, specs
-from guda.artifacts import write_csv
-from guda.image_metrics import mse, ssim
-from guda.lds import kept_by_subset, kept_matrix, lds_table
-from guda.likelihood_table import likelihood_row
-from guda.metrics_table import metrics_table
-from guda.paths import Paths, record_of
-from guda.ranking import rankings_frame
-from guda.records import write_record
-from guda.removal import GROUPS, at_random, removal_sets, removal_table
-from guda.significance import significance_table
-from guda.sweep_table import sweep_table
+from guda.core.artifacts import write_csv
+from guda.core.paths import Paths, record_of
+from guda.core.records import write_record
+from guda.evaluation.image_metrics import mse, ssim
+from guda.evaluation.lds import kept_by_subset, kept_matrix, lds_table
+from guda.evaluation.likelihood_table import likelihood_row
+from guda.evaluation.metrics_table import metrics_table
+from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_table
+from guda.evaluation.significance import significance_table
+from guda.evaluation.sweep import sweep_table
 
 ESTIMATE = np.array([[2.0, 2.5, 1.0], [1.0, 0.5, 3.0], [2.0, 1.0, 0.0], [1.0, 2.0, 1.9]])
 

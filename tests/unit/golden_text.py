@@ -10,22 +10,22 @@ import encode_anchors
 import encode_samples
 import generate_prompted_queries
 from guda import config, specs
-from guda.artifacts import load_tensors, write_csv
-from guda.attribution import get_method
-from guda.captions import Captions
 from guda.config.anchors import Anchors
 from guda.config.pipeline import AutoencoderTraining, Pretraining, SmallPipeline, TextTraining
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
-from guda.denoisers import TextDenoiser, save_denoiser
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import Paths, record_of
-from guda.pipeline import save_pipeline
-from guda.prompts import prompt_book
-from guda.query_prompts import query_prompts
-from guda.records import write_record
-from guda.small_pipeline import make_small_pipeline
-from guda.training import finetune
+from guda.core.artifacts import load_tensors, write_csv
+from guda.core.paths import Paths, record_of
+from guda.core.records import write_record
+from guda.data.captions import Captions
+from guda.data.prompts import prompt_book
+from guda.data.query_prompts import query_prompts
+from guda.methods import get_method
+from guda.models.denoisers import TextDenoiser, save_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.stable_diffusion.pipeline import save_pipeline
+from guda.training.loop import finetune
+from guda.training.small_pipeline import make_small_pipeline
 from guda.unlearning import anchors
 
 STYLES = ["ink", "neon", "ink", "neon", None, "ink"]

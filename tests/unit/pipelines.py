@@ -3,9 +3,9 @@
 import torch
 
 from guda import config
-from guda.diffusers_import import network_class
-from guda.pipeline import Pipeline, save_pipeline
-from guda.small_tokenizer import new_tokenizer
+from guda.models.diffusers_import import network_class
+from guda.models.stable_diffusion.pipeline import Pipeline, save_pipeline
+from guda.models.stable_diffusion.tokenizer import new_tokenizer
 from guda.specs import Spec
 
 TEXTS = ["a digit with neon lines", "a digit with ink", "glowing"]

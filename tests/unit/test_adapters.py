@@ -13,17 +13,17 @@ from text_inputs import IDS, LATENTS, PROCESS, captions, prompts, text_denoiser,
 import compute_elbo
 import unlearn_by_anchors
 from guda import specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
-from guda.captions import TENSORS as CAPTIONS
-from guda.denoisers import add_adapters, load_denoiser, save_adapters, save_denoiser
-from guda.denoisers.adapters import SETTINGS
-from guda.errors import ArtifactError
-from guda.groups import write_members
-from guda.model_cache import ModelCache
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import ADAPTER, RECORD, WEIGHTS
-from guda.records import write_record
-from guda.training_state import TrainingState
+from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
+from guda.core.errors import ArtifactError
+from guda.core.paths import ADAPTER, RECORD, WEIGHTS
+from guda.core.records import write_record
+from guda.data.captions import TENSORS as CAPTIONS
+from guda.data.groups import write_members
+from guda.models.cache import ModelCache
+from guda.models.denoisers import add_adapters, load_denoiser, save_adapters, save_denoiser
+from guda.models.denoisers.adapters import SETTINGS
+from guda.models.noise_schedule import NoiseSchedule
+from guda.training.state import TrainingState
 from guda.unlearning.anchors import TENSORS, DrawnAnchors, unlearn
 
 SPEC = specs.ImagesSpec(dataset="d", content="c")  # any will do

@@ -7,11 +7,11 @@ import pytest
 import torch
 from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser, weights_of
 
-from guda.artifacts import save_tensors
 from guda.config.anchors import Anchors
-from guda.errors import DataError
+from guda.core.artifacts import save_tensors
+from guda.core.errors import DataError
 from guda.specs import ImagesSpec
-from guda.training_state import TrainingState
+from guda.training.state import TrainingState
 from guda.unlearning.anchors import (
     NO_STYLE,
     TENSORS,

@@ -10,9 +10,9 @@ from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
 
 from guda import config
-from guda.denoisers import load_foreign_denoiser
-from guda.errors import ArtifactError
-from guda.paths import CONFIG, WEIGHTS
+from guda.core.errors import ArtifactError
+from guda.core.paths import CONFIG, WEIGHTS
+from guda.models.denoisers import load_foreign_denoiser
 from guda.specs import ImportedModelSpec
 
 KEY = "model.pretrained"

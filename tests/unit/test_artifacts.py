@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from guda import __version__, artifacts
-from guda.artifacts import (
+from guda import __version__
+from guda.core import artifacts
+from guda.core.artifacts import (
     CURE,
     Stream,
     check_spec,
@@ -30,7 +31,7 @@ from guda.artifacts import (
     write_png,
     write_text,
 )
-from guda.errors import ArtifactError
+from guda.core.errors import ArtifactError
 from guda.specs import RandomSpec
 
 SPEC = RandomSpec(groups=["a", "b"], buckets={}, seed=0)

@@ -7,14 +7,14 @@ import torch
 from text_inputs import IDS, LATENTS, captions, prompts, text_denoiser, weights_of
 
 from guda import config
-from guda.artifacts import pack_ids, save_tensors
-from guda.captions import NO_PROMPT, TENSORS
-from guda.denoisers.text_unet import select_trainable
-from guda.errors import ConfigError
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.errors import ConfigError
+from guda.data.captions import NO_PROMPT, TENSORS
+from guda.data.training_set import read_training_set
+from guda.models.denoisers.text_unet import select_trainable
 from guda.specs import ImagesSpec
-from guda.training import batch_rows, finetune
-from guda.training_set import read_training_set
-from guda.training_state import TrainingState
+from guda.training.loop import batch_rows, finetune
+from guda.training.state import TrainingState
 
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 SHORT = config.Training(steps=4, batch_size=4, learning_rate=2e-3, warmup_steps=1, seed=3, ema_decay=0.5)

@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from guda import config
-from guda.artifacts import sha256_file
-from guda.checkpoint_files import DIFFUSERS, TRANSFORMERS, Checkpoint
-from guda.denoisers import load_foreign_denoiser
-from guda.errors import ArtifactError, ConfigError
-from guda.imported_models import check_model, notes_of, source_digest, vision_digest
-from guda.paths import CONFIG, WEIGHTS
-from guda.pipeline_folder import pipeline_digest
+from guda.core.artifacts import sha256_file
+from guda.core.errors import ArtifactError, ConfigError
+from guda.core.paths import CONFIG, WEIGHTS
+from guda.models.checkpoints.files import DIFFUSERS, TRANSFORMERS, Checkpoint
+from guda.models.denoisers import load_foreign_denoiser
+from guda.models.imported import check_model, notes_of, source_digest, vision_digest
+from guda.models.stable_diffusion.folder import pipeline_digest
 from guda.specs import ImportedModelSpec, digest
 
 KEY = "model.pretrained"

@@ -13,16 +13,16 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from test_architectures import UNUSUAL
 
 from guda import config
-from guda.checkpoint_settings import UNET_DEFAULTS, network_of
 from guda.config import load_config
-from guda.denoisers import load_foreign_denoiser, new_denoiser
-from guda.diffusers_import import network_class
-from guda.errors import ArtifactError
-from guda.experiment import Experiment, experiment_of
-from guda.imported_models import check_model
-from guda.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
-from guda.noise_schedule import betas_of
-from guda.paths import CONFIG
+from guda.core.errors import ArtifactError
+from guda.core.paths import CONFIG
+from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
+from guda.models.checkpoints.settings import UNET_DEFAULTS, network_of
+from guda.models.denoisers import load_foreign_denoiser, new_denoiser
+from guda.models.diffusers_import import network_class
+from guda.models.imported import check_model
+from guda.models.noise_schedule import betas_of
+from guda.plan.experiment import Experiment, experiment_of
 from guda.specs import ImportedModelSpec
 
 KEY = "model.pretrained"

@@ -10,8 +10,8 @@ import pytest
 
 from guda import config
 from guda.config import Subset
-from guda.datasets import load_dataset
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
 
 FINE = [f"fine_{number}" for number in range(100)]
 COARSE = [f"coarse_{number}" for number in range(20)]

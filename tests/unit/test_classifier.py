@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from guda import config
-from guda.classifier import GroupClassifier, load_classifier, posteriors, save_classifier, train_classifier
-from guda.errors import ArtifactError
-from guda.memberships import Memberships
+from guda.core.errors import ArtifactError
+from guda.data.labels import Memberships
+from guda.models.classifier import GroupClassifier, load_classifier, save_classifier
+from guda.scoring.posteriors import posteriors
 from guda.specs import ClassifierSpec
+from guda.training.classifier import train_classifier
 
 IDS = [f"i{index:02d}" for index in range(12)]
 STEPS = np.array([5, 300, 700])

@@ -8,9 +8,9 @@ from PIL import Image
 
 from guda.config import Data, Subset, load_config
 from guda.config.prompts import Prompts
-from guda.datasets import load_dataset
-from guda.errors import ConfigError, DataError
-from guda.prompts import prompt_book
+from guda.core.errors import ConfigError, DataError
+from guda.data.datasets import load_dataset
+from guda.data.prompts import prompt_book
 
 IMAGES = [
     {"id": 30, "file_name": "b.jpg", "license": 2},

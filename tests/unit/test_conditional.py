@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from guda import config
-from guda.artifacts import pack_ids, save_tensors
-from guda.attribution import get_method
-from guda.denoisers import load_denoiser, new_denoiser, save_denoiser
-from guda.elbo import kl_terms
-from guda.errors import ArtifactError
-from guda.memberships import DrawnLabels, Memberships
-from guda.paths import CONDITIONAL, Paths, conditioned_model
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.errors import ArtifactError
+from guda.core.paths import CONDITIONAL, Paths, conditioned_model
+from guda.data.labels import DrawnLabels, Memberships
+from guda.methods import get_method
+from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
+from guda.scoring.elbo import kl_terms
 from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec, LikelihoodRatioSpec
-from guda.training import train
+from guda.training.loop import train
 
 IDS = [f"i{index:02d}" for index in range(12)]
 HALVES = Memberships.of(IDS, [set(IDS[:6]), set(IDS[6:])])

@@ -9,7 +9,7 @@ import yaml
 
 from guda.config import Config, Section, Unlearning, load_config
 from guda.config.file import read_yaml
-from guda.errors import ConfigError
+from guda.core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "rules" / "schemas" / "config.schema.json"

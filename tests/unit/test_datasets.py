@@ -9,8 +9,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from guda.config import Data, Subset
-from guda.datasets import _MODULES, load_dataset
-from guda.datasets.dataset import Dataset, chosen_rows
+from guda.data.datasets import _MODULES, load_dataset
+from guda.data.datasets.dataset import Dataset, chosen_rows
 from guda.specs import digest_lines
 
 SHARING = {"cedar", "dune", "ember", "flint"}

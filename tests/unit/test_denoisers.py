@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from guda import config
-from guda.denoisers import UNetDenoiser, load_denoiser, new_denoiser, save_denoiser
-from guda.errors import ArtifactError
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import WEIGHTS
+from guda.core.errors import ArtifactError
+from guda.core.paths import WEIGHTS
+from guda.models.denoisers import UNetDenoiser, load_denoiser, new_denoiser, save_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import TrainSpec
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from guda import device
-from guda.device import Batches, claim, costs, training_precision, use_device, visible_gpus
+from guda.core import device
+from guda.core.device import Batches, claim, costs, training_precision, use_device, visible_gpus
 
 HOLD = """
 import sys, time
-from guda.device import claim
+from guda.core.device import claim
 print(claim(sys.argv[1:]), flush=True)
 time.sleep(60)
 """

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from guda.earlier_results import settle_dates
+from guda.plan.earlier_results import settle_dates
 
 HOUR = 3600 * 10**9
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from guda.elbo import kl_terms
-from guda.noise import gaussian
+from guda.core.seeding import gaussian
+from guda.scoring.elbo import kl_terms
 
 STEPS = np.array([1, 40, 333, 998])
 IDS = [f"query-{i}" for i in range(12)]

@@ -15,18 +15,18 @@ from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 from text_inputs import LATENTS, prompts, text_denoiser
 
-from guda.artifacts import sha256_file
-from guda.attribution import get_method
-from guda.attribution.embedding import KEY, unit_vectors
-from guda.checkpoint_weights import APART
 from guda.config import load_config
-from guda.denoisers import new_denoiser
-from guda.errors import ArtifactError, ConfigError
-from guda.experiment import experiment_of
-from guda.features import denoiser_features, load_vision_model, vision_features
-from guda.imported_models import check_vision_model, vision_digest
-from guda.noise import gaussian
-from guda.paths import BASE, TRAINING
+from guda.core.artifacts import sha256_file
+from guda.core.errors import ArtifactError, ConfigError
+from guda.core.paths import BASE, TRAINING
+from guda.core.seeding import gaussian
+from guda.methods import get_method
+from guda.methods.embedding import KEY, unit_vectors
+from guda.models.checkpoints.weights import APART
+from guda.models.denoisers import new_denoiser
+from guda.models.imported import check_vision_model, vision_digest
+from guda.plan.experiment import experiment_of
+from guda.scoring.features import denoiser_features, load_vision_model, vision_features
 from guda.specs import digest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
@@ -172,9 +172,9 @@ def features_of(folder):
 READ = f"""
 import sys
 from pathlib import Path
-from guda.errors import ArtifactError
-from guda.features import load_vision_model
-from guda.imported_models import check_vision_model
+from guda.core.errors import ArtifactError
+from guda.scoring.features import load_vision_model
+from guda.models.imported import check_vision_model
 for folder in sys.argv[1:]:
     for read in (check_vision_model, load_vision_model):
         try:

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from guda import config
-from guda.attribution import get_method
 from guda.config import load_config
-from guda.denoisers import new_denoiser
-from guda.experiment import Experiment
-from guda.paths import CONDITIONAL
+from guda.core.paths import CONDITIONAL
+from guda.methods import get_method
+from guda.models.denoisers import new_denoiser
+from guda.plan.experiment import Experiment
 from guda.unlearning.esd import erased_noise, unlearn
 
 FORGET = torch.tensor([True] * 5 + [False] * 7)

@@ -4,17 +4,19 @@ import pytest
 import torch
 
 import train
-from guda import evaluation, noise_schedule, training
-from guda.artifacts import pack_ids, save_tensors
 from guda.config import Data, NoiseSchedule, Training, load_config
-from guda.datasets import load_dataset
-from guda.denoisers import load_denoiser
-from guda.errors import ArtifactError, ConfigError, DataError
-from guda.experiment import Experiment
-from guda.groups import read_members, write_members
-from guda.paths import removed_model, subset_model
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.errors import ArtifactError, ConfigError, DataError
+from guda.core.paths import removed_model, subset_model
+from guda.data.datasets import load_dataset
+from guda.data.groups import read_members, write_members
+from guda.models import noise_schedule
+from guda.models.denoisers import load_denoiser
+from guda.plan import reports
+from guda.plan.experiment import Experiment
+from guda.plan.reports import figure_spec, metrics_spec
 from guda.specs import ExclusionSpec, ImagesSpec, TrainSpec, digest_lines
-from guda.tables import figure_spec, metrics_spec
+from guda.training import loop
 
 DATASET = load_dataset(Data())
 
@@ -43,9 +45,9 @@ def test_an_image_in_several_groups_goes_with_any_of_them():
 
 
 def test_more_subsets_leave_the_others_alone():
-    few, many = (evaluation.lds_spec(experiment(lds={"subsets": subsets})).models for subsets in (4, 9))
+    few, many = (reports.lds_spec(experiment(lds={"subsets": subsets})).models for subsets in (4, 9))
     assert many[:4] == few
-    assert len(evaluation.subset_models(experiment(lds={"subsets": 9}))) == 9
+    assert len(reports.subset_models(experiment(lds={"subsets": 9}))) == 9
 
 
 def test_a_removed_set_is_named_by_its_images_so_nothing_else_changes_its_model():
@@ -64,11 +66,11 @@ def test_the_sections_change_no_other_spec():
 
 
 def test_methods_that_score_images_are_asked_for_their_files_where_images_are_removed():
-    groups_only = evaluation.removal_sets_files(experiment(removal={"queries": 2}))
+    groups_only = reports.removal_sets_files(experiment(removal={"queries": 2}))
     both = experiment(removal={"queries": 2, "images": [5]})
-    assert evaluation.instance_level(both) == ["nearest"]
+    assert reports.instance_level(both) == ["nearest"]
     assert both.paths.queries("bucket-0000") not in groups_only
-    assert set(evaluation.removal_sets_files(both)) == {*groups_only, *both.method_files("nearest")}
+    assert set(reports.removal_sets_files(both)) == {*groups_only, *both.method_files("nearest")}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_model_is_trained_on_exactly_the_images_that_are_not_excluded(images, 
     )
     train.main()
     schedule = noise_schedule.NoiseSchedule.from_config(process)
-    expected, _ = training.train(images[others], spec.unet, schedule, spec.training)
+    expected, _ = loop.train(images[others], spec.unet, schedule, spec.training)
     found, _ = load_denoiser("model", schedule, spec.digest())
     for name, tensor in expected.state_dict().items():
         assert torch.equal(tensor, found.state_dict()[name])

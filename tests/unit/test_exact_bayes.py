@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from guda import config
-from guda.attribution.counterfactual import summarise
-from guda.elbo import kl_terms
-from guda.noise_schedule import elbo_steps, step_weights
+from guda.methods.counterfactual import summarise
+from guda.models.noise_schedule import elbo_steps, step_weights
+from guda.scoring.elbo import kl_terms
 
 SCALE = 0.15  # of every component; the means are at least 1.2 sqrt(2) = 11 scales apart
 MEANS = 0.6 * torch.tensor([[1, 1, -1, -1], [-1, 1, 1, -1], [-1, -1, 1, 1], [1, -1, -1, 1]], dtype=torch.float64)

@@ -6,13 +6,10 @@ from fnmatch import fnmatch
 import pytest
 from text_experiments import text_experiment
 
-from guda import evaluation, specs
-from guda.attribution import METHODS, TEXT_METHODS
+from guda import specs
 from guda.config import Data, load_config
-from guda.datasets import Dataset, load_dataset
-from guda.errors import ConfigError, DataError, GudaError
-from guda.experiment import Experiment
-from guda.paths import (
+from guda.core.errors import ConfigError, DataError, GudaError
+from guda.core.paths import (
     BASE,
     CALIBRATION,
     CLASSIFIER,
@@ -22,8 +19,12 @@ from guda.paths import (
     logo_model,
     unlearned_model,
 )
+from guda.data.datasets import Dataset, load_dataset
+from guda.methods import METHODS, TEXT_METHODS
+from guda.plan import reports
+from guda.plan.experiment import Experiment
+from guda.plan.reports import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
-from guda.tables import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
 from guda.unlearning import OPERATORS
 
 DATASET = load_dataset(Data())
@@ -156,8 +157,8 @@ LIKELIHOODS = ["base", "logo-1/amber", "guda/amber"]
 
 
 def likelihood_digests(of):
-    found = {model: evaluation.likelihood_spec(of, model).digest() for model in LIKELIHOODS}
-    return found | {"table": evaluation.likelihood_table_spec(of).digest()}
+    found = {model: reports.likelihood_spec(of, model).digest() for model in LIKELIHOODS}
+    return found | {"table": reports.likelihood_table_spec(of).digest()}
 
 
 @pytest.mark.parametrize(
@@ -401,21 +402,21 @@ def default_specs():
     yield from [METHODS[name].influence_spec(of, "bucket-0000") for name in ("abu", "mucs")]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
-    yield from [evaluation.likelihood_spec(of, BASE), evaluation.likelihood_table_spec(of)]
+    yield from [reports.likelihood_spec(of, BASE), reports.likelihood_table_spec(of)]
     yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
     yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)
     retrained = Experiment(load_config({"lds": {"subsets": 3}, "removal": {"queries": 2}}), DATASET)
-    yield from [evaluation.lds_spec(retrained), evaluation.removal_sets_spec(retrained)]
-    yield from [evaluation.removal_spec(retrained), evaluation.removal_figure_spec(retrained)]
-    yield retrained.exclusion_spec(evaluation.subset_models(retrained)[0])
+    yield from [reports.lds_spec(retrained), reports.removal_sets_spec(retrained)]
+    yield from [reports.removal_spec(retrained), reports.removal_figure_spec(retrained)]
+    yield retrained.exclusion_spec(reports.subset_models(retrained)[0])
     rivals = Experiment(load_config({"methods": ["conditional_elbo", "classifier", "guda_esd"]}), DATASET)
     yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
-    yield from [evaluation.sweep_spec(swept), evaluation.sweep_figure_spec(swept)]
+    yield from [reports.sweep_spec(swept), reports.sweep_figure_spec(swept)]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
     yield from text_specs()
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from guda.config import Data
-from guda.errors import ConfigError
-from guda.expressions import matching_rows
-from guda.groups import read_groups
+from guda.core.errors import ConfigError
+from guda.data.conditions import matching_rows
+from guda.data.groups import read_groups
 
 TABLE = pd.DataFrame(
     {

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from guda.config import Data
-from guda.datasets import load_dataset
-from guda.datasets.file_names import FileNames
-from guda.errors import DataError
-from guda.groups import read_groups
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.file_names import FileNames
+from guda.data.groups import read_groups
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "x/é.png") for form in ("NFC", "NFD"))
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from guda.artifacts import load_tensors, made_for, read_csv, read_json, sha256_file
-from guda.checkpoint_files import read_object
 from guda.config.file import read_yaml
-from guda.datasets.inert_pickle import read_mapping
-from guda.datasets.json_files import read_json as read_own_json
-from guda.datasets.json_files import read_json_rows
-from guda.datasets.raw_files import find_file, read_bytes
-from guda.datasets.tables import read_table
-from guda.errors import GudaError
-from guda.files import regular
-from guda.imported_models import vision_digest
-from guda.pipeline_folder import pipeline_digest
+from guda.core.artifacts import load_tensors, made_for, read_csv, read_json, sha256_file
+from guda.core.errors import GudaError
+from guda.core.files import regular
+from guda.data.datasets.inert_pickle import read_mapping
+from guda.data.datasets.json_files import read_json as read_own_json
+from guda.data.datasets.json_files import read_json_rows
+from guda.data.datasets.raw_files import find_file, read_bytes
+from guda.data.datasets.table_files import read_table
+from guda.models.checkpoints.files import read_object
+from guda.models.imported import vision_digest
+from guda.models.stable_diffusion.folder import pipeline_digest
 
 
 def pipe(path):

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from guda.config import Data, Queries, load_config
-from guda.datasets import load_dataset
-from guda.errors import DataError
-from guda.experiment import experiment_of
-from guda.groups import members_by_value
-from guda.queries import given_queries
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.data.groups import members_by_value
+from guda.data.queries import given_queries
+from guda.plan.experiment import experiment_of
 
 FLAT = ["a/0.png", "a/1.png", "b/2.png", "3.png"]
 SPLITS = ["test/cat/1.png", "train/cat/0.png", "train/dog/2.png", "train/3.png"]

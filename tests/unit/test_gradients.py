@@ -5,17 +5,17 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from guda import config, specs
-from guda.artifacts import pack_ids, save_tensors
-from guda.attribution import get_method
-from guda.attribution.damping import GRID, choose_damping
-from guda.attribution.gradients import Kernel, gram
 from guda.config import load_config
-from guda.errors import GudaError
-from guda.experiment import Experiment
-from guda.gradients import projected_gradients
-from guda.groups import write_members
-from guda.noise import chosen
-from guda.paths import TRAINING, Paths
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.errors import GudaError
+from guda.core.paths import TRAINING, Paths
+from guda.core.seeding import chosen
+from guda.data.groups import write_members
+from guda.methods import get_method
+from guda.methods.damping import GRID, choose_damping
+from guda.methods.gradient_features import projected_gradients
+from guda.methods.gradients import Kernel, gram
+from guda.plan.experiment import Experiment
 
 FEATURES = np.array([[2, 0], [0, 1]], np.float32)  # Gram matrix diag(4, 1), mean eigenvalue 2.5
 RESIDUALS = np.array([1, 2], np.float32)
@@ -93,7 +93,7 @@ def test_blocks_of_images_give_the_same(monkeypatch):
     draw = np.random.default_rng(1)
     features, queries = (draw.standard_normal((n, 8)).astype(np.float32) for n in (100, 7))
     whole = kernel(features, 0.1)(queries)
-    monkeypatch.setattr("guda.attribution.gradients.FEATURES", 8 * 13)
+    monkeypatch.setattr("guda.methods.gradients.FEATURES", 8 * 13)
     np.testing.assert_allclose(kernel(features, 0.1)(queries), whole, rtol=1e-10)
 
 

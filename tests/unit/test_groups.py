@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from guda.config import Data, NoisyPartition
-from guda.errors import ArtifactError, ConfigError, DataError
-from guda.groups import group_sizes, noisy_partition, read_groups, read_members, repeated_images, write_members
+from guda.core.errors import ArtifactError, ConfigError, DataError
+from guda.data.groups import group_sizes, noisy_partition, read_groups, read_members, repeated_images, write_members
 from guda.specs import GroupSpec, digest_lines
 
 TABLE = pd.DataFrame(

@@ -11,21 +11,22 @@ from text_inputs import LATENTS, captions, text_denoiser
 import train as train_stage
 import unlearn as unlearn_stage
 from guda import config, specs
-from guda.classifier import GroupClassifier
 from guda.config import load_config
-from guda.denoisers import add_adapters, new_denoiser, save_denoiser
-from guda.experiment import Experiment
-from guda.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary, worst_of
-from guda.losses import evenly_spaced
-from guda.memberships import Memberships
-from guda.noise import derive_seed, gaussian
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE, Paths, logo_model, unlearned_model
-from guda.probe import measured, measured_classifier, probe_errors, probes
-from guda.records import read_record, write_record
-from guda.training import optimise, to_network_range
-from guda.training_set import TrainingSet
-from guda.training_state import TrainingState
+from guda.core.paths import BASE, Paths, logo_model, unlearned_model
+from guda.core.records import read_record, write_record
+from guda.core.seeding import derive_seed, gaussian
+from guda.data.labels import Memberships
+from guda.data.pixels import to_network_range
+from guda.data.training_set import TrainingSet
+from guda.models.classifier import GroupClassifier
+from guda.models.denoisers import add_adapters, new_denoiser, save_denoiser
+from guda.models.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary, worst_of
+from guda.models.noise_schedule import NoiseSchedule
+from guda.plan.experiment import Experiment
+from guda.scoring.losses import evenly_spaced
+from guda.scoring.probe import measured, measured_classifier, probe_errors, probes
+from guda.training.loop import optimise
+from guda.training.state import TrainingState
 
 SPEC = specs.FinetuneSpec(base="b", images="i", group="g", noise_schedule=SCHEDULE, settings=config.FineTuning(seed=0))
 MANY = [f"i{index:03d}" for index in range(400)]

@@ -17,9 +17,9 @@ from pyarrow import parquet
 
 from guda import config
 from guda.config import Subset
-from guda.datasets import huggingface, load_dataset
-from guda.datasets.dataset import chosen_rows
-from guda.errors import DataError, GudaError
+from guda.core.errors import DataError, GudaError
+from guda.data.datasets import huggingface, load_dataset
+from guda.data.datasets.dataset import chosen_rows
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
 COMMIT = "0123456789" * 4
@@ -285,8 +285,8 @@ def test_what_is_damaged_is_refused_by_name_or_whole(folder):
 LOAD = """
 import sys
 from guda import config
-from guda.datasets import load_dataset
-from guda.errors import GudaError
+from guda.data.datasets import load_dataset
+from guda.core.errors import GudaError
 for source in sys.argv[1:]:
     try:
         key, value = source.split("=")

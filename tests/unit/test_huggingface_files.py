@@ -14,9 +14,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from guda import config
-from guda.datasets import load_dataset
-from guda.datasets.soundness import check_sound
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.soundness import check_sound
 
 DEEP = "[" * 20_000
 

@@ -10,8 +10,8 @@ import pytest
 
 from guda import config
 from guda.config import Subset
-from guda.datasets import load_dataset
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package of this name puts it

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from guda import config
-from guda.datasets import load_dataset
-from guda.datasets.encoded import image_shape, openable, read_image, suffixes
-from guda.datasets.image_files import list_images
-from guda.errors import DataError
-from guda.groups import members_by_value
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.encoded import image_shape, openable, read_image, suffixes
+from guda.data.datasets.image_files import list_images
+from guda.data.groups import members_by_value
 
 KEY = "data.folder"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from guda.image_metrics import mse, ssim, window_means
+from guda.evaluation.image_metrics import mse, ssim, window_means
 
 C1, C2 = 2.55**2, 7.65**2
 

@@ -14,10 +14,10 @@ from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
 
 from guda import config
-from guda.denoisers import load_foreign_denoiser
-from guda.errors import ArtifactError, ConfigError
-from guda.imported_models import fetched, source_digest
-from guda.paths import CONFIG, WEIGHTS
+from guda.core.errors import ArtifactError, ConfigError
+from guda.core.paths import CONFIG, WEIGHTS
+from guda.models.denoisers import load_foreign_denoiser
+from guda.models.imported import fetched, source_digest
 from guda.specs import ImportedModelSpec
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
@@ -320,8 +320,8 @@ def test_what_no_noise_schedule_expresses_is_refused_by_name(pipeline, import_fr
 
 FETCH = f"""
 import sys
-from guda.errors import ArtifactError
-from guda.imported_models import fetched
+from guda.core.errors import ArtifactError
+from guda.models.imported import fetched
 for source in sys.argv[1:]:
     try:
         print(fetched(source, "{KEY}"))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guda.datasets.inert_pickle import ADMITTED, read_mapping
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets.inert_pickle import ADMITTED, read_mapping
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6), dtype=np.uint8)
 

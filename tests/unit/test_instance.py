@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from guda import config
-from guda.attribution.instance import aggregate
+from guda.methods.instance import aggregate
 
 SCORES = np.array([[0.9, 0.5, 0.1, 0.3], [0.0, -1.0, 0.4, 0.8]])
 MEMBERSHIP = [np.array([0, 1, 3]), np.array([2, 3])]  # the last image is in both groups

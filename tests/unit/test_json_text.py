@@ -5,13 +5,13 @@ import math
 
 import pytest
 
-from guda.artifacts import made_for, read_json
-from guda.cli import all_settings, data_settings, imported_model, spec_text
-from guda.datasets import json_files
-from guda.errors import ArtifactError, DataError, GudaError
-from guda.imported_models import read_object
-from guda.json_text import parse_json
-from guda.prompt_files import read_captions, read_descriptors, read_prompt_table, read_query_prompts
+from guda.core.artifacts import made_for, read_json
+from guda.core.errors import ArtifactError, DataError, GudaError
+from guda.core.json_text import parse_json
+from guda.data.datasets import json_files
+from guda.data.prompt_files import read_captions, read_descriptors, read_prompt_table, read_query_prompts
+from guda.jobs.cli import all_settings, data_settings, imported_model, spec_text
+from guda.models.imported import read_object
 from guda.specs import ImagesSpec, TrainSpec, parse_any
 
 WRONG = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from guda.config import Lds
-from guda.lds import kept_by_subset, kept_matrix, lds, lds_table
+from guda.evaluation.lds import kept_by_subset, kept_matrix, lds, lds_table
 
 GROUPS = ["amber", "birch", "cedar", "dune", "ember", "flint"]
 # Each two of three groups.

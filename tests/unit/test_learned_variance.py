@@ -8,11 +8,11 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from guda import config
-from guda.denoisers import UNetDenoiser, load_denoiser, new_denoiser, save_denoiser
-from guda.denoisers.variance import VLB_WEIGHT, reverse_step_kl
-from guda.noise_schedule import NoiseSchedule
+from guda.models.denoisers import UNetDenoiser, load_denoiser, new_denoiser, save_denoiser
+from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
+from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import TrainSpec
-from guda.training import optimise
+from guda.training.loop import optimise
 from guda.unlearning.retrack import unlearn
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from guda import config
-from guda.likelihood import divergence_along, evaluations, flow, integrate, log_likelihoods, log_normal
-from guda.noise import gaussian
-from guda.noise_schedule import NoiseSchedule, end_of_signal
+from guda.core.seeding import gaussian
+from guda.models.noise_schedule import NoiseSchedule, end_of_signal
+from guda.scoring.likelihood import divergence_along, evaluations, flow, integrate, log_likelihoods, log_normal
 from guda.specs import LikelihoodSettings
 
 PROCESS = config.NoiseSchedule(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
@@ -240,7 +240,7 @@ def test_evaluations_by_hand():
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_a_whole_float_step_is_the_step(tiny_unet, prediction, images):
-    from guda.denoisers import new_denoiser
+    from guda.models.denoisers import new_denoiser
 
     process = PROCESS.model_copy(update={"prediction_type": prediction})
     denoiser = new_denoiser(tiny_unet, NoiseSchedule.from_config(process), (1, 8, 8)).eval()

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from guda import config
-from guda.artifacts import pack_ids, save_tensors
-from guda.errors import ArtifactError
-from guda.likelihood_table import likelihood_differences, likelihood_row, pearson, spearman
-from guda.paths import BASE, Paths
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE, Paths
+from guda.evaluation.likelihood_table import likelihood_differences, likelihood_row, pearson, spearman
 from guda.specs import LikelihoodSettings, LikelihoodSpec
 
 BOUNDS = np.array([[1.0, 2], [3, 4], [6, 5]])

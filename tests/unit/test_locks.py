@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from accounts import ONE, OTHER, account, folder_of_all, needs_root
 
-from guda import locks
-from guda.errors import GudaError
-from guda.locks import lock_folder, take
+from guda.core import locks
+from guda.core.errors import GudaError
+from guda.core.locks import lock_folder, take
 
 
 def mode(path):
@@ -128,7 +128,7 @@ def test_the_folder_is_the_one_set_for_it_else_that_of_temporary_files(monkeypat
 def test_a_job_says_so_in_one_line(tmp_path):
     """Through the function in which every stage's program runs."""
     (tmp_path / "guda-gpu-0.lock").mkdir()
-    code = "from guda.cli import run\nfrom guda.device import claim\nrun(lambda: claim(['0']))"
+    code = "from guda.jobs.cli import run\nfrom guda.core.device import claim\nrun(lambda: claim(['0']))"
     environment = os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[1]), "GUDA_LOCKS": str(tmp_path)}
     job = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert job.returncode == 1

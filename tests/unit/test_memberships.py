@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guda.memberships import DrawnLabels, Memberships
+from guda.data.labels import DrawnLabels, Memberships
 
 IDS = ["i0", "i1", "i2", "i3"]
 GROUPS = [{"i1", "i2"}, {"i2"}, {"i0", "i2"}]  # i3 is in none

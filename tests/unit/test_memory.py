@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from guda import config
-from guda.artifacts import load_tensors, pack_ids, save_tensors
-from guda.attribution.similarity import similarities
-from guda.datasets import load_dataset
+from guda.core.artifacts import load_tensors, pack_ids, save_tensors
+from guda.data.datasets import load_dataset
+from guda.methods.similarity import similarities
 from guda.specs import RandomSpec
 
 SPEC = RandomSpec(groups=[], buckets={}, seed=0)

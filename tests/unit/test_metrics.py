@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from guda import metrics
+from guda.evaluation import metrics
 
 S, G = [4, 3, 2, 1], [3, 4, 1, 2]
 LOG = 1 / math.log2(3)

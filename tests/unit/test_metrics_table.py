@@ -12,14 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guda.artifacts import write_csv
-from guda.attribution.method import Scores, read_scores, scores_frame
 from guda.config import Metrics
-from guda.errors import ArtifactError, DataError
-from guda.metrics_table import metrics_table, read_costs, read_rankings, score_matrices, sources_of_content, vote
-from guda.paths import Paths, record_of
-from guda.ranking import rankings_frame
-from guda.records import write_record
+from guda.core.artifacts import write_csv
+from guda.core.errors import ArtifactError, DataError
+from guda.core.paths import Paths, record_of
+from guda.core.records import write_record
+from guda.evaluation.metrics_table import (
+    metrics_table,
+    read_costs,
+    read_rankings,
+    score_matrices,
+    sources_of_content,
+    vote,
+)
+from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.scores import Scores, read_scores, scores_frame
 from guda.specs import MetricsSpec, RandomSpec, RankingsSpec
 
 COLUMNS = [

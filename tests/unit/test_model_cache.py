@@ -16,14 +16,15 @@ import torch
 from accounts import GROUP, ONE, OTHER, account, folder_of_all, needs_root
 
 import train as train_stage
-from guda import config, model_check, specs
-from guda.artifacts import save_tensors, sha256_file, write_text
-from guda.classifier import GroupClassifier, load_classifier, save_classifier
-from guda.denoisers import load_denoiser, new_denoiser, save_denoiser
-from guda.errors import ArtifactError, GudaError
-from guda.model_cache import ModelCache
-from guda.paths import CONFIG, MODEL_FILES, RECORD, STATE, WEIGHTS
-from guda.records import read_record, write_record
+from guda import config, specs
+from guda.core.artifacts import save_tensors, sha256_file, write_text
+from guda.core.errors import ArtifactError, GudaError
+from guda.core.paths import CONFIG, MODEL_FILES, RECORD, STATE, WEIGHTS
+from guda.core.records import read_record, write_record
+from guda.models import check as model_check
+from guda.models.cache import ModelCache
+from guda.models.classifier import GroupClassifier, load_classifier, save_classifier
+from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
 
 SCRIPTS = Path(train_stage.__file__).parent
 FILES = sorted([*MODEL_FILES, RECORD])
@@ -243,7 +244,7 @@ def test_a_cache_that_cannot_be_written_to_costs_no_model(model, spec, tmp_path,
 STORE = """
 import sys, time
 from pathlib import Path
-from guda.model_cache import ModelCache
+from guda.models.cache import ModelCache
 from guda.specs import TrainSpec
 folder, ready, go, cache = map(Path, sys.argv[1:5])
 spec = TrainSpec.parse(sys.argv[5])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guda.noise import derive_seed, gaussian, rademacher, uniform
+from guda.core.seeding import derive_seed, gaussian, rademacher, uniform
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 NAMES = st.text(

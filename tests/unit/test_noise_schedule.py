@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from guda import config
-from guda.noise_schedule import NoiseSchedule, betas_of, elbo_steps, scheduler_settings, step_weights
+from guda.models.noise_schedule import NoiseSchedule, betas_of, elbo_steps, scheduler_settings, step_weights
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 SCHEDULES = [(beta, T) for beta in ("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid") for T in (1000, 4000)]

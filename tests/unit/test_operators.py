@@ -7,14 +7,15 @@ import torch
 from torch.nn.functional import mse_loss
 
 from guda import config
-from guda.attribution import METHODS
 from guda.config import load_config
-from guda.denoisers import new_denoiser
-from guda.experiment import Experiment
-from guda.noise import derive_seed
+from guda.core.seeding import derive_seed
+from guda.data.pixels import to_network_range
+from guda.methods import METHODS
+from guda.models.denoisers import new_denoiser
+from guda.plan.experiment import Experiment
 from guda.specs import ImagesSpec
-from guda.training import batch_rows, random_steps, to_network_range
-from guda.training_state import TrainingState
+from guda.training.loop import batch_rows, random_steps
+from guda.training.state import TrainingState
 from guda.unlearning import OPERATORS, esd, finetune, finetuning, neggrad, retrack, retrack_evaluations
 from guda.unlearning.neighbors import nearest_retained
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guda.paths import Paths, group_file, logo_model, query_file, unlearned_model
+from guda.core.paths import Paths, group_file, logo_model, query_file, unlearned_model
 
 
 @pytest.mark.parametrize("name", ["amber", "0", "J. M. W. Turner (early)", "a+b,c-d_e", "é", "日本", "x" * 100])

@@ -20,18 +20,26 @@ from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 
 from guda import config
-from guda.artifacts import sha256_file
-from guda.denoisers import load_pretrained_unet
-from guda.diffusers_import import network_class
-from guda.encoder_health import LOST, complaints, pixels_lost, prompts_differ
-from guda.errors import ArtifactError, ConfigError
-from guda.imported_models import check_process
-from guda.noise import derive_seed, gaussian
-from guda.noise_schedule import NoiseSchedule, betas_of, scheduler_settings
-from guda.paths import WEIGHTS
-from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, opened_pipeline, save_pipeline
-from guda.pipeline_folder import NETWORKS, check_pipeline, pipeline_digest, pipeline_notes
-from guda.small_tokenizer import merges_of
+from guda.core.artifacts import sha256_file
+from guda.core.errors import ArtifactError, ConfigError
+from guda.core.paths import WEIGHTS
+from guda.core.seeding import derive_seed, gaussian
+from guda.models.denoisers import load_pretrained_unet
+from guda.models.diffusers_import import network_class
+from guda.models.imported import check_process
+from guda.models.noise_schedule import NoiseSchedule, betas_of, scheduler_settings
+from guda.models.stable_diffusion.encoder_health import LOST, complaints
+from guda.models.stable_diffusion.encoder_measures import pixels_lost, prompts_differ
+from guda.models.stable_diffusion.folder import NETWORKS, check_pipeline, pipeline_digest, pipeline_notes
+from guda.models.stable_diffusion.pipeline import (
+    decode_latents,
+    encode_latents,
+    encode_prompts,
+    load_pipeline,
+    opened_pipeline,
+    save_pipeline,
+)
+from guda.models.stable_diffusion.tokenizer import merges_of
 from guda.specs import digest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from guda import config
-from guda.denoisers import new_denoiser
-from guda.gradients import COMMON, projected_gradients
-from guda.noise import gaussian
-from guda.projection import Projection
+from guda.core.seeding import gaussian
+from guda.data.pixels import to_network_range
+from guda.methods.gradient_features import COMMON, projected_gradients
+from guda.methods.projection import Projection
+from guda.models.denoisers import new_denoiser
 from guda.specs import GradientsSpec
-from guda.training import to_network_range
 
 SHAPES = {"a.weight": (3, 4), "a.bias": (5,), "b.weight": (2, 2, 2)}
 IDS = [f"image-{index}" for index in range(12)]

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guda.artifacts import write_csv
-from guda.attribution.prompt import PromptOverlap, PromptOverlapSpec, prompt_overlap
-from guda.errors import ArtifactError
-from guda.paths import Paths, record_of
-from guda.records import write_record
+from guda.core.artifacts import write_csv
+from guda.core.errors import ArtifactError
+from guda.core.paths import Paths, record_of
+from guda.core.records import write_record
+from guda.methods.prompt import PromptOverlap, PromptOverlapSpec, prompt_overlap
 from guda.specs import QueryTableSpec
 
 DESCRIPTORS = {"neon": ["dark background", "red paint"], "pop": ["red paint", "dots"]}

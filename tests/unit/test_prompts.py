@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from guda.config import Data, load_config
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
-from guda.datasets import load_dataset
-from guda.datasets.styled_digits import DESCRIPTORS
-from guda.errors import ConfigError, DataError
-from guda.experiment import experiment_of
-from guda.prompt_files import read_captions, read_query_prompts
-from guda.prompts import drawn, prompt_book
-from guda.query_prompts import mixture, query_prompts
+from guda.core.errors import ConfigError, DataError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.styled_digits import DESCRIPTORS
+from guda.data.prompt_files import read_captions, read_query_prompts
+from guda.data.prompts import drawn, prompt_book
+from guda.data.query_prompts import mixture, query_prompts
+from guda.plan.experiment import experiment_of
 
 PHRASES = {"cubism": ["sharp planes", "many views"], "pop": ["flat colours", "bold dots", "many views"]}
 ROWS = [("a", "cubism", "cat"), ("b", "pop", "cat"), ("c", "pop", "dog"), ("d", None, "dog")]

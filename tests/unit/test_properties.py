@@ -9,11 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from guda import config, metrics
-from guda.noise import derive_seed, gaussian, uniform
-from guda.noise_schedule import elbo_steps, step_weights
-from guda.queries import queries_by_bucket
-from guda.ranking import order, rankings_frame, ranks
+from guda import config
+from guda.core.seeding import derive_seed, gaussian, uniform
+from guda.data.queries import queries_by_bucket
+from guda.evaluation import metrics
+from guda.evaluation.ranking import order, rankings_frame, ranks
+from guda.models.noise_schedule import elbo_steps, step_weights
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 CORRELATIONS = {"spearman", "kendall", "effect_spearman"}

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from guda.query_figure import query_figure
+from guda.report.queries import query_figure
 
 
 @pytest.mark.parametrize("name", [r"$\frac{$", "A$AP", "<b>R&B</b>"])

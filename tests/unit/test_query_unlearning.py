@@ -9,23 +9,22 @@ from text_experiments import text_experiment
 from text_inputs import LATENTS, captions
 
 from guda import config
-from guda.artifacts import pack_ids, save_tensors
-from guda.attribution import get_method
 from guda.config import load_config
-from guda.denoisers import UNetDenoiser
-from guda.device import Batches
-from guda.errors import ConfigError
-from guda.experiment import Experiment
-from guda.fisher import diagonal_fisher
-from guda.groups import write_members
-from guda.influence import abu_influence, mean_increase, mucs_influence, relative_increase
-from guda.losses import draw_noise, evenly_spaced
-from guda.noise import chosen, gaussian, uniform
-from guda.paths import TRAINING, Paths
+from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.device import Batches
+from guda.core.errors import ConfigError
+from guda.core.paths import TRAINING, Paths
+from guda.core.seeding import chosen, gaussian, uniform
+from guda.data.groups import write_members
+from guda.data.pixels import to_network_range
+from guda.data.training_set import TrainingSet, read_training_set
+from guda.methods import abu, get_method, mucs
+from guda.methods.fisher import diagonal_fisher
+from guda.methods.influence import abu_influence, mean_increase, mucs_influence, relative_increase
+from guda.models.denoisers import UNetDenoiser
+from guda.plan.experiment import Experiment
+from guda.scoring.losses import draw_noise, evenly_spaced
 from guda.specs import EncodedSpec, FisherSpec, GroupSpec, InfluenceScoresSpec, digest_lines
-from guda.training import to_network_range
-from guda.training_set import TrainingSet, read_training_set
-from guda.unlearning import abu, mucs
 
 IDS = [f"i{row:02d}" for row in range(12)]
 ABU = config.AbuInfluence(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from guda.query_figure import query_figure
-from guda.ranking import first_rows, order, places, rankings_frame, ranks
+from guda.evaluation.ranking import first_rows, order, places, rankings_frame, ranks
+from guda.report.queries import query_figure
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 # Few distinct values, so that ties are common.

@@ -4,11 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from guda.attribution.similarity import similarity
-from guda.errors import DataError
-from guda.health import Health
-from guda.ranking import rankings_frame
-from guda.removal import (
+from guda.core.errors import DataError
+from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.removal import (
     CONTROL,
     GROUPS,
     IMAGES,
@@ -21,7 +19,9 @@ from guda.removal import (
     top_images,
     worst_by_row,
 )
-from guda.removal_figure import removal_figure
+from guda.methods.similarity import similarity
+from guda.models.health import Health
+from guda.report.removal import removal_figure
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines
 
 MEMBERS = {"a": {"i1", "i2"}, "b": {"i2", "i3"}, "c": {"i4"}}

@@ -6,10 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from guda import config
 from guda.config import load_config
-from guda.denoisers import new_denoiser
-from guda.experiment import Experiment
-from guda.noise_schedule import NoiseSchedule
-from guda.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters, unlearning_work
+from guda.models.denoisers import new_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.plan.experiment import Experiment
+from guda.plan.resources import LONGEST, MB, Layer, Need, activations, needs, operations, parameters, unlearning_work
 
 STAGES = {"table", "images", "train", "unlearn", "neighbors", "queries", "features", "elbo", "fisher", "influence"}
 STAGES |= {"gradients", "scores", "conditional", "classifier", "likelihood", "import"}

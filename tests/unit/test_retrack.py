@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from guda import config
-from guda.elbo import kl_terms
-from guda.errors import DataError
-from guda.noise_schedule import NoiseSchedule
-from guda.training import to_network_range, train
+from guda.core.errors import DataError
+from guda.data.pixels import to_network_range
+from guda.models.noise_schedule import NoiseSchedule
+from guda.scoring.elbo import kl_terms
+from guda.training.loop import train
 from guda.unlearning import redirection
 from guda.unlearning.neighbors import nearest_retained
 from guda.unlearning.retrack import neighbor_weights, redirected_noise, unlearn

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from guda import config
-from guda.noise import gaussian
-from guda.noise_schedule import NoiseSchedule
-from guda.sampling import BATCH_SIZE, generate, plain
+from guda.core.seeding import gaussian
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.sampling import BATCH_SIZE, generate, plain
 
 PROCESS = config.NoiseSchedule(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
 STEPS = 3

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from guda.metrics import agreement, decisive, effect_spearman, resamples
-from guda.significance import (
+from guda.evaluation.metrics import agreement, decisive, effect_spearman, resamples
+from guda.evaluation.significance import (
     COLUMNS,
     METRICS,
     holm,

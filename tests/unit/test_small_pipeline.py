@@ -5,9 +5,15 @@ import torch
 from pipelines import PROCESS, AnySpec
 
 from guda.config.pipeline import SmallPipeline
-from guda.pipeline import decode_latents, encode_latents, encode_prompts, load_pipeline, save_pipeline
-from guda.small_pipeline import make_small_pipeline
-from guda.training_state import TrainingState
+from guda.models.stable_diffusion.pipeline import (
+    decode_latents,
+    encode_latents,
+    encode_prompts,
+    load_pipeline,
+    save_pipeline,
+)
+from guda.training.small_pipeline import make_small_pipeline
+from guda.training.state import TrainingState
 
 COLOURS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
 TINY = {"vae_channels": [8, 8], "unet_channels": [8, 8], "embedding_dim": 8, "text_layers": 1, "prompt_length": 6}

@@ -12,10 +12,10 @@ from PIL import Image
 
 from guda import config
 from guda.config import load_config
-from guda.datasets import load_dataset
-from guda.datasets.soundness import check_sound
-from guda.errors import DataError
-from guda.experiment import Experiment
+from guda.core.errors import DataError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.soundness import check_sound
+from guda.plan.experiment import Experiment
 
 SETTINGS = {"dataset": "image_folder", "folder": "images", "group_by": "label", "size": [8, 8], "channels": 3}
 N_IMAGES = 30

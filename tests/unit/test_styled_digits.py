@@ -8,9 +8,9 @@ import pytest
 
 from guda.config import Data, load_config
 from guda.config.file import read_yaml
-from guda.datasets import load_dataset
-from guda.datasets.styled_digits import BLUE, DESCRIPTORS, GROUNDS, INKS, PAPER, STROKES, draw, look_of, styles_of
-from guda.errors import ConfigError
+from guda.core.errors import ConfigError
+from guda.data.datasets import load_dataset
+from guda.data.datasets.styled_digits import BLUE, DESCRIPTORS, GROUNDS, INKS, PAPER, STROKES, draw, look_of, styles_of
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "styled_digits.yaml"
 CONTENT = "25a268d5d4da5bf907f9"

@@ -6,22 +6,21 @@ import pytest
 import torch
 
 from guda import specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors
-from guda.attribution import get_method
 from guda.config import Data, Metrics, Nearest, NoiseSchedule, StepSchedule, combinations, load_config
-from guda.datasets import load_dataset
-from guda.errors import ArtifactError, ConfigError
-from guda.evaluation import sweep_spec
-from guda.experiment import Experiment
-from guda.metrics_table import metrics_table
-from guda.noise_schedule import elbo_steps, step_weights
-from guda.paths import BASE
-from guda.records import read_record, write_record
-from guda.scored_terms import take_terms
-from guda.sweep import parts_of
-from guda.sweep_figure import sweep_figure
-from guda.sweep_table import chosen_variants, sweep_table
-from guda.tables import figure_spec, metrics_spec
+from guda.config.variants import parts_of
+from guda.core.artifacts import load_tensors, pack_ids, save_tensors
+from guda.core.errors import ArtifactError, ConfigError
+from guda.core.paths import BASE
+from guda.core.records import read_record, write_record
+from guda.data.datasets import load_dataset
+from guda.evaluation.metrics_table import metrics_table
+from guda.evaluation.sweep import chosen_variants, sweep_table
+from guda.methods import get_method
+from guda.models.noise_schedule import elbo_steps, step_weights
+from guda.plan.experiment import Experiment
+from guda.plan.reports import figure_spec, metrics_spec, sweep_spec
+from guda.report.sweep import sweep_figure
+from guda.scoring.scored_terms import take_terms
 
 DATASET = load_dataset(Data())
 STRIDE = {"kind": "stride", "first": 100, "last": 900, "stride": 100}

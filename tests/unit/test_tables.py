@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from guda.datasets.tables import read_table
-from guda.errors import DataError
+from guda.core.errors import DataError
+from guda.data.datasets.table_files import read_table
 
 DAY, TIME = datetime.date(2020, 1, 31), datetime.datetime(2020, 1, 31, 3, 4, 5)
 

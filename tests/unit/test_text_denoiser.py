@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from text_inputs import PROCESS, normal, prompts, text_denoiser, weights_of
 
 from guda import config
-from guda.artifacts import save_tensors
-from guda.denoisers import TextDenoiser, load_denoiser, load_pretrained_unet, save_denoiser
-from guda.denoisers.text_unet import select_trainable
-from guda.errors import ArtifactError
-from guda.model_check import Origin, model_check
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import CONFIG, WEIGHTS
+from guda.core.artifacts import save_tensors
+from guda.core.errors import ArtifactError
+from guda.core.paths import CONFIG, WEIGHTS
+from guda.models.check import Origin, model_check
+from guda.models.denoisers import TextDenoiser, load_denoiser, load_pretrained_unet, save_denoiser
+from guda.models.denoisers.text_unet import select_trainable
+from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import FineTuneSpec, ImagesSpec
 
 KEY = "text_to_image.pipeline"

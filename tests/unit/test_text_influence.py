@@ -7,12 +7,12 @@ import torch
 from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser
 
 from guda import config
-from guda.fisher import diagonal_fisher
-from guda.influence import abu_influence, mucs_influence
-from guda.losses import draw_noise, evenly_spaced
-from guda.noise import chosen, gaussian, uniform
-from guda.training_set import TrainingSet
-from guda.unlearning import mucs
+from guda.core.seeding import chosen, gaussian, uniform
+from guda.data.training_set import TrainingSet
+from guda.methods import mucs
+from guda.methods.fisher import diagonal_fisher
+from guda.methods.influence import abu_influence, mucs_influence
+from guda.scoring.losses import draw_noise, evenly_spaced
 
 ABU = config.AbuInfluence(
     seed=3, train_sample=None, loss_steps=3, steps=1, step_size=10.0, damping=0.1, query_steps=4, parameters=None

@@ -5,12 +5,12 @@ import torch
 from pipelines import PROCESS, write_pipeline
 from text_experiments import text_experiment
 
-from guda.attribution.query_unlearning import KEYS_AND_VALUES as PATTERNS
-from guda.diffusers_import import network_class
-from guda.paths import WEIGHTS
-from guda.resources import FLOAT
-from guda.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
-from guda.unlearning.abu import moving
+from guda.core.paths import WEIGHTS
+from guda.methods.abu import moving
+from guda.methods.query_unlearning import KEYS_AND_VALUES as PATTERNS
+from guda.models.diffusers_import import network_class
+from guda.plan.resources import FLOAT
+from guda.plan.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
 
 STABLE_DIFFUSION = {"pipeline": f"someone/model@{'0' * 40}"}
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from text_inputs import PROCESS, normal, prompts, text_denoiser
 
-from guda.elbo import kl_terms
-from guda.noise import gaussian
-from guda.noise_schedule import NoiseSchedule
-from guda.sampling import BATCH_SIZE, generate_latents, guided_noise
+from guda.core.seeding import gaussian
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.sampling import BATCH_SIZE, generate_latents, guided_noise
+from guda.scoring.elbo import kl_terms
 
 EMPTY = prompts(1, seed=20)[0]
 IDS = ["a", "b", "c"]

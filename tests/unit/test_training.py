@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guda import config
-from guda.denoisers import UNetDenoiser
-from guda.device import Batches
-from guda.training import (
+from guda.core.device import Batches
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import UNetDenoiser
+from guda.training.loop import (
     batch_rows,
     differentiate,
     learning_rate,
     mirrored_at_random,
     optimise,
     random_steps,
-    to_network_range,
     train,
 )
 

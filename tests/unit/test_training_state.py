@@ -10,16 +10,16 @@ import torch
 import train as train_stage
 import unlearn as unlearn_stage
 from guda import config, specs
-from guda.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
-from guda.denoisers import load_denoiser, new_denoiser, save_denoiser
-from guda.errors import ArtifactError
-from guda.groups import write_members
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import MODEL_FILES, RECORD, STATE, WEIGHTS
-from guda.records import read_record
+from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
+from guda.core.errors import ArtifactError
+from guda.core.paths import MODEL_FILES, RECORD, STATE, WEIGHTS
+from guda.core.records import read_record
+from guda.data.groups import write_members
+from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
-from guda.training import train
-from guda.training_state import TrainingState
+from guda.training.loop import train
+from guda.training.state import TrainingState
 from guda.unlearning.retrack import unlearn
 
 RULES = Path(__file__).resolve().parents[2] / "rules"

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from guda.config import Data, Subset, load_config
-from guda.datasets import load_dataset
-from guda.errors import ConfigError, DataError
+from guda.core.errors import ConfigError, DataError
+from guda.data.datasets import load_dataset
 
 STYLES, OBJECTS = ("Cubism", "Crayon", "Blue_Blooming"), ("Cats", "Dogs")
 

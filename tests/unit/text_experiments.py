@@ -1,7 +1,7 @@
 """A text-to-image experiment for tests of its specs, made without torch."""
 
 from guda.config import load_config
-from guda.experiment import experiment_of
+from guda.plan.experiment import experiment_of
 
 
 def text_experiment(text=None, **changes):

@@ -5,10 +5,10 @@ import itertools
 import torch
 
 from guda import config
-from guda.captions import Captions
-from guda.denoisers import TextDenoiser
-from guda.diffusers_import import network_class
-from guda.noise_schedule import NoiseSchedule
+from guda.data.captions import Captions
+from guda.models.denoisers import TextDenoiser
+from guda.models.diffusers_import import network_class
+from guda.models.noise_schedule import NoiseSchedule
 
 PROCESS = config.NoiseSchedule(
     num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012

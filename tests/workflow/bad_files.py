@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from guda.config import NoiseSchedule as NoiseSettings
 from guda.config import UNet
-from guda.denoisers import new_denoiser
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import WEIGHTS
+from guda.core.paths import WEIGHTS
+from guda.models.denoisers import new_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 
 OVERLAY = "overlay-0.yaml"  # the file that the text is written to
 OWN_IMAGES = "data: {dataset: image_folder, folder: images, group_by: label}\nunlearn: {n_neighbors: 1}\n"

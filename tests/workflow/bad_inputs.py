@@ -43,7 +43,7 @@ from bad_files import (
     without_bias,
 )
 
-from guda.paths import WEIGHTS
+from guda.core.paths import WEIGHTS
 
 # --- what planning refuses: the configuration, and files that it reads -------------------------------
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from guda import specs
-from guda.artifacts import load_tensors, read_csv, save_tensors, write_csv, write_json
-from guda.groups import write_members
-from guda.paths import record_of
-from guda.records import read_record, write_record
+from guda.core.artifacts import load_tensors, read_csv, save_tensors, write_csv, write_json
+from guda.core.paths import record_of
+from guda.core.records import read_record, write_record
+from guda.data.groups import write_members
 
 # Of each stage's spec, the setting in which another configuration differs.
 SETTINGS = {

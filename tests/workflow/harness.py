@@ -17,7 +17,7 @@ from PIL import Image
 
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.experiment import Experiment, experiment_of
+from guda.plan.experiment import Experiment, experiment_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.

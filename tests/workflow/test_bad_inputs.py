@@ -23,10 +23,10 @@ from harness import ROOT, Workflow, merged
 
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.datasets import Dataset
-from guda.errors import DataError, GudaError
-from guda.experiment import experiment_of
-from guda.paths import BASE
+from guda.core.errors import DataError, GudaError
+from guda.core.paths import BASE
+from guda.data.datasets import Dataset
+from guda.plan.experiment import experiment_of
 
 BUCKET = "bucket-0000"
 # One row of each kind, for the real snakemake in CI.

@@ -16,16 +16,16 @@ from harms import HARMS, another_configuration, pickled, pickled_by_torch, plant
 from harness import ROOT, logged_call, with_flags
 
 from guda import specs
-from guda.artifacts import load_tensors, save_tensors, sha256_file, write_json
-from guda.errors import ArtifactError
-from guda.groups import read_members
-from guda.model_cache import ModelCache
-from guda.noise_schedule import NoiseSchedule
-from guda.paths import BASE, MODEL_FILES, STATE, WEIGHTS, record_of
-from guda.records import read_record, write_record
-from guda.training import train
-from guda.training_set import read_training_set
-from guda.training_state import TrainingState
+from guda.core.artifacts import load_tensors, save_tensors, sha256_file, write_json
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE, MODEL_FILES, STATE, WEIGHTS, record_of
+from guda.core.records import read_record, write_record
+from guda.data.groups import read_members
+from guda.data.training_set import read_training_set
+from guda.models.cache import ModelCache
+from guda.models.noise_schedule import NoiseSchedule
+from guda.training.loop import train
+from guda.training.state import TrainingState
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pytest
 from harness import ROOT, merged
 from sklearn.linear_model import LogisticRegression
 
-from guda.artifacts import load_tensors
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.datasets.styled_digits import DESCRIPTORS, look_of
-from guda.text_experiment import TextExperiment
+from guda.core.artifacts import load_tensors
+from guda.data.datasets.styled_digits import DESCRIPTORS, look_of
+from guda.plan.text_experiment import TextExperiment
 
 FORGOTTEN = "neon"
 SAME_LOOK = "lantern"  # a style that draws as it does and is asked for by other words

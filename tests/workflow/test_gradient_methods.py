@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from harness import Workflow
 
-from guda.artifacts import load_tensors, unpack_ids
-from guda.groups import read_members
-from guda.paths import BASE, TRAINING
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.paths import BASE, TRAINING
+from guda.data.groups import read_members
 
 METHODS = ["trak", "das"]
 STEPS, DIM = 2, 16

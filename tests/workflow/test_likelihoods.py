@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from harness import merged
 
-from guda.artifacts import load_tensors, unpack_ids
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.evaluation import likelihood_spec
-from guda.experiment import Experiment
-from guda.paths import BASE
-from guda.records import read_record
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.paths import BASE
+from guda.core.records import read_record
+from guda.plan.experiment import Experiment
+from guda.plan.reports import likelihood_spec
 
 OVERLAY = "likelihood: {queries: 4, steps: 2, probes: 3}"
 MODELS = [BASE, "logo-1/amber", "logo-1/cedar", "guda/amber", "guda/cedar"]

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from harness import ROOT
 
-from guda.artifacts import sha256_file
-from guda.metrics_table import COSTS
-from guda.paths import BASE, STATE
+from guda.core.artifacts import sha256_file
+from guda.core.paths import BASE, STATE
+from guda.evaluation.metrics_table import COSTS
 
 # Seconds from a start of snakemake to the kill: from before the first job to well into the run.
 EARLIEST, LATEST = 3, 25

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from harness import ROOT, finished
 
-from guda.artifacts import load_tensors
-from guda.noise import chosen
-from guda.paths import WEIGHTS, unlearned_model
-from guda.removal import CONTROL
+from guda.core.artifacts import load_tensors
+from guda.core.paths import WEIGHTS, unlearned_model
+from guda.core.seeding import chosen
+from guda.evaluation.removal import CONTROL
 
 EFFECTS = ["loss_rise", "mse", "ssim"]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from guda.artifacts import sha256_file
-from guda.paths import BASE, MODEL_FILES, logo_model, unlearned_model
+from guda.core.artifacts import sha256_file
+from guda.core.paths import BASE, MODEL_FILES, logo_model, unlearned_model
 
 TWO = "data: {groups: [ann, bob]}"
 THREE = "data: {groups: [ann, bob, cid]}"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from harness import RIVALS
 
-from guda.artifacts import load_tensors
-from guda.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model
+from guda.core.artifacts import load_tensors
+from guda.core.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model
 
 GROUPS = ["amber", "cedar"]
 

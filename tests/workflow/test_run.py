@@ -14,8 +14,8 @@ from harness import ROOT, logged_call, with_flags
 from PIL import Image
 from safetensors import safe_open
 
-from guda.artifacts import load_tensors, sha256_file
-from guda.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.core.artifacts import load_tensors, sha256_file
+from guda.core.paths import BASE, CALIBRATION, logo_model, unlearned_model
 
 CAPTIONS = ROOT / "rules" / "captions"
 

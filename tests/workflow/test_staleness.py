@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from harness import ROOT, job_of, matcher, save_image
 
-from guda.paths import BASE
-from guda.queries import queries_by_bucket
+from guda.core.paths import BASE
+from guda.data.queries import queries_by_bucket
 
 ELBO_SEED = "elbo: {seed: 7}"
 TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries"]

@@ -12,12 +12,12 @@ import yaml
 from harness import ROOT, Workflow, finished, job_of, logged_call, matcher, merged, with_flags
 from PIL import Image
 
-from guda.artifacts import load_tensors, read_json, unpack_ids
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.errors import ArtifactError
-from guda.experiment import experiment_of
-from guda.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
+from guda.core.artifacts import load_tensors, read_json, unpack_ids
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
+from guda.plan.experiment import experiment_of
 
 SHORT = {"steps": 6, "batch_size": 4, "warmup_steps": 2}
 PROCESS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}

@@ -14,7 +14,7 @@ import pytest
 from harness import ROOT
 from PIL import Image
 
-from guda.groups import read_members
+from guda.data.groups import read_members
 from guda.specs import GroupSpec, digest_lines
 
 TUTORIAL = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from harness import Workflow
 
-from guda.artifacts import load_tensors, read_json, sha256_file, unpack_ids
-from guda.paths import BASE
+from guda.core.artifacts import load_tensors, read_json, sha256_file, unpack_ids
+from guda.core.paths import BASE
 
 SETTINGS = {
     "methods": ["abu", "mucs"],

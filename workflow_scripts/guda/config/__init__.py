@@ -34,7 +34,7 @@ from guda.config.section import Location, Section
 from guda.config.sweep import Sweep, combinations
 from guda.config.text_to_image import TextToImage
 from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
-from guda.errors import ConfigError
+from guda.core.errors import ConfigError
 
 MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
 

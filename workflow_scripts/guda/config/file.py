@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from guda.errors import ConfigError
-from guda.files import regular
+from guda.core.errors import ConfigError
+from guda.core.files import regular
 
 # How numbers are written that are what they look like.
 NUMBERS = {

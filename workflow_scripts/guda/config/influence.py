@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from guda.config.section import Section, Seed
 from guda.config.training import Optimisation
-from guda.noise import chosen
+from guda.core.seeding import chosen
 
 
 class Influence(Section):

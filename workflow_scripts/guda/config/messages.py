@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from guda.errors import nearest_name
+from guda.core.errors import nearest_name
 
 QUOTED = "expected text; put numbers and the words yes, no, on, off, and dates in quotes"
 SHOWN = 100  # characters of a value

@@ -12,7 +12,7 @@ from guda.config.messages import explain
 from guda.config.scoring import StepSchedule
 from guda.config.section import Section
 from guda.config.training import Unlearning
-from guda.errors import nearest_name
+from guda.core.errors import nearest_name
 
 Grids = list[dict[str, Any]]
 

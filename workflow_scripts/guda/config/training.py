@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from guda.config.messages import explain
 from guda.config.section import Fraction, Location, Section, Seed
-from guda.errors import nearest_name
+from guda.core.errors import nearest_name
 
 
 class Optimisation(Section):

@@ -5,6 +5,12 @@ Snakemake compares specs to plan; artifacts store their own; readers compare it 
 whose numbers change for the same spec raises its `version`.
 """
 
+from guda.core.spec import (
+    Spec,
+    digest,
+    digest_lines,
+    parse_any,
+)
 from guda.specs.data import (
     CalibrationSpec,
     ExclusionSpec,
@@ -15,6 +21,21 @@ from guda.specs.data import (
     QueriesSpec,
     QueryFilesSpec,
     TableSpec,
+)
+from guda.specs.evaluation import (
+    FigureSpec,
+    LdsSpec,
+    LikelihoodTableSpec,
+    MetricsSpec,
+    QueryTableSpec,
+    RankingsSpec,
+    RemovalFigureSpec,
+    RemovalSetsSpec,
+    RemovalSpec,
+    SignificanceSpec,
+    SourcesSpec,
+    SweepFigureSpec,
+    SweepSpec,
 )
 from guda.specs.methods import (
     CounterfactualSpec,
@@ -52,27 +73,6 @@ from guda.specs.scoring import (
     MucsSpec,
     PartialFisherSpec,
     PosteriorsSpec,
-)
-from guda.specs.spec import (
-    Spec,
-    digest,
-    digest_lines,
-    parse_any,
-)
-from guda.specs.tables import (
-    FigureSpec,
-    LdsSpec,
-    LikelihoodTableSpec,
-    MetricsSpec,
-    QueryTableSpec,
-    RankingsSpec,
-    RemovalFigureSpec,
-    RemovalSetsSpec,
-    RemovalSpec,
-    SignificanceSpec,
-    SourcesSpec,
-    SweepFigureSpec,
-    SweepSpec,
 )
 from guda.specs.text_to_image import (
     AnchorsSpec,

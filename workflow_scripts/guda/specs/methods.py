@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from guda import config
+from guda.core.spec import Spec
 from guda.specs.scoring import ElboSettings
-from guda.specs.spec import Spec
 
 
 class CounterfactualSpec(Spec):

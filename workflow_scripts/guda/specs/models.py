@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guda import config
-from guda.specs.spec import Spec
+from guda.core.spec import Spec
 
 
 class TrainSpec(Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from guda import config
-from guda.specs.spec import Spec
+from guda.core.spec import Spec
 
 
 class ElboSettings(BaseModel):
@@ -81,7 +81,7 @@ class GradientsSpec(Spec):
     base: str
     noise_schedule: config.NoiseSchedule
     samples: str  # digest of the training images, or of the bucket of queries
-    function: str  # name in guda.gradients.FUNCTIONS
+    function: str  # name in guda.methods.gradient_features.FUNCTIONS
     normalise: bool
     steps: list[int]
     own_noise: bool  # else all images have the same

@@ -6,7 +6,7 @@ from guda.config.anchors import Anchors
 from guda.config.model import NoiseSchedule
 from guda.config.pipeline import SmallPipeline
 from guda.config.training import Training
-from guda.specs.spec import Spec
+from guda.core.spec import Spec
 
 
 class PipelineSpec(Spec):

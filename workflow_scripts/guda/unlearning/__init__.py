@@ -7,7 +7,7 @@ Torch-free, since the workflow plans with it.
 from __future__ import annotations
 
 from guda import config
-from guda.records import FORWARD_AND_BACKWARD
+from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, Spec, UnlearnSpec
 
 RETRACK, ESD, FINETUNE, NEGGRAD = "guda", "guda_esd", "finetune", "neggrad"

@@ -14,17 +14,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from guda.artifacts import load_tensors
-from guda.captions import Captions
 from guda.config.anchors import Anchors
-from guda.denoisers import TextDenoiser, add_adapters
-from guda.denoisers.text_unet import select_trainable
-from guda.errors import DataError
-from guda.noise import derive_seed, uniform
-from guda.pipeline import Pipeline, encode_prompts
-from guda.records import FORWARD_AND_BACKWARD
-from guda.training import batch_rows, optimise, random_steps
-from guda.training_state import TrainingState
+from guda.core.artifacts import load_tensors
+from guda.core.errors import DataError
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.core.seeding import derive_seed, uniform
+from guda.data.captions import Captions
+from guda.models.denoisers import TextDenoiser, add_adapters
+from guda.models.denoisers.text_unet import select_trainable
+from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
+from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.state import TrainingState
 
 NO_STYLE = -1  # of a prompt that names the content alone
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser
-from guda.noise_schedule import NoiseSchedule
-from guda.records import FORWARD_AND_BACKWARD
-from guda.training import batch_rows, optimise, random_steps, to_network_range
-from guda.training_state import TrainingState
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import UNetDenoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.state import TrainingState
 
 
 def noised(images: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser
-from guda.records import FORWARD_AND_BACKWARD
-from guda.training import batch_rows, optimise
-from guda.training_state import TrainingState
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.models.denoisers import UNetDenoiser
+from guda.training.loop import batch_rows, optimise
+from guda.training.state import TrainingState
 from guda.unlearning.finetune import denoising_error, noised
 
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from guda.errors import DataError
-from guda.progress import track
+from guda.core.errors import DataError
+from guda.core.progress import track
 
 MARGIN = 32  # candidates beyond the K nearest that are looked at
 EXACT = 1024  # terms up to 2^14 whose sum float32 holds exactly: 2^24

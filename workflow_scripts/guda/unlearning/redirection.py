@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser
-from guda.training import batch_rows, optimise, random_steps, to_network_range
-from guda.training_state import TrainingState
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import UNetDenoiser
+from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.state import TrainingState
 
 
 def redirect(

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.denoisers import UNetDenoiser
-from guda.training import to_network_range
-from guda.training_state import TrainingState
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import UNetDenoiser
+from guda.training.state import TrainingState
 from guda.unlearning import retrack_evaluations
 from guda.unlearning.redirection import redirect
 

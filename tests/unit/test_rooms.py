@@ -1,0 +1,58 @@
+"""Who may import whom: contracts in pyproject.toml for the library's rooms; rules and stages beside them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow_scripts"
+STAGES = sorted(SCRIPTS.glob("*.py"))
+RULES = sorted([ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")])
+HEAVY = {"torch", "diffusers", "matplotlib", "transformers"}
+LOADED = f"import sys; print(*sorted({HEAVY} & sys.modules.keys()))"
+
+
+def test_rooms_import_downwards(capsys):
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_rules_import_what_plans():
+    lines = [line.split() for path in RULES for line in path.read_text(encoding="utf-8").splitlines()]
+    imported = {line[1] for line in lines if line[:1] in (["from"], ["import"]) and "guda" in line[1].split(".")}
+    assert imported
+    assert {name for name in imported if name.split(".")[1] not in ("plan", "core", "config", "methods")} == set()
+
+
+def test_planning_loads_no_torch():
+    code = (
+        "from guda.plan.experiment import Experiment\n"
+        "from guda.plan.reports import figure_spec, likelihood_table_spec, sources_spec\n"
+        "from guda.plan import resources\n"
+        "from guda.config import load_config\n"
+        "experiment = Experiment(load_config({}))\n"
+        "[experiment.method_files(name) for name in experiment.score_names]\n"
+        "sources_spec(experiment), figure_spec(experiment), likelihood_table_spec(experiment)\n"
+    )
+    command = [sys.executable, "-c", code + LOADED]
+    done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    assert done.stdout == "\n", done.stderr or done.stdout
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
+def test_a_stage_loads_torch_only_after_its_arguments_are_read(stage):
+    """A typo in a flag is answered at once, and --help does not wait for torch."""
+    code = f"import {stage.stem}\n{LOADED}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    assert done.stdout == "\n", done.stderr or done.stdout
+
+
+def test_no_stage_imports_another():
+    names = {path.stem for path in STAGES}
+    for path in STAGES:
+        lines = [line.split() for path in [path] for line in path.read_text(encoding="utf-8").splitlines()]
+        imported = {line[1].split(".")[0] for line in lines if line[:1] in (["from"], ["import"])}
+        assert imported & names == set(), path

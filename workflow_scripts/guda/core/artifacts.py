@@ -1,0 +1,323 @@
+"""Files that are whole or absent, know what they are, and are checked when read.
+
+Writers go through a temporary file in the same folder that then takes the place of the old one. Tensors carry the spec
+of the job that made them and a checksum in the safetensors metadata. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+import numpy as np
+
+from guda import __version__
+from guda.core.errors import ArtifactError
+from guda.core.files import regular
+from guda.core.json_text import parse_json
+from guda.core.paths import record_of
+from guda.core.spec import Spec, digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    Array = np.ndarray | torch.Tensor
+
+CURE = "Delete it and run snakemake again."
+DIVERGED = "The model that they are of, or that they were computed with, has diverged: lower its learning rate."
+ANEW = "Then delete this file and the model's folder, and run snakemake again."
+# numpy's types by the names that safetensors gives them, in the order in which it lays tensors out.
+TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place when the block ends, and vanishes when it raises.
+
+    Raises ArtifactError when the file cannot be written, as on a full disk.
+    """
+    path, temporary = Path(path), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArtifactError(f"{path}: cannot be written ({reason}). Mend that and run snakemake again.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 image [C, H, W] with one channel (grey) or three (RGB)."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table with all values as text, whatever they look like, but for the columns `numbers` (empty: NaN)."""
+    import pandas as pd
+
+    frame = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
+    for name in numbers:
+        frame[name] = [float(value) if value else float("nan") for value in frame[name]]
+    return frame
+
+
+def read_json(path: str | Path) -> Any:
+    """Raises ArtifactError when the file is missing or no JSON (see `parse_json`)."""
+    try:
+        return parse_json(regular(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Run snakemake to make it.") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error}). {CURE}") from None
+
+
+class Stream(NamedTuple):
+    """A tensor that is written part by part and never in memory as a whole: `parts` follow each other in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    parts: Iterable[np.ndarray]
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spec, **metadata: str) -> None:
+    """Write a safetensors file with the spec, the package version, a checksum and further metadata.
+
+    Tensors are read once and not copied. The same content gives the same bytes, in the library's own layout, which
+    itself writes metadata in an order of chance and asks for all tensors at once. Raises FloatingPointError, and writes
+    nothing, where a value is NaN or infinite.
+    """
+    metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
+    streams = {name: _stream(tensor) for name, tensor in tensors.items()}
+    entries, end = {}, 0
+    for name in sorted(streams, key=lambda name: (list(TYPES.values()).index(streams[name].dtype), name)):
+        dtype, shape, _ = streams[name]
+        begin, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
+        entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # The checksum is known when all is written; until then zeros keep its place.
+        start = _write_header(file, entries, metadata | {"checksum": 64 * "0"})
+        written = {
+            name: stream._replace(
+                parts=_written(file, start, entries[name]["data_offsets"], _finite(path, name, stream))
+            )
+            for name, stream in streams.items()
+        }
+        _write_header(file, entries, metadata | {"checksum": checksum(written, metadata)})
+
+
+def _stream(tensor: Array | Stream) -> Stream:
+    if isinstance(tensor, Stream):
+        return tensor
+    array = tensor if isinstance(tensor, np.ndarray) else tensor.detach().cpu().numpy()
+    return Stream(array.dtype.name, array.shape, [array])
+
+
+def _finite(path: str | Path, name: str, stream: Stream) -> Iterator[np.ndarray]:
+    """The parts of a tensor, as long as they are finite."""
+    for part in stream.parts:
+        if problem := not_finite(part, name):
+            raise FloatingPointError(f"{path} was not written: {problem}. {DIVERGED}")
+        yield part
+
+
+def not_finite(array: np.ndarray, name: str) -> str:
+    """ "3 of 8 values of 'kl' are not finite", or '' where all are, as those of an array of integers."""
+    # Minimum and maximum are NaN where any value is, and take no memory, unlike an array of answers.
+    if array.dtype.kind != "f" or array.size == 0 or (math.isfinite(array.min()) and math.isfinite(array.max())):
+        return ""
+    return f"{array.size - np.count_nonzero(np.isfinite(array))} of {array.size} values of {name!r} are not finite"
+
+
+def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, str]) -> int:
+    """Write a safetensors file's header, padded to multiples of eight bytes; returns where the data begin."""
+    header = entries | {"__metadata__": metadata}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    file.seek(0)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return 8 + len(text)
+
+
+def _written(file: BinaryIO, start: int, offsets: list[int], parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The parts of a tensor, each written to its place in the file on the way."""
+    begin, end = offsets
+    file.seek(start + begin)
+    for part in parts:
+        file.write(_bytes(part))
+        yield part
+    if file.tell() != start + end:
+        raise ValueError(f"{file.name}: {file.tell() - start - begin} bytes of a tensor of {end - begin}")
+
+
+def load_tensors(
+    path: str | Path, spec_digest: str | None = None, framework: Literal["pt", "np"] = "pt"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a safetensors file written here: its tensors (torch, or numpy without importing torch) and its metadata.
+
+    Tensors are mapped into memory: they take up what is looked at, and the system takes that back when it runs short.
+    Raises ArtifactError when the file is missing, truncated, altered, not of the expected spec, or when a value in it
+    is NaN or infinite.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(regular(path), framework="np"):  # refuses what is no whole safetensors file
+            tensors, metadata = _mapped(path)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
+    if metadata.get("checksum") != checksum(tensors, metadata):
+        raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
+    check_spec(path, metadata.get("spec"), spec_digest)
+    for name, tensor in tensors.items():
+        if problem := not_finite(tensor, name):
+            raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
+    if framework == "pt":
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    return tensors, metadata
+
+
+def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a safetensors file's tensors, from its header alone. Raises ArtifactError."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(regular(path), framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable safetensors file ({error}). {CURE}") from None
+
+
+def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a whole safetensors file, mapped, and its metadata. What is changed in them is not written back.
+
+    The library would copy them for numpy.
+    """
+    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="c"))
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    entries = json.loads(content[8:start].tobytes())
+    metadata, tensors = entries.pop("__metadata__", {}), {}
+    for name, entry in entries.items():
+        if entry["dtype"] not in TYPES:
+            raise OSError(f"tensor {name!r} is of type {entry['dtype']}")
+        begin, end = entry["data_offsets"]
+        tensors[name] = content[start + begin : start + end].view(TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors, metadata
+
+
+def check_tensors(path: str | Path, found: dict[str, Array], wanted: dict[str, Array]) -> None:
+    """Raise ArtifactError unless tensors, read from `path`, have the names, types and shapes of the `wanted` ones."""
+    for name in sorted(found.keys() ^ wanted.keys()):
+        problem = "lacks tensor" if name in wanted else "has an unknown tensor"
+        raise ArtifactError(f"{path}: {problem} {name!r}. {CURE}")
+    for name, tensor in wanted.items():
+        of_file, expected = (
+            f"{str(each.dtype).removeprefix('torch.')} {[*each.shape]}" for each in (found[name], tensor)
+        )
+        if of_file != expected:
+            raise ArtifactError(f"{path}: tensor {name!r} is {of_file}, expected {expected}. {CURE}")
+
+
+def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None:
+    """Raise ArtifactError unless `spec`, read from `path`, has the expected digest (None: any spec will do)."""
+    if expected is not None and (spec is None or digest(spec) != expected):
+        raise ArtifactError(
+            f"{path}: made for another configuration or another group than the one asked for "
+            f"(its spec is {digest(spec) if spec else 'missing'}, expected {expected}). {CURE}"
+        )
+
+
+def made_for(path: str | Path) -> str | None:
+    """The spec that a file was made for, as far as it or its record can tell; None when there is none to be read."""
+    import safetensors
+
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(regular(path), framework="np") as file:
+                return (file.metadata() or {}).get("spec")
+        record = path if path.suffix == ".json" else record_of(path)
+        described = parse_json(regular(record).read_text(encoding="utf-8"))
+        return described.get("spec") if isinstance(described, dict) else None
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
+
+
+def checksum(tensors: dict[str, Array | Stream], metadata: dict[str, str]) -> str:
+    """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
+    described = {key: value for key, value in metadata.items() if key != "checksum"}
+    result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        dtype, shape, parts = _stream(tensors[name])
+        result.update(f"{name}|{dtype}|{tuple(shape)}|".encode())
+        for part in parts:
+            result.update(_bytes(part))
+    return result.hexdigest()
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """An array's bytes in C order, uint8 [n]; copied only where they lie in another order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Raises ArtifactError for a file that is missing, cannot be read or is no regular one."""
+    try:
+        with regular(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Mend that and run snakemake again.") from None
+
+
+def pack_ids(ids: list[str]) -> np.ndarray:
+    """Ids as one uint8 array (UTF-8, separated by newlines), so that a million fit beside their images."""
+    return np.frombuffer("\n".join(ids).encode(), dtype=np.uint8).copy()
+
+
+def unpack_ids(packed: Array) -> list[str]:
+    return np.asarray(packed).tobytes().decode().split("\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

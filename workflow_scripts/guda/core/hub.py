@@ -1,0 +1,27 @@
+"""Models and datasets of the Hugging Face hub, pinned to a commit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from guda.core.errors import ArtifactError
+
+HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
+FORM = "hub id of the form OWNER/NAME@COMMIT (40 hex digits, so that the {} cannot change under the results)"
+
+
+def downloaded(source: str, kind: Literal["model", "dataset"], patterns: list[str], key: str) -> Path:
+    """The folder of a hub id's files of these patterns: downloaded, or found whole in the hub's own cache.
+
+    `key` names the setting in errors. Raises ArtifactError for what cannot be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+
+    hub = HUB_ID.fullmatch(source)
+    try:
+        folder = snapshot_download(hub["repository"], repo_type=kind, revision=hub["revision"], allow_patterns=patterns)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{key}: {source} cannot be downloaded ({' '.join(str(error).split())})") from None
+    return Path(folder)

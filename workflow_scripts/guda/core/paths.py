@@ -1,0 +1,271 @@
+"""The only builder of paths under the results folder. See docs/files.md for what each file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+SNAKEMAKE = Path(".snakemake")
+MEMORY = SNAKEMAKE / "guda"  # what is kept here between runs, and may be deleted
+
+BASE = "base"
+CALIBRATION = "calibration"
+BUCKET = r"bucket-\d+"  # shape of a name
+TRAINING = "training"  # among sets of images that have features, the training set
+IMPORTED = "imported"
+CONDITIONAL = "conditional"
+CLASSIFIER = "classifier"
+ANCHORS = "anchors"  # among sets of prompts, those that forget images are redirected to
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+MODEL_FILES = (CONFIG, WEIGHTS)
+ADAPTER = "pytorch_lora_weights.safetensors"  # in place of both, of a model that is the base model with adapters
+# Of a pipeline that is made here.
+PIPELINE_FILES = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    f"text_encoder/{CONFIG}",
+    "text_encoder/model.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    f"unet/{CONFIG}",
+    f"unet/{WEIGHTS}",
+    f"vae/{CONFIG}",
+    f"vae/{WEIGHTS}",
+)
+RECORD = "record.json"
+STATE = "training_state.safetensors"  # of an unfinished training; no output of any rule
+
+WILDCARDS = ("{group}", "{nearest}{group}")  # stand for a group in rules
+RESERVED = {"base", "calibration", "ceiling", "logo"}
+MAX_LENGTH = 100  # bytes of a group's file name; file systems take 255, and suffixes are added
+SHOWN_LENGTH = 60  # bytes of a group's name in that of its files, where it cannot be that name
+_FILE_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
+
+
+def group_file(group: str) -> str:
+    """What files and folders of a group are called: as the group, where that can be a file name on any system.
+
+    Otherwise what is left of the name without the characters that cannot stand there, and the beginning of its sha256:
+    a function of the name alone. A file name stays as it is, as do Snakemake's wildcards.
+    """
+    folded = group.casefold()
+    fits = _FILE_NAME.fullmatch(group) and len(group.encode()) <= MAX_LENGTH
+    if group in WILDCARDS or (fits and folded not in RESERVED and not folded.startswith("logo-")):
+        return group
+    shown = re.sub(r"[^\w.,+()-]+", "_", group).encode()[:SHOWN_LENGTH].decode(errors="ignore")
+    return _hashed(group, re.sub("^(logo-)+", "", shown.strip("_.-+,()"), flags=re.IGNORECASE))
+
+
+def query_file(query: str) -> str:
+    """The same for the image of a query, whose id may be a path: Snakemake would read <name> and {name} its own way."""
+    parts = PurePosixPath(query).parts
+    return "/".join(_hashed(part, re.sub(r"[<>{}]", "_", part)) if set("<>{}") & set(part) else part for part in parts)
+
+
+def _hashed(name: str, shown: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{shown}-{digest}" if shown else digest
+
+
+def logo_model(seed: int | str, group: str) -> str:
+    """Name of the model retrained without `group` from `seed`."""
+    return f"logo-{seed}/{group_file(group)}"
+
+
+def conditioned_model(group: str) -> str:
+    """Name, under elbo/ alone, of the conditional model when it is told `group`."""
+    return f"{CONDITIONAL}/{group_file(group)}"
+
+
+def weights_of(model: str) -> str:
+    """Name under models/ of the weights that `model` has."""
+    return CONDITIONAL if model.startswith(f"{CONDITIONAL}/") else model
+
+
+def unlearned_model(method: str, group: str) -> str:
+    """Name of the model from which `method` has unlearned `group`."""
+    return f"{method}/{group_file(group)}"
+
+
+def subset_model(seed: int | str, index: int | str) -> str:
+    """Name of the model trained on a random subset of the groups, that of this number by `seed`."""
+    return f"subset-{seed}/{index}"
+
+
+def removed_model(seed: int | str, members: str) -> str:
+    """Name of the model retrained from `seed` without a set of images, which the digest of their ids names."""
+    return f"removed-{seed}/{members}"
+
+
+def record_of(path: str | Path) -> str:
+    """The record beside a file: what it was made for and what it cost."""
+    return str(Path(path).with_suffix(".record.json"))
+
+
+class Paths:
+    """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'."""
+
+    def __init__(self, results: str | Path, schedule: str = ""):
+        self.results = Path(results)
+        self._schedule = schedule
+
+    def with_schedule(self, schedule: str) -> Paths:
+        """The same, with likelihood terms at another schedule of diffusion steps."""
+        return Paths(self.results, schedule)
+
+    def _at(self, *parts: str) -> str:
+        return str(self.results.joinpath(*parts))
+
+    def images(self) -> str:
+        return self._at("data", "images.safetensors")
+
+    def table(self) -> str:
+        return self._at("data", "table.csv")
+
+    def group_sizes(self) -> str:
+        return self._at("data", "groups.csv")
+
+    def group(self, group: str) -> str:
+        return self._at("groups", f"{group_file(group)}.json")
+
+    def exclusion(self, model: str) -> str:
+        return self._at("exclusions", f"{model}.json")
+
+    def pipeline(self) -> str:
+        """Folder of the small pipeline."""
+        return self._at("pipeline")
+
+    def pipeline_files(self) -> list[str]:
+        return [self._at("pipeline", file) for file in PIPELINE_FILES]
+
+    def pipeline_weights(self) -> str:
+        """Of its files the one that tells its spec."""
+        return self._at("pipeline", "unet", WEIGHTS)
+
+    def pipeline_record(self) -> str:
+        return self._at("pipeline", RECORD)
+
+    def prompts(self, samples: str) -> str:
+        """Prompts of the training images, the calibration sample, a bucket of queries, or of the anchors."""
+        return self._at("prompts", f"{samples}.csv")
+
+    def encoded(self, samples: str) -> str:
+        return self._at("encoded", f"{samples}.safetensors")
+
+    def neighbors(self, group: str) -> str:
+        return self._at("neighbors", f"{group}.safetensors")
+
+    def model_config(self, model: str) -> str:
+        return self._at("models", model, CONFIG)
+
+    def model_weights(self, model: str) -> str:
+        return self._at("models", model, WEIGHTS)
+
+    def model_adapter(self, model: str) -> str:
+        return self._at("models", model, ADAPTER)
+
+    def model_record(self, model: str) -> str:
+        return self._at("models", model, RECORD)
+
+    def queries(self, bucket: str) -> str:
+        return self._at("queries", f"{bucket}.safetensors")
+
+    def query_table(self) -> str:
+        return self._at("queries", "queries.csv")
+
+    def query_image(self, query: str) -> str:
+        return self._at("queries", "images", f"{query_file(query)}.png")
+
+    def elbo(self, model: str, bucket: str) -> str:
+        return self._at(f"elbo{self._schedule}", model, f"{bucket}.safetensors")
+
+    def elbo_record(self, model: str, bucket: str) -> str:
+        return record_of(self.elbo(model, bucket))
+
+    def posteriors(self, bucket: str) -> str:
+        return self._at("posteriors", f"{bucket}.safetensors")
+
+    def posteriors_record(self, bucket: str) -> str:
+        return record_of(self.posteriors(bucket))
+
+    def likelihood(self, model: str) -> str:
+        return self._at("likelihood", f"{model}.safetensors")
+
+    def likelihood_table(self) -> str:
+        return self._at("likelihood.csv")
+
+    def neighbors_record(self, group: str) -> str:
+        return record_of(self.neighbors(group))
+
+    def features(self, kind: str, images: str) -> str:
+        return self._at("features", kind, f"{images}.safetensors")
+
+    def features_record(self, kind: str, images: str) -> str:
+        return record_of(self.features(kind, images))
+
+    def regenerated(self, model: str, bucket: str) -> str:
+        return self._at("regenerated", model, f"{bucket}.safetensors")
+
+    def fisher(self) -> str:
+        return self._at("fisher", "base.safetensors")
+
+    def fisher_record(self) -> str:
+        return record_of(self.fisher())
+
+    def influence(self, method: str, bucket: str) -> str:
+        return self._at("influence", method, f"{bucket}.safetensors")
+
+    def influence_record(self, method: str, bucket: str) -> str:
+        return record_of(self.influence(method, bucket))
+
+    def scores(self, method: str) -> str:
+        return self._at("scores", f"{method}.csv")
+
+    def scores_record(self, method: str) -> str:
+        return record_of(self.scores(method))
+
+    def rankings(self) -> str:
+        return self._at("rankings.csv")
+
+    def metrics(self) -> str:
+        return self._at("metrics.csv")
+
+    def metrics_by_source(self) -> str:
+        return self._at("metrics_by_source.csv")
+
+    def significance(self) -> str:
+        return self._at("significance.csv")
+
+    def lds(self) -> str:
+        return self._at("lds.csv")
+
+    def removal_sets(self) -> str:
+        return self._at("removal", "sets.csv")
+
+    def removal_members(self) -> str:
+        return self._at("removal", "members.json")
+
+    def removal(self) -> str:
+        return self._at("removal.csv")
+
+    def removal_figure(self) -> str:
+        return self._at("figures", "removal.png")
+
+    def sweep(self) -> str:
+        return self._at("sweep.csv")
+
+    def sweep_figure(self) -> str:
+        return self._at("figures", "sweep.png")
+
+    def figure(self) -> str:
+        return self._at("figures", "queries.png")
+
+    def log(self, *parts: str) -> str:
+        return self._at("logs", *parts) + ".log"
+
+    def spec_file(self, *parts: str) -> str:
+        """Beside a job's log, its spec, where that may be too long for a command line."""
+        return self._at("logs", *parts) + ".spec.json"

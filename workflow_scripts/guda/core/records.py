@@ -1,0 +1,80 @@
+"""What a job cost, as it recorded about itself in a small JSON file beside its artifact."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from guda.core.artifacts import CURE, check_spec, read_json, sha256_file, write_json
+from guda.core.errors import ArtifactError
+from guda.core.paths import record_of
+from guda.core.spec import Spec, digest
+
+COSTS = ("seconds", "evaluations")
+FORWARD_AND_BACKWARD = 3  # evaluations that a training step on one sample counts as: one, and twice as much backwards
+
+
+class Stopwatch:
+    """Seconds of a job's own work. Made when the inputs are read: starting Python and importing are not counted."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+
+def write_record(
+    path: str | Path,
+    spec: Spec,
+    outputs: Iterable[str | Path],
+    *,
+    seconds: float,
+    evaluations: int = 0,
+    **costs: float | str | dict[str, Any],
+) -> None:
+    """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
+
+    An evaluation is one network forward on one sample; a training step on one sample counts FORWARD_AND_BACKWARD.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    record = {
+        "spec": spec.canonical(),
+        "outputs": {Path(output).name: sha256_file(output) for output in outputs},
+        "seconds": seconds,
+        "evaluations": evaluations,
+        "peak_memory_bytes": peak,
+    } | costs
+    write_json(path, record | {"checksum": _checksum(record)})
+
+
+def read_record(path: str | Path, spec_digest: str | None = None) -> dict[str, Any]:
+    """Raises ArtifactError when a record is missing, damaged or not of the expected spec (None: any will do)."""
+    record = read_json(path)
+    if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
+        raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
+    check_spec(path, record.get("spec"), spec_digest)
+    return record
+
+
+def check_recorded(path: str | Path, spec_digest: str) -> None:
+    """Raise ArtifactError unless a table is the very file that its record says was made for the spec."""
+    record = read_record(record_of(path), spec_digest)
+    if record["outputs"].get(Path(path).name) != sha256_file(path):
+        raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
+
+
+def total_cost(records: dict[str, str]) -> tuple[float, int]:
+    """Seconds and evaluations, summed over record files, each with the digest of the spec that it must be of."""
+    costs = [read_record(path, expected) for path, expected in records.items()]
+    return sum(cost["seconds"] for cost in costs), sum(cost["evaluations"] for cost in costs)
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return digest(json.dumps(record, sort_keys=True))

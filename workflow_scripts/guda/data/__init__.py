@@ -1,0 +1,1 @@
+"""Training images, their groups and prompts, and the images to attribute."""

@@ -1,0 +1,62 @@
+"""The prompts of the training images, and which of them a text-to-image network is told at a step of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guda.core.seeding import derive_seed, uniform
+
+TENSORS = ("embeddings", "pooled", "prompts", "starts", "empty")  # of a file of embedded prompts
+NO_PROMPT = -1  # in place of a prompt's number: the empty one
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Prompts of the training images `ids`: image r has the prompts numbered `prompts[starts[r]:starts[r + 1]]`.
+
+    `embeddings` float32 [P, L, D] and `pooled` [P, E] are those of the distinct prompts, `empty` [L, D] that of "";
+    `prompts` int64 [all images' prompts, one image after the other], `starts` int64 [N + 1]. A step takes one of an
+    image's prompts, or none with probability `dropout` (Ho & Salimans 2022).
+    """
+
+    embeddings: Tensor
+    pooled: Tensor
+    prompts: Tensor
+    starts: Tensor
+    empty: Tensor
+    ids: list[str]
+    seed: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.starts) != len(self.ids) + 1:
+            raise ValueError(f"prompts of {len(self.starts) - 1} images, expected those of {len(self.ids)}")
+
+    def choose(self, rows: Tensor, step: int) -> Tensor:
+        """Numbers of the prompts of the images `rows` at a step of training, int64 [n]; NO_PROMPT for the empty one.
+
+        Each depends on (seed, step, id) alone.
+        """
+        return torch.tensor([self._chosen(row, step) for row in rows.tolist()])
+
+    def embedded(self, numbers: Tensor) -> Tensor:
+        """Embeddings of prompts by their numbers, float32 [n, L, D]."""
+        told = (numbers != NO_PROMPT)[:, None, None]
+        return torch.where(told, self.embeddings[numbers], self.empty)
+
+    def draw(self, rows: Tensor, step: int) -> Tensor:
+        """Embeddings of the prompts of the images `rows` at a step of training, float32 [n, L, D]."""
+        return self.embedded(self.choose(rows, step))
+
+    def first(self, rows: Tensor) -> Tensor:
+        """Embeddings of the first prompt of each of the images `rows`, float32 [n, L, D]."""
+        return self.embeddings[self.prompts[self.starts[rows]]]
+
+    def _chosen(self, row: int, step: int) -> int:
+        if uniform("prompt dropout", self.seed, step, self.ids[row]) < self.dropout:
+            return NO_PROMPT
+        start, end = self.starts[row : row + 2].tolist()
+        return self.prompts[start + derive_seed("prompt", self.seed, step, self.ids[row]) % (end - start)].item()

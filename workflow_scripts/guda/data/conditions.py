@@ -1,0 +1,203 @@
+"""Conditions over the columns of the training table, as in `artist == "X" and year < 1950`.
+
+A small part of Python's syntax, evaluated here and not by Python: `and`, `or`, `not`, comparisons of a column with a
+text or a number (chained as well), `in` and `not in` with a list. A column whose name is no word stands in backticks. A
+text is compared as text, however its accents are composed, a number with the column's values read as numbers. An empty
+value satisfies no comparison, nor does one that is no number where a number is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+import operator
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guda.core.errors import ConfigError, nearest_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPARISONS = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+SYNTAX = 'write it as in: artist == "X" and year < 1950, and columns with spaces or signs as in `birth year` < 1900'
+KEY = "data.conditions"
+SHOWN = 200  # characters of a condition in errors
+DEEP = "it is nested too deeply"
+OWN_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
+# Texts, which stay as they are; columns in backticks; and words, which may be columns that Python has other uses for.
+_TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|`([^`]*)`|([^\W\d](?:\w|[^\0-\x7f])*)|\n""", re.DOTALL)
+
+
+def matching_rows(expression: str, table: pd.DataFrame, key: str, notes: list[str] | None = None) -> np.ndarray:
+    """Which rows of the table satisfy the expression, bool [N]. Raises ConfigError that names `key`.
+
+    To `notes` is added where some values of a column that is compared with a number are none.
+    """
+    shown = repr(expression if len(expression) <= SHOWN else f"{expression[:SHOWN]} ...")
+    names: dict[str, str] = {}
+    try:
+        tree = ast.parse(_with_plain_names(unicodedata.normalize("NFC", expression), names), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"{key}: {shown} cannot be read ({error.args[0]}); {SYNTAX}") from None
+    except (RecursionError, MemoryError):
+        raise ConfigError(f"{key}: {shown} cannot be read ({DEEP}); {SYNTAX}") from None
+    evaluation = _Evaluation(table, names, f"{key}: in {shown}")
+    try:
+        rows = evaluation.rows(tree)
+    except RecursionError:
+        raise ConfigError(f"{key}: {shown} cannot be read ({DEEP}); {SYNTAX}") from None
+    if notes is not None:
+        notes += [f"{KEY}: {note}" for note in evaluation.notes]
+    return rows
+
+
+def _with_plain_names(expression: str, names: dict[str, str]) -> str:
+    """The expression with identifiers in place of columns that Python would not read as they stand.
+
+    Those are names in backticks, keywords, and words that Python normalises. `names` gets what each stands for.
+    """
+
+    def plain(match: re.Match) -> str:
+        if match[0] == "\n":  # of a condition that YAML has on several lines
+            return " "
+        text, quoted, word = match.groups()
+        if text is not None or word in OWN_WORDS or (word and word.isascii() and not keyword.iskeyword(word)):
+            return match[0]
+        identifier = f"column_{len(names)}_"
+        while identifier in expression:
+            identifier += "_"
+        names[identifier] = word if quoted is None else quoted
+        return f" {identifier} "
+
+    return _TOKEN.sub(plain, expression).strip()
+
+
+class _Evaluation:
+    """Of one expression, in which `names` gives the columns that identifiers stand for. `notes` come in on the way."""
+
+    def __init__(self, table: pd.DataFrame, names: dict[str, str], where: str):
+        self.table = table
+        self.names = names
+        self.where = where
+        self.notes: list[str] = []
+        self.columns = {unicodedata.normalize("NFC", name): name for name in reversed(table.columns)}
+        self._read: dict[tuple[str, bool], tuple[np.ndarray, np.ndarray]] = {}
+
+    def rows(self, node: ast.expr) -> np.ndarray:
+        """Rows that a condition holds for, bool [N]."""
+        match node:
+            case ast.BoolOp(op=ast.And()):
+                return np.logical_and.reduce([self.rows(value) for value in node.values])
+            case ast.BoolOp(op=ast.Or()):
+                return np.logical_or.reduce([self.rows(value) for value in node.values])
+            case ast.UnaryOp(op=ast.Not()):
+                return ~self.rows(node.operand)
+            case ast.Compare():
+                sides = [node.left, *node.comparators]
+                pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
+                return np.logical_and.reduce([self._compared(*pair) for pair in pairs])
+        raise self._error(f"{self._text(node)} is no comparison of a column with a value")
+
+    def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> np.ndarray:
+        if isinstance(comparison, (ast.In, ast.NotIn)):
+            return self._contained(left, isinstance(comparison, ast.In), right)
+        comparison = type(comparison)
+        if isinstance(right, ast.Name) and not isinstance(left, ast.Name):
+            left, comparison, right = right, MIRRORED.get(comparison, comparison), left
+        if comparison not in COMPARISONS:
+            raise self._error(f"{self._text(left)} is compared by `is`; use == or in")
+        value = self._value(right)
+        values, known = self._column(left, isinstance(value, str))
+        rows = np.zeros(len(values), dtype=bool)
+        rows[known] = COMPARISONS[comparison](values[known], value)
+        return rows
+
+    def _contained(self, column: ast.expr, wanted: bool, choices: ast.expr) -> np.ndarray:
+        if not isinstance(choices, (ast.List, ast.Tuple, ast.Set)) or not choices.elts:
+            raise self._error('`in` needs a list of values, as in ["X", "Y"]')
+        # One comparison after the other, so that an empty value is in no list, and not outside of one either.
+        comparison, reduce = (ast.Eq(), np.logical_or.reduce) if wanted else (ast.NotEq(), np.logical_and.reduce)
+        return reduce([self._compared(column, comparison, choice) for choice in choices.elts])
+
+    def _column(self, node: ast.expr, as_text: bool) -> tuple[np.ndarray, np.ndarray]:
+        """A column's values as text or as numbers, [N], and which of them can be compared, bool [N]."""
+        if not isinstance(node, ast.Name):
+            raise self._error(f"{self._text(node)} is no column")
+        written = self.names.get(node.id, node.id)
+        name = written if written in self.table.columns else self.columns.get(unicodedata.normalize("NFC", written))
+        if name is None:
+            known = nearest_name(written, list(self.table.columns))
+            raise self._error(f"no column {written[:SHOWN]!r}; {known}")
+        if (name, as_text) not in self._read:
+            self._read[name, as_text] = self._texts(name) if as_text else self._numbers(name)
+        return self._read[name, as_text]
+
+    def _texts(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        column = self.table[name]
+        texts = [unicodedata.normalize("NFC", str(value)) for value in column]
+        return np.array(texts, dtype=object), column.notna().to_numpy()
+
+    def _numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        import pandas as pd
+
+        column = self.table[name].dropna()
+        numbers = pd.to_numeric(column, errors="coerce").astype(float)
+        unread = column[numbers.isna()]
+        if len(unread) and len(unread) == len(column):
+            raise self._error(
+                f"column {name!r} is compared with a number, but none of its values is one, as {unread.iloc[0]!r}; "
+                "put the value in quotes to compare it as text"
+            )
+        if len(unread):
+            self.notes.append(
+                f"{len(unread)} of {len(column)} values of column {name!r} are no numbers, as {unread.iloc[0]!r}; "
+                "images with such a value satisfy no comparison of it with a number"
+            )
+        numbers = numbers.reindex(self.table.index)
+        return numbers.to_numpy(), numbers.notna().to_numpy()
+
+    def _value(self, node: ast.expr) -> str | float:
+        negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+        inner = node.operand if negative else node
+        match inner:
+            case ast.Constant(value=bool()):
+                pass
+            case ast.Constant(value=str()) if not negative:
+                return unicodedata.normalize("NFC", inner.value)
+            case ast.Constant(value=int() | float()):
+                return -self._finite(inner.value) if negative else self._finite(inner.value)
+            case ast.Name() if self.names.get(inner.id, inner.id) in self.table.columns:
+                raise self._error(f"{self._text(inner)} is a column, too; compare a column with a text or a number")
+        raise self._error(f"{self._text(node)} is neither a text in quotes nor a number")
+
+    def _finite(self, value: float) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            raise self._error("a number is too large to compare with")
+        return number
+
+    def _text(self, node: ast.expr) -> str:
+        """A part of the expression, in quotes, as it is written."""
+        text = ast.unparse(node)
+        for identifier, name in self.names.items():
+            text = text.replace(identifier, name)
+        return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]} ...")
+
+    def _error(self, problem: str) -> ConfigError:
+        return ConfigError(f"{self.where}, {problem}; {SYNTAX}")

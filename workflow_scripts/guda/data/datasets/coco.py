@@ -1,0 +1,86 @@
+"""COCO (arXiv 1405.0312), or images with annotations in its format: a folder of images and a JSON file.
+
+Columns: id (the file's name) and license; with annotations of objects also category and supercategory, those of the
+category that covers most of the image. With captions alone there is little to group by: use `data.memberships`. What
+the captions say is the business of `text_to_image.prompts.captions`, which takes a file of captions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+
+from guda import config
+from guda.core.errors import DataError
+from guda.data.datasets.coco_format import CocoFile, Entry
+from guda.data.datasets.conversion import Conversion
+from guda.data.datasets.dataset import Dataset
+from guda.data.datasets.file_names import FileNames, known_files
+from guda.data.datasets.image_files import list_images
+from guda.data.datasets.image_folder import of_files
+from guda.data.datasets.json_files import described
+
+KEY = "data.table"
+
+
+def load(settings: config.Data) -> Dataset:
+    root, annotated = Path(settings.folder), CocoFile.read(settings.table, KEY, "file of COCO's annotations")
+    images = sorted(annotated.entries("images"), key=lambda image: annotated.text(image, "file_name"))
+    if not images:
+        raise DataError(f"{annotated.where} lists no images")
+    listed = [image["file_name"] for image in images]
+    listing = list_images(root, "data.folder")
+    names = known_files(listed, FileNames(listing.images, root), annotated.where)
+    table = annotation_table(annotated, images)
+    table.insert(0, "id", names)
+    notes, annotations = listing.notes(root, "data.folder"), annotated.entries("annotations", needed=False)
+    if "category" not in table and any("category_id" in each for each in annotations):
+        notes += (f"{annotated.where} has no `categories`, and so no columns `category` and `supercategory`",)
+    return of_files("coco", root, table, Conversion.of(settings), settings.subset, notes=notes)
+
+
+def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:
+    """What is known of each of the images, in their order: license and, where there are any, its category. [N] rows."""
+    names = {annotated.number(each): annotated.text(each, "name") for each in annotated.entries("licenses", False)}
+    licenses = [None if image.get("license") is None else annotated.number(image, "license") for image in images]
+    table = pd.DataFrame({"license": [names.get(each) for each in licenses]}, dtype=object)
+    if "categories" not in annotated.content:
+        return table
+    categories = {annotated.number(each): each for each in annotated.entries("categories")}
+    largest = _largest_category(annotated)
+    for number in set(largest.values()) - categories.keys():
+        raise annotated.problem(f"an annotation is of category {number}, which `categories` has not")
+    shown = [categories.get(largest.get(annotated.number(image)), {}) for image in images]
+    for column, key in (("category", "name"), ("supercategory", "supercategory")):
+        values = [annotated.text(each, key) if each.get(key) else None for each in shown]
+        table[column] = pd.Series(values, dtype=object)
+    return table
+
+
+def _largest_category(annotated: CocoFile) -> dict[str, str]:
+    """Of each image, the category whose objects cover most of it, added up; of equal ones that of the lowest number."""
+    files, areas = annotated.files(), defaultdict(lambda: defaultdict(float))
+    annotations = annotated.entries("annotations")
+    for each in annotations:
+        areas[annotated.number(each, "image_id")][annotated.number(each, "category_id")] += _area(annotated, each)
+    if annotations and not areas.keys() & files.keys():
+        raise annotated.problem(f"no annotation is of one of its images; they have ids as {next(iter(files))}")
+
+    def order(category: str) -> tuple[int, int | str]:
+        return (0, int(category)) if category.isdecimal() else (1, category)
+
+    return {image: min(found, key=lambda each: (-found[each], order(each))) for image, found in areas.items()}
+
+
+def _area(annotated: CocoFile, annotation: Entry) -> float:
+    """Pixels that an object covers: its own area, else its box's; 1 where the file tells neither, so objects count."""
+    area, box = annotation.get("area"), annotation.get("bbox")
+    if area is None and not box:
+        return 1
+    values = box[2:] if area is None and isinstance(box, list) and len(box) == 4 else [area, 1]
+    if not all(type(each) in (int, float) and each >= 0 for each in values):
+        found = f"area {described(area)} and bbox {described(box)}"
+        raise annotated.problem(f"an annotation has {found}; give pixels, or [x, y, width, height]")
+    return values[0] * values[1]

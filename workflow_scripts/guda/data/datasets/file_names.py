@@ -1,0 +1,88 @@
+"""Names of files as tables write them, which may be other than those that a folder has."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guda.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+FILES = ("file", "file_name")  # what the column of the images' paths may be called
+
+
+def with_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that knows images by their ids, or by the files that have given them these."""
+    column = next((name for name in FILES if name in table.columns), None)
+    return table if "id" in table.columns or column is None else table.rename(columns={column: "id"})
+
+
+class FileNames:
+    """The `known` names, paths with '/' inside of a folder, found by what a table has for one.
+
+    That may have backslashes, `./`, accents composed otherwise than the file system has them, or begin with the path of
+    `folder`. A name that is known as it stands is that one.
+    """
+
+    def __init__(self, known: Collection[str], folder: Path | None = None):
+        self.known = dict.fromkeys(known)
+        self.folder = folder
+
+    def find(self, name: str, where: str) -> str | None:
+        """The known name that is meant, None if there is none. Raises DataError, which begins with `where`, for two."""
+        if name in self.known:
+            return name
+        found = self._spelled.get(self._plain(name), [])
+        if len(found) > 1:
+            raise DataError(f"{where} lists {name!r}, which {found[0]!r} and {found[1]!r} can be; rename one of them")
+        return found[0] if found else None
+
+    def nearest(self, name: str) -> str:
+        """How an error goes on that says that there is no such name."""
+        last = posixpath.basename(self._plain(name)).casefold()
+        like = next((each for each in self.known if posixpath.basename(each).casefold() == last), None)
+        return f"did you mean {like!r}?" if like else f"names there are as in {next(iter(self.known))!r}"
+
+    @cached_property
+    def _spelled(self) -> dict[str, list[str]]:
+        spelled = defaultdict(list)
+        for name in self.known:
+            spelled[unicodedata.normalize("NFC", name.strip())].append(name)
+        return spelled
+
+    @cached_property
+    def _roots(self) -> list[str]:
+        """The folder's path, as given and with symbolic links followed."""
+        if self.folder is None:
+            return []
+        paths = [posixpath.normpath(path.as_posix()) for path in (self.folder.absolute(), self.folder.resolve())]
+        return [f"{unicodedata.normalize('NFC', path)}/" for path in paths]
+
+    def _plain(self, name: str) -> str:
+        name = posixpath.normpath(unicodedata.normalize("NFC", name.strip()).replace("\\", "/"))
+        return next((name.removeprefix(root) for root in self._roots if name.startswith(root)), name)
+
+
+def known_files(listed: Iterable[str | None], known: FileNames, where: str) -> list[str]:
+    """The known name of each file. Raises DataError for one without a name, not known, or listed twice."""
+    names: dict[str, None] = {}
+    for name in listed:
+        if name is None:
+            raise DataError(f"{where} has a row without a value in 'file'; name its image")
+        found = known.find(name, where)
+        if found is None:
+            raise DataError(
+                f"{where} lists {name!r}, but there is no such image in {str(known.folder)!r}; {known.nearest(name)}"
+            )
+        if found in names:
+            raise DataError(f"{where} lists {found!r} twice; keep one row")
+        names[found] = None
+    return list(names)

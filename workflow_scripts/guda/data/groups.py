@@ -1,0 +1,235 @@
+"""Which training samples a group has."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guda.config import Data, NoisyPartition
+from guda.core.artifacts import CURE, check_spec, read_json, write_json
+from guda.core.errors import ArtifactError, ConfigError, DataError, nearest_name
+from guda.core.paths import WILDCARDS, group_file
+from guda.core.seeding import derive_seed
+from guda.data.conditions import matching_rows
+from guda.specs import ExclusionSpec, GroupSpec, digest_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control characters, surrogates, line and paragraph breaks
+
+
+def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = None) -> dict[str, list[str]]:
+    """Ids of each group's samples, by the section `data`: groups sorted by name, ids in the table's order.
+
+    Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
+    and leave samples out. What the user should know is added to `notes`. Raises ConfigError for an unknown name,
+    DataError for groups that cannot be attributed to (fewer than two, one without images, a name that cannot be shown).
+    """
+    if settings.conditions is not None:
+        key, groups = "data.conditions", members_by_condition(table, settings.conditions, notes)
+    elif settings.memberships is not None:
+        key, groups = "data.memberships", read_memberships(settings, table)
+    else:
+        key = f"data.group_by: column {settings.group_by!r}"
+        groups = members_by_value(table, settings.group_by)
+    for name in settings.groups or []:
+        if name not in groups:
+            raise ConfigError(f"data.groups: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
+    if settings.groups is not None:
+        key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(settings.groups))}
+    if len(groups) < 2:
+        raise DataError(f"{key} gives {len(groups)} group(s); attribution needs two")
+    for name, members in groups.items():
+        if not members:
+            raise DataError(
+                f"{key}: group {name!r} has no training image; remove it, or name the others in data.groups"
+            )
+    _check_names(groups, key)
+    if settings.noisy_partition is not None:
+        groups = noisy_partition(groups, settings.noisy_partition)
+    place = {sample_id: row for row, sample_id in enumerate(table["id"])}
+    return {name: sorted(members, key=place.__getitem__) for name, members in groups.items()}
+
+
+def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:
+    """Groups that are the values of column `group_by`. Rows without a value are in none."""
+    if group_by not in table.columns:
+        raise ConfigError(
+            f"data.group_by: no column {group_by!r} in the training table; "
+            f"{nearest_name(group_by, list(table.columns))}"
+        )
+    labelled = table.dropna(subset=group_by)
+    return {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
+
+
+def members_by_condition(
+    table: pd.DataFrame, conditions: dict[str, str], notes: list[str] | None = None
+) -> dict[str, list[str]]:
+    """Groups of the rows that satisfy each group's condition over the columns (see `expressions`)."""
+    groups = {}
+    for name, condition in sorted(conditions.items()):
+        groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}", notes)])
+        if not groups[name]:
+            raise DataError(f"data.conditions.{name}: no training image satisfies {condition[:200]!r}; change it")
+    return groups
+
+
+def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]]:
+    """Groups by a table of memberships with columns `id` (of files also `file` or `file_name`) and `group`.
+
+    Unless the training table holds everything that the dataset has, ids that it does not hold are passed over, and
+    groups may be left without members. Raises DataError.
+    """
+    from guda.data.datasets.file_names import FileNames, with_ids
+    from guda.data.datasets.table_files import read_table
+
+    where = f"data.memberships: {settings.memberships!r}"
+    rows = with_ids(read_table(Path(settings.memberships), "data.memberships"))
+    for column in ("id", "group"):
+        if column not in rows.columns:
+            raise DataError(f"{where} has no column {column!r}; found {', '.join(rows.columns)}")
+        for number in rows.index[rows[column].isna()][:1]:
+            raise DataError(f"{where}: data row {number + 1} has no {column}; fill it in")
+    names = FileNames(table["id"], settings.folder and Path(settings.folder))
+    rows["id"] = [names.find(name, where) or name for name in rows["id"]]
+    for _, row in rows[rows.duplicated(["id", "group"])].head(1).iterrows():
+        raise DataError(f"{where} lists {row['id']!r} in {row['group']!r} twice; keep one row")
+    known = rows["id"].isin(table["id"])
+    if settings.subset is None and settings.held_out is None and not known.all():
+        missing = rows["id"][~known].iloc[0]
+        raise DataError(
+            f"{where} lists {missing!r}, but there is no such training image; ids are those of data/table.csv in the "
+            f"results, {names.nearest(missing)}"
+        )
+    return {name: list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
+
+
+def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> dict[str, list[str]]:
+    """Groups of the same sizes with `fraction` of each one's images moved to others, in blocks (GUDA, section 5).
+
+    Which images move is a matter of a hash of their ids. A group that has more blocks to give than all others together
+    gives as many as those. Raises DataError for groups that overlap or are smaller than it takes.
+    """
+    if len(set().union(*groups.values())) < sum(map(len, groups.values())):
+        raise DataError("data.noisy_partition: images can be moved between groups that do not overlap only; unset it")
+    size, blocks = settings.block_size, {}
+    for name, members in groups.items():
+        leaving = sorted(members, key=lambda sample_id: derive_seed("noisy", settings.seed, sample_id))
+        n_blocks = round(settings.fraction * len(members) / size)
+        blocks[name] = [leaving[start : start + size] for start in range(0, n_blocks * size, size)]
+    largest = max(blocks, key=lambda name: len(blocks[name]))
+    del blocks[largest][sum(map(len, blocks.values())) - len(blocks[largest]) :]
+    givers = [name for name in blocks for _ in blocks[name]]
+    if not givers:
+        raise DataError(
+            f"data.noisy_partition: {settings.fraction} of a group is less than half a block of {size} images; "
+            "lower block_size"
+        )
+    moved = {
+        sample_id: taker
+        for block, taker in zip(itertools.chain(*blocks.values()), _takers(givers, settings.seed), strict=True)
+        for sample_id in block
+    }
+    noisy = {name: [sample_id for sample_id in members if sample_id not in moved] for name, members in groups.items()}
+    for sample_id, taker in moved.items():
+        noisy[taker].append(sample_id)
+    return noisy
+
+
+def _takers(givers: list[str], seed: int) -> list[str]:
+    """The same names in an order of chance in which none stands where it stood; none fills more than half the list."""
+    n = len(givers)
+    takers = [givers[row] for row in sorted(range(n), key=lambda row: derive_seed("taker", seed, row))]
+    for row in range(n):
+        if takers[row] == givers[row]:
+            name = givers[row]
+            other = next(
+                each % n for each in range(row + 1, row + n) if name not in (givers[each % n], takers[each % n])
+            )
+            takers[row], takers[other] = takers[other], takers[row]
+    return takers
+
+
+def group_sizes(groups: dict[str, Collection[str]]) -> pd.DataFrame:
+    """One row per group: group, n_images, n_alone (images that are in no other group)."""
+    import pandas as pd
+
+    holders = Counter(itertools.chain(*groups.values()))
+    rows = [(name, len(ids), sum(holders[each] == 1 for each in ids)) for name, ids in groups.items()]
+    return pd.DataFrame(rows, columns=["group", "n_images", "n_alone"])
+
+
+def repeated_images(table: pd.DataFrame, groups: dict[str, list[str]]) -> list[str]:
+    """A note of the images that are in the training table more than once, with the same bytes; empty where none is.
+
+    A copy in another group (or in none) is what matters: a model without one of the groups still learns from the other.
+    """
+    ids_of = table["id"][table["sha256"].duplicated(keep=False)].groupby(table["sha256"], sort=False).agg(list)
+    repeated = set(itertools.chain(*ids_of))
+    holders = {sample_id: [] for sample_id in repeated}
+    for name, members in groups.items():
+        for sample_id in repeated.intersection(members):
+            holders[sample_id].append(name)
+    elsewhere = [ids for ids in ids_of if len({tuple(holders[sample_id]) for sample_id in ids}) > 1]
+    within = sum(map(len, ids_of)) - sum(map(len, elsewhere))
+    found = []
+    if elsewhere:
+        first = elsewhere[0][0]
+        other = next(each for each in elsewhere[0] if holders[each] != holders[first])
+        pair = " and ".join(f"{each!r} ({', '.join(holders[each]) or 'in no group'})" for each in (first, other))
+        found.append(
+            f"{sum(map(len, elsewhere))} images have a copy, byte for byte, that is in other groups or in none, as "
+            f"{pair}: a model without the one still learns from the other"
+        )
+    if within:
+        found.append(f"{within} images have a copy, byte for byte, in their own groups")
+    return ["; ".join(found)] if found else []
+
+
+def write_members(path: str | Path, spec: GroupSpec | ExclusionSpec, members: list[str]) -> None:
+    """Write the file of a group or of an exclusion.
+
+    Raises DataError when the members are not those that the spec was made for.
+    """
+    if digest_lines(members) != spec.members:
+        raise DataError(f"{Path(path).stem!r}: the dataset changed while snakemake was running; run it again")
+    write_json(path, {"spec": spec.canonical(), "members": members})
+
+
+def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
+    """Ids of the members of a group or of an exclusion.
+
+    Raises ArtifactError when the file is damaged or not of the expected spec (None: any will do).
+    """
+    value = read_json(path)
+    spec, members = (value.get("spec"), value.get("members")) if isinstance(value, dict) else (None, None)
+    if not (isinstance(spec, str) and isinstance(members, list) and all(isinstance(each, str) for each in members)):
+        raise ArtifactError(f"{path}: not a group's file. {CURE}")
+    check_spec(path, spec, spec_digest)
+    if f'"members":"{digest_lines(members)}"' not in spec:
+        raise ArtifactError(f"{path}: its members do not match its spec; the file was damaged. {CURE}")
+    return set(members)
+
+
+def _check_names(names: Iterable[str], key: str) -> None:
+    """Raise DataError for a name that cannot be shown in one line, or whose files would be those of another group."""
+    folded = {}
+    for name in names:
+        bad = [each for each in name if unicodedata.category(each) in UNSHOWN]
+        if bad or not name.strip():
+            found = f"holds {bad[0]!r}" if bad else "is blank"
+            raise DataError(
+                f"{key}: the group name {name[:100]!r} {found}; write it in visible characters, in one line"
+            )
+        if name in WILDCARDS:
+            raise DataError(f"{key}: the group name {name!r} is a wildcard of the workflow's rules; rename it")
+        for alike in (name, group_file(name)):
+            other = folded.setdefault(alike.casefold(), name)
+            if other != name:
+                reason = "differ in case only" if other.casefold() == name.casefold() else "would share their files"
+                raise DataError(f"{key}: the group names {other!r} and {name!r} {reason}; rename one of them")

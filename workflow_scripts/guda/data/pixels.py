@@ -1,0 +1,10 @@
+"""Images as networks see them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def to_network_range(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [-1, 1]; latents, which are float32, stay as they are."""
+    return images if images.is_floating_point() else images.float() / 127.5 - 1

@@ -1,0 +1,64 @@
+"""Which images are attributed, and the buckets that they are spread over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from guda import config
+from guda.core.seeding import derive_seed
+from guda.data.datasets import Dataset, load_dataset
+from guda.data.datasets.conversion import Conversion
+from guda.data.datasets.image_folder import read_folder
+from guda.specs import digest_lines
+
+LIKE = "a training image"
+OWN_COLUMNS = ("query", "bucket", "file")
+
+
+def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]]:
+    """Ids of each bucket, by a stable hash of the id, so that a new query changes one bucket; empty ones are absent."""
+    buckets = {}
+    for query in queries:
+        buckets.setdefault(f"bucket-{derive_seed('bucket', query) % n_buckets:04d}", []).append(query)
+    return dict(sorted(buckets.items()))
+
+
+def given_queries(
+    data: config.Data, queries: config.Queries, training: Dataset | None = None, shape: list[int] | None = None
+) -> Dataset | None:
+    """The queries that are not generated: images held out of training, or those in a folder; None for generated ones.
+
+    `training` is the training set where it is loaded already; `shape` [C, H, W] is that of its images, needed to read
+    pixels.
+    """
+    if data.held_out is not None:
+        return (training or load_dataset(data)).held_out
+    if queries.folder is None:
+        return None
+    if training is not None:
+        shape = training.image_shape
+    like = None if shape is None else (LIKE, tuple(shape))
+    found = read_folder(queries.folder, queries.table, "queries", Conversion.of(data), like=like)
+    nameless = queries.table is None and found.table["label"].isna().all()
+    return found if not nameless else replace(found, table=found.table.drop(columns="label"))
+
+
+def of_bucket(queries: Dataset, ids: list[str]) -> Dataset:
+    """The queries with these ids."""
+    return queries.select([*queries.table.index[queries.table["id"].isin(ids)]])
+
+
+def content_digest(queries: Dataset) -> str:
+    """Digest of the id and the content of each query."""
+    return digest_lines(queries.table["id"] + " " + queries.table["sha256"])
+
+
+def known_of_queries(queries: Dataset) -> pd.DataFrame:
+    """What is known of given queries: a row each, with `query` and the columns of their table.
+
+    A column whose name queries.csv has for its own gets another, as in `bucket_of_query`.
+    """
+    known = queries.table.drop(columns="sha256").rename(columns={name: f"{name}_of_query" for name in OWN_COLUMNS})
+    return known.rename(columns={"id": "query"})

@@ -1,0 +1,49 @@
+"""The training images as a job reads them, and which of them a group holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.seeding import chosen
+from guda.data.captions import TENSORS, Captions
+from guda.data.groups import read_members
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """`images` uint8 [N, C, H, W] or latents float32, mapped into memory, and their ids, in the table's order."""
+
+    images: Tensor
+    ids: list[str]
+    captions: Captions | None = None
+
+    def told(self, rows: Sequence[int]) -> Tensor | None:
+        """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
+        return None if self.captions is None else self.captions.first(torch.tensor(rows))
+
+    def in_group(self, path: str, spec_digest: str | None = None) -> Tensor:
+        """Which images are members of the group in the file `path`, bool [N]."""
+        members = read_members(path, spec_digest)
+        return torch.tensor([sample_id in members for sample_id in self.ids])
+
+    def sample(self, count: int, seed: int) -> TrainingSet:
+        """`count` images (or all, if fewer) by a hash of (seed, id), so that new images upset the choice little."""
+        rows = chosen(self.ids, count, "calibration", seed)
+        return TrainingSet(self.images[rows], [self.ids[row] for row in rows])
+
+
+def read_training_set(path: str, spec_digest: str | None = None) -> TrainingSet:
+    """The training images, the calibration sample, or queries; encoded ones with their captions.
+
+    Raises ArtifactError when the file is missing, damaged or not of the expected spec (None: any will do).
+    """
+    tensors, _ = load_tensors(path, spec_digest)
+    ids = unpack_ids(tensors["ids"])
+    if "images" in tensors:
+        return TrainingSet(tensors["images"], ids)
+    return TrainingSet(tensors["latents"], ids, Captions(**{name: tensors[name] for name in TENSORS}, ids=ids))

@@ -1,0 +1,66 @@
+"""Linear datamodeling score: do a method's scores, added up, predict models trained on subsets of the groups?
+
+(Park et al. 2023, TRAK, with groups in place of single images.)
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from guda import config
+from guda.core.seeding import chosen
+from guda.evaluation.metrics import bootstrap_interval, spearman
+
+
+def kept_by_subset(groups: list[str], settings: config.Lds) -> list[list[str]]:
+    """The groups that each subset keeps: round(alpha G) of them, by a hash of (seed, number of the draw, group).
+
+    Draws that were drawn before are passed over, so that no two models are trained on the same images; more subsets
+    leave the first ones as they are. There must be so many ways to choose.
+    """
+    count, found = n_kept(groups, settings), {}
+    for draw in itertools.count():
+        if len(found) == settings.subsets:
+            return [[groups[row] for row in rows] for rows in found]
+        found[tuple(chosen(groups, count, "subset", settings.seed, draw))] = None
+
+
+def n_kept(groups: list[str], settings: config.Lds) -> int:
+    """How many groups a subset keeps."""
+    return round(settings.alpha * len(groups))
+
+
+def kept_matrix(groups: list[str], settings: config.Lds) -> np.ndarray:
+    """Which groups each subset keeps, bool [subsets, G]."""
+    return np.array([[group in kept for group in groups] for kept in kept_by_subset(groups, settings)])
+
+
+def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """LDS of each query, float64 [Q]: Spearman's rho, over the M subsets, of predicted and true outputs.
+
+    The prediction for a subset is the sum of the `scores` [Q, G] of the groups that it keeps, `kept` bool [M, G];
+    `outputs` [Q, M] is what the model trained on it gives, higher for a better explained query. 0 where either is
+    constant.
+    """
+    predictions = np.stack([scores[:, groups].sum(1) for groups in kept], axis=1)
+    return spearman(predictions, outputs)
+
+
+def lds_table(
+    matrices: dict[str, np.ndarray],
+    kept: np.ndarray,
+    outputs: np.ndarray,
+    settings: config.Lds,
+    n_bootstrap: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One row a method, of `matrices` [Q, G] by name: the mean LDS of the queries and its interval over queries."""
+    rows = []
+    for name, scores in matrices.items():
+        values = lds(scores, kept, outputs)
+        low, high = bootstrap_interval(values, n_bootstrap, seed)
+        rows.append([name, *outputs.shape, settings.alpha, values.mean(), low, high])
+    return pd.DataFrame(rows, columns=["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high"])

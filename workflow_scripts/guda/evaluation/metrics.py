@@ -1,0 +1,335 @@
+"""Agreement between a method's group scores and the oracle's, image by image.
+
+A per-query metric is a function (scores, oracle) -> float64 [Q] of two [Q, G] matrices, where a higher
+score means a more influential group.  Metrics that need a total order (top1, top3, mrr, ndcg, rbo, and
+the choice of the oracle's top k in wpra) are expectations where groups tie: over all ways to break the
+ties of scores and of oracle, each alike and apart from the other (McSherry and Najork, 2008, "Computing
+information retrieval performance measures efficiently in the presence of tied scores"; here for both
+sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations treat ties as ties.  Bad
+input raises ValueError.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from guda.evaluation.ranking import finite_matrix, order, places
+
+PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
+
+
+def _matrix(values: ArrayLike, name: str) -> np.ndarray:
+    matrix = finite_matrix(values, name)
+    if matrix.shape[1] < 2:
+        raise ValueError(f"{name} must have at least 2 groups to rank, found {matrix.shape[1]}")
+    return matrix
+
+
+def _pair(scores: ArrayLike, oracle: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    scores, oracle = _matrix(scores, "scores"), _matrix(oracle, "oracle")
+    if scores.shape != oracle.shape:
+        raise ValueError(f"scores and oracle must have one shape, found {scores.shape} and {oracle.shape}")
+    return scores, oracle
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, found {value}")
+
+
+def _among_first(above, tied, k):
+    """Probability that a group is among the first k, [Q, G]; just 0 or 1 for one that does not tie."""
+    return np.clip((k - above) / tied, 0.0, 1.0)
+
+
+def top1(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
+    scores, oracle = _pair(scores, oracle)
+    return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
+
+
+def top3(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
+    scores, oracle = _pair(scores, oracle)
+    shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
+    return shared.sum(axis=1) / min(3, scores.shape[1])
+
+
+def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
+    scores, oracle = _pair(scores, oracle)
+    reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
+    return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
+
+
+def _expected(by_place, above, tied):
+    """What a group may expect that gets by_place[r - 1] for the place r: [G] -> [Q, G]."""
+    sums = np.concatenate([[0.0], np.cumsum(by_place)])
+    return np.where(tied == 1, by_place[above], (sums[above + tied] - sums[above]) / tied)
+
+
+def _tied_means(values, above):
+    """[Q, G] -> [Q, G]: the mean of the values of all groups that tie with one, hence have as many above them."""
+    n_queries, n_groups = values.shape
+    runs = (above + n_groups * np.arange(n_queries)[:, None]).ravel()
+    sums, counts = np.bincount(runs, values.ravel()), np.bincount(runs)
+    return (sums[runs] / counts[runs]).reshape(values.shape)
+
+
+def _ndcg(scores, oracle, by_place, k):
+    """DCG of the first k places over its best value, for gains [G] by the oracle's place, which fall."""
+    k = min(k, len(by_place))
+    discount = np.log2(np.arange(2, k + 2))
+    gain = _tied_means(_expected(by_place, *places(oracle)), places(scores)[0])
+    found = np.take_along_axis(gain, order(scores)[:, :k], axis=1)
+    return (found / discount).sum(axis=1) / (by_place[:k] / discount).sum()
+
+
+def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    # The gain times 2^(1-G): the factor cancels in the ratio, and many groups cannot overflow.
+    n_groups = oracle.shape[1]
+    return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
+
+
+def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
+
+
+def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: rank-biased overlap (Webber et al., 2010) cut off at depth G.
+
+    (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
+    """
+    scores, oracle = _pair(scores, oracle)
+    if not 0 < p < 1:
+        raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
+    depth = np.arange(1, scores.shape[1] + 1)
+    ranked = np.stack([places(scores), places(oracle)])
+    ties = (ranked[:, 1] > 1).any(axis=(0, 2))
+    overlap = np.empty(scores.shape)
+    overlap[~ties] = _overlap(ranked[:, 0, ~ties])
+    overlap[ties] = _expected_overlap(*ranked[:, :, ties])
+    return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
+
+
+def _overlap(above):
+    """|top d of both| for d = 1..G, of rankings without ties: int [2, Q, G] -> [Q, G]."""
+    _, n, n_groups = above.shape
+    # A group is in both top-d sets once d reaches the worse of its two ranks.
+    enters = (above.max(axis=0) + n_groups * np.arange(n)[:, None]).ravel()
+    return np.bincount(enters, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
+
+
+def _expected_overlap(first, second):
+    """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
+
+    Each argument is `places`, int [2, Q, G]. Time grows with Q G^2, memory with Q G.
+    """
+    depths = range(1, first.shape[2] + 1)
+    shared = [(_among_first(*first, d) * _among_first(*second, d)).sum(axis=1) for d in depths]
+    return np.stack(shared, axis=1)
+
+
+def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
+    raw = rbo_raw(scores, oracle, p)
+    return raw / (1 - p ** np.shape(scores)[1])
+
+
+def _in_blocks(metric, scores, oracle):
+    """A metric over pairs of groups, for as many queries at a time as memory has room for their pairs: [Q].
+
+    No block has a single query unless there is only one: numpy would add its pairs up in another order.
+    """
+    rows = max(4, 2 * PAIRS // scores.shape[1] ** 2)
+    n_blocks = -(-len(scores) // rows)
+    blocks = zip(np.array_split(scores, n_blocks), np.array_split(oracle, n_blocks), strict=True)
+    return np.concatenate([metric(*block) for block in blocks])
+
+
+def _pair_differences(values):
+    """[Q, G] -> [Q, G(G-1)/2]: first minus second of every unordered pair of groups."""
+    first, second = np.triu_indices(values.shape[1], k=1)
+    return values[:, first] - values[:, second]
+
+
+def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
+
+    The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
+    scores counting half.  Where all weights are zero there is nothing to order: 1/2, as for chance.
+    """
+    scores, oracle = _pair(scores, oracle)
+    _positive("k", k)
+    return _in_blocks(lambda *rows: _wpra(*rows, k), scores, oracle)
+
+
+def _wpra(scores, oracle, k):
+    # Of two groups at most one ties at the border of the top k, unless they differ by nothing: then none has weight.
+    in_top = _among_first(*places(oracle), k)
+    first, second = np.triu_indices(oracle.shape[1], k=1)
+    gap = _pair_differences(oracle)
+    weight = np.abs(gap) * np.maximum(in_top[:, first], in_top[:, second])
+    alike = (1 + np.sign(gap) * np.sign(_pair_differences(scores))) / 2
+    total = weight.sum(axis=1)
+    return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
+
+
+def _cosine(a, b):
+    """Row-wise cosine, 0 where a row is all zero."""
+    norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+
+
+def _average_ranks(values):
+    from scipy.stats import rankdata
+
+    return rankdata(values, axis=-1)
+
+
+def _rank_correlation(a, b):
+    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    mean = (a.shape[1] + 1) / 2
+    return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
+
+
+def spearman(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
+    return _rank_correlation(*_pair(scores, oracle))
+
+
+def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+    """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
+    return _in_blocks(_kendall, *_pair(scores, oracle))
+
+
+def _kendall(scores, oracle):
+    return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
+
+
+def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
+
+    0 where either does not vary, hence also for a single image.
+    """
+    scores, oracle = _pair(scores, oracle)
+    return float(_rank_correlation(scores.max(axis=1)[None], oracle.max(axis=1)[None])[0])
+
+
+def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
+    """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
+
+    Every seed puts the same group first, alone, with a positive score at least `ratio` times the second.
+    """
+    seeds = [_matrix(seed, f"oracles[{i}]") for i, seed in enumerate(oracles)]
+    shapes = sorted({seed.shape for seed in seeds})
+    if len(shapes) != 1:
+        raise ValueError(f"oracles must be one or more matrices of one shape, found shapes {shapes}")
+    stack = np.stack(seeds)
+    winner = stack.argmax(axis=2)
+    second, first = np.moveaxis(np.sort(stack, axis=2)[:, :, -2:], 2, 0)
+    clear = (first > 0) & (first > second) & (first >= ratio * second)
+    return ((winner == winner[0]) & clear).all(axis=0)
+
+
+def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
+    """[Q, G], bool [Q] -> float: AUROC of the first-place score for the decisive images.
+
+    The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
+    when no image, or every image, is decisive.
+    """
+    scores, is_decisive = _matrix(scores, "scores"), np.asarray(is_decisive, dtype=bool)
+    if is_decisive.shape != scores.shape[:1]:
+        raise ValueError(f"is_decisive must have shape {scores.shape[:1]}, found {is_decisive.shape}")
+    positive = int(is_decisive.sum())
+    negative = len(is_decisive) - positive
+    if positive == 0 or negative == 0:
+        return float("nan")
+    rank_sum = _average_ranks(scores.max(axis=1))[is_decisive].sum()
+    return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def resamples(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of n images, drawn n at a time with replacement: int [n], `n_bootstrap` times.
+
+    Whatever is resampled by the same (n, seed) sees the same images, so that differences are paired.
+    """
+    _positive("n_bootstrap", n_bootstrap)
+    rng = np.random.default_rng(seed)
+    # One at a time, so that memory does not grow with n_bootstrap.
+    return (rng.integers(n, size=n) for _ in range(n_bootstrap))
+
+
+def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: float = 0.95) -> tuple[float, float]:
+    """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
+    values = np.asarray(values, dtype=np.float64)
+    bad = int((~np.isfinite(values)).sum())
+    if values.ndim != 1 or values.size == 0 or bad:
+        raise ValueError(
+            f"values must be a non-empty finite vector, found shape {values.shape} with {bad} NaN or infinite"
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, found {level}")
+    means = [values[rows].mean() for rows in resamples(len(values), n_bootstrap, seed)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+# Column name -> per-query metric whose mean is reported, in the order of the report; top1 has an interval beside it.
+AVERAGED = {
+    "top1": top1,
+    "top3": top3,
+    "ndcg_exp@3": ndcg_exp,
+    "ndcg_lin@3": ndcg_lin,
+    "mrr": mrr,
+    "rbo": rbo,
+    "rbo_raw": rbo_raw,
+    "wpra@3": wpra,
+    "spearman": spearman,
+    "kendall": kendall,
+}
+
+
+def agreement(
+    scores: ArrayLike, oracle: ArrayLike, is_decisive: ArrayLike, *, n_bootstrap: int, seed: int
+) -> dict[str, float]:
+    """Every metric of a method against one oracle: [Q, G] x2, bool [Q] (see `decisive`) -> dict of floats.
+
+    top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
+    """
+    scores, oracle = _pair(scores, oracle)
+    low, high = bootstrap_interval(top1(scores, oracle), n_bootstrap, seed)
+    means = {name: float(metric(scores, oracle).mean()) for name, metric in AVERAGED.items()}
+    return {
+        "n_queries": scores.shape[0],
+        "n_groups": scores.shape[1],
+        "top1": means.pop("top1"),
+        "top1_low": low,
+        "top1_high": high,
+        **means,
+        "effect_spearman": effect_spearman(scores, oracle),
+        "decisive_auroc": decisive_auroc(scores, is_decisive),
+    }
+
+
+def mean_agreement(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of `agreement` rows of the same images and groups, as against several oracle seeds.
+
+    NaN in a row stays NaN in the mean.  The bounds of top1 are averaged too: a typical interval, not
+    an interval of the mean.
+    """
+    counts = {(row["n_queries"], row["n_groups"]) for row in rows}
+    if len(counts) != 1:
+        raise ValueError(f"rows must share one (n_queries, n_groups), found {sorted(counts)}")
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError(f"rows must share their keys, found {[list(row) for row in rows]}")
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    n_queries, n_groups = counts.pop()
+    return mean | {"n_queries": n_queries, "n_groups": n_groups}

@@ -1,0 +1,122 @@
+"""The tables of agreement with the oracle and of cost: one row a method."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from guda import config
+from guda.core.errors import DataError
+from guda.core.paths import Paths, record_of
+from guda.core.records import check_recorded, read_record
+from guda.evaluation.metrics import agreement, decisive, mean_agreement
+from guda.evaluation.scores import read_numbers
+from guda.models.health import worst_of
+from guda.specs import MetricsSpec, RankingsSpec
+
+COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
+HEALTH = ["health_median", "health_worst"]
+CEILING = "ceiling"
+VOTERS = 5
+
+
+def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Query ids, and each method's scores [n_queries, n_groups], all in one order of queries and groups."""
+    wide = rankings.pivot(index=["method", "query"], columns="group", values="score")
+    queries = sorted(rankings["query"].unique())
+    matrices = {name: wide.loc[name].reindex(queries).to_numpy() for name in rankings["method"].unique()}
+    return queries, matrices
+
+
+def metrics_table(
+    matrices: dict[str, np.ndarray],
+    oracles: list[str],
+    methods: list[str],
+    costs: dict[str, dict[str, float]],
+    settings: config.Metrics,
+    rows: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Agreement of every method with the first oracle, its cost, and its models' health.
+
+    `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `ceiling`, present with two
+    oracle seeds or more, is the mean over the others of one oracle against the first: what no method can be asked to
+    beat. `speedup` is the first oracle's build and query seconds over the method's.
+    """
+    if rows is not None:
+        matrices = {name: matrix[rows] for name, matrix in matrices.items()}
+    reference, others = oracles[0], oracles[1:]
+    is_decisive = decisive([matrices[name] for name in oracles], settings.decisive_ratio)
+
+    def measured(name: str) -> dict[str, float]:
+        return agreement(
+            matrices[name],
+            matrices[reference],
+            is_decisive,
+            n_bootstrap=settings.bootstrap_samples,
+            seed=settings.seed,
+        )
+
+    table = {name: measured(name) | costs[name] for name in [reference, *methods]}
+    if others:
+        mean = {key: float(np.mean([costs[name][key] for name in others])) for key in (*COSTS, "health_median")}
+        worst = {"health_worst": worst_of(costs[name]["health_worst"] for name in others)}
+        table[CEILING] = mean_agreement([measured(name) for name in others]) | mean | worst
+    frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
+    seconds = frame["build_seconds"] + frame["query_seconds"]
+    frame.insert(
+        frame.columns.get_loc("health_median"), "speedup", seconds[frame["method"] == reference].item() / seconds
+    )
+    counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
+    return frame.astype(dict.fromkeys(counts, int))
+
+
+def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[str]]) -> dict[str, str]:
+    """'sole' or 'shared' for every value of the column `content`: whether one group holds all of its images.
+
+    Images in no group, or in two, make a content shared. Raises DataError for an unknown column.
+    """
+    if content not in table.columns:
+        raise DataError(
+            f"metrics.content: no column {content!r} in the training table, which has {list(table.columns)}"
+        )
+    sources = {}
+    for value, rows in table.groupby(content):
+        ids = set(rows["id"])
+        holders = [members for members in groups.values() if members & ids]
+        sources[str(value)] = "sole" if len(holders) == 1 and ids <= holders[0] else "shared"
+    return sources
+
+
+def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """The content of each query by majority of its VOTERS nearest training images; the nearer wins a tie.
+
+    `neighbors` int [Q, K] rows into `contents` [N], nearest first.
+    """
+    winners = []
+    for nearest in contents[neighbors[:, :VOTERS]]:
+        values, firsts, counts = np.unique(nearest, return_index=True, return_counts=True)
+        winners.append(values[np.lexsort((firsts, -counts))[0]])
+    return np.array(winners)
+
+
+def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
+    """The table that `rank.py` writes, with names as text and scores exactly as written. Raises ArtifactError."""
+    check_recorded(path, spec_digest)
+    return read_numbers(path, ("rank",))
+
+
+def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
+    """Each method's columns of cost and health, as the job recorded them whose scores were ranked.
+
+    Health is NaN where a method has no models to be compared with the base model, or their records are older than that.
+    Raises ArtifactError.
+    """
+    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
+    records = {
+        name: read_record(paths.scores_record(spec.files[name]), ranked.scores[name])
+        for name in [*spec.oracles, *spec.methods]
+    }
+    return {
+        name: {column: record[column] for column in COSTS} | {column: record.get(column, np.nan) for column in HEALTH}
+        for name, record in records.items()
+    }

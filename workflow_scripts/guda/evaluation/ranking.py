@@ -1,0 +1,119 @@
+"""From a score matrix to the ranking of training groups for each query.
+
+A score matrix is [n_queries, n_groups]; a higher score means a more influential group.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from guda.core.seeding import derive_seed
+
+
+def finite_matrix(values: ArrayLike, name: str = "scores") -> np.ndarray:
+    """`values` as float64 [Q, G] with Q, G >= 1 and every entry finite, else ValueError."""
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"{name} must be a non-empty [queries, groups] matrix, found shape {matrix.shape}")
+    bad = np.argwhere(~np.isfinite(matrix))
+    if len(bad):
+        query, group = bad[0]
+        raise ValueError(
+            f"{name} must be finite, found {len(bad)} NaN or infinite entries,"
+            f" the first being {matrix[query, group]} at query {query}, group {group}"
+        )
+    return matrix
+
+
+def order(scores: ArrayLike) -> np.ndarray:
+    """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G]. Tied groups keep their column order.
+
+    For laying out rows alone; what is measured comes from `places`, which favours none of the tied.
+    """
+    return np.argsort(-finite_matrix(scores), axis=1, kind="stable")
+
+
+def places(scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Which places each group may have in the ranking: [Q, G] -> (above, tied), both int [Q, G].
+
+    `above` groups have a higher score and `tied`, itself among them, the same one; where ties are broken at random, the
+    group has each of the places above + 1 .. above + tied equally often.
+    """
+    matrix = finite_matrix(scores)
+    by_rank = order(matrix)
+    falling = np.take_along_axis(matrix, by_rank, axis=1)
+    starts = np.ones(falling.shape, dtype=bool)
+    starts[:, 1:] = falling[:, 1:] != falling[:, :-1]
+    first = np.flatnonzero(starts)  # every row starts one, so that no run of tied groups goes on in the next row
+    lengths = np.diff(first, append=starts.size)
+    above, tied = np.empty((2, *falling.shape), dtype=np.int64)
+    for found, runs in ((above, first % falling.shape[1]), (tied, lengths)):
+        np.put_along_axis(found, by_rank, np.repeat(runs, lengths).reshape(falling.shape), axis=1)
+    return above, tied
+
+
+def ranks(scores: ArrayLike) -> np.ndarray:
+    """Rank of every group, 1 for the first, the mean of their places for tied ones: [Q, G] -> float64 [Q, G]."""
+    above, tied = places(scores)
+    return above + (tied + 1) / 2
+
+
+def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str | int) -> list[int]:
+    """The rows of the `count` highest of scores [N] (or of all, if fewer), from the highest.
+
+    Ties are broken by a hash of (parts, name), so that neither the order of the rows nor the alphabet decides.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    count = min(count, len(scores))
+    least = -np.partition(-scores, count - 1)[count - 1]
+    among = np.flatnonzero(scores >= least)
+    return sorted(among, key=lambda row: (-scores[row], derive_seed("tie", *parts, names[row])))[:count]
+
+
+def rankings_frame(
+    method: str,
+    queries: Sequence[str],
+    groups: Sequence[str],
+    score: ArrayLike,
+    se: ArrayLike | None,
+    p_top1: ArrayLike | None,
+) -> pd.DataFrame:
+    """One row per (query, group): the long table of a method's rankings.
+
+    queries: Q names; groups: G names; score [Q, G].  se (standard error of the score) and p_top1
+    (probability that the group is first) are [Q, G], or None where the method has none (NaN column).
+    Rows follow the order of `queries`, then the rank: 1 for the first, the mean of their places for tied groups, whose
+    rows follow that of `groups`. Whole ranks are int, so that they are written without a point.
+    """
+    by_rank = order(score)
+    shape = by_rank.shape
+    queries, groups = np.asarray(queries), np.asarray(groups)
+    if (queries.shape, groups.shape) != (shape[:1], shape[1:]):
+        raise ValueError(f"score is {shape}, but queries are {queries.shape} and groups {groups.shape}")
+
+    def column(values, name):
+        values = np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+        if values.shape != shape:
+            raise ValueError(f"{name} must have the shape of score {shape}, found {values.shape}")
+        return np.take_along_axis(values, by_rank, axis=1).ravel()
+
+    rank = column(ranks(score), "rank")
+    whole = rank % 1 == 0
+    if whole.all():
+        rank = rank.astype(np.int64)
+    else:
+        rank = [int(value) if integral else value for value, integral in zip(rank, whole, strict=True)]
+        rank = np.array(rank, dtype=object)
+    return pd.DataFrame(
+        {
+            "method": method,
+            "query": np.repeat(queries, shape[1]),
+            "rank": rank,
+            "group": groups[by_rank.ravel()],
+            "score": column(score, "score"),
+            "se": column(se, "se"),
+            "p_top1": column(p_top1, "p_top1"),
+        }
+    )

@@ -1,0 +1,139 @@
+"""Counterfactual removal: what becomes of a query when the data that a method puts first are not there in training?
+
+The test of AbU (Wang et al. 2024), with the controls of MUCS: random removal, and queries not aimed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from guda.core.errors import DataError
+from guda.core.paths import group_file, logo_model, removed_model
+from guda.core.seeding import chosen
+from guda.evaluation.metrics import bootstrap_interval
+from guda.evaluation.ranking import first_rows
+from guda.models.health import Health
+from guda.specs import ExclusionSpec, TrainSpec, digest_lines
+
+CONTROL = "random_removal"
+GROUPS, IMAGES = "groups", "images"
+ROW = ["method", "unit", "k"]  # of the table
+COLUMNS = [*ROW, "query", "model"]
+
+
+class Removed(NamedTuple):
+    """The k things that a method puts first for a query, which are removed together."""
+
+    method: str
+    unit: str  # GROUPS or IMAGES
+    query: str
+    names: list[str]  # of groups, or ids of training images
+
+
+def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list[int]) -> Iterator[Removed]:
+    """By the table that `rank.py` writes; ties by a hash of (query, group)."""
+    of_method = rankings[rankings["method"] == method]
+    for query in queries:
+        rows = of_method[of_method["query"] == query]
+        groups = list(rows["group"])
+        first = first_rows(rows["score"], groups, max(ks), query)
+        yield from (Removed(method, GROUPS, query, [groups[row] for row in first[:k]]) for k in ks)
+
+
+def top_images(
+    blocks: Iterable[tuple[list[str], np.ndarray]], train_ids: list[str], method: str, queries: list[str], ks: list[int]
+) -> Iterator[Removed]:
+    """By scores of training images: blocks of queries' ids and of scores [q, N]. Of equal ones the first count.
+
+    Raises DataError when fewer are scored than are to be removed.
+    """
+    if len(train_ids) < max(ks):
+        raise DataError(
+            f"removal.images: {max(ks)} images cannot be removed, since {method} scores {len(train_ids)} only; name "
+            "smaller numbers, or let it score more"
+        )
+    wanted = set(queries)
+    for ids, scores in blocks:
+        for query, of_query in zip(ids, scores, strict=True):
+            if query in wanted:
+                first = np.argsort(-of_query, kind="stable")[: max(ks)]
+                yield from (Removed(method, IMAGES, query, [train_ids[row] for row in first[:k]]) for k in ks)
+
+
+def at_random(names: list[str], unit: str, queries: list[str], ks: list[int], seed: int) -> Iterator[Removed]:
+    """As many at random, by a hash of (seed, query, name): of two numbers, the larger removes what the smaller does."""
+    for query in queries:
+        for k in ks:
+            rows = chosen(names, k, CONTROL, seed, query)
+            yield Removed(CONTROL, unit, query, [names[row] for row in rows])
+
+
+def removal_sets(
+    removals: Iterable[Removed], members: dict[str, set[str]], n_images: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """One row per removal with its model's name, and the ids that each model of a set of its own is trained without.
+
+    One group alone is what the oracle of this seed left out: its model serves. All others are named by the digest of
+    the ids, so that equal sets are trained once, whoever asks for them. Raises DataError when no image would be left.
+    """
+    rows, sets, models = [], {}, {}
+    for removed in removals:
+        names = frozenset(removed.names)
+        if (removed.unit, names) not in models:
+            models[removed.unit, names] = logo_model(seed, removed.names[0])
+            if removed.unit == IMAGES or len(names) > 1:
+                ids = sorted(names if removed.unit == IMAGES else set().union(*(members[name] for name in names)))
+                if len(ids) == n_images:
+                    raise DataError(
+                        f"removal.groups: without {', '.join(sorted(names))} no training image is left; remove fewer"
+                    )
+                key = digest_lines(ids)
+                models[removed.unit, names], sets[key] = removed_model(seed, key), ids
+        row = (removed.method, removed.unit, len(removed.names), removed.query, models[removed.unit, names])
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS), sets
+
+
+def digest_of(model: str, train: TrainSpec, members: dict[str, str]) -> str:
+    """Digest of the spec of a retrained model, from its name, its recipe and the groups' digests."""
+    family, name = model.split("/")
+    by_file = {group_file(group): excluded for group, excluded in members.items()}
+    excluded = by_file[name] if family.startswith("logo-") else ExclusionSpec(members=name).digest()
+    return train.model_copy(update={"excluded": excluded}).digest()
+
+
+def worst_by_row(sets: pd.DataFrame, found: dict[str, Health]) -> pd.DataFrame:
+    """`health_worst` of each row of the table, by ROW: of the models that it is of, the worst ratio that is known."""
+    ratios = sets["model"].map({name: health.ratio for name, health in found.items()}).astype(float)
+    return sets.assign(health_worst=ratios).groupby(ROW, sort=False, as_index=False)["health_worst"].max()
+
+
+def removal_table(
+    sets: pd.DataFrame, queries: list[str], moved: Callable[[str], dict[str, np.ndarray]], n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """One row per method, unit and k, averaged over the queries aimed at.
+
+    `moved` gives, for a model's name, what its training set's loss does to all `queries`: columns with values [Q].
+    Columns of the table: each of these for the query aimed at; its first, `loss_rise`, with its interval over queries;
+    and the same for all the others, averaged.
+    """
+    place = {query: row for row, query in enumerate(queries)}
+    effects = {model: pd.DataFrame(moved(model)) for model in sets["model"].unique()}
+    rows = []
+    for (method, unit, k), removals in sets.groupby(ROW, sort=False):
+        at = [place[query] for query in removals["query"]]
+        aimed = pd.DataFrame([effects[model].iloc[row] for model, row in zip(removals["model"], at, strict=True)])
+        others = pd.DataFrame(
+            [effects[model].drop(index=row).mean() for model, row in zip(removals["model"], at, strict=True)]
+        )
+        low, high = bootstrap_interval(aimed["loss_rise"], n_bootstrap, seed)
+        row = {"method": method, "unit": unit, "k": k, "n_queries": len(removals)}
+        row |= {"loss_rise": aimed["loss_rise"].mean(), "loss_rise_low": low, "loss_rise_high": high}
+        row |= aimed.drop(columns="loss_rise").mean().to_dict()
+        row |= {f"others_{name}": value for name, value in others.mean().items()}
+        rows.append(row)
+    return pd.DataFrame(rows)

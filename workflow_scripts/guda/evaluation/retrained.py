@@ -1,0 +1,45 @@
+"""What evaluations read of a retrained model: the ELBO of each query, and its image from the same noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.paths import Paths
+from guda.specs import ElboSettings, ElboSpec, QueriesSpec
+
+
+def read_elbos(paths: Paths, name: str, model: str, buckets: dict[str, str], settings: ElboSettings) -> pd.Series:
+    """ELBO of every query, by its id, under the model `name` whose spec has the digest `model`. In nats.
+
+    Up to terms that all models share, and over the window of diffusion steps. Raises ArtifactError.
+    """
+    found = {}
+    for bucket, samples in buckets.items():
+        expected = ElboSpec(model=model, samples=samples, elbo=settings).digest()
+        tensors, _ = load_tensors(paths.elbo(name, bucket), expected, "np")
+        elbo = -(tensors["kl"].astype(np.float64) @ tensors["step_weights"])
+        found |= dict(zip(unpack_ids(tensors["ids"]), elbo.tolist(), strict=True))
+    return pd.Series(found)
+
+
+def read_queries(paths: Paths, buckets: dict[str, str]) -> tuple[dict[str, list[str]], np.ndarray]:
+    """Ids of the queries of each bucket, and all their images, uint8 [Q, C, H, W]. Raises ArtifactError."""
+    ids, images = {}, []
+    for bucket, expected in buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        ids[bucket] = unpack_ids(tensors["ids"])
+        images.append(tensors["images"])
+    return ids, np.concatenate(images)
+
+
+def read_regenerated(
+    paths: Paths, name: str, model: str, ids: dict[str, list[str]], generation: QueriesSpec
+) -> np.ndarray:
+    """The images that a model makes of the queries' noise, uint8 [Q, C, H, W], in the order of `read_queries`."""
+    images = []
+    for bucket, queries in ids.items():
+        expected = generation.model_copy(update={"base": model, "ids": queries}).digest()
+        images.append(load_tensors(paths.regenerated(name, bucket), expected, "np")[0]["images"])
+    return np.concatenate(images)

@@ -1,0 +1,68 @@
+"""Scores of one method, and the files that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from guda.core.artifacts import ANEW, DIVERGED, not_finite, read_csv
+from guda.core.errors import ArtifactError
+from guda.core.records import check_recorded
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n queries for G groups; higher is more influential.
+
+    `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first; groups that tie there
+    share it) are float64 [n, G]; the last two are None, or NaN, for methods without a sampling error. `evaluations` are
+    network forwards on one sample, `details` what the method chose by itself, for the record. Raises FloatingPointError
+    for a score that is not finite.
+    """
+
+    queries: list[str]
+    groups: list[str]
+    score: np.ndarray
+    se: np.ndarray | None = None
+    p_top1: np.ndarray | None = None
+    evaluations: int = 0
+    details: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if problem := not_finite(self.score, "score"):
+            raise FloatingPointError(f"{problem}. {DIVERGED}")
+
+
+def scores_frame(scores: Scores) -> pd.DataFrame:
+    """One row per query and group: query, group, score, se, p_top1 (the last two empty where a method has none)."""
+    n, n_groups = scores.score.shape
+    absent = np.full((n, n_groups), np.nan)
+    columns = {"score": scores.score, "se": scores.se, "p_top1": scores.p_top1}
+    return pd.DataFrame(
+        {"query": np.repeat(scores.queries, n_groups), "group": np.tile(scores.groups, n)}
+        | {name: (absent if values is None else values).ravel() for name, values in columns.items()}
+    )
+
+
+def read_scores(path: str, spec_digest: str) -> Scores:
+    """Read a score file back. Raises ArtifactError when it is damaged, not of the expected spec, or not all numbers."""
+    check_recorded(path, spec_digest)
+    frame = read_numbers(path)
+    queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
+    shape = (len(queries), len(groups))
+    return Scores(queries, groups, *(frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1")))
+
+
+def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table with the columns `score`, `se` and `p_top1`, and `others` of numbers.
+
+    Raises ArtifactError where a score is not finite, or a standard error or p_top1 is infinite (an empty one is none).
+    """
+    frame = read_csv(path, numbers=(*others, "score", "se", "p_top1"))
+    for name in ("score", "se", "p_top1"):
+        values = frame[name].to_numpy()
+        if problem := not_finite(values if name == "score" else values[~np.isnan(values)], name):
+            raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
+    return frame

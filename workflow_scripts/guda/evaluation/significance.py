@@ -1,0 +1,149 @@
+"""Is a method's agreement with the oracle another's, beyond the choice of queries? Paired bootstrap over queries.
+
+A resample is a row of weights: how often each query was drawn. All methods see the same resamples, so what makes a
+query hard for all of them cancels in their difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from guda.evaluation.metrics import AVERAGED, decisive, resamples
+from guda.evaluation.metrics_table import CEILING
+
+COLUMNS = ["method", "reference", "metric", "difference", "low", "high", "p", "p_holm", "n_queries"]
+METRICS = [*AVERAGED, "effect_spearman", "decisive_auroc"]
+AT_ONCE = 256  # resamples in memory
+LEVEL = 0.95
+
+
+def significance_table(
+    matrices: dict[str, np.ndarray],
+    oracles: list[str],
+    methods: list[str],
+    n_bootstrap: int,
+    seed: int,
+    decisive_ratio: float,
+) -> pd.DataFrame:
+    """Every other method's agreement with the first oracle, less that of the first method: a row per method and metric.
+
+    `matrices` holds scores [Q, G] by name. `low` and `high` bound the difference at 95 % by percentiles of its
+    resamples, `p` is two-sided (see `p_value`), `p_holm` adjusts it for the several methods compared by one metric.
+    The row `ceiling`, present with two oracles or more, is the mean over the others of one oracle against the first.
+    decisive_auroc is not defined on resamples without both kinds of queries: these count for nothing.
+    """
+    others = oracles[1:]
+    is_decisive = decisive([matrices[name] for name in oracles], decisive_ratio)
+    agreement = resampled_agreement(
+        {name: matrices[name] for name in [*methods, *others]}, matrices[oracles[0]], is_decisive, n_bootstrap, seed
+    )
+    compared = {name: agreement[name] for name in methods[1:]}
+    if others:
+        compared[CEILING] = np.mean([agreement[name] for name in others], axis=0)
+    # Rounded, so that equal sums of thirds differ by exactly zero.
+    differences = {name: np.round(values - agreement[methods[0]], 12) for name, values in compared.items()}
+    p = np.array([p_value(column) for values in differences.values() for column in values[1:].T])
+    p = p.reshape(len(compared), len(METRICS))
+    adjusted = np.stack([holm(column) for column in p.T], axis=1)
+    rows = []
+    for row, (name, values) in enumerate(differences.items()):
+        for column, metric in enumerate(METRICS):
+            found = [values[0, column], *interval(values[1:, column]), p[row, column], adjusted[row, column]]
+            rows.append([name, methods[0], metric, *found, len(is_decisive)])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def resampled_agreement(
+    scores: dict[str, np.ndarray], oracle: np.ndarray, is_decisive: np.ndarray, n_bootstrap: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Each method's agreement with the oracle by every metric of METRICS, on the queries and on each resample.
+
+    `scores` [Q, G] by name, `oracle` [Q, G], `is_decisive` bool [Q] -> float64 [1 + n_bootstrap, len(METRICS)] by name,
+    row 0 without resampling.
+    """
+    per_query = {
+        name: np.stack([metric(matrix, oracle) for metric in AVERAGED.values()], axis=1)
+        for name, matrix in scores.items()
+    }
+    parts = {name: [] for name in scores}
+    for weights in _weights(len(oracle), n_bootstrap, seed):
+        oracle_ranks = weighted_ranks(oracle.max(axis=1), weights)
+        for name, matrix in scores.items():
+            ranks = weighted_ranks(matrix.max(axis=1), weights)
+            means = weights @ per_query[name] / len(oracle)
+            effect = _weighted_correlation(ranks, oracle_ranks, weights)
+            parts[name].append(np.column_stack([means, effect, _weighted_auroc(ranks, is_decisive, weights)]))
+    return {name: np.concatenate(blocks) for name, blocks in parts.items()}
+
+
+def weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average ranks of values [Q], the q-th of which stands weights[b, q] times in resample b: float64 [B, Q]."""
+    distinct, place = np.unique(values, return_inverse=True)
+    in_order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[in_order], np.arange(len(distinct)))
+    tied = np.add.reduceat(weights[:, in_order], starts, axis=1)
+    return (np.cumsum(tied, axis=1) - (tied - 1) / 2)[:, place]
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """Bounds of resampled differences [B] at LEVEL, by percentiles; NaN ones count for nothing."""
+    defined = differences[~np.isnan(differences)]
+    if not defined.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def p_value(differences: np.ndarray) -> float:
+    """Two-sided p of no difference, from resampled differences [B]; NaN ones count for nothing.
+
+    Twice the share of resamples on the rarer side of zero, which the observed data are counted to: never below
+    2 / (1 + B). Below 0.05 about where the 95 % percentile interval leaves out zero.
+    """
+    differences = differences[~np.isnan(differences)]
+    if not differences.size:
+        return float("nan")
+    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
+    return min(1.0, 2 * (1 + rarer) / (1 + len(differences)))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p-values [M] adjusted for M comparisons (Holm 1979), NaN ones left out: the chance of any false finding holds."""
+    adjusted, tested = np.full(len(p), np.nan), np.flatnonzero(~np.isnan(p))
+    ascending = tested[np.argsort(p[tested], kind="stable")]
+    factors = np.arange(len(ascending), 0, -1)
+    adjusted[ascending] = np.minimum(1, np.maximum.accumulate(factors * p[ascending]))
+    return adjusted
+
+
+def _weights(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n queries is drawn, float64 [at most AT_ONCE, n]: first once each, then in every resample."""
+    block = [np.ones(n)]
+    for rows in resamples(n, n_bootstrap, seed):
+        block.append(np.bincount(rows, minlength=n).astype(np.float64))
+        if len(block) == AT_ONCE:
+            yield np.stack(block)
+            block = []
+    if block:
+        yield np.stack(block)
+
+
+def _weighted_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spearman's rho of two sets of ranks [B, Q] of weighted queries, [B]; 0 where either does not vary."""
+    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    mean = (weights.sum(axis=1, keepdims=True) + 1) / 2
+    a, b = a - mean, b - mean
+    norm = np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))
+    return np.divide((weights * a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+
+
+def _weighted_auroc(ranks: np.ndarray, is_decisive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC of the decisive among weighted queries, [B], by the ranks [B, Q] of scores; NaN without both kinds."""
+    positive = weights[:, is_decisive].sum(axis=1)
+    negative = weights.sum(axis=1) - positive
+    rank_sum = (weights[:, is_decisive] * ranks[:, is_decisive]).sum(axis=1)
+    pairs = positive * negative
+    return np.divide(rank_sum - positive * (positive + 1) / 2, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

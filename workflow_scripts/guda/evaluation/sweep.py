@@ -1,0 +1,55 @@
+"""The table of variants: their settings, and their agreement with every seed of the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from guda.evaluation.metrics import agreement, decisive, mean_agreement
+from guda.evaluation.metrics_table import CEILING
+from guda.models.health import worst_of
+from guda.specs import SweepSpec
+
+
+def sweep_table(
+    matrices: dict[str, np.ndarray], seconds: dict[str, float], health: dict[str, float], spec: SweepSpec
+) -> pd.DataFrame:
+    """One row per variant and oracle, then the ceiling of each oracle: the other oracles' mean agreement with it.
+
+    `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst ratio of health (NaN: unknown) of
+    variants and oracles by name. `chosen` marks, of each method, the variant with the best top1 against the second
+    oracle; among equals, that with the best effect_spearman, then the one listed first.
+    """
+    is_decisive = decisive([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
+
+    def measured(name: str, oracle: str) -> dict[str, float]:
+        resampling = {"n_bootstrap": spec.metrics.bootstrap_samples, "seed": spec.metrics.seed}
+        return agreement(matrices[name], matrices[oracle], is_decisive, **resampling)
+
+    found = {(name, oracle): measured(name, oracle) for name in spec.variants for oracle in spec.oracles}
+    chosen = chosen_variants({name: found[name, spec.oracles[1]] for name in spec.variants}, spec.methods)
+    rows = []
+    for (name, oracle), metrics in found.items():
+        row = {"variant": name, "method": spec.methods[name], "oracle": oracle, "chosen": name in chosen}
+        rows.append(
+            row | spec.variants[name] | metrics | {"build_seconds": seconds[name], "health_worst": health[name]}
+        )
+    for oracle in spec.oracles:
+        others = [name for name in spec.oracles if name != oracle]
+        row = {"variant": CEILING, "method": CEILING, "oracle": oracle, "chosen": False}
+        ceiling = mean_agreement([measured(other, oracle) for other in others])
+        build = {"build_seconds": float(np.mean([seconds[other] for other in others]))}
+        rows.append(row | ceiling | build | {"health_worst": worst_of(health[other] for other in others)})
+    first = ["variant", "method", "oracle", "chosen"]
+    settings = list(dict.fromkeys(key for shown in spec.variants.values() for key in shown))
+    metrics = list(next(iter(found.values())))
+    # Settings as text, so that a whole number beside an empty value stays one.
+    frame = pd.DataFrame(rows)[[*first, *settings, *metrics, "build_seconds", "health_worst"]]
+    return frame.astype(dict.fromkeys(settings, object)).astype({"n_queries": int, "n_groups": int})
+
+
+def chosen_variants(metrics: dict[str, dict[str, float]], methods: dict[str, str]) -> set[str]:
+    """Of each method the best variant, given each variant's agreement with the oracle to choose by."""
+    names = {method: [name for name in metrics if methods[name] == method] for method in methods.values()}
+    key = ("top1", "effect_spearman")
+    return {max(variants, key=lambda name: [metrics[name][metric] for metric in key]) for variants in names.values()}

@@ -1,0 +1,1 @@
+"""What the programs of jobs share: their command line, and how a model is made."""

@@ -1,0 +1,72 @@
+"""AbU: unlearning of one image by a step up its loss, divided by the Fisher information (arXiv 2406.09408)."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.core.device import Batches
+from guda.core.errors import ConfigError
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.models.denoisers import UNetDenoiser
+from guda.scoring.losses import draw_noise, evenly_spaced, loss_gradient
+
+NEAREST_NAMES = 3
+
+
+def unlearn_image(
+    full: UNetDenoiser,
+    x: Tensor,
+    image_id: str,
+    curvature: dict[str, Tensor],
+    n_train: int,
+    settings: config.AbuInfluence,
+    batches: Batches,
+    condition: Tensor | None = None,
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
+
+    theta' = theta + eta grad L(x) / (N F), `settings.steps` times, for the weights that have a `curvature` F. L is the
+    image's loss, averaged over evenly spaced diffusion steps, with the noise of (seed, image, step). With F the Hessian
+    of the mean loss of N training images, x one of them, and eta 1, it is the influence function's estimate of the
+    model trained without x. `condition` [1, ...] is what a conditional network is told of x.
+    """
+    model = copy.deepcopy(full)
+    moved = [(name, weight) for name, weight in model.unet.named_parameters() if name in curvature]
+    steps = evenly_spaced(settings.query_steps, len(full.schedule.alphas_cumprod))
+    noise = draw_noise([image_id], steps, tuple(x.shape), settings.seed)[0]
+    for _ in range(settings.steps):
+        gradient = loss_gradient(model, x, noise, steps, [weight for _, weight in moved], batches, condition)
+        with torch.no_grad():
+            for (name, weight), slope in zip(moved, gradient, strict=True):
+                weight += settings.step_size / n_train * slope / curvature[name]
+    return model, settings.steps * settings.query_steps * FORWARD_AND_BACKWARD
+
+
+def damped(fisher: dict[str, Tensor], settings: config.AbuInfluence) -> dict[str, Tensor]:
+    """The Fisher information of the weights that move, with `damping` times its mean over them added."""
+    chosen = {name: fisher[name] for name in moving(list(fisher), settings.parameters)}
+    mean = sum(values.double().sum() for values in chosen.values()) / sum(v.numel() for v in chosen.values())
+    return {name: values + settings.damping * mean.float() for name, values in chosen.items()}
+
+
+def moving(names: list[str], patterns: list[str] | None) -> list[str]:
+    """Those of the names in which one of the regular expressions is found; None: all.
+
+    Raises ConfigError for an expression that is found in none.
+    """
+    if patterns is None:
+        return names
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+            near = difflib.get_close_matches(pattern, names, NEAREST_NAMES, cutoff=0)
+            raise ConfigError(
+                f"attribution.abu.parameters: {pattern!r} is found in no name of the network's {len(names)} weights; "
+                f"the nearest: {', '.join(near)}"
+            )
+    return [name for name in names if any(re.search(pattern, name) for pattern in patterns)]

@@ -1,0 +1,106 @@
+"""Per-sample gradients of a function of the network's output, projected: what TRAK, D-TRAK and DAS compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from guda.core.device import Batches
+from guda.core.progress import track
+from guda.core.seeding import gaussian
+from guda.data.pixels import to_network_range
+from guda.methods.gradients import GRADIENTS
+from guda.methods.projection import Projection
+from guda.models.denoisers import UNetDenoiser
+from guda.specs import GradientsSpec
+
+COMMON = "every image"  # in place of an id
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss(prediction: Tensor, noise: Tensor) -> Tensor:
+    """TRAK for diffusion models: the denoising loss ||e - e_theta||^2 over the number of pixels."""
+    return (noise - prediction).square().mean()
+
+
+def squared_output(prediction: Tensor, noise: Tensor) -> Tensor:
+    """D-TRAK (arXiv 2311.00500): ||e_theta||^2 over the number of pixels, whatever the noise was."""
+    return prediction.square().mean()
+
+
+def mean_output(prediction: Tensor, noise: Tensor) -> Tensor:
+    """DAS (arXiv 2410.18639): the mean of e_theta over pixels."""
+    return prediction.mean()
+
+
+FUNCTIONS: dict[str, Function] = {"loss": loss, "squared_output": squared_output, "mean_output": mean_output}
+
+
+def projected_gradients(
+    denoiser: UNetDenoiser, images: Tensor, ids: list[str], spec: GradientsSpec, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Projected gradients of f, averaged over diffusion steps, float32 [n, d]; and residuals, float32 [n].
+
+    phi_i = P^T mean_t g_it, g_it the gradient with respect to all weights of f(e_theta(x_t, t), e) of image i, at one
+    noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalise` each g_it is brought to length
+    1 before the mean. The residual is the root mean square of e - e_theta, averaged over steps.
+
+    `images` uint8 [n, C, H, W]; of the spec, what it says beside digests. At most `batch_size` evaluations at a time.
+    """
+    x = to_network_range(images)
+    output = _Output(denoiser, FUNCTIONS[spec.function])
+    weights = {name: weight.detach() for name, weight in output.named_parameters()}
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    projection = Projection(shapes, spec.projection_dim, spec.seed, denoiser.device)
+    gradients = vmap(grad(_value, argnums=1, has_aux=True), in_dims=(None, None, 0, 0, 0))
+    # The gradient of the mean over steps is one backward pass; only where each is normalised are there several.
+    parts = [[step] for step in spec.steps] if spec.normalise else [spec.steps]
+    rows = [(row, part) for row in range(len(x)) for part in parts]
+
+    def noise_of(row: int, step: int) -> np.ndarray:
+        return gaussian(spec.seed, ids[row] if spec.own_noise else COMMON, step, tuple(x.shape[1:]))
+
+    def projected(batch: Sequence[tuple[int, list[int]]]) -> tuple[Tensor, Tensor]:
+        noise = np.stack([[noise_of(row, step) for step in part] for row, part in batch])
+        drawn = x[[row for row, _ in batch]], torch.from_numpy(noise), torch.tensor([part for _, part in batch])
+        with sdpa_kernel(SDPBackend.MATH):  # the one that works on all samples at a time
+            found, residual = gradients(output, weights, *(tensor.to(denoiser.device) for tensor in drawn))
+        phi = projection(found)
+        if spec.normalise:
+            phi /= sum(gradient.flatten(1).square().sum(1) for gradient in found.values()).sqrt()[:, None]
+        return phi.cpu(), residual.cpu()
+
+    phi, residuals = torch.zeros(len(x), projection.dim), torch.zeros(len(x))
+    n_weights = sum(weight.numel() for weight in weights.values())
+    size = max(1, min(batch_size // len(parts[0]), GRADIENTS // n_weights))
+    batches, starts, done = Batches(size), range(0, len(rows), size), 0
+    for start in track(starts, "batches of gradients", len(starts)):
+        for part, residual in batches.run(projected, rows[start : start + size]):
+            of_images = torch.tensor([row for row, _ in rows[done : done + len(part)]])
+            phi.index_add_(0, of_images, part / len(parts))
+            residuals.index_add_(0, of_images, residual / len(parts))
+            done += len(part)
+    return phi.numpy(), residuals.numpy()
+
+
+class _Output(torch.nn.Module):
+    """f and the residual of one image, both averaged over its diffusion steps."""
+
+    def __init__(self, denoiser: UNetDenoiser, function: Function):
+        super().__init__()
+        self.denoiser, self.function = denoiser, function
+
+    def forward(self, clean: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]."""
+        prediction = self.denoiser.predict_noise(self.denoiser.add_noise(clean, noise, t), t)
+        residual = (noise - prediction).square().flatten(1).mean(1).sqrt().mean()
+        return self.function(prediction, noise), residual
+
+
+def _value(output: _Output, weights: dict[str, Tensor], *drawn: Tensor) -> tuple[Tensor, Tensor]:
+    return functional_call(output, weights, drawn)

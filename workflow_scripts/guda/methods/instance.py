@@ -1,0 +1,68 @@
+"""Methods that score every training image for a query; a group's score is aggregated over its members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from guda import config
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.paths import Paths
+from guda.data.groups import read_members
+from guda.evaluation.scores import Scores
+
+
+class InstanceSpec(Protocol):
+    """What the spec of such a method says beside its own settings."""
+
+    images: str  # digest of the training images
+    members: dict[str, str]  # digest of each group
+    settings: config.Aggregation
+
+
+class InstanceLevel:
+    """A method that gives `instance_scores`; the rest of `Method` is the subclass's too."""
+
+    def train_ids(self, spec: InstanceSpec, paths: Paths) -> list[str]:
+        """Ids of the training images that are scored: all, in the order of the training table."""
+        training, _ = load_tensors(paths.images(), spec.images, "np")
+        return unpack_ids(training["ids"])
+
+    def instance_scores(self, spec: InstanceSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Block after block of the queries: their ids and the score of every image of `train_ids`, float64 [q, N].
+
+        Higher is more influential. Raises ArtifactError for a file that is not of the spec.
+        """
+        raise NotImplementedError
+
+    def scores(self, spec: InstanceSpec, paths: Paths) -> Scores:
+        membership = rows_of_groups(self.train_ids(spec, paths), spec.members, paths)
+        queries, score = [], []
+        for ids, of_images in self.instance_scores(spec, paths):
+            queries += ids
+            score.append(aggregate(of_images, membership, spec.settings))
+        return Scores(queries, list(spec.members), np.concatenate(score))
+
+
+def rows_of_groups(train_ids: list[str], members: dict[str, str], paths: Paths) -> list[np.ndarray]:
+    """Rows of each group's images, from the groups' files and the digests that these must have."""
+    found = []
+    for group, expected in members.items():
+        of_group = read_members(paths.group(group), expected)
+        found.append(np.flatnonzero([train_id in of_group for train_id in train_ids]))
+    return found
+
+
+def aggregate(scores: np.ndarray, membership: list[np.ndarray], settings: config.Aggregation) -> np.ndarray:
+    """Group scores [Q, G] from scores of training images [Q, N] and, for each group, the rows of its images."""
+    columns = []
+    for members in membership:
+        of_group = scores[:, members]
+        if settings.aggregate == "top_k":
+            np.negative(of_group, out=of_group)
+            of_group.sort(axis=1)
+            of_group = -of_group[:, : settings.top_k]
+        columns.append(of_group.sum(1) if settings.aggregate == "sum" else of_group.mean(1))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,59 @@
+"""MUCS: unlearning of one image by bounded ascent on its loss, mirrored by descent on that of the training images."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.core.seeding import derive_seed
+from guda.data.captions import Captions
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import UNetDenoiser
+from guda.scoring.losses import squared_errors
+from guda.training.loop import optimise, random_steps
+
+NULL_LOSS = 1.0  # of predicting nothing: the mean square of standard normal noise
+
+
+def bounded_loss(retained: Tensor, forgotten: Tensor, forget_weight: float) -> Tensor:
+    """mean l(retained) - lambda mean min(l(forgotten), l_null), from losses [B]: what reached l_null is left alone."""
+    return retained.mean() - forget_weight * forgotten.clamp_max(NULL_LOSS).mean()
+
+
+def unlearn_image(
+    full: UNetDenoiser,
+    x: Tensor,
+    image_id: str,
+    images: Tensor,
+    settings: config.MucsInfluence,
+    condition: Tensor | None = None,
+    captions: Captions | None = None,
+) -> tuple[UNetDenoiser, int]:
+    """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
+
+    `images` uint8 [N, C, H, W], or latents, are the training images. Batches and noise belong to (seed, image, step of
+    the optimiser). A text-to-image network is told the prompt of x, `condition` [1, L, D], and the first of the
+    `captions` of each training image.
+    """
+    model, batch_size = copy.deepcopy(full), settings.batch_size
+
+    def draw(step: int) -> list[Tensor]:
+        rows = torch.randint(len(images), (batch_size,))
+        retained = to_network_range(images[rows])
+        prompts = [[], []] if captions is None else [[captions.first(rows)], [condition.expand(batch_size, -1, -1)]]
+        pairs = []
+        for clean, told in zip((retained, x.expand_as(retained)), prompts, strict=True):
+            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule), *told]
+        return pairs
+
+    def loss(*pairs: Tensor) -> Tensor:
+        half = len(pairs) // 2
+        retained, forgotten = squared_errors(model, *pairs[:half]), squared_errors(model, *pairs[half:])
+        return bounded_loss(retained, forgotten, settings.forget_weight)
+
+    optimise(model, draw, loss, settings, derive_seed("mucs", settings.seed, image_id), description=None)
+    return model, settings.steps * 2 * batch_size * FORWARD_AND_BACKWARD

@@ -1,0 +1,1 @@
+"""Checkpoints that others wrote: their files, settings and weights."""

@@ -1,0 +1,144 @@
+"""Denoisers over diffusers' `UNet2DModel`, unconditional or conditional on a group."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
+from guda.models.diffusers_import import network_class
+from guda.models.noise_schedule import NoiseSchedule
+
+
+class Denoiser(Protocol):
+    """What scoring, sampling and unlearning ask of a network."""
+
+    device: torch.device
+
+    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does.
+
+        A float t lies between two steps.
+        """
+        ...
+
+
+class UNetDenoiser(torch.nn.Module):
+    """A `UNet2DModel` with the noise schedule it was trained for.
+
+    One with `n_labels` class embeddings takes a label as its condition; the last label says that no group is known.
+    """
+
+    def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule, n_labels: int | None = None):
+        super().__init__()
+        self.no_group = None if n_labels is None else n_labels - 1
+        self.unet = unet
+        self.schedule = schedule
+        self.register_buffer("gammas", torch.tensor(schedule.gammas, dtype=torch.float32), persistent=False)
+        self.register_buffer("sigmas", torch.tensor(schedule.sigmas, dtype=torch.float32), persistent=False)
+        ratios = torch.tensor(schedule.log_noise_ratios, dtype=torch.float32)
+        self.register_buffer("log_noise_ratios", ratios, persistent=False)
+        # Step 0 is the decoder term, which the variational term leaves out: its infinite entries become 0.
+        for name in ("kl_weights", "log_variance_ranges"):
+            values = torch.tensor(getattr(schedule, name), dtype=torch.float32).nan_to_num(posinf=0)
+            self.register_buffer(name, values, persistent=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the network is made for."""
+        return self.unet.config.in_channels, *self.unet.config.sample_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.gammas.device
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1].
+
+        For a float t, between two steps, log(sigma / gamma) is interpolated.
+        """
+        if t.is_floating_point():
+            left = t.long().clamp(max=len(self.gammas) - 2)
+            u = torch.lerp(self.log_noise_ratios[left], self.log_noise_ratios[left + 1], t - left)
+            gamma, sigma = torch.sigmoid(-2 * u).sqrt(), torch.sigmoid(2 * u).sqrt()
+        else:
+            gamma, sigma = self.gammas[t], self.sigmas[t]
+        return gamma[:, None, None, None], sigma[:, None, None, None]
+
+    def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""
+        gamma, sigma = self.scales(t)
+        return gamma * x + sigma * noise
+
+    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped.
+
+        `condition` int64 [B]: labels of groups; None: no group is known.
+        """
+        return self._noise(self._output(x_t, t, condition)[:, : x_t.shape[1]], x_t, t)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        if self.no_group is None:
+            if condition is not None:
+                raise ValueError("a network without class embeddings takes no condition")
+            return self.unet(x_t, t).sample.float()
+        labels = torch.full_like(t, self.no_group) if condition is None else condition
+        return self.unet(x_t, t, class_labels=labels).sample.float()
+
+    def _noise(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        gamma, sigma = self.scales(t)
+        if self.schedule.prediction_type == "v_prediction":
+            return gamma * output + sigma * x_t  # v = gamma e - sigma x (Salimans & Ho 2022)
+        if self.schedule.prediction_type == "sample":
+            return (x_t - gamma * output) / sigma
+        return output
+
+    def target(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network is to predict, [B, C, H, W]: the noise, the velocity or the image."""
+        gamma, sigma = self.scales(t)
+        targets = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
+        return targets[self.schedule.prediction_type]
+
+    def own_errors(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean squares over pixels of what the network's own prediction is wrong by, and of its target, each [B]."""
+        target, output = self.target(x, noise, t), self._output(self.add_noise(x, noise, t), t, condition)
+        wrong = output[:, : x.shape[1]] - target
+        return wrong.square().flatten(1).mean(1), target.square().flatten(1).mean(1)
+
+    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
+
+        A network with a learned variance adds L_vlb = T * mean KL of steps 1 .. T-1, in nats per dimension, weighted by
+        VLB_WEIGHT. It reaches the channels of the variance and what they are computed from, not those of the noise.
+        """
+        channels = x.shape[1]
+        x_t = self.add_noise(x, noise, t)
+        output = self._output(x_t, t, condition)
+        prediction, variance = output[:, :channels], output[:, channels:]
+        loss = torch.nn.functional.mse_loss(prediction, self.target(x, noise, t))
+        if not variance.shape[1]:
+            return loss
+        error = noise - self._noise(prediction.detach(), x_t, t)
+        at_steps = (values[t][:, None, None, None] for values in (self.kl_weights, self.log_variance_ranges))
+        return loss + VLB_WEIGHT * len(self.gammas) * reverse_step_kl(variance, error, *at_steps).mean()
+
+
+def new_denoiser(
+    settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...], n_labels: int | None = None
+) -> UNetDenoiser:
+    """A network with fresh weights (from torch's global generator) for images of shape [C, H, W].
+
+    With `n_labels` it is conditional, with so many class embeddings.
+    """
+    channels, height, width = image_shape
+    unet = network_class("UNet2DModel")(
+        sample_size=(height, width),
+        in_channels=channels,
+        out_channels=2 * channels if settings.learned_variance else channels,
+        num_class_embeds=n_labels,
+        **settings.model_dump(exclude={"learned_variance"}),
+    )
+    return UNetDenoiser(unet, schedule, n_labels)

@@ -1,0 +1,1 @@
+"""Pipelines of Stable Diffusion: their folder, and what encodes and decodes."""

@@ -1,0 +1,1 @@
+"""The experiment as the workflow sees it. Torch-free: rules import nothing else."""

@@ -1,0 +1,211 @@
+"""What a configuration asks for and its data cannot give: refused before anything is planned."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guda.core.errors import ConfigError, DataError, nearest_name
+from guda.core.hub import HUB_ID
+from guda.core.paths import CALIBRATION
+from guda.core.seeding import chosen
+from guda.data.datasets.soundness import check_sound
+from guda.evaluation.lds import n_kept
+from guda.methods import METHODS, TEXT_METHODS, get_method
+from guda.methods.counterfactual import Unlearned
+from guda.methods.embedding import KEY as VISION_KEY
+from guda.methods.embedding import NAME as EMBEDDING
+from guda.models.imported import NETWORK, check_is_folder, check_model, check_process, check_vision_model
+from guda.models.noise_schedule import NoiseSchedule, end_of_signal
+from guda.models.stable_diffusion.folder import PIPELINE, PIPELINE_KEY, check_pipeline
+from guda.plan.reports import instance_level
+from guda.specs import CounterfactualSpec
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+def check(experiment: Experiment) -> None:
+    """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
+    config = experiment.config
+    _check_groups(experiment)
+    known = METHODS if config.text_to_image is None else TEXT_METHODS
+    for name in config.methods:
+        if name not in METHODS | TEXT_METHODS:
+            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(known))}")
+        if name not in known:
+            models = "models without prompts" if config.text_to_image is None else "text-to-image models"
+            raise ConfigError(f"methods: {name} is not there for {models}; known: {', '.join(known)}")
+    content, columns = config.metrics.content, list(experiment.dataset.table.columns)
+    if content is not None and content not in columns:
+        raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
+    if config.text_to_image is None:
+        _check_neighbors(experiment)
+        _check_image_size(experiment)
+        _check_lds(experiment)
+        _check_removal(experiment)
+        _check_likelihood(experiment)
+    else:
+        _check_text_to_image(experiment)
+    # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
+    _check_brought_models(experiment)
+    for model in experiment.imports:
+        experiment.model_spec(model)
+    for name in config.methods:
+        experiment.method_spec(name)
+    _check_calibration(experiment)
+    check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
+
+
+def _check_calibration(experiment: Experiment) -> None:
+    """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
+    specs = map(experiment.method_spec, experiment.config.methods)
+    if not any(isinstance(spec, CounterfactualSpec) and spec.calibration is not None for spec in specs):
+        return
+    ids, settings = list(experiment.dataset.table["id"]), experiment.config.attribution.calibration
+    sample = {ids[row] for row in chosen(ids, settings.count, CALIBRATION, settings.seed)}
+    for group, members in experiment.groups.items():
+        if sample.issubset(members):
+            raise ConfigError(
+                f"attribution.calibration.count is {settings.count}, and group {group!r} holds all of the calibration "
+                "images, so none is retained without it; raise it"
+            )
+
+
+def _check_brought_models(experiment: Experiment) -> None:
+    """What can be known of models in folders without making them; those of the hub are looked at by the first job."""
+    config, shape = experiment.config, experiment.dataset.image_shape
+    for source, key in experiment.imports.values():
+        if not HUB_ID.fullmatch(source):
+            check_is_folder(source, key, NETWORK, "model")
+            check_model(Path(source), config.unet, config.noise_schedule, shape, key, config)
+    vision = config.attribution.embedding.model
+    if vision is not None and EMBEDDING in config.methods and not HUB_ID.fullmatch(vision):
+        check_is_folder(vision, VISION_KEY, "AutoModel", "model")
+        check_vision_model(Path(vision), VISION_KEY)
+    pipeline = None if config.text_to_image is None else config.text_to_image.pipeline
+    if pipeline is not None and not HUB_ID.fullmatch(pipeline):
+        check_is_folder(pipeline, PIPELINE_KEY, PIPELINE, "pipeline")
+        check_pipeline(Path(pipeline), PIPELINE_KEY)
+        check_process(Path(pipeline), config.noise_schedule, PIPELINE_KEY, config)
+
+
+def _check_groups(experiment: Experiment) -> None:
+    n_images, unlearn = len(experiment.dataset.table), experiment.config.unlearn
+    for group, members in experiment.groups.items():
+        if len(members) == n_images:
+            raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
+    for key, named in [("overrides", unlearn.overrides), ("import", unlearn.imported)]:
+        for group in named:
+            if group not in experiment.groups:
+                raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+
+
+def _check_neighbors(experiment: Experiment) -> None:
+    n_images = len(experiment.dataset.table)
+    for group, members in experiment.groups.items():
+        retained = n_images - len(members)
+        wanted = max(experiment.unlearning(operator, group).n_neighbors for operator in experiment.operators)
+        if wanted > retained:
+            raise ConfigError(
+                f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
+                "are left; lower it"
+            )
+
+
+def _check_text_to_image(experiment: Experiment) -> None:
+    config, channels = experiment.config, experiment.dataset.image_shape[0]
+    if channels != 3:
+        raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
+    asked = {
+        "lds.subsets": config.lds.subsets,
+        "removal.queries": config.removal.queries,
+        "likelihood.queries": config.likelihood.queries,
+        "sweep": experiment.variants,
+        "model.pretrained": config.model.pretrained,
+        "training.flip": config.training.flip,
+        "unlearn.import": config.unlearn.imported,
+    }
+    for key, value in asked.items():
+        if value:
+            raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
+    for style in config.text_to_image.small_pipeline.styles:
+        if style not in experiment.book.styles:
+            known = nearest_name(style, experiment.book.styles)
+            raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
+    if any(isinstance(get_method(name), Unlearned) for name in config.methods):
+        _check_groups_are_styles(experiment)
+
+
+def _check_groups_are_styles(experiment: Experiment) -> None:
+    """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
+    column, styles = experiment.config.text_to_image.prompts.style, experiment.book.styles_of_images
+    counts = styles.value_counts()
+    for group, members in experiment.groups.items():
+        shares = styles[members].value_counts() / counts
+        if not (shares >= 1 / 2).any():
+            raise ConfigError(
+                f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning by "
+                "anchors exchanges styles, so name the column that the groups are of"
+            )
+
+
+def _check_likelihood(experiment: Experiment) -> None:
+    settings = experiment.config.likelihood
+    end = end_of_signal(NoiseSchedule.from_config(experiment.config.noise_schedule))
+    if settings.first >= end:
+        raise ConfigError(
+            f"likelihood.first is {settings.first}, but at step {end} nothing is left of the image; choose an "
+            "earlier one"
+        )
+    for group in settings.groups or []:
+        if group not in experiment.groups:
+            raise ConfigError(f"likelihood.groups: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+
+
+def _check_image_size(experiment: Experiment) -> None:
+    """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
+    _, height, width = experiment.dataset.image_shape
+    n_resolutions = len(experiment.config.unet.block_out_channels)
+    divisor = 2 ** (n_resolutions - 1)
+    if height % divisor or width % divisor:
+        raise ConfigError(
+            f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
+            f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
+        )
+
+
+def _check_lds(experiment: Experiment) -> None:
+    lds, n_groups = experiment.config.lds, len(experiment.groups)
+    if not lds.subsets:
+        return
+    kept = n_kept(list(experiment.groups), lds)
+    if not 0 < kept < n_groups:
+        raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
+    ways = math.comb(n_groups, kept)
+    if lds.subsets > ways:
+        raise ConfigError(
+            f"lds.subsets is {lds.subsets}, but {kept} of {n_groups} groups can be kept in {ways} ways only; "
+            "ask for fewer"
+        )
+    for index, groups in enumerate(experiment.left_out_groups):
+        left_out = set().union(*(experiment.groups[group] for group in groups))
+        if len(left_out) == len(experiment.dataset.table):
+            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha")
+
+
+def _check_removal(experiment: Experiment) -> None:
+    removal = experiment.config.removal
+    if not removal.queries:
+        return
+    counts = {"groups": len(experiment.groups), "images": len(experiment.dataset.table)}
+    for key, count in counts.items():
+        largest = max(getattr(removal, key), default=0)
+        if largest >= count:
+            raise ConfigError(f"removal.{key}: {largest} of {count} {key} cannot be removed; name smaller numbers")
+    if removal.images and not instance_level(experiment):
+        raise ConfigError(
+            "removal.images: none of the methods scores single training images; add one that does, such as nearest, "
+            "to `methods`, or leave it empty"
+        )

@@ -1,0 +1,462 @@
+"""The experiment as the workflow sees it: its groups, models, buckets of queries, and the spec of every job.
+
+Made from the configuration and the training table alone, without torch, each time the workflow plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from guda.config import Config, FineTuning, Unlearning
+from guda.config.variants import Variant, variants
+from guda.core.errors import ConfigError, nearest_name
+from guda.core.paths import (
+    BASE,
+    CALIBRATION,
+    CLASSIFIER,
+    CONDITIONAL,
+    IMPORTED,
+    TRAINING,
+    Paths,
+    group_file,
+    unlearned_model,
+    weights_of,
+)
+from guda.data.datasets import Dataset, load_dataset
+from guda.data.groups import read_groups, repeated_images
+from guda.data.queries import (
+    content_digest,
+    given_queries,
+    known_of_queries,
+    of_bucket,
+    queries_by_bucket,
+)
+from guda.evaluation.lds import kept_by_subset
+from guda.methods import get_method
+from guda.methods.embedding import KEY as VISION_KEY
+from guda.methods.embedding import NAME as EMBEDDING
+from guda.models.imported import notes_of, source_digest, vision_notes
+from guda.models.noise_schedule import elbo_steps
+from guda.plan.checks import check
+from guda.plan.health_notes import health_notes
+from guda.specs import (
+    CalibrationSpec,
+    ClassifierSpec,
+    ConditionalElboSpec,
+    ConditionalSpec,
+    ElboSettings,
+    ElboSpec,
+    ExclusionSpec,
+    GroupSizesSpec,
+    GroupSpec,
+    ImportedModelSpec,
+    NeighborsSpec,
+    PosteriorsSpec,
+    QueriesSpec,
+    QueryFilesSpec,
+    QueryTableSpec,
+    Spec,
+    TrainSpec,
+    UnlearnSpec,
+    digest,
+    digest_lines,
+)
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_GROUPS = 20
+
+
+def experiment_of(config: Config, located: Callable[[str], str] = str) -> Experiment:
+    """The experiment of a configuration, unconditional or from text to images; see `Experiment`."""
+    if config.text_to_image is None:
+        return Experiment(config, located=located)
+    from guda.plan.text_experiment import TextExperiment
+
+    return TextExperiment(config, located=located)
+
+
+class Experiment:
+    """Everything that follows from a configuration: names, paths and specs.
+
+    `paths` are those of the rules, `on_disk` where the same files lie; `located` turns the one into the other, where
+    another workflow uses the rules under a prefix.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset | None = None, located: Callable[[str], str] = str):
+        self.config = config
+        self.paths = Paths(config.results)
+        self.on_disk = Paths(located(str(self.paths.results)))
+        self.dataset = dataset or load_dataset(config.data)
+        self._notes_of_groups: list[str] = []
+        self.groups = read_groups(self.dataset.table, config.data, self._notes_of_groups)
+        self._group_of_file = {group_file(group): group for group in self.groups}
+        self.images_spec = self.dataset.images_spec()
+        check(self)
+
+    # Digests that thousands of specs name are computed once.
+
+    @cached_property
+    def images_digest(self) -> str:
+        return self.images_spec.digest()
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def group_digest(self, group: str) -> str:
+        return self.group_spec(group).digest()
+
+    @cache  # noqa: B019
+    def model_digest(self, model: str) -> str:
+        return self.model_spec(model).digest()
+
+    @cache  # noqa: B019
+    def bucket_digest(self, bucket: str) -> str:
+        return self.bucket_spec(bucket).digest()
+
+    @cached_property
+    def given_queries(self) -> Dataset | None:
+        """The queries, when they are not generated."""
+        return given_queries(self.config.data, self.config.queries, self.dataset)
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """Ids of the queries; an id does not depend on how many there are."""
+        if self.given_queries is not None:
+            return list(self.given_queries.table["id"])
+        return [f"query-{index:06d}" for index in range(self.config.queries.count)]
+
+    @cached_property
+    def known_of_queries(self) -> pd.DataFrame | None:
+        """A row per query with what is known of it, when anything is."""
+        known = None if self.given_queries is None else known_of_queries(self.given_queries)
+        return None if known is None or len(known.columns) == 1 else known
+
+    @cached_property
+    def buckets(self) -> dict[str, list[str]]:
+        """Ids of each bucket of queries; empty buckets are left out."""
+        return queries_by_bucket(self.queries, self.config.queries.buckets)
+
+    @cached_property
+    def imports(self) -> dict[str, tuple[str, str]]:
+        """Models that are not made here: where each comes from, and the key of the configuration that says so."""
+        pretrained, unlearned = self.config.model.pretrained, self.config.unlearn.imported
+        base = {} if pretrained is None else {BASE: (pretrained, "model.pretrained")}
+        return base | {
+            unlearned_model(IMPORTED, group): (source, f"unlearn.import.{group}") for group, source in unlearned.items()
+        }
+
+    @cached_property
+    def variants(self) -> dict[str, Variant]:
+        """Variants of methods to try, by name."""
+        return {variant.name: variant for variant in variants(self.config)}
+
+    @cached_property
+    def operators(self) -> dict[str, dict[str, Any]]:
+        """Folders of unlearned models, with the settings in which ReTrack's differ from those configured."""
+        swept = {variant.operator: variant.unlearn for variant in self.variants.values() if variant.unlearn}
+        return {operator: {} for operator in OPERATORS} | swept
+
+    @cached_property
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """Names of schedules of diffusion steps, with what differs from the one configured, '' first."""
+        return {"": {}} | {variant.schedule: variant.elbo_steps for variant in self.variants.values()}
+
+    def unlearned(self, operator: str, group: str) -> str:
+        """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
+        if operator in OPERATORS and operator != RETRACK:
+            return unlearned_model(operator, group)
+        if group in self.config.unlearn.imported:
+            return unlearned_model(IMPORTED, group)
+        same = self.unlearning(operator, group) == self.unlearning(RETRACK, group)
+        return unlearned_model(RETRACK if same else operator, group)
+
+    def unlearning(self, operator: str, group: str) -> Unlearning:
+        """Settings of ReTrack for a group: as configured, or with those of a variant."""
+        return self.config.unlearn.for_group(group, self.operators[operator])
+
+    def model_files(self, model: str) -> dict[str, str]:
+        """The files of a model's folder, by their names in rules."""
+        return {"weights": self.paths.model_weights(model), "config": self.paths.model_config(model)}
+
+    def adapted_files(self, model: str) -> list[str]:
+        """The files of the base model, where `model` holds adapters of it alone."""
+        return []
+
+    @property
+    def pipeline_folder(self) -> str:
+        """Where the text-to-image pipeline is, if the models are any."""
+        return ""
+
+    @property
+    def oracles(self) -> list[str]:
+        """Names of the oracle's score files, the one that is reported against first."""
+        return [f"logo-{seed}" for seed in self.config.oracle.seeds]
+
+    @property
+    def score_names(self) -> list[str]:
+        """Every method with a score file: the oracles, then the configured methods."""
+        return [*self.oracles, *self.config.methods]
+
+    def table_name(self, name: str) -> str:
+        """A score file's name in the tables, where the oracle that is reported against is simply 'logo'."""
+        return "logo" if name == self.oracles[0] else name
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def method_spec(self, name: str) -> Spec:
+        return get_method(name).spec(self)
+
+    def method_files(self, name: str) -> list[str]:
+        """Inputs of a method's scores: the files it reads and the records of what they cost."""
+        needs = get_method(name).needs(self.method_spec(name), self.paths)
+        return list(dict.fromkeys([*needs.files, *needs.build_records, *needs.query_records]))
+
+    @cached_property
+    def elbo_settings(self) -> ElboSettings:
+        return self.elbo_settings_of("")
+
+    def elbo_settings_of(self, schedule: str) -> ElboSettings:
+        window = self.config.elbo.steps.model_copy(update=self.schedules[schedule])
+        return ElboSettings(
+            noise_schedule=self.config.noise_schedule,
+            seed=self.config.elbo.seed,
+            steps=elbo_steps(window).tolist(),
+            first=window.first,
+            last=window.last,
+        )
+
+    def group_of(self, name: str) -> str:
+        """The group of this name, or whose files have it, as the wildcards of rules do."""
+        return self._group_of_file.get(name, name)
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def group_spec(self, group: str) -> GroupSpec:
+        group = self.group_of(group)
+        if group not in self.groups:
+            raise ConfigError(f"there is no group {group!r}; {nearest_name(group, list(self.groups))}")
+        return GroupSpec(
+            dataset=self.config.data.dataset,
+            group=group,
+            members=digest_lines(self.groups[group]),
+        )
+
+    def describe_groups(self) -> str:
+        """How many training images there are, and in the groups, in one line; of many groups the first are named."""
+        named = [f"{group} ({len(members)})" for group, members in self.groups.items()][:SHOWN_GROUPS]
+        more = len(self.groups) - len(named)
+        outside = len(self.dataset.table) - len(set().union(*self.groups.values()))
+        return (
+            f"{len(self.dataset.table)} training images, {outside} in no group; {len(self.groups)} groups: "
+            f"{', '.join(named)}{f' and {more} more' if more else ''}"
+        )
+
+    def notes(self) -> list[str]:
+        """What the user should know before anything runs, a sentence each."""
+        datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
+        notes = [note for each in datasets for note in each.notes]
+        notes += [*self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]
+        notes += [note for source, key in self.imports.values() for note in notes_of(source, key)]
+        model = self.config.attribution.embedding.model
+        if model is not None and EMBEDDING in self.config.methods:
+            notes += vision_notes(model, VISION_KEY)
+        return list(dict.fromkeys([*notes, *health_notes(self)]))
+
+    def group_sizes_spec(self) -> GroupSizesSpec:
+        return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})
+
+    @cache  # noqa: B019
+    def model_spec(self, model: str) -> Spec:
+        """Spec of a model by its name under models/.
+
+        That is base, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or
+        removed-SEED/MEMBERS.
+        """
+        if model in self.imports:
+            return ImportedModelSpec(
+                content=source_digest(*self.imports[model]),
+                shape=list(self.dataset.image_shape),
+                unet=self.config.unet,
+                noise_schedule=self.config.noise_schedule,
+            )
+        if model == BASE:
+            return self.train_spec(self.config.training.seed, None)
+        if model == CONDITIONAL:
+            settings = self.config.attribution.conditional
+            return ConditionalSpec(**self._of_groups(settings.training), label_dropout=settings.label_dropout)
+        if model == CLASSIFIER:
+            return ClassifierSpec(**self._of_groups(self.config.attribution.classifier.training))
+        family, name = model.split("/")
+        group = self.group_of(name)
+        if family.startswith("logo-"):
+            return self.train_spec(int(family.removeprefix("logo-")), self.group_digest(group))
+        if family.startswith(("subset-", "removed-")):
+            return self.train_spec(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
+        return OPERATORS.get(family, UnlearnSpec)(
+            base=self.model_digest(BASE),
+            images=self.images_digest,
+            group=self.group_digest(group),
+            noise_schedule=self.config.noise_schedule,
+            **self._operator_part(family, group),
+        )
+
+    def _operator_part(self, operator: str, group: str) -> dict[str, Any]:
+        """What the specs of the operator's models have beside the fields that all operators share."""
+        if operator == ESD:
+            conditional, settings = self.model_digest(CONDITIONAL), self.config.attribution.guda_esd
+            return {"conditional": conditional, "label": self.labels[group], "settings": settings}
+        if operator == FINETUNE:
+            return {"settings": self.finetuning}
+        if operator == NEGGRAD:
+            return {"settings": self.config.attribution.neggrad}
+        settings = self.unlearning(operator, group)
+        neighbors = self.neighbors_spec(group, settings.n_neighbors).digest()
+        return {"method": RETRACK, "neighbors": neighbors, "settings": settings}
+
+    def neighbors_files(self, operator: str, group: str) -> list[str]:
+        """The neighbours by which the operator unlearns the group, if it does so by any."""
+        if operator in OPERATORS and operator != RETRACK:
+            return []
+        group = self.group_of(group)
+        return [self.paths.neighbors(self.neighbors_name(self.unlearning(operator, group), group))]
+
+    def neighbors_name(self, settings: Unlearning, group: str) -> str:
+        """Name of a group's neighbours: its files', with their number where that is not the configured one."""
+        usual, file = self.unlearning(RETRACK, group).n_neighbors, group_file(group)
+        return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
+
+    def guidance_files(self, operator: str) -> list[str]:
+        """The conditional network by which the operator unlearns, if it does so by one."""
+        return [self.paths.model_weights(CONDITIONAL), self.paths.model_config(CONDITIONAL)] if operator == ESD else []
+
+    @property
+    def finetuning(self) -> FineTuning:
+        return finetuning(self.config.unlearn, self.config.attribution.finetune)
+
+    def train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
+        """Spec of a model trained from a seed without what has this digest; None: on everything."""
+        return TrainSpec(
+            images=self.images_digest,
+            excluded=excluded,
+            unet=self.config.unet,
+            noise_schedule=self.config.noise_schedule,
+            training=self.config.training.model_copy(update={"seed": seed}),
+        )
+
+    @cached_property
+    def left_out_groups(self) -> list[list[str]]:
+        """The groups that each random subset leaves out."""
+        subsets = kept_by_subset(list(self.groups), self.config.lds)
+        return [[group for group in self.groups if group not in kept] for kept in subsets]
+
+    @cache  # noqa: B019
+    def exclusion_spec(self, model: str) -> ExclusionSpec:
+        """What subset-SEED/INDEX or removed-SEED/MEMBERS is trained without."""
+        family, name = model.split("/")
+        if family.startswith("removed-"):
+            return ExclusionSpec(members=name)
+        ids = set().union(*(self.groups[group] for group in self.left_out_groups[int(name)]))
+        return ExclusionSpec(members=digest_lines(sorted(ids)))
+
+    def regenerated_spec(self, model: str, bucket: str) -> QueriesSpec:
+        """Spec of the images that another model makes of the noise of the queries."""
+        return self.bucket_spec(bucket).model_copy(update={"base": self.model_digest(model)})
+
+    def _of_groups(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """What the spec of a network that knows all groups has, when its training differs so from the base model's."""
+        return {
+            "images": self.images_digest,
+            "members": {group: self.group_digest(group) for group in self.groups},
+            "unet": self.config.unet,
+            "noise_schedule": self.config.noise_schedule,
+            "training": self.config.training.changed(changes),
+        }
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The number under which networks know each group."""
+        return {group: number for number, group in enumerate(sorted(self.groups))}
+
+    def neighbors_spec(self, group: str, n_neighbors: int | None = None) -> NeighborsSpec:
+        """Spec of a group's neighbours; None: as many as configured."""
+        return NeighborsSpec(
+            images=self.images_digest,
+            group=self.group_digest(group),
+            n_neighbors=n_neighbors or self.unlearning(RETRACK, self.group_of(group)).n_neighbors,
+        )
+
+    @cache  # noqa: B019
+    def bucket_spec(self, bucket: str) -> Spec:
+        """Spec of the images to score: a bucket of queries, or the calibration sample."""
+        if bucket == CALIBRATION:
+            return self.calibration_spec()
+        if bucket not in self.buckets:
+            raise ConfigError(f"there is no bucket {bucket!r} of queries; {nearest_name(bucket, list(self.buckets))}")
+        if self.given_queries is not None:
+            return QueryFilesSpec(
+                bucket=bucket,
+                buckets=self.config.queries.buckets,
+                shape=list(self.dataset.image_shape),
+                content=content_digest(of_bucket(self.given_queries, self.buckets[bucket])),
+            )
+        return QueriesSpec(
+            base=self.model_digest(BASE),
+            noise_schedule=self.config.noise_schedule,
+            seed=self.config.queries.seed,
+            sampler=self.config.queries.sampler,
+            sampling_steps=self.config.queries.sampling_steps,
+            ids=self.buckets[bucket],
+        )
+
+    def pixels_digest(self, samples: str) -> str:
+        """Digest of the images of the training set (TRAINING), the calibration sample or a bucket."""
+        return self.images_digest if samples == TRAINING else self.bucket_digest(samples)
+
+    def pixels(self, samples: str) -> str:
+        """The file of these images."""
+        return self.paths.images() if samples == TRAINING else self.paths.queries(samples)
+
+    def scored_digest(self, samples: str) -> str:
+        """Digest of the same as the networks see it."""
+        return self.pixels_digest(samples)
+
+    def scored_samples(self, samples: str) -> str:
+        """The file of these samples."""
+        return self.pixels(samples)
+
+    def bucket_digests(self) -> dict[str, str]:
+        return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}
+
+    def calibration_spec(self) -> CalibrationSpec:
+        settings = self.config.attribution.calibration
+        return CalibrationSpec(images=self.images_digest, count=settings.count, seed=settings.seed)
+
+    def elbo_spec(self, model: str, bucket: str, schedule: str = "") -> ElboSpec | ConditionalElboSpec:
+        """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
+        values = {
+            "model": self.model_digest(weights_of(model)),
+            "samples": self.scored_digest(bucket),
+            "elbo": self.elbo_settings_of(schedule),
+        }
+        if weights_of(model) == model:
+            return ElboSpec(**values)
+        return ConditionalElboSpec(**values, label=self.labels[self.group_of(model.split("/")[1])])
+
+    def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
+        return PosteriorsSpec(
+            model=self.model_digest(CLASSIFIER),
+            samples=self.bucket_digest(bucket),
+            elbo=self.elbo_settings,
+        )
+
+    def scored_files(self, model: str, bucket: str, schedule: str) -> list[str]:
+        """Terms that have those of the schedule among them: of the configured schedule, where it has all its steps."""
+        scored = schedule and set(self.elbo_settings_of(schedule).steps) <= set(self.elbo_settings.steps)
+        return [self.paths.elbo(model, bucket)] if scored else []
+
+    def query_table_spec(self) -> QueryTableSpec:
+        known = self.known_of_queries
+        return QueryTableSpec(
+            buckets=self.bucket_digests(), known=None if known is None else digest(known.to_csv(index=False))
+        )

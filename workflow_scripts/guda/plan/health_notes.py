@@ -1,0 +1,42 @@
+"""What the records of the models that are there say of their health, for the plan."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE
+from guda.core.records import read_record
+from guda.models.health import describe, healths, judged, of_record
+from guda.plan.reports import retrained_models
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+def health_notes(experiment: Experiment) -> list[str]:
+    """What the records of the models that are there say, a sentence for each set of models that something rests on.
+
+    Records that cannot be read, or are of models that will be made again, say nothing.
+    """
+    records: dict[str, dict[str, Any]] = {}
+
+    def read(models: dict[str, str]) -> dict[str, dict[str, Any]]:
+        for name in models.keys() - records.keys():
+            records[name] = {}
+            with contextlib.suppress(ArtifactError):
+                records[name] = read_record(experiment.on_disk.model_record(name), models[name])
+        return {name: records[name] for name in models}
+
+    titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name in [*experiment.score_names, *experiment.variants]:
+        models = judged(experiment.method_spec(name))
+        titles.setdefault(tuple(models.items()), []).append(experiment.table_name(name))
+    for title, names in retrained_models(experiment).items():
+        titles[tuple((name, experiment.model_digest(name)) for name in [BASE, *names])] = [title]
+    (base,) = read({BASE: experiment.model_digest(BASE)}).values()
+    found = describe("base model", {BASE: of_record(base, {})} if "health" in base else {})
+    for models, named in titles.items():
+        found += describe(", ".join(named), healths(read(dict(models))))
+    return found

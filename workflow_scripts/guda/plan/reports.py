@@ -1,0 +1,245 @@
+"""What is reported, as the workflow sees it: specs and files of the tables and figures, and of what they need.
+
+Rankings, agreement, LDS, removal, likelihoods and sweep. Torch-free, like the rest of what plans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from guda.config.variants import shown_settings
+from guda.core.artifacts import read_csv
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE, subset_model
+from guda.core.records import check_recorded
+from guda.methods import get_method
+from guda.methods.instance import InstanceLevel
+from guda.specs import (
+    CounterfactualSpec,
+    FigureSpec,
+    LdsSpec,
+    LikelihoodSettings,
+    LikelihoodSpec,
+    LikelihoodTableSpec,
+    MetricsSpec,
+    RankingsSpec,
+    RemovalFigureSpec,
+    RemovalSetsSpec,
+    RemovalSpec,
+    SignificanceSpec,
+    SourcesSpec,
+    SweepFigureSpec,
+    SweepSpec,
+)
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+def rankings_spec(experiment: Experiment) -> RankingsSpec:
+    return RankingsSpec(
+        scores={experiment.table_name(name): experiment.method_spec(name).digest() for name in experiment.score_names},
+        files={experiment.table_name(name): name for name in experiment.score_names},
+        queries=experiment.bucket_digests(),
+    )
+
+
+def metrics_spec(experiment: Experiment) -> MetricsSpec:
+    return MetricsSpec(
+        rankings=rankings_spec(experiment).digest(),
+        oracles=[experiment.table_name(name) for name in experiment.oracles],
+        methods=experiment.config.methods,
+        files={experiment.table_name(name): name for name in experiment.score_names},
+        settings=experiment.config.metrics,
+    )
+
+
+def significance_spec(experiment: Experiment) -> SignificanceSpec:
+    settings = experiment.config.metrics
+    return SignificanceSpec(
+        rankings=rankings_spec(experiment).digest(),
+        oracles=[experiment.table_name(name) for name in experiment.oracles],
+        methods=experiment.config.methods,
+        bootstrap_samples=settings.bootstrap_samples,
+        seed=settings.seed,
+        decisive_ratio=settings.decisive_ratio,
+    )
+
+
+def knows_contents(experiment: Experiment) -> bool:
+    """Whether the queries' own table says what their content is."""
+    known = experiment.known_of_queries
+    return known is not None and experiment.config.metrics.content in known.columns
+
+
+def sources_spec(experiment: Experiment) -> SourcesSpec:
+    return SourcesSpec(
+        metrics=metrics_spec(experiment),
+        images=experiment.images_digest,
+        table=experiment.dataset.table_spec().digest(),
+        members={group: experiment.group_digest(group) for group in experiment.groups},
+        buckets=experiment.bucket_digests(),
+        query_table=experiment.query_table_spec().digest() if knows_contents(experiment) else None,
+    )
+
+
+def figure_spec(experiment: Experiment) -> FigureSpec:
+    return FigureSpec(
+        rankings=rankings_spec(experiment).digest(),
+        buckets=experiment.bucket_digests(),
+        method=experiment.config.methods[0],
+        oracle=experiment.table_name(experiment.oracles[0]),
+        settings=experiment.config.figure,
+    )
+
+
+def reported(experiment: Experiment) -> list[str]:
+    """Names in the tables of the oracle that is reported against, and of the methods."""
+    return [experiment.table_name(experiment.oracles[0]), *experiment.config.methods]
+
+
+def instance_level(experiment: Experiment) -> list[str]:
+    """The methods that score single training images."""
+    return [name for name in experiment.config.methods if isinstance(get_method(name), InstanceLevel)]
+
+
+def subset_models(experiment: Experiment) -> list[str]:
+    """Names of the models that are trained on random subsets of the groups."""
+    lds = experiment.config.lds
+    return [subset_model(lds.seed, index) for index in range(lds.subsets)]
+
+
+def retrained_models(experiment: Experiment) -> dict[str, list[str]]:
+    """Names of the models beside the oracles' that are retrained, as far as they are chosen, by what asks for them."""
+    found = {"lds": subset_models(experiment)} if experiment.config.lds.subsets else {}
+    with contextlib.suppress(ArtifactError):
+        if experiment.config.removal.queries:
+            found["removal"] = removed_models(experiment)
+    return found
+
+
+def removed_models(experiment: Experiment) -> list[str]:
+    """Names of the models that counterfactual removal measures, once it has chosen. Raises ArtifactError."""
+    sets = experiment.on_disk.removal_sets()
+    check_recorded(sets, removal_sets_spec(experiment).digest())
+    return list(read_csv(sets)["model"].unique())
+
+
+def lds_spec(experiment: Experiment) -> LdsSpec:
+    return LdsSpec(
+        rankings=rankings_spec(experiment).digest(),
+        base=experiment.model_digest(BASE),
+        methods=reported(experiment),
+        groups=list(experiment.groups),
+        models=[experiment.model_digest(model) for model in subset_models(experiment)],
+        buckets=experiment.bucket_digests(),
+        elbo=experiment.elbo_settings,
+        settings=experiment.config.lds,
+        bootstrap_samples=experiment.config.metrics.bootstrap_samples,
+        bootstrap_seed=experiment.config.metrics.seed,
+    )
+
+
+def removal_sets_spec(experiment: Experiment) -> RemovalSetsSpec:
+    return RemovalSetsSpec(
+        rankings=rankings_spec(experiment).digest(),
+        images=experiment.images_digest,
+        members={group: experiment.group_digest(group) for group in experiment.groups},
+        methods=reported(experiment),
+        instance_level=instance_level(experiment),
+        oracle_seed=experiment.config.oracle.seeds[0],
+        settings=experiment.config.removal,
+    )
+
+
+def removal_sets_files(experiment: Experiment) -> list[str]:
+    """What the choice of what to remove reads."""
+    paths = experiment.paths
+    files = [paths.rankings(), paths.images(), *map(paths.group, experiment.groups)]
+    if experiment.config.removal.images:
+        files += [file for name in instance_level(experiment) for file in experiment.method_files(name)]
+    return list(dict.fromkeys(files))
+
+
+def removal_spec(experiment: Experiment) -> RemovalSpec:
+    generation = None
+    if experiment.given_queries is None:
+        queries = experiment.bucket_spec(next(iter(experiment.buckets)))
+        generation = queries.model_copy(update={"base": "", "ids": []})
+    return RemovalSpec(
+        sets=removal_sets_spec(experiment).digest(),
+        base=experiment.model_digest(BASE),
+        train=experiment.train_spec(experiment.config.oracle.seeds[0], None),
+        members={group: experiment.group_digest(group) for group in experiment.groups},
+        buckets=experiment.bucket_digests(),
+        elbo=experiment.elbo_settings,
+        generation=generation,
+        bootstrap_samples=experiment.config.metrics.bootstrap_samples,
+        bootstrap_seed=experiment.config.metrics.seed,
+    )
+
+
+def removal_files(experiment: Experiment) -> list[str]:
+    """What counterfactual removal measures, once it is chosen what to remove. Raises ArtifactError."""
+    paths = experiment.paths
+    models = removed_models(experiment)
+    files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
+    files += map(paths.model_record, [BASE, *models])
+    if experiment.given_queries is None:
+        files += [paths.regenerated(model, bucket) for model in models for bucket in experiment.buckets]
+    return [*map(paths.queries, experiment.buckets), *files]
+
+
+def removal_figure_spec(experiment: Experiment) -> RemovalFigureSpec:
+    return RemovalFigureSpec(removal=removal_spec(experiment).digest())
+
+
+def likelihood_spec(experiment: Experiment, model: str) -> LikelihoodSpec:
+    sections = experiment.config.likelihood.model_dump(exclude={"groups"})
+    return LikelihoodSpec(
+        model=experiment.model_digest(model),
+        buckets=experiment.bucket_digests(),
+        settings=LikelihoodSettings(noise_schedule=experiment.config.noise_schedule, **sections),
+    )
+
+
+def likelihood_models(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
+
+    A calibrated method's scores are not its models' differences.
+    """
+    groups, found = experiment.config.likelihood.groups or list(experiment.groups), {}
+    for name in [experiment.oracles[0], *experiment.config.methods]:
+        spec = experiment.method_spec(name)
+        if isinstance(spec, CounterfactualSpec) and spec.calibration is None:
+            found[name] = {group: spec.model_names[group] for group in groups}
+    return found
+
+
+def likelihood_table_spec(experiment: Experiment) -> LikelihoodTableSpec:
+    models = likelihood_models(experiment)
+    names = [BASE, *(name for of_method in models.values() for name in of_method.values())]
+    return LikelihoodTableSpec(
+        methods=[experiment.table_name(name) for name in models],
+        scores={experiment.table_name(name): experiment.method_spec(name).digest() for name in models},
+        files={experiment.table_name(name): name for name in models},
+        models={experiment.table_name(name): of_groups for name, of_groups in models.items()},
+        likelihoods={name: likelihood_spec(experiment, name).digest() for name in names},
+        bootstrap_samples=experiment.config.metrics.bootstrap_samples,
+        seed=experiment.config.metrics.seed,
+    )
+
+
+def sweep_spec(experiment: Experiment) -> SweepSpec:
+    return SweepSpec(
+        scores={name: experiment.method_spec(name).digest() for name in [*experiment.oracles, *experiment.variants]},
+        oracles=experiment.oracles,
+        methods={name: variant.method for name, variant in experiment.variants.items()},
+        variants=shown_settings(experiment.config, list(experiment.variants.values())),
+        metrics=experiment.config.metrics,
+    )
+
+
+def sweep_figure_spec(experiment: Experiment) -> SweepFigureSpec:
+    return SweepFigureSpec(sweep=sweep_spec(experiment).digest())

@@ -1,0 +1,52 @@
+"""The figure of counterfactual removal: the queries' loss against how much is removed."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from guda.evaluation.removal import CONTROL
+
+INK, GREY = "#333333", "#8a93a3"
+NUMBERS = ("k", "loss_rise", "loss_rise_low", "loss_rise_high")
+
+
+def removal_figure(table: pd.DataFrame):
+    """A matplotlib figure with one panel for groups and one for images, as far as removal.csv has them.
+
+    One line a method; bars are 95 % intervals; methods lie side by side so that these can be told apart. The random
+    removal is dashed.
+    """
+    from matplotlib.figure import Figure
+
+    units, methods = list(dict.fromkeys(table["unit"])), list(dict.fromkeys(table["method"]))
+    figure = Figure(figsize=(1 + 4.2 * len(units), 3.6), layout="constrained")
+    for axes, unit in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
+        rows = table[table["unit"] == unit]
+        names, ks = list(dict.fromkeys(rows["method"])), sorted(rows["k"].unique())
+        for number, name in enumerate(names):
+            of_method = rows[rows["method"] == name].sort_values("k")
+            shift = 0.4 * (number / max(1, len(names) - 1) - 0.5)
+            random = name == CONTROL
+            axes.errorbar(
+                [ks.index(k) + shift for k in of_method["k"]],
+                of_method["loss_rise"],
+                yerr=[
+                    of_method["loss_rise"] - of_method["loss_rise_low"],
+                    of_method["loss_rise_high"] - of_method["loss_rise"],
+                ],
+                label=name,
+                color=GREY if random else f"C{methods.index(name)}",
+                linestyle="--" if random else "-",
+                marker="o",
+                markersize=4,
+                capsize=2,
+                linewidth=1.2,
+            )
+        axes.set_xticks(range(len(ks)), [f"{k:g}" for k in ks])
+        axes.set_xlim(-0.5, len(ks) - 0.5)
+        axes.axhline(0, color=INK, linewidth=0.6)
+        axes.set_xlabel(f"top {unit} removed from training")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7)
+    figure.supylabel("rise of the query's loss (nats)", fontsize=10)
+    return figure

@@ -1,0 +1,38 @@
+"""The figure of variants: how often each finds the oracle's first group, by the seed that chooses and the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from guda.evaluation.metrics_table import CEILING
+
+COLORS = ["#2a6fbb", "#e07b39", "#6b9c58", "#b0b7c3"]
+ROLES = ["reported", "chooses", "another"]
+
+
+def sweep_figure(table: pd.DataFrame):
+    """A matplotlib figure, one line a variant: top1 with its interval against each oracle; `table` as in sweep.csv."""
+    from matplotlib.figure import Figure
+
+    oracles = list(table["oracle"].unique())
+    variants = table[table["variant"] != CEILING]
+    choosing = variants[variants["oracle"] == oracles[1]].set_index("variant")
+    order = list(choosing.sort_values("top1", kind="stable").index)
+    figure = Figure(figsize=(7.5, 1.6 + 0.34 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    for index, oracle in enumerate(oracles):
+        rows = variants[variants["oracle"] == oracle].set_index("variant").loc[order]
+        heights = np.arange(len(order)) + 0.24 * (index - (len(oracles) - 1) / 2)
+        spread = [rows["top1"] - rows["top1_low"], rows["top1_high"] - rows["top1"]]
+        style = {"color": COLORS[index % len(COLORS)], "label": f"{oracle} ({ROLES[min(index, 2)]})"}
+        axes.errorbar(rows["top1"], heights, xerr=spread, fmt="o", markersize=4, **style)
+        ceiling = table.loc[(table["variant"] == CEILING) & (table["oracle"] == oracle), "top1"].item()
+        axes.axvline(ceiling, linestyle="--", linewidth=0.8, color=style["color"])
+    axes.set_yticks(np.arange(len(order)), order, fontsize=8)
+    for label in axes.get_yticklabels():
+        label.set_fontweight("bold" if choosing.loc[label.get_text(), "chosen"] == "True" else "normal")
+    axes.set_xlabel("top1 with 95 % interval (dashed: the ceiling; bold: chosen)", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(oracles), frameon=False, fontsize=8)
+    return figure

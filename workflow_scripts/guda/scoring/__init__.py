@@ -1,0 +1,1 @@
+"""What networks say of images: likelihood bounds, likelihoods, features, losses."""

@@ -1,0 +1,132 @@
+"""What a network sees in images: features in which similarity is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from guda.core.device import Batches
+from guda.core.errors import ArtifactError
+from guda.core.progress import track
+from guda.core.seeding import gaussian
+from guda.data.pixels import to_network_range
+from guda.models.checkpoints.weights import APART, built, transformers_model
+from guda.models.denoisers import UNetDenoiser
+from guda.models.imported import check_vision_model
+
+POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.image_processing_utils import BaseImageProcessor
+    from transformers.utils import ModelOutput
+
+
+@torch.no_grad()
+def denoiser_features(
+    denoiser: UNetDenoiser,
+    images: Tensor,
+    ids: list[str],
+    step: int,
+    seed: int,
+    batch_size: int,
+    condition: Tensor | None = None,
+) -> Tensor:
+    """What leaves the denoiser's middle block at a diffusion step, float32 [n, channels * height * width there].
+
+    `images` uint8 [n, C, H, W], or latents; one noise per (seed, id, step), as in the likelihood's terms. Positions are
+    kept apart: averaged over them, the features of small networks tell too little. `condition` [L, D] is the prompt
+    that a text-to-image network is told of all. Raises ArtifactError for a network without a middle block.
+    """
+    if denoiser.unet.mid_block is None:
+        raise ArtifactError("the base model has no middle block; name a model in attribution.embedding.model")
+    x, found = to_network_range(images), []
+    prompt = None if condition is None else condition.to(denoiser.device)
+    hook = denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: found.append(output))
+
+    def features(rows: Sequence[int]) -> Tensor:
+        found.clear()
+        noise = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
+        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(noise).to(denoiser.device)
+        t = torch.full((len(rows),), step, device=denoiser.device)
+        told = None if prompt is None else prompt.expand(len(rows), *prompt.shape)
+        denoiser.predict_noise(denoiser.add_noise(clean, noise, t), t, told)
+        return found[0].float().flatten(1).cpu()
+
+    try:
+        return _in_batches(features, len(x), batch_size)
+    finally:
+        hook.remove()
+
+
+def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """A transformers vision model and what prepares its images. `key` names the setting in errors.
+
+    Weights are read from safetensors alone, and no code of the folder's is run. Where only those of the pooled output
+    are lacking, the model has none. Raises ArtifactError for a folder that transformers cannot read.
+    """
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+    found, kind = check_vision_model(folder, key), "vision model of transformers"
+    settings = built(lambda: AutoConfig.from_pretrained(folder, **APART), kind, folder, key)
+    with torch.device("meta"):  # of the right class, without weights
+        empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
+    model, lacking = transformers_model(type(empty), settings, found, key)
+    for tensor in lacking:
+        if not tensor.startswith(f"{POOLER}."):
+            raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}; save the whole model")
+    if lacking:
+        print("the weights hold no pooled output; features are means over the patches", flush=True)
+        setattr(model, POOLER, None)
+    processor = built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
+    # A model of words, or a preprocessor of another model's, is only seen at work.
+    probe = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    with torch.no_grad():
+        output = built(lambda: _output(model, processor, probe), kind, folder, key)
+    if not hasattr(output, "pooler_output"):
+        raise ArtifactError(f"{key}: {folder} holds a {type(model).__name__}, which has no pooled output; give another")
+    return model, processor
+
+
+@torch.no_grad()
+def vision_features(
+    model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor, batch_size: int, device: torch.device
+) -> Tensor:
+    """One vector an image by a transformers vision model, float32 [n, d], for uint8 images [n, C, H, W].
+
+    The projected image embedding of models of images and texts such as CLIP, else the pooled output, else the mean over
+    the patches. Images are scaled and normalised as the model's own preprocessor says; grey ones become colour.
+    """
+    model.to(device)
+
+    def features(rows: Sequence[int]) -> Tensor:
+        output = _output(model, processor, images[list(rows)])
+        pooled = output.pooler_output
+        return (output.last_hidden_state.mean(1) if pooled is None else pooled).float().flatten(1).cpu()
+
+    return _in_batches(features, len(images), batch_size)
+
+
+def _output(model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor) -> ModelOutput:
+    pictures = [_picture(image) for image in images]
+    embed = getattr(model, "get_image_features", model)
+    return embed(**processor(images=pictures, return_tensors="pt").to(model.device))
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """A colour picture of one uint8 image [1 or 3, H, W]."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+
+
+def _in_batches(features: Callable[[Sequence[int]], Tensor], n: int, batch_size: int) -> Tensor:
+    batches, starts, parts = Batches(batch_size), range(0, n, batch_size), []
+    for start in track(starts, "feature batches", len(starts)):
+        parts += batches.run(features, range(start, min(start + batch_size, n)))
+    return torch.cat(parts)

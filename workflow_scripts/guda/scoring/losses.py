@@ -1,0 +1,93 @@
+"""Losses of single images at given diffusion steps and noises, and their gradient.
+
+The loss is the mean squared error of the predicted noise over pixels, whatever the network predicts: 1 is that of
+predicting nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guda.core.device import Batches
+from guda.core.seeding import gaussian
+from guda.models.denoisers import UNetDenoiser
+
+
+def evenly_spaced(count: int, n_steps: int) -> np.ndarray:
+    """`count` of the diffusion steps 0 .. n_steps-1, each in the midst of its share of them, int64."""
+    return ((np.arange(count) + 0.5) * n_steps / count).astype(np.int64)
+
+
+def draw_noise(ids: list[str], steps: np.ndarray, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Noise of every image at every step, float32 [n, S, C, H, W]: it belongs to (seed, id, step)."""
+    drawn = np.empty((len(ids), len(steps), *shape), dtype=np.float32)
+    for row, image_id in enumerate(ids):
+        for column, step in enumerate(steps.tolist()):
+            drawn[row, column] = gaussian(seed, image_id, step, shape)
+    return torch.from_numpy(drawn)
+
+
+def squared_errors(
+    denoiser: UNetDenoiser, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None
+) -> Tensor:
+    """Mean over pixels of (e - e_theta(x_t, t))^2, float32 [B], for images x [B, C, H, W] in network range.
+
+    `condition` is what a conditional network is told of each: labels int64 [B], or prompts' embeddings [B, L, D].
+    """
+    x, noise, t = (tensor.to(denoiser.device) for tensor in (x, noise, t))
+    told = None if condition is None else condition.to(denoiser.device)
+    return (noise - denoiser.predict_noise(denoiser.add_noise(x, noise, t), t, told)).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def losses(
+    denoiser: UNetDenoiser,
+    x: Tensor,
+    noise: Tensor,
+    steps: np.ndarray,
+    batches: Batches,
+    condition: Tensor | None = None,
+) -> Tensor:
+    """Loss of every image at every step, float64 [n, S]: images x [n, C, H, W], their noise [n, S, C, H, W].
+
+    `condition` is of n rows, as for `squared_errors`.
+    """
+    n_steps, t = len(steps), torch.from_numpy(steps)
+
+    def of_pairs(pairs: Sequence[int]) -> Tensor:
+        rows = torch.tensor(pairs) // n_steps
+        columns = torch.tensor(pairs) % n_steps
+        told = None if condition is None else condition[rows]
+        return squared_errors(denoiser, x[rows], noise[rows, columns], t[columns], told).double().cpu()
+
+    return torch.cat(batches.run(of_pairs, range(len(x) * n_steps))).reshape(len(x), n_steps)
+
+
+def loss_gradient(
+    denoiser: UNetDenoiser,
+    x: Tensor,
+    noise: Tensor,
+    steps: np.ndarray,
+    parameters: list[Tensor],
+    batches: Batches,
+    condition: Tensor | None = None,
+) -> list[Tensor]:
+    """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W].
+
+    `condition` [1, ...] is the image's, as for `squared_errors`.
+    """
+    t = torch.from_numpy(steps)
+
+    def of_steps(chosen: Sequence[int]) -> tuple[Tensor, ...]:
+        columns = torch.tensor(chosen)
+        images = x.expand(len(columns), *x.shape)
+        told = None if condition is None else condition.expand(len(columns), *condition.shape[1:])
+        loss = squared_errors(denoiser, images, noise[columns], t[columns], told).sum() / len(steps)
+        return torch.autograd.grad(loss, parameters)
+
+    parts = batches.run(of_steps, range(len(steps)))
+    return [sum(gradients) for gradients in zip(*parts, strict=True)]

@@ -1,0 +1,130 @@
+"""Tables and figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guda import config
+from guda.core.spec import Spec
+from guda.specs.data import QueriesSpec
+from guda.specs.models import TrainSpec
+from guda.specs.scoring import ElboSettings
+
+
+class RankingsSpec(Spec):
+    stage, version = "rankings", 2
+    scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
+    files: dict[str, str]  # name of each method's score file
+    queries: dict[str, str]  # digest of each bucket
+
+
+class QueryTableSpec(Spec):
+    stage, version = "query_table", 1
+    buckets: dict[str, str]
+    known: str | None  # digest of the columns that queries from files come with
+
+
+class MetricsSpec(Spec):
+    stage, version = "metrics", 2
+    rankings: str
+    oracles: list[str]  # names in the tables; the first is reported against
+    methods: list[str]
+    files: dict[str, str]
+    settings: config.Metrics
+
+
+class SignificanceSpec(Spec):
+    stage, version = "significance", 2
+    rankings: str
+    oracles: list[str]  # names in the tables; the first is reported against
+    methods: list[str]  # the others are compared with the first
+    bootstrap_samples: int
+    seed: int
+    decisive_ratio: float
+
+
+class SourcesSpec(Spec):
+    stage, version = "metrics_by_source", 2
+    metrics: MetricsSpec
+    images: str
+    table: str
+    members: dict[str, str]
+    buckets: dict[str, str]
+    query_table: str | None  # digest of the query table, where that says what the queries' contents are
+
+
+class SweepSpec(Spec):
+    stage, version = "sweep", 2
+    scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
+    oracles: list[str]  # the one that is reported against first, the one to choose by second
+    methods: dict[str, str]  # the method that each variant is one of
+    variants: dict[str, dict[str, Any]]  # settings of each, by the column that shows them
+    metrics: config.Metrics
+
+
+class SweepFigureSpec(Spec):
+    stage, version = "sweep_figure", 1
+    sweep: str
+
+
+class FigureSpec(Spec):
+    stage, version = "figure", 2
+    rankings: str
+    buckets: dict[str, str]
+    method: str
+    oracle: str
+    settings: config.Figure
+
+
+class LikelihoodTableSpec(Spec):
+    stage, version = "likelihood_table", 2
+    methods: list[str]  # names in the tables, in order
+    scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
+    files: dict[str, str]  # name of each method's score file
+    models: dict[str, dict[str, str]]  # name of each method's model of each group
+    likelihoods: dict[str, str]  # digest of each model's likelihoods, by the model's name
+    bootstrap_samples: int
+    seed: int
+
+
+class LdsSpec(Spec):
+    stage, version = "lds", 2
+    rankings: str
+    base: str
+    methods: list[str]  # names in the tables
+    groups: list[str]
+    models: list[str]  # digest of each subset's model
+    buckets: dict[str, str]
+    elbo: ElboSettings
+    settings: config.Lds
+    bootstrap_samples: int
+    bootstrap_seed: int
+
+
+class RemovalSetsSpec(Spec):
+    stage, version = "removal_sets", 2
+    rankings: str
+    images: str
+    members: dict[str, str]  # digest of each group
+    methods: list[str]  # names in the tables
+    instance_level: list[str]  # those that score single training images
+    oracle_seed: int
+    settings: config.Removal
+
+
+class RemovalSpec(Spec):
+    stage, version = "removal", 2
+    sets: str
+    base: str
+    train: TrainSpec  # of the retrained models, but for what is left out
+    members: dict[str, str]
+    buckets: dict[str, str]
+    elbo: ElboSettings
+    generation: QueriesSpec | None  # of the queries, but for base and ids; None: they were given
+    bootstrap_samples: int
+    bootstrap_seed: int
+
+
+class RemovalFigureSpec(Spec):
+    stage, version = "removal_figure", 1
+    removal: str

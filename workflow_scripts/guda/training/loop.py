@@ -1,0 +1,236 @@
+"""The one training loop, for the base model, the oracle's models and unlearning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.core.device import Batches, training_precision
+from guda.core.errors import ConfigError
+from guda.core.progress import track
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.core.seeding import derive_seed
+from guda.data.captions import Captions
+from guda.data.labels import DrawnLabels
+from guda.data.pixels import to_network_range
+from guda.models.denoisers import TextDenoiser, UNetDenoiser, new_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.training.state import TrainingState, restore, state_tensors
+
+ADAM_BETA1 = 0.9
+
+
+def learning_rate(step: int, settings: config.Optimisation) -> float:
+    """Learning rate of a step (from 0): linear warm-up, then constant or a half cosine that ends at zero."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.decay == "constant":
+        return settings.learning_rate
+    done = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+    return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
+    """Rows of the batch of a step, int64 [batch_size]: the set 0..n-1 is visited in shuffled epochs, none left out.
+
+    Depends on the arguments alone, so a resumed run goes on exactly where it was.
+    """
+    position = torch.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = position // n
+    rows = torch.empty_like(position)
+    for epoch in epochs.unique().tolist():
+        here = epochs == epoch
+        rows[here] = _epoch_order(n, epoch, seed)[position[here] % n]
+    return rows
+
+
+@lru_cache(maxsize=4)  # a batch touches two epochs of the forget set and two of the retain set at most
+def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch)))
+
+
+def optimise(
+    network: torch.nn.Module,
+    draw: Callable[[int], Sequence[Tensor]],
+    loss: Callable[..., Tensor],
+    settings: config.Optimisation,
+    seed: int,
+    description: str | None,
+    ema_decay: float = 0.0,
+    state: TrainingState | None = None,
+    micro_batch_size: int | None = None,
+) -> None:
+    """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
+
+    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch is worked off in
+    parts of `micro_batch_size` rows, or as a whole, and in smaller parts when it is too large for the GPU. Before each
+    step torch's generators are seeded from (seed, step): everything drawn inside both, dropout included, depends on
+    nothing else. With `state`, goes on from the last saved state, to the same weights on the same CPU, bit for bit, as
+    without an interruption. Progress is shown under `description`, or not at all for None. Raises FloatingPointError
+    when the loss or a weight is no longer finite; what is saved always is.
+    """
+    from diffusers.training_utils import EMAModel
+
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(ADAM_BETA1, settings.adam_beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
+    averaged = average.shadow_params if average else None
+    done, tensors = state.load() if state else (0, {})
+    if done:
+        restore(tensors, done, parameters, optimiser, averaged)
+        if average:
+            average.optimization_step = done
+    network.train()
+    steps = range(done, settings.steps)
+    device, parts = parameters[0].device, Batches(micro_batch_size or settings.batch_size)
+    with torch.random.fork_rng():
+        for step in steps if description is None else track(steps, description, len(steps)):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, settings)
+            while not differentiate(draw, loss, step, seed, device, parts):
+                optimiser.zero_grad()
+            torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
+            optimiser.step()
+            optimiser.zero_grad()
+            if average:
+                average.step(parameters)
+            if state and (step + 1) % state.interval == 0:
+                check_weights(network, step)
+                state.save(step + 1, state_tensors(parameters, optimiser, averaged))
+    if average:
+        average.copy_to(parameters)
+    check_weights(network, settings.steps - 1)
+    network.eval()
+
+
+def check_weights(network: torch.nn.Module, step: int) -> None:
+    """Raise FloatingPointError where the weights are not finite after a step: no later loss may tell.
+
+    That of a step is computed before the weights move, and the last step has none after it.
+    """
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"the weights {name} are not finite after step {step}; lower the learning rate")
+
+
+def differentiate(
+    draw: Callable[[int], Sequence[Tensor]],
+    loss: Callable[..., Tensor],
+    step: int,
+    seed: int,
+    device: torch.device,
+    parts: Batches,
+) -> bool:
+    """Add the gradient of a step's mean loss, worked off in parts of `parts.size` rows, to the weights' own.
+
+    False when the GPU runs out of memory: `parts` is halved then, and what was added has to be thrown away. All parts
+    are of the one batch that is drawn for the step, whatever their size; only dropout differs with it.
+    """
+    torch.manual_seed(derive_seed("step", seed, step))
+    batch = draw(step)
+    try:
+        for part in zip(*(rows.split(parts.size) for rows in batch), strict=True):
+            with training_precision(device):
+                value = loss(*(rows.to(device) for rows in part))
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
+            (value * (len(part[0]) / len(batch[0]))).backward()
+    except torch.OutOfMemoryError as error:
+        parts.halve(min(parts.size, len(batch[0])), error)
+        return False
+    return True
+
+
+def train(
+    images: Tensor,
+    unet: config.UNet,
+    schedule: NoiseSchedule,
+    settings: config.Training,
+    state: TrainingState | None = None,
+    rows: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    labels: DrawnLabels | None = None,
+    micro_batch_size: int | None = None,
+) -> tuple[UNetDenoiser, int]:
+    """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
+
+    With `labels` it is conditional on an image's group. Returns it with its averaged weights, and the number of
+    evaluations spent (FORWARD_AND_BACKWARD per sample).
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed("weights", settings.seed))
+        denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None).to(device)
+    return denoiser, _fit(denoiser, images, settings, state, rows, labels, micro_batch_size)
+
+
+def finetune(
+    denoiser: TextDenoiser,
+    latents: Tensor,
+    captions: Captions,
+    settings: config.Training,
+    state: TrainingState | None = None,
+    rows: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    micro_batch_size: int | None = None,
+) -> tuple[TextDenoiser, int]:
+    """Train a text-to-image denoiser on, in place: on latents float32 [N, C, H, W] with their captions.
+
+    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Batches are worked off in
+    parts of `micro_batch_size`, which changes no weight beyond rounding, but for dropout; None: as wholes. Returns it
+    with its averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the
+    mirrored latents of an image are not those of the mirrored image.
+    """
+    if settings.flip:
+        raise ConfigError("training.flip: latents cannot be mirrored; set it to false for text-to-image models")
+    return denoiser, _fit(denoiser.to(device), latents, settings, state, rows, captions, micro_batch_size)
+
+
+def _fit(
+    denoiser: UNetDenoiser,
+    images: Tensor,
+    settings: config.Training,
+    state: TrainingState | None,
+    rows: Tensor | None,
+    conditions: DrawnLabels | Captions | None,
+    micro_batch_size: int | None = None,
+) -> int:
+    """Train a denoiser in place, and return the number of evaluations spent (FORWARD_AND_BACKWARD per sample)."""
+    rows = torch.arange(len(images)) if rows is None else rows
+
+    def draw(step: int) -> list[Tensor]:
+        chosen = rows[batch_rows(step, len(rows), settings.batch_size, "train", settings.seed)]
+        batch = to_network_range(images[chosen])
+        if settings.flip:
+            batch = mirrored_at_random(batch)
+        drawn = [batch, torch.randn_like(batch), random_steps(len(batch), denoiser.schedule)]
+        return [*drawn, conditions.draw(chosen, step)] if conditions else drawn
+
+    task = denoiser, draw, denoiser.training_loss, settings, settings.seed, "training"
+    optimise(*task, settings.ema_decay, state, micro_batch_size)
+    return settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
+
+
+def mirrored_at_random(images: Tensor) -> Tensor:
+    """Images [B, C, H, W], each of them mirrored left to right with probability 1/2."""
+    mirrored = torch.rand(len(images)) < 0.5
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+
+def random_steps(n: int, schedule: NoiseSchedule) -> Tensor:
+    """n diffusion steps, each uniform over 0..T-1, int64 [n], in random order.
+
+    Stratified: one falls into each n-th of the process, so that the mean loss of a batch varies less.
+    """
+    strata = (torch.randperm(n) + torch.rand(n)) / n
+    return (strata * len(schedule.alphas_cumprod)).long().clamp_max(len(schedule.alphas_cumprod) - 1)

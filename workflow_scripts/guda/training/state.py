@@ -1,0 +1,94 @@
+"""The state of an unfinished training, saved now and then, so that a killed job goes on where it was.
+
+The file lies beside the model, is no declared output, and is removed when the model is saved. Batches and random
+numbers of a step depend on (seed, step) alone, so weights, their average and the optimiser's moments are all there is.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guda.core.artifacts import CURE, load_tensors, save_tensors
+from guda.core.errors import ArtifactError
+from guda.core.paths import STATE
+from guda.core.records import Stopwatch
+from guda.specs import Spec
+
+
+class TrainingState:
+    """Where the state of one job's training is kept, how often it is saved, and how long the training took so far."""
+
+    def __init__(self, folder: str | Path, spec: Spec, interval: int, parent_sha256: str = ""):
+        """`folder` is the model's; `interval` is in optimiser steps; `parent_sha256` is of the weights it begins at."""
+        self.file = Path(folder) / STATE
+        self.interval = interval
+        self._spec = spec
+        self._parent_sha256 = parent_sha256
+        self._seconds_before = 0.0
+        self._stopwatch = Stopwatch()
+
+    def load(self) -> tuple[int, dict[str, Tensor]]:
+        """The number of steps done and their tensors; 0 and none when there is no state of this spec and parent.
+
+        Raises ArtifactError for a damaged file.
+        """
+        if not self.file.exists():
+            return 0, {}
+        tensors, metadata = load_tensors(self.file)
+        if not {"spec", "step", "seconds"} <= metadata.keys():
+            raise ArtifactError(f"{self.file}: not the state of a training. {CURE}")
+        if metadata["spec"] != self._spec.canonical():
+            print(f"{self.file}: of another configuration; starting from step 0", file=sys.stderr)
+            return 0, {}
+        if metadata.get("parent_sha256", "") != self._parent_sha256:
+            print(f"{self.file}: started from another model; starting from step 0", file=sys.stderr)
+            return 0, {}
+        self._seconds_before = float(metadata["seconds"])
+        print(f"{self.file}: going on from step {metadata['step']}", file=sys.stderr)
+        return int(metadata["step"]), tensors
+
+    def save(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Keep the state after `step` steps, in place of the one before."""
+        progress = {"step": str(step), "seconds": repr(self.seconds())}
+        save_tensors(self.file, tensors, self._spec, parent_sha256=self._parent_sha256, **progress)
+
+    def remove(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    def seconds(self) -> float:
+        """Seconds of training, with those of the runs that were cut off up to their last saved state."""
+        return self._seconds_before + self._stopwatch.seconds()
+
+
+def state_tensors(
+    parameters: list[Tensor], optimiser: torch.optim.AdamW, average: list[Tensor] | None
+) -> dict[str, Tensor]:
+    """Weights, AdamW's moments and the averaged weights, by kind and position."""
+    tensors = {f"weights.{index}": parameter for index, parameter in enumerate(parameters)}
+    for index, parameter in enumerate(parameters):
+        for name in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{name}.{index}"] = optimiser.state[parameter][name]
+    return tensors | {f"average.{index}": tensor for index, tensor in enumerate(average or [])}
+
+
+@torch.no_grad()
+def restore(
+    tensors: dict[str, Tensor],
+    step: int,
+    parameters: list[Tensor],
+    optimiser: torch.optim.AdamW,
+    average: list[Tensor] | None,
+) -> None:
+    """Put `state_tensors` of step `step` back in place."""
+    moments = {}
+    for index, parameter in enumerate(parameters):
+        parameter.copy_(tensors[f"weights.{index}"])
+        moments[index] = {name: tensors[f"{name}.{index}"] for name in ("exp_avg", "exp_avg_sq")}
+        moments[index]["step"] = torch.tensor(float(step))
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    for index, tensor in enumerate(average or []):
+        tensor.copy_(tensors[f"average.{index}"])

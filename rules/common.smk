@@ -28,7 +28,7 @@ from guda.config.file import read_yaml
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError
 from guda.plan.reports import removal_files as measured_files
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 from guda.core.paths import (
     ANCHORS,
     BASE,
@@ -45,7 +45,6 @@ from guda.core.paths import (
 )
 from guda.plan.resources import needs
 from guda.core.spec import digest
-from guda.plan.text_resources import text_needs
 
 # Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
 located = workflow.modifier.path_modifier.replace_prefix
@@ -59,7 +58,7 @@ def load_experiment():
         if workflow.modifier.is_main_snakefile():
             for file in workflow.configfiles:
                 read_yaml(file)
-        return experiment_of(load_config(config), located)
+        return Experiment(load_config(config), located=located)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
@@ -86,7 +85,7 @@ ENVIRONMENT = {
     "GUDA_IMPORTS": json.dumps(experiment.imports),
     "GUDA_VISION_MODEL": settings.attribution.embedding.model or "",
     "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
-    "GUDA_PIPELINE": experiment.pipeline_folder,
+    "GUDA_PIPELINE": experiment.family.pipeline_folder,
 }
 EXPORTS = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items())
 # Named by its content, so that a plan of other settings leaves a run that goes on its own.
@@ -112,7 +111,7 @@ def number(text):
 
 def model_files(model):
     """The declared files of a model's folder, by name."""
-    return experiment.model_files(model)
+    return experiment.family.model_files(model)
 
 
 @cache
@@ -142,7 +141,7 @@ def foreign(path, spec):
 @cache
 def need(stage):
     """What a job of the stage needs of a cluster."""
-    return (text_needs if settings.text_to_image else needs)(experiment)[stage]
+    return needs(experiment)[stage]
 
 
 def memory(stage):

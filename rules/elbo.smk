@@ -6,7 +6,7 @@ scheduled = paths.with_schedule("{schedule}")
 rule elbo:
     input:
         unpack(lambda wc: model_files(weights_of(wc.model))),
-        base=lambda wc: experiment.adapted_files(weights_of(wc.model)),
+        base=lambda wc: experiment.family.adapted_files(weights_of(wc.model)),
         samples=lambda wc: experiment.scored_samples(wc.bucket),
         scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
         foreign=foreign(

@@ -1,12 +1,12 @@
 """Text-to-image models: the pipeline, prompts, encoded samples, and the models that are fine-tuned and unlearned."""
 
-if experiment.pipeline_inputs:
+if experiment.family.training_files:
 
     rule pipeline:
         input:
             images=paths.images(),
             prompts=paths.prompts(TRAINING),
-            foreign=foreign(paths.pipeline_weights(), lambda wc: experiment.pipeline_spec()),
+            foreign=foreign(paths.pipeline_weights(), lambda wc: experiment.family.pipeline_spec()),
         output:
             files=paths.pipeline_files(),
             record=paths.pipeline_record(),
@@ -24,7 +24,7 @@ if experiment.pipeline_inputs:
             checkpoint_steps=settings.execution.checkpoint_steps,
         params:
             environment=environment,
-            spec=lambda wc: experiment.pipeline_spec().canonical(),
+            spec=lambda wc: experiment.family.pipeline_spec().canonical(),
             folder=lambda wc: experiment.on_disk.pipeline(),
             style=settings.text_to_image.prompts.style,
         message:
@@ -38,7 +38,7 @@ if experiment.pipeline_inputs:
 
 rule prompts:
     input:
-        foreign=foreign(paths.prompts("{samples}"), lambda wc: experiment.prompts_spec(wc.samples)),
+        foreign=foreign(paths.prompts("{samples}"), lambda wc: experiment.family.prompts_spec(wc.samples)),
     output:
         table=paths.prompts("{samples}"),
         record=record_of(paths.prompts("{samples}")),
@@ -53,7 +53,7 @@ rule prompts:
         runtime=minutes("table"),
     params:
         environment=environment,
-        spec=lambda wc: experiment.prompts_spec(wc.samples).canonical(),
+        spec=lambda wc: experiment.family.prompts_spec(wc.samples).canonical(),
     message:
         "Writing prompts, {wildcards.samples}"
     shell:
@@ -63,10 +63,10 @@ rule prompts:
 
 rule encoded_samples:
     input:
-        experiment.pipeline_inputs,
+        experiment.family.training_files,
         images=lambda wc: experiment.pixels(wc.samples),
         prompts=paths.prompts("{samples}"),
-        foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.encoded_spec(wc.samples)),
+        foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.family.encoded_spec(wc.samples)),
     output:
         encoded=paths.encoded("{samples}"),
         record=record_of(paths.encoded("{samples}")),
@@ -86,7 +86,7 @@ rule encoded_samples:
         batch_size=settings.execution.batch_size,
     params:
         environment=environment,
-        spec=lambda wc: experiment.encoded_spec(wc.samples).canonical(),
+        spec=lambda wc: experiment.family.encoded_spec(wc.samples).canonical(),
     message:
         "Encoding images and prompts, {wildcards.samples}"
     shell:
@@ -98,10 +98,10 @@ rule encoded_samples:
 
 rule encoded_anchors:
     input:
-        experiment.pipeline_inputs,
+        experiment.family.training_files,
         prompts=paths.prompts(ANCHORS),
         of_images=paths.prompts(TRAINING),
-        foreign=foreign(paths.encoded(ANCHORS), lambda wc: experiment.encoded_anchors_spec()),
+        foreign=foreign(paths.encoded(ANCHORS), lambda wc: experiment.family.encoded_anchors_spec()),
     output:
         encoded=paths.encoded(ANCHORS),
         record=record_of(paths.encoded(ANCHORS)),
@@ -120,7 +120,7 @@ rule encoded_anchors:
         batch_size=settings.execution.batch_size,
     params:
         environment=environment,
-        spec=lambda wc: experiment.encoded_anchors_spec().canonical(),
+        spec=lambda wc: experiment.family.encoded_anchors_spec().canonical(),
         content=settings.text_to_image.prompts.content,
         style=settings.text_to_image.prompts.style,
     message:
@@ -135,7 +135,7 @@ rule encoded_anchors:
 
 rule fine_tune_base:
     input:
-        experiment.pipeline_inputs,
+        experiment.family.training_files,
         samples=paths.encoded(TRAINING),
         foreign=foreign(paths.model_weights(BASE), lambda wc: experiment.model_spec(BASE)),
     output:
@@ -171,7 +171,7 @@ rule fine_tune_base:
 
 rule fine_tune_logo:
     input:
-        experiment.pipeline_inputs,
+        experiment.family.training_files,
         samples=paths.encoded(TRAINING),
         excluded=paths.group("{group}"),
         foreign=foreign(
@@ -255,7 +255,7 @@ if experiment.given_queries is None:
 
     rule generate_prompted_queries:
         input:
-            experiment.pipeline_inputs,
+            experiment.family.training_files,
             **model_files(BASE),
             prompts=paths.prompts("{bucket}"),
             foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),

@@ -16,10 +16,10 @@ def main() -> None:
     from guda.core.artifacts import write_csv
     from guda.core.paths import record_of
     from guda.core.records import Stopwatch, write_record
-    from guda.plan.text_experiment import TextExperiment
+    from guda.plan.experiment import Experiment
 
     stopwatch = Stopwatch()
-    prompts = TextExperiment(all_settings(args.config)).prompts(args.samples)
+    prompts = Experiment(all_settings(args.config)).family.prompts(args.samples)
     if digest(prompts.to_csv(index=False)) != spec.content:
         raise DataError("the prompts changed since the workflow was planned; run snakemake again")
     write_csv(args.output, prompts)

@@ -31,7 +31,7 @@ def main() -> None:
     from guda.core.paths import Paths, record_of
     from guda.core.records import Stopwatch, write_record
     from guda.data.queries import given_queries, known_of_queries
-    from guda.plan.text_experiment import TextExperiment
+    from guda.plan.experiment import Experiment
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     buckets = {
@@ -46,7 +46,7 @@ def main() -> None:
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
         if args.config:
-            known = TextExperiment(all_settings(args.config)).known_of_queries
+            known = Experiment(all_settings(args.config)).known_of_queries
         else:
             known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
         if digest(known.to_csv(index=False)) != spec.known:

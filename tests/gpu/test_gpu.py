@@ -103,7 +103,7 @@ def test_a_record_names_the_gpu_its_memory_and_the_rate():
 
 def test_two_jobs_take_turns_on_one_gpu(tmp_path):
     environment = os.environ | {
-        "PYTHONPATH": str(Path(device.__file__).parents[1]),
+        "PYTHONPATH": str(Path(device.__file__).parents[2]),
         "CUDA_VISIBLE_DEVICES": visible_gpus()[0],
         "TMPDIR": str(tmp_path),  # where the locks lie
     }

@@ -22,7 +22,7 @@ from guda.models.denoisers import load_foreign_denoiser, new_denoiser
 from guda.models.diffusers_import import network_class
 from guda.models.imported import check_model
 from guda.models.noise_schedule import betas_of
-from guda.plan.experiment import Experiment, experiment_of
+from guda.plan.experiment import Experiment
 from guda.specs import ImportedModelSpec
 
 KEY = "model.pretrained"
@@ -119,7 +119,7 @@ def refusal(folder, look=look, **changes):
 
 
 def plan(folder, **changes):
-    return experiment_of(settings_for(folder, **changes))
+    return Experiment(settings_for(folder, **changes))
 
 
 def assert_can_be_followed(message):

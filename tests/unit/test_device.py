@@ -39,7 +39,7 @@ def holder(*names):
 
 def hold(*names):
     command = [sys.executable, "-c", HOLD, *names]
-    environment = os.environ | {"PYTHONPATH": str(Path(device.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(device.__file__).parents[2])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -25,7 +25,7 @@ from guda.methods.embedding import KEY, unit_vectors
 from guda.models.checkpoints.weights import APART
 from guda.models.denoisers import new_denoiser
 from guda.models.imported import check_vision_model, vision_digest
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 from guda.scoring.features import denoiser_features, load_vision_model, vision_features
 from guda.specs import digest
 
@@ -80,7 +80,7 @@ def test_the_base_model_of_texts_sees_encoded_samples_and_a_vision_model_pixels(
     by_vision = text_experiment(methods=["embedding"], attribution={"embedding": {"model": str(vit)}})
     for samples in (TRAINING, "bucket-0000"):
         spec = get_method("embedding").features_spec(of, samples)
-        assert (spec.model, spec.images) == (of.model_digest(BASE), of.encoded_spec(samples).digest())
+        assert (spec.model, spec.images) == (of.model_digest(BASE), of.family.encoded_spec(samples).digest())
         assert get_method("embedding").features_spec(by_vision, samples).images == of.pixels_digest(samples)
 
 
@@ -267,7 +267,7 @@ def test_adapters_and_quantised_models_are_refused_when_planning(folder, name, c
 
 def of_vision(folder):
     overlay = {"methods": ["embedding"], "attribution": {"embedding": {"model": str(folder)}}}
-    return experiment_of(load_config(overlay))
+    return Experiment(load_config(overlay))
 
 
 @pytest.mark.parametrize("arguments", [{"variant": "fp16"}, {"max_shard_size": "2KB"}], ids=str)

@@ -424,21 +424,25 @@ def default_specs():
 def text_specs():
     of = text_experiment(methods=["guda", "prompt"])
     group = next(iter(of.groups))
-    yield from [of.pipeline_spec(), of.prompts_spec(TRAINING), of.encoded_spec(TRAINING), of.encoded_anchors_spec()]
+    family = of.family
+    yield from [family.pipeline_spec(), family.prompts_spec(TRAINING), family.encoded_spec(TRAINING)]
+    yield family.encoded_anchors_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
     yield from [of.method_spec("prompt"), TEXT_METHODS["abu"].fisher_spec(of)]
 
 
 def test_models_unlearned_by_lora_are_adapters_of_the_base_model_and_the_others_whole():
     whole, adapted = text_experiment(), text_experiment({"anchors": {"trainable": "lora"}})
-    unlearned, base = unlearned_model("guda", "neon"), whole.model_files(BASE)
-    assert whole.model_files(unlearned).keys() == base.keys() == {"weights", "config"}
+    unlearned, base = unlearned_model("guda", "neon"), whole.family.model_files(BASE)
+    assert whole.family.model_files(unlearned).keys() == base.keys() == {"weights", "config"}
     for model in (BASE, logo_model(1, "neon")):
-        assert adapted.model_files(model) == whole.model_files(model)
-        assert adapted.adapted_files(model) == []
-    assert whole.adapted_files(unlearned) == []
-    assert adapted.model_files(unlearned) == {"weights": "results/models/guda/neon/pytorch_lora_weights.safetensors"}
-    assert adapted.adapted_files(unlearned) == list(base.values())
+        assert adapted.family.model_files(model) == whole.family.model_files(model)
+        assert adapted.family.adapted_files(model) == []
+    assert whole.family.adapted_files(unlearned) == []
+    assert adapted.family.model_files(unlearned) == {
+        "weights": "results/models/guda/neon/pytorch_lora_weights.safetensors"
+    }
+    assert adapted.family.adapted_files(unlearned) == list(base.values())
 
 
 @pytest.mark.parametrize("spec", list(default_specs()), ids=lambda spec: spec.stage)

@@ -11,7 +11,7 @@ from guda.core.errors import DataError
 from guda.data.datasets import load_dataset
 from guda.data.groups import members_by_value
 from guda.data.queries import given_queries
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 
 FLAT = ["a/0.png", "a/1.png", "b/2.png", "3.png"]
 SPLITS = ["test/cat/1.png", "train/cat/0.png", "train/dog/2.png", "train/3.png"]
@@ -147,7 +147,7 @@ def test_queries_have_metadata_too_and_the_plan_says_what_is_missing(tmp_path):
     queries = given_queries(Data(), Queries(folder=str(tmp_path / "own")))
     assert list(queries.table["artist"]) == ["A", None, None, None]
     settings = {"queries": {"folder": str(tmp_path / "own")}, "data": {"size": [8, 8], "channels": 1}}
-    notes = experiment_of(load_config(settings)).notes()
+    notes = Experiment(load_config(settings)).notes()
     assert notes == ["queries.folder: 3 of 4 images have no row in the folder's metadata"]
 
 
@@ -159,6 +159,6 @@ def test_the_plan_says_which_values_are_no_numbers(tmp_path):
     )
     conditions = {"one": "year < 2", "two": "year >= 2"}
     data = {"dataset": "image_folder", "folder": str(tmp_path), "conditions": conditions}
-    of = experiment_of(load_config({"data": data, "unlearn": {"n_neighbors": 1}, "metrics": {"content": None}}))
+    of = Experiment(load_config({"data": data, "unlearn": {"n_neighbors": 1}, "metrics": {"content": None}}))
     (note,) = (note for note in of.notes() if "year" in note)
     assert note.startswith("data.conditions: 1 of 3 values of column 'year' are no numbers, as 'c. 3'")

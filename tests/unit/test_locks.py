@@ -129,7 +129,7 @@ def test_a_job_says_so_in_one_line(tmp_path):
     """Through the function in which every stage's program runs."""
     (tmp_path / "guda-gpu-0.lock").mkdir()
     code = "from guda.jobs.cli import run\nfrom guda.core.device import claim\nrun(lambda: claim(['0']))"
-    environment = os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[1]), "GUDA_LOCKS": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[2]), "GUDA_LOCKS": str(tmp_path)}
     job = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert job.returncode == 1
     assert job.stderr.splitlines()[1:] == [

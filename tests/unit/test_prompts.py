@@ -17,7 +17,7 @@ from guda.data.datasets.styled_digits import DESCRIPTORS
 from guda.data.prompt_files import read_captions, read_query_prompts
 from guda.data.prompts import drawn, prompt_book
 from guda.data.query_prompts import mixture, query_prompts
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 
 PHRASES = {"cubism": ["sharp planes", "many views"], "pop": ["flat colours", "bold dots", "many views"]}
 ROWS = [("a", "cubism", "cat"), ("b", "pop", "cat"), ("c", "pop", "dog"), ("d", None, "dog")]
@@ -391,14 +391,14 @@ def captioned(tmp_path, *methods, queries=None):
     file = None if queries else str(tmp_path / "q.jsonl")
     text = {"prompts": {"captions": str(tmp_path / "c.json")}, "queries": {"file": file}}
     settings = {"data": data | {"group_by": "collection"}, "text_to_image": text, "methods": list(methods)}
-    return experiment_of(load_config(settings | {"queries": queries or {}, "metrics": {"content": None}}))
+    return Experiment(load_config(settings | {"queries": queries or {}, "metrics": {"content": None}}))
 
 
 def test_images_without_styles_have_captions_and_the_methods_that_need_no_style(tmp_path):
     of = captioned(tmp_path, "embedding", "nearest", "random")
-    assert list(of.prompts("training")["prompt"]) == [f"picture {number}" for number in range(4)]
+    assert list(of.family.prompts("training")["prompt"]) == [f"picture {number}" for number in range(4)]
     assert list(of.known_of_queries["prompt"]) == ["a dog", "a cat"]
-    assert of.model_spec("base").samples == of.encoded_spec("training").digest()
+    assert of.model_spec("base").samples == of.family.encoded_spec("training").digest()
 
 
 def test_unlearning_by_anchors_asks_for_a_column_of_styles(tmp_path):

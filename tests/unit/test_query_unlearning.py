@@ -354,15 +354,15 @@ def test_other_groups_and_another_aggregation_leave_the_influence_as_it_is():
 def test_with_texts_queries_and_training_images_are_encoded(method):
     of = text_experiment(methods=[method])
     spec = get_method(method).influence_spec(of, "bucket-0000")
-    assert spec.images == of.encoded_spec(TRAINING).digest()
-    assert spec.samples == of.encoded_spec("bucket-0000").digest()
+    assert spec.images == of.family.encoded_spec(TRAINING).digest()
+    assert spec.samples == of.family.encoded_spec("bucket-0000").digest()
 
 
 @pytest.mark.parametrize(("given", "moved"), [(None, [r"attn2\.to_[kv]"]), (["attn2"], ["attn2"])])
 def test_with_texts_keys_and_values_move_unless_others_are_named(given, moved):
     of, abu_method = text_experiment(methods=["abu"], attribution={"abu": {"parameters": given}}), get_method("abu")
     fisher, spec = abu_method.fisher_spec(of), abu_method.influence_spec(of, "bucket-0000")
-    assert (fisher.parameters, fisher.images) == (moved, of.encoded_spec(TRAINING).digest())
+    assert (fisher.parameters, fisher.images) == (moved, of.family.encoded_spec(TRAINING).digest())
     assert (spec.settings.parameters, spec.fisher, spec.mirror) == (moved, fisher.digest(), False)
     assert of.method_spec("abu").fisher == fisher.digest()
 

@@ -9,8 +9,9 @@ from guda.core.paths import WEIGHTS
 from guda.methods.abu import moving
 from guda.methods.query_unlearning import KEYS_AND_VALUES as PATTERNS
 from guda.models.diffusers_import import network_class
-from guda.plan.resources import FLOAT
-from guda.plan.text_resources import KEYS_AND_VALUES, WEIGHTS_OF_SD, network, text_needs
+from guda.plan.families import FLOAT
+from guda.plan.families.fine_tuned import KEYS_AND_VALUES, WEIGHTS_OF_SD
+from guda.plan.resources import needs
 
 STABLE_DIFFUSION = {"pipeline": f"someone/model@{'0' * 40}"}
 
@@ -26,7 +27,7 @@ def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
 
 def test_stable_diffusions_middle_block_gives_1280_channels_of_8x8():
     data = {"dataset": "styled_digits", "group_by": "style", "size": [512, 512], "subset": {"count": 20, "seed": 0}}
-    assert network(text_experiment(text=STABLE_DIFFUSION, data=data)).middle == 1280 * 8 * 8
+    assert text_experiment(text=STABLE_DIFFUSION, data=data).family.network().features == 1280 * 8 * 8
 
 
 def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_path):
@@ -38,19 +39,19 @@ def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_p
             (folder / "unet" / WEIGHTS).unlink()
             unet.save_pretrained(folder / "unet", **arguments)
         experiment = text_experiment(text={"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())
-        sizes.append(network(experiment).weights)
+        sizes.append(experiment.family.network().weights)
     assert sizes[0] == sizes[1] == FLOAT * sum(weight.numel() for weight in unet.parameters())
 
 
 def test_features_and_moving_all_weights_are_asked_for():
-    plain, features = text_needs(text_experiment()), text_needs(text_experiment(methods=["embedding"]))
+    plain, features = needs(text_experiment()), needs(text_experiment(methods=["embedding"]))
     assert features["features"].memory > plain["features"].memory
     assert features["scores"].memory > plain["scores"].memory
     few, all_weights = (
-        text_needs(text_experiment(text=STABLE_DIFFUSION, attribution={"abu": {"parameters": patterns}}))["fisher"]
+        needs(text_experiment(text=STABLE_DIFFUSION, attribution={"abu": {"parameters": patterns}}))["fisher"]
         for patterns in (None, [""])
     )
     # Of one sample at a time: three copies of what moves, and its gradient three times.
     assert all_weights.memory - few.memory == pytest.approx(6 * (1 - KEYS_AND_VALUES) * WEIGHTS_OF_SD)
-    longer = text_needs(text_experiment(attribution={"abu": {"train_sample": None, "loss_steps": 1000}}))
+    longer = needs(text_experiment(attribution={"abu": {"train_sample": None, "loss_steps": 1000}}))
     assert longer["influence"].operations > 10 * plain["influence"].operations

@@ -17,7 +17,7 @@ from PIL import Image
 
 from guda.config import load_config
 from guda.config.file import read_yaml
-from guda.plan.experiment import Experiment, experiment_of
+from guda.plan.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
@@ -85,7 +85,7 @@ def finished(directory: Path, *targets: str) -> Workflow:
     shutil.copy(ROOT / "config.yaml", directory)
     with contextlib.chdir(directory):
         values = merged(read_yaml("config.yaml"), read_yaml("tiny.yaml"))
-        done = Workflow(directory, experiment_of(load_config(values)))
+        done = Workflow(directory, Experiment(load_config(values)))
         assert done.experiment.buckets
     results = done.experiment.config.results
     run = done.snakemake("--cores", "2", *(f"{results}/{target}" for target in targets))

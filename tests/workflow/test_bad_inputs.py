@@ -26,7 +26,7 @@ from guda.config.file import read_yaml
 from guda.core.errors import DataError, GudaError
 from guda.core.paths import BASE
 from guda.data.datasets import Dataset
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 
 BUCKET = "bucket-0000"
 # One row of each kind, for the real snakemake in CI.
@@ -53,7 +53,7 @@ def experiment(directory, bad):
     overlay = bad if isinstance(bad, str) else bad()
     (directory / OVERLAY).write_text(overlay, encoding="utf-8")
     values = merged(read_yaml(directory / "config.yaml"), read_yaml(directory / OVERLAY))
-    return experiment_of(load_config(values)), overlay
+    return Experiment(load_config(values)), overlay
 
 
 def refusal(directory, bad):

@@ -14,7 +14,7 @@ from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors
 from guda.data.datasets.styled_digits import DESCRIPTORS, look_of
-from guda.plan.text_experiment import TextExperiment
+from guda.plan.experiment import Experiment
 
 FORGOTTEN = "neon"
 SAME_LOOK = "lantern"  # a style that draws as it does and is asked for by other words
@@ -28,7 +28,7 @@ def experiment(tmp_path_factory):
     """The preset's experiment with its base model, and with the model that has unlearned one style."""
     directory = tmp_path_factory.mktemp("styled")
     values = merged(read_yaml(str(ROOT / "config.yaml")), read_yaml(str(ROOT / "presets" / "styled_digits.yaml")))
-    of = TextExperiment(load_config(values | {"results": str(directory / "results")}))
+    of = Experiment(load_config(values | {"results": str(directory / "results")}))
     model = of.paths.model_weights(of.unlearned("guda", FORGOTTEN))
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", directory]
     command += ["--cores", "2", model, "--configfile", ROOT / "presets" / "styled_digits.yaml"]
@@ -69,12 +69,12 @@ np.save(output, images)
 def share_in_style(experiment, classifier, model, styles, output):
     """How many of the images that plain diffusers makes of prompts in these styles look as their style does."""
     styles = [styles[number % len(styles)] for number in range(IMAGES)]
-    book = experiment.book
+    book = experiment.family.book
     prompts = [
         book.prompt(str(number % 10), style, book.drawn(style, "test", number)) for number, style in enumerate(styles)
     ]
     folder = str(Path(experiment.paths.model_weights(model)).parent)
-    task = [experiment.paths.pipeline(), folder, str(output), experiment.text.queries.guidance_scale, prompts]
+    task = [experiment.paths.pipeline(), folder, str(output), experiment.family.text.queries.guidance_scale, prompts]
     # In a process of its own: here diffusers may have been imported without transformers.
     subprocess.run([sys.executable, "-c", GENERATE, json.dumps(task)], check=True)
     found = classifier.predict(np.load(output).transpose(0, 3, 1, 2).reshape(IMAGES, -1))
@@ -85,7 +85,7 @@ def test_the_forgotten_style_is_gone_and_the_others_are_there(experiment, classi
     def share(model, styles):
         return share_in_style(experiment, classifier, model, styles, tmp_path / "images.npy")
 
-    others = [style for style in experiment.book.styles if style != FORGOTTEN]
+    others = [style for style in experiment.family.book.styles if style != FORGOTTEN]
     base, unlearned = "base", experiment.unlearned("guda", FORGOTTEN)
     assert share(base, [FORGOTTEN]) > 0.9
     assert share(unlearned, [FORGOTTEN]) < 0.2

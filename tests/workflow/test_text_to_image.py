@@ -17,7 +17,7 @@ from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors, read_json, unpack_ids
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
-from guda.plan.experiment import experiment_of
+from guda.plan.experiment import Experiment
 
 SHORT = {"steps": 6, "batch_size": 4, "warmup_steps": 2}
 PROCESS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -246,7 +246,7 @@ def test_a_pipeline_of_another_process_is_answered_with_its_settings(canvas, tmp
     values["text_to_image"]["pipeline"] = str(tmp_path / "sd")
     monkeypatch.chdir(canvas.directory)
     with pytest.raises(ArtifactError) as caught:
-        experiment_of(load_config(values))
+        Experiment(load_config(values))
     assert str(caught.value).splitlines() == [
         f"text_to_image.pipeline: {tmp_path / 'sd'} has other settings than the configuration; to take it, write",
         "noise_schedule: {beta_end: 0.02}",

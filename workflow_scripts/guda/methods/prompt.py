@@ -24,7 +24,7 @@ class PromptOverlap:
 
     def spec(self, experiment: Experiment) -> PromptOverlapSpec:
         return PromptOverlapSpec(
-            descriptors={group: experiment.descriptors_of(group) for group in experiment.groups},
+            descriptors={group: experiment.family.descriptors_of(group) for group in experiment.groups},
             queries=experiment.query_table_spec().digest(),
         )
 

@@ -12,8 +12,7 @@ from guda.core.paths import CALIBRATION
 from guda.core.seeding import chosen
 from guda.data.datasets.soundness import check_sound
 from guda.evaluation.lds import n_kept
-from guda.methods import METHODS, TEXT_METHODS, get_method
-from guda.methods.counterfactual import Unlearned
+from guda.methods import METHODS, TEXT_METHODS
 from guda.methods.embedding import KEY as VISION_KEY
 from guda.methods.embedding import NAME as EMBEDDING
 from guda.models.imported import NETWORK, check_is_folder, check_model, check_process, check_vision_model
@@ -40,14 +39,12 @@ def check(experiment: Experiment) -> None:
     content, columns = config.metrics.content, list(experiment.dataset.table.columns)
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
+    experiment.family.check()
     if config.text_to_image is None:
         _check_neighbors(experiment)
-        _check_image_size(experiment)
-        _check_lds(experiment)
-        _check_removal(experiment)
-        _check_likelihood(experiment)
-    else:
-        _check_text_to_image(experiment)
+    _check_lds(experiment)
+    _check_removal(experiment)
+    _check_likelihood(experiment)
     # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
     _check_brought_models(experiment)
     for model in experiment.imports:
@@ -114,43 +111,6 @@ def _check_neighbors(experiment: Experiment) -> None:
             )
 
 
-def _check_text_to_image(experiment: Experiment) -> None:
-    config, channels = experiment.config, experiment.dataset.image_shape[0]
-    if channels != 3:
-        raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
-    asked = {
-        "lds.subsets": config.lds.subsets,
-        "removal.queries": config.removal.queries,
-        "likelihood.queries": config.likelihood.queries,
-        "sweep": experiment.variants,
-        "model.pretrained": config.model.pretrained,
-        "training.flip": config.training.flip,
-        "unlearn.import": config.unlearn.imported,
-    }
-    for key, value in asked.items():
-        if value:
-            raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
-    for style in config.text_to_image.small_pipeline.styles:
-        if style not in experiment.book.styles:
-            known = nearest_name(style, experiment.book.styles)
-            raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
-    if any(isinstance(get_method(name), Unlearned) for name in config.methods):
-        _check_groups_are_styles(experiment)
-
-
-def _check_groups_are_styles(experiment: Experiment) -> None:
-    """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-    column, styles = experiment.config.text_to_image.prompts.style, experiment.book.styles_of_images
-    counts = styles.value_counts()
-    for group, members in experiment.groups.items():
-        shares = styles[members].value_counts() / counts
-        if not (shares >= 1 / 2).any():
-            raise ConfigError(
-                f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning by "
-                "anchors exchanges styles, so name the column that the groups are of"
-            )
-
-
 def _check_likelihood(experiment: Experiment) -> None:
     settings = experiment.config.likelihood
     end = end_of_signal(NoiseSchedule.from_config(experiment.config.noise_schedule))
@@ -162,18 +122,6 @@ def _check_likelihood(experiment: Experiment) -> None:
     for group in settings.groups or []:
         if group not in experiment.groups:
             raise ConfigError(f"likelihood.groups: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
-
-
-def _check_image_size(experiment: Experiment) -> None:
-    """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
-    _, height, width = experiment.dataset.image_shape
-    n_resolutions = len(experiment.config.unet.block_out_channels)
-    divisor = 2 ** (n_resolutions - 1)
-    if height % divisor or width % divisor:
-        raise ConfigError(
-            f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
-            f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
-        )
 
 
 def _check_lds(experiment: Experiment) -> None:

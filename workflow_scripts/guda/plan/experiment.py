@@ -29,7 +29,6 @@ from guda.data.groups import read_groups, repeated_images
 from guda.data.queries import (
     content_digest,
     given_queries,
-    known_of_queries,
     of_bucket,
     queries_by_bucket,
 )
@@ -40,6 +39,7 @@ from guda.methods.embedding import NAME as EMBEDDING
 from guda.models.imported import notes_of, source_digest, vision_notes
 from guda.models.noise_schedule import elbo_steps
 from guda.plan.checks import check
+from guda.plan.families import family_of
 from guda.plan.health_notes import health_notes
 from guda.specs import (
     CalibrationSpec,
@@ -58,8 +58,6 @@ from guda.specs import (
     QueryFilesSpec,
     QueryTableSpec,
     Spec,
-    TrainSpec,
-    UnlearnSpec,
     digest,
     digest_lines,
 )
@@ -69,15 +67,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_GROUPS = 20
-
-
-def experiment_of(config: Config, located: Callable[[str], str] = str) -> Experiment:
-    """The experiment of a configuration, unconditional or from text to images; see `Experiment`."""
-    if config.text_to_image is None:
-        return Experiment(config, located=located)
-    from guda.plan.text_experiment import TextExperiment
-
-    return TextExperiment(config, located=located)
 
 
 class Experiment:
@@ -96,6 +85,7 @@ class Experiment:
         self.groups = read_groups(self.dataset.table, config.data, self._notes_of_groups)
         self._group_of_file = {group_file(group): group for group in self.groups}
         self.images_spec = self.dataset.images_spec()
+        self.family = family_of(self)
         check(self)
 
     # Digests that thousands of specs name are computed once.
@@ -124,15 +114,12 @@ class Experiment:
     @cached_property
     def queries(self) -> list[str]:
         """Ids of the queries; an id does not depend on how many there are."""
-        if self.given_queries is not None:
-            return list(self.given_queries.table["id"])
-        return [f"query-{index:06d}" for index in range(self.config.queries.count)]
+        return self.family.query_ids if self.given_queries is None else list(self.given_queries.table["id"])
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame | None:
         """A row per query with what is known of it, when anything is."""
-        known = None if self.given_queries is None else known_of_queries(self.given_queries)
-        return None if known is None or len(known.columns) == 1 else known
+        return self.family.known_of_queries
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
@@ -156,8 +143,7 @@ class Experiment:
     @cached_property
     def operators(self) -> dict[str, dict[str, Any]]:
         """Folders of unlearned models, with the settings in which ReTrack's differ from those configured."""
-        swept = {variant.operator: variant.unlearn for variant in self.variants.values() if variant.unlearn}
-        return {operator: {} for operator in OPERATORS} | swept
+        return self.family.operators
 
     @cached_property
     def schedules(self) -> dict[str, dict[str, Any]]:
@@ -166,29 +152,11 @@ class Experiment:
 
     def unlearned(self, operator: str, group: str) -> str:
         """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
-        if operator in OPERATORS and operator != RETRACK:
-            return unlearned_model(operator, group)
-        if group in self.config.unlearn.imported:
-            return unlearned_model(IMPORTED, group)
-        same = self.unlearning(operator, group) == self.unlearning(RETRACK, group)
-        return unlearned_model(RETRACK if same else operator, group)
+        return self.family.unlearned(operator, group)
 
     def unlearning(self, operator: str, group: str) -> Unlearning:
         """Settings of ReTrack for a group: as configured, or with those of a variant."""
         return self.config.unlearn.for_group(group, self.operators[operator])
-
-    def model_files(self, model: str) -> dict[str, str]:
-        """The files of a model's folder, by their names in rules."""
-        return {"weights": self.paths.model_weights(model), "config": self.paths.model_config(model)}
-
-    def adapted_files(self, model: str) -> list[str]:
-        """The files of the base model, where `model` holds adapters of it alone."""
-        return []
-
-    @property
-    def pipeline_folder(self) -> str:
-        """Where the text-to-image pipeline is, if the models are any."""
-        return ""
 
     @property
     def oracles(self) -> list[str]:
@@ -261,7 +229,7 @@ class Experiment:
         model = self.config.attribution.embedding.model
         if model is not None and EMBEDDING in self.config.methods:
             notes += vision_notes(model, VISION_KEY)
-        return list(dict.fromkeys([*notes, *health_notes(self)]))
+        return list(dict.fromkeys([*notes, *self.family.notes(), *health_notes(self)]))
 
     def group_sizes_spec(self) -> GroupSizesSpec:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})
@@ -281,7 +249,7 @@ class Experiment:
                 noise_schedule=self.config.noise_schedule,
             )
         if model == BASE:
-            return self.train_spec(self.config.training.seed, None)
+            return self.family.trained(self.config.training.seed, None)
         if model == CONDITIONAL:
             settings = self.config.attribution.conditional
             return ConditionalSpec(**self._of_groups(settings.training), label_dropout=settings.label_dropout)
@@ -290,18 +258,12 @@ class Experiment:
         family, name = model.split("/")
         group = self.group_of(name)
         if family.startswith("logo-"):
-            return self.train_spec(int(family.removeprefix("logo-")), self.group_digest(group))
+            return self.family.trained(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):
-            return self.train_spec(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
-        return OPERATORS.get(family, UnlearnSpec)(
-            base=self.model_digest(BASE),
-            images=self.images_digest,
-            group=self.group_digest(group),
-            noise_schedule=self.config.noise_schedule,
-            **self._operator_part(family, group),
-        )
+            return self.family.trained(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
+        return self.family.unlearned_spec(family, group)
 
-    def _operator_part(self, operator: str, group: str) -> dict[str, Any]:
+    def operator_part(self, operator: str, group: str) -> dict[str, Any]:
         """What the specs of the operator's models have beside the fields that all operators share."""
         if operator == ESD:
             conditional, settings = self.model_digest(CONDITIONAL), self.config.attribution.guda_esd
@@ -333,16 +295,6 @@ class Experiment:
     @property
     def finetuning(self) -> FineTuning:
         return finetuning(self.config.unlearn, self.config.attribution.finetune)
-
-    def train_spec(self, seed: int, excluded: str | None) -> TrainSpec:
-        """Spec of a model trained from a seed without what has this digest; None: on everything."""
-        return TrainSpec(
-            images=self.images_digest,
-            excluded=excluded,
-            unet=self.config.unet,
-            noise_schedule=self.config.noise_schedule,
-            training=self.config.training.model_copy(update={"seed": seed}),
-        )
 
     @cached_property
     def left_out_groups(self) -> list[list[str]]:
@@ -400,14 +352,7 @@ class Experiment:
                 shape=list(self.dataset.image_shape),
                 content=content_digest(of_bucket(self.given_queries, self.buckets[bucket])),
             )
-        return QueriesSpec(
-            base=self.model_digest(BASE),
-            noise_schedule=self.config.noise_schedule,
-            seed=self.config.queries.seed,
-            sampler=self.config.queries.sampler,
-            sampling_steps=self.config.queries.sampling_steps,
-            ids=self.buckets[bucket],
-        )
+        return self.family.generated(bucket)
 
     def pixels_digest(self, samples: str) -> str:
         """Digest of the images of the training set (TRAINING), the calibration sample or a bucket."""
@@ -419,11 +364,11 @@ class Experiment:
 
     def scored_digest(self, samples: str) -> str:
         """Digest of the same as the networks see it."""
-        return self.pixels_digest(samples)
+        return self.family.samples_digest(samples)
 
     def scored_samples(self, samples: str) -> str:
         """The file of these samples."""
-        return self.pixels(samples)
+        return self.family.samples(samples)
 
     def bucket_digests(self) -> dict[str, str]:
         return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}

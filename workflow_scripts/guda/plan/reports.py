@@ -170,7 +170,7 @@ def removal_spec(experiment: Experiment) -> RemovalSpec:
     return RemovalSpec(
         sets=removal_sets_spec(experiment).digest(),
         base=experiment.model_digest(BASE),
-        train=experiment.train_spec(experiment.config.oracle.seeds[0], None),
+        train=experiment.family.trained(experiment.config.oracle.seeds[0], None),
         members={group: experiment.group_digest(group) for group in experiment.groups},
         buckets=experiment.bucket_digests(),
         elbo=experiment.elbo_settings,

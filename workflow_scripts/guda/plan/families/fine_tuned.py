@@ -1,0 +1,340 @@
+"""Text-to-image models that are fine-tuned from a pretrained pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from guda.core.errors import ArtifactError, ConfigError, nearest_name
+from guda.core.hub import HUB_ID
+from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, TRAINING, record_of, unlearned_model
+from guda.core.records import read_record
+from guda.core.seeding import chosen
+from guda.data.prompt_files import read_query_prompts
+from guda.data.prompts import PromptBook, prompt_book
+from guda.data.queries import known_of_queries
+from guda.data.query_prompts import QUERIES_KEY, query_prompts
+from guda.methods import get_method
+from guda.methods.counterfactual import Unlearned
+from guda.models.checkpoints.files import DIFFUSERS, found_checkpoint, read_headers, read_object
+from guda.models.stable_diffusion.encoder_health import complaints
+from guda.models.stable_diffusion.folder import DEFAULTS, PIPELINE_KEY, pipeline_digest, pipeline_notes
+from guda.plan.families import FLOAT, Network
+from guda.specs import (
+    AnchorsSpec,
+    EncodedAnchorsSpec,
+    EncodedSpec,
+    FineTuneSpec,
+    PipelineSpec,
+    PromptedQueriesSpec,
+    PromptsSpec,
+    digest,
+)
+from guda.unlearning import RETRACK, STRATEGIES
+
+if TYPE_CHECKING:
+    from guda import config
+    from guda.config.anchors import Anchors
+    from guda.data.datasets import Dataset
+    from guda.plan.experiment import Experiment
+
+# Numbers that a sample's way through the network leaves at the finest resolution, for each of its channels there.
+ACTIVATIONS = 120
+# Of a network's weights each is at work at a part of the finest resolution's pixels.
+SHARE = 1 / 4
+LATENT_CHANNELS = 4
+# Stable Diffusion 1.5, which stands for what is not on this machine yet.
+WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD = 860e6 * FLOAT, [320, 640, 1280, 1280], 8
+# Of its weights, keys and values of cross-attention.
+KEYS_AND_VALUES = 1 / 45
+
+
+class FineTuned:
+    """Models are a pipeline's denoiser, and see encoded samples: latents, with encoded prompts; see `Family`."""
+
+    title = "text-to-image models"
+
+    def __init__(self, experiment: Experiment, text: config.TextToImage):
+        self.experiment, self.text = experiment, text
+
+    @property
+    def operators(self) -> dict[str, dict[str, Any]]:
+        return {operator: {} for operator in (RETRACK, *STRATEGIES)}
+
+    @cached_property
+    def book(self) -> PromptBook:
+        """Prompts of the training images and of the anchors."""
+        return prompt_book(self.text.prompts, self.experiment.dataset.table, self.experiment.config.data.dataset)
+
+    def descriptors_of(self, group: str) -> list[str]:
+        """Phrases that describe the styles that a group has any images of."""
+        styles = self._styles_of(self.experiment.groups[group])
+        return list(dict.fromkeys(phrase for style in styles for phrase in self.book.descriptors_of(style)))
+
+    def _styles_of(self, ids: Iterable[str]) -> list[str]:
+        """The styles that some images are in, in the order of text."""
+        return sorted(self.book.styles_of_images[list(ids)].dropna().unique())
+
+    @cached_property
+    def known_of_queries(self) -> pd.DataFrame:
+        """A row per query: query, prompt, and what else is known of it, under the names of the training table."""
+        columns, queries = self.text.prompts, self.experiment.config.queries
+        if self.experiment.given_queries is not None:
+            return self._known_of_given(self.experiment.given_queries)
+        if self.text.queries.file is not None:
+            return read_query_prompts(self.text.queries.file, f"{QUERIES_KEY}.file")
+        styles = self._styles_of(set().union(*self.experiment.groups.values()))
+        known = query_prompts(self.text.queries, self.book, styles, queries.count, queries.seed)
+        names = {"style": columns.style, "second_style": f"second_{columns.style}", "content": columns.content}
+        return known.rename(columns=names)
+
+    def _known_of_given(self, given: Dataset) -> pd.DataFrame:
+        known = known_of_queries(given)
+        if self.experiment.config.data.held_out is not None:
+            prompts = prompt_book(self.text.prompts, given.table, self.experiment.config.data.dataset).of_images()
+            return known.assign(prompt=[each[0] for each in prompts])
+        if "prompt" in known.columns:
+            return known
+        raise ConfigError("queries.table: a text-to-image model needs each query's prompt; give a column `prompt`")
+
+    @property
+    def query_ids(self) -> list[str]:
+        return list(self.known_of_queries["query"])
+
+    @cache  # noqa: B019 - one experiment lives as long as the process
+    def prompts(self, samples: str) -> pd.DataFrame:
+        """Prompts of the training images, the calibration sample, a bucket of queries, or the anchors.
+
+        Columns id and prompt, with a row for each prompt of an image; scored images have one, training images also
+        their content and style. Those of anchors are content, style and prompt, then the descriptors, each with its
+        style alone.
+        """
+        if samples == ANCHORS:
+            phrases = {style: self.book.descriptors_of(style) for style in self.book.styles}
+            described = [(None, style, phrase) for style, known in phrases.items() for phrase in known]
+            columns = ["content", "style", "prompt"]
+            return pd.concat([self.book.anchors(), pd.DataFrame(described, columns=columns, dtype=object)])
+        if samples in self.experiment.buckets:
+            known = self.known_of_queries.rename(columns={"query": "id"})
+            return known.loc[known["id"].isin(self.experiment.buckets[samples]), ["id", "prompt"]]
+        table, columns, prompts = self.experiment.dataset.table, self.text.prompts, self.book.of_images()
+        ids = list(table["id"])
+        if samples == CALIBRATION:
+            settings = self.experiment.config.attribution.calibration
+            rows = chosen(ids, settings.count, CALIBRATION, settings.seed)
+            return pd.DataFrame([(ids[row], prompts[row][0]) for row in rows], columns=["id", "prompt"])
+        listed = pd.DataFrame({"id": ids, "prompt": prompts}).explode("prompt", ignore_index=True)
+        for name in sorted({columns.content, columns.style} & set(table.columns)):
+            listed[name] = listed["id"].map(dict(zip(ids, table[name], strict=True)))
+        return listed
+
+    @cache  # noqa: B019
+    def prompts_spec(self, samples: str) -> PromptsSpec:
+        return PromptsSpec(content=digest(self.prompts(samples).to_csv(index=False)))
+
+    @property
+    def pipeline_folder(self) -> str:
+        """Where the pipeline is: made here, or a folder or hub id of the user's."""
+        return self.text.pipeline or self.experiment.on_disk.pipeline()
+
+    @property
+    def training_files(self) -> list[str]:
+        """The files of the pipeline that the workflow makes, if it does."""
+        return [] if self.text.pipeline else self.experiment.paths.pipeline_files()
+
+    @cached_property
+    def pipeline_digest(self) -> str:
+        if self.text.pipeline is not None:
+            return pipeline_digest(self.text.pipeline, PIPELINE_KEY)
+        return self.pipeline_spec().digest()
+
+    def notes(self) -> list[str]:
+        source = self.text.pipeline
+        given = source is not None and not HUB_ID.fullmatch(source)
+        of_files = pipeline_notes(Path(source), PIPELINE_KEY) if given else []
+        return [*of_files, *_encoder_notes(self)]
+
+    def pipeline_spec(self) -> PipelineSpec:
+        return PipelineSpec(
+            images=self.experiment.images_digest,
+            prompts=self.prompts_spec(TRAINING).digest(),
+            noise_schedule=self.experiment.config.noise_schedule,
+            settings=self.text.small_pipeline,
+        )
+
+    @cache  # noqa: B019
+    def encoded_spec(self, samples: str) -> EncodedSpec:
+        """Spec of the training set, the calibration sample or a bucket, as the networks see it."""
+        return EncodedSpec(
+            pipeline=self.pipeline_digest,
+            images=self.experiment.pixels_digest(samples),
+            prompts=self.prompts_spec(samples).digest(),
+            seed=self.text.latents_seed if self.text.latents == "sample" else None,
+            prompted=samples == TRAINING or self.text.score_prompt == "own",
+        )
+
+    def encoded_anchors_spec(self) -> EncodedAnchorsSpec:
+        return EncodedAnchorsSpec(
+            pipeline=self.pipeline_digest,
+            prompts=self.prompts_spec(ANCHORS).digest(),
+            of_images=self.prompts_spec(TRAINING).digest(),
+        )
+
+    def samples(self, name: str) -> str:
+        return self.experiment.paths.encoded(name)
+
+    def samples_digest(self, name: str) -> str:
+        return self.encoded_spec(name).digest()
+
+    def unlearned_spec(self, operator: str, group: str) -> AnchorsSpec:
+        return AnchorsSpec(
+            base=self.experiment.model_digest(BASE),
+            samples=self.encoded_spec(TRAINING).digest(),
+            anchors=self.encoded_anchors_spec().digest(),
+            group=self.experiment.group_digest(group),
+            noise_schedule=self.experiment.config.noise_schedule,
+            settings=self.anchors(operator),
+        )
+
+    def trained(self, seed: int, excluded: str | None) -> FineTuneSpec:
+        return FineTuneSpec(
+            pipeline=self.pipeline_digest,
+            samples=self.encoded_spec(TRAINING).digest(),
+            excluded=excluded,
+            noise_schedule=self.experiment.config.noise_schedule,
+            training=self.experiment.config.training.model_copy(update={"seed": seed}),
+            prompt_dropout=self.text.prompt_dropout,
+            trainable=self.text.trainable,
+        )
+
+    def _has_adapters(self, model: str) -> bool:
+        return self.text.anchors.trainable == "lora" and model != BASE and not model.startswith("logo-")
+
+    def model_files(self, model: str) -> dict[str, str]:
+        paths = self.experiment.paths
+        if self._has_adapters(model):
+            return {"weights": paths.model_adapter(model)}
+        return {"weights": paths.model_weights(model), "config": paths.model_config(model)}
+
+    def adapted_files(self, model: str) -> list[str]:
+        return list(self.model_files(BASE).values()) if self._has_adapters(model) else []
+
+    def anchors(self, operator: str) -> Anchors:
+        """Settings of an operator's unlearning: as configured, or with another strategy."""
+        strategy = STRATEGIES.get(operator, self.text.anchors.strategy)
+        return self.text.anchors.model_copy(update={"strategy": strategy})
+
+    def unlearned(self, operator: str, group: str) -> str:
+        """Name of the model that has unlearned `group`; one of the configured strategy is GUDA's own."""
+        same = self.anchors(operator) == self.anchors(RETRACK)
+        return unlearned_model(RETRACK if same else operator, group)
+
+    def generated(self, bucket: str) -> PromptedQueriesSpec:
+        queries = self.experiment.config.queries
+        return PromptedQueriesSpec(
+            base=self.experiment.model_digest(BASE),
+            pipeline=self.pipeline_digest,
+            prompts=self.prompts_spec(bucket).digest(),
+            noise_schedule=self.experiment.config.noise_schedule,
+            seed=queries.seed,
+            sampler=queries.sampler,
+            sampling_steps=queries.sampling_steps,
+            guidance_scale=self.text.queries.guidance_scale,
+            ids=self.experiment.buckets[bucket],
+        )
+
+    def network(self) -> Network:
+        """That of the pipeline; one that is not on this machine yet is taken for Stable Diffusion 1.5."""
+        _, height, width = self.experiment.dataset.image_shape
+        pixels, source = height * width, self.text.pipeline
+        if source is None:
+            small = self.text.small_pipeline
+            weights = 100 * FLOAT * sum(channels**2 for channels in small.unet_channels) * small.layers_per_block
+            return network(weights, small.unet_channels, 4 ** (len(small.vae_channels) - 1), pixels)
+        if HUB_ID.fullmatch(source):
+            return network(WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD**2, pixels)
+        unet, vae = (DEFAULTS[part] | read_object(Path(source, part, CONFIG), PIPELINE_KEY) for part in ("unet", "vae"))
+        headers = read_headers(found_checkpoint(Path(source, "unet"), DIFFUSERS, PIPELINE_KEY), PIPELINE_KEY)
+        weights = FLOAT * sum(math.prod(header.shape) for header in headers.values())
+        return network(weights, unet["block_out_channels"], 4 ** (len(vae["block_out_channels"]) - 1), pixels)
+
+    def unlearning_work(self) -> tuple[int, int]:
+        anchors = self.text.anchors
+        return 2 * anchors.batch_size, anchors.steps
+
+    def check(self) -> None:
+        _check(self)
+
+
+def network(weights: float, channels: list[int], shrinking: int, pixels: int) -> Network:
+    """The size of a network of so many bytes of weights, with these channels, on images of so many pixels.
+
+    An autoencoder shrinks these to one for `shrinking`. It sees whole images, at its finest resolution with fewer
+    channels than the network has.
+    """
+    latents = pixels / shrinking
+    return Network(
+        weights=weights,
+        operations=2 * weights / FLOAT * latents * SHARE,
+        activations=FLOAT * ACTIVATIONS * channels[0] * latents,
+        shape=(LATENT_CHANNELS, 1, latents),
+        sample_bytes=FLOAT * LATENT_CHANNELS * latents,
+        features=channels[-1] * latents / 4 ** (len(channels) - 1),
+        cross_attention=KEYS_AND_VALUES,
+        passes=2,
+        encoding=FLOAT * ACTIVATIONS / 4 * channels[0] * pixels,
+    )
+
+
+def _encoder_notes(family: FineTuned) -> list[str]:
+    """What the record of the encoded training images says, if it is there."""
+    with contextlib.suppress(ArtifactError):
+        record = read_record(
+            record_of(family.experiment.on_disk.encoded(TRAINING)), family.encoded_spec(TRAINING).digest()
+        )
+        return complaints(record.get("health", {}))
+    return []
+
+
+def _check(family: FineTuned) -> None:
+    experiment, config = family.experiment, family.experiment.config
+    channels = experiment.dataset.image_shape[0]
+    if channels != 3:
+        raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
+    asked = {
+        "lds.subsets": config.lds.subsets,
+        "removal.queries": config.removal.queries,
+        "likelihood.queries": config.likelihood.queries,
+        "sweep": experiment.variants,
+        "model.pretrained": config.model.pretrained,
+        "training.flip": config.training.flip,
+        "unlearn.import": config.unlearn.imported,
+    }
+    for key, value in asked.items():
+        if value:
+            raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
+    for style in family.text.small_pipeline.styles:
+        if style not in family.book.styles:
+            known = nearest_name(style, family.book.styles)
+            raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
+    if any(isinstance(get_method(name), Unlearned) for name in config.methods):
+        _check_groups_are_styles(family)
+
+
+def _check_groups_are_styles(family: FineTuned) -> None:
+    """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
+    column, styles = family.text.prompts.style, family.book.styles_of_images
+    counts = styles.value_counts()
+    for group, members in family.experiment.groups.items():
+        shares = styles[members].value_counts() / counts
+        if not (shares >= 1 / 2).any():
+            raise ConfigError(
+                f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning by "
+                "anchors exchanges styles, so name the column that the groups are of"
+            )

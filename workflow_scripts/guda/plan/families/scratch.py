@@ -1,0 +1,196 @@
+"""Unconditional networks that are trained from scratch on the images' pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from guda.core.errors import ConfigError
+from guda.core.paths import BASE, IMPORTED, unlearned_model
+from guda.data.queries import known_of_queries
+from guda.plan.families import FLOAT, Network
+from guda.specs import QueriesSpec, Spec, TrainSpec, UnlearnSpec
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from guda import config
+    from guda.plan.experiment import Experiment
+
+
+class FromScratch:
+    """Models are `UNet2DModel`s, and see the images themselves; see `Family`."""
+
+    title = "models without prompts"
+    training_files: tuple[str, ...] = ()
+    pipeline_folder = ""
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
+
+    @property
+    def operators(self) -> dict[str, dict[str, Any]]:
+        variants = self.experiment.variants.values()
+        swept = {variant.operator: variant.unlearn for variant in variants if variant.unlearn}
+        return {operator: {} for operator in OPERATORS} | swept
+
+    @property
+    def known_of_queries(self) -> pd.DataFrame | None:
+        given = self.experiment.given_queries
+        known = None if given is None else known_of_queries(given)
+        return None if known is None or len(known.columns) == 1 else known
+
+    @property
+    def query_ids(self) -> list[str]:
+        return [f"query-{index:06d}" for index in range(self.experiment.config.queries.count)]
+
+    def samples(self, name: str) -> str:
+        return self.experiment.pixels(name)
+
+    def samples_digest(self, name: str) -> str:
+        return self.experiment.pixels_digest(name)
+
+    def trained(self, seed: int, excluded: str | None) -> TrainSpec:
+        config = self.experiment.config
+        return TrainSpec(
+            images=self.experiment.images_digest,
+            excluded=excluded,
+            unet=config.unet,
+            noise_schedule=config.noise_schedule,
+            training=config.training.model_copy(update={"seed": seed}),
+        )
+
+    def unlearned(self, operator: str, group: str) -> str:
+        """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
+        experiment = self.experiment
+        if operator in OPERATORS and operator != RETRACK:
+            return unlearned_model(operator, group)
+        if group in experiment.config.unlearn.imported:
+            return unlearned_model(IMPORTED, group)
+        same = experiment.unlearning(operator, group) == experiment.unlearning(RETRACK, group)
+        return unlearned_model(RETRACK if same else operator, group)
+
+    def unlearned_spec(self, operator: str, group: str) -> Spec:
+        experiment = self.experiment
+        return OPERATORS.get(operator, UnlearnSpec)(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            **experiment.operator_part(operator, group),
+        )
+
+    def generated(self, bucket: str) -> QueriesSpec:
+        queries = self.experiment.config.queries
+        return QueriesSpec(
+            base=self.experiment.model_digest(BASE),
+            noise_schedule=self.experiment.config.noise_schedule,
+            seed=queries.seed,
+            sampler=queries.sampler,
+            sampling_steps=queries.sampling_steps,
+            ids=self.experiment.buckets[bucket],
+        )
+
+    def model_files(self, model: str) -> dict[str, str]:
+        paths = self.experiment.paths
+        return {"weights": paths.model_weights(model), "config": paths.model_config(model)}
+
+    def adapted_files(self, model: str) -> list[str]:
+        return []
+
+    def network(self) -> Network:
+        unet, (channels, height, width) = self.experiment.config.unet, self.experiment.dataset.image_shape
+        pixels, coarser = height * width, 4 ** (len(unet.block_out_channels) - 1)
+        return Network(
+            weights=FLOAT * parameters(unet),
+            operations=operations(unet, pixels),
+            activations=activations(unet, pixels),
+            shape=(channels, height, width),
+            sample_bytes=channels * pixels,
+            features=unet.block_out_channels[-1] * pixels / coarser,
+        )
+
+    def unlearning_work(self) -> tuple[int, int]:
+        """ReTrack takes as many retained images as forget images, and asks the full model about both."""
+        experiment = self.experiment
+        operators = experiment.operators.keys() - {ESD, FINETUNE, NEGGRAD}
+        retrack = [experiment.unlearning(operator, group) for operator in operators for group in experiment.groups]
+        work = [(2 * settings.batch_size, settings.steps) for settings in retrack]
+        if ESD in experiment.config.methods:
+            esd = experiment.config.attribution.guda_esd
+            work.append((2 * esd.batch_size, esd.steps))
+        if FINETUNE in experiment.config.methods:
+            work.append((experiment.finetuning.batch_size, experiment.finetuning.steps))
+        if NEGGRAD in experiment.config.methods:
+            neggrad = experiment.config.attribution.neggrad
+            work.append((2 * neggrad.batch_size, neggrad.steps))
+        batch_sizes, steps = zip(*work, strict=True)
+        return max(batch_sizes), max(steps)
+
+    def check(self) -> None:
+        """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
+        _, height, width = self.experiment.dataset.image_shape
+        n_resolutions = len(self.experiment.config.unet.block_out_channels)
+        divisor = 2 ** (n_resolutions - 1)
+        if height % divisor or width % divisor:
+            raise ConfigError(
+                f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
+                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
+            )
+
+    def notes(self) -> list[str]:
+        return []
+
+
+class Layer(NamedTuple):
+    """A residual layer of the network: two 3x3 convolutions on so many pixels, from and to so many channels."""
+
+    pixels: float
+    inputs: int
+    outputs: int
+    attention: bool
+
+    @property
+    def weights(self) -> int:
+        """Numbers in its kernels, with those of its shortcut and its attention."""
+        shortcut = self.inputs * self.outputs if self.inputs != self.outputs else 0
+        return 9 * (self.inputs + self.outputs) * self.outputs + shortcut + 4 * self.attention * self.outputs**2
+
+    @property
+    def activations(self) -> float:
+        """Numbers of one sample kept for the way back, around each normalisation, convolution and attention."""
+        return self.pixels * (3 * self.inputs + (6 + 8 * self.attention) * self.outputs)
+
+
+def layers(unet: config.UNet, pixels: int) -> Iterator[Layer]:
+    """The network's residual layers, in order, for images of so many pixels."""
+    channels, before = unet.block_out_channels, unet.block_out_channels[0]
+    sizes = [pixels / 4**level for level in range(len(channels))]
+    for size, here, block in zip(sizes, channels, unet.down_block_types, strict=True):
+        for _ in range(unet.layers_per_block):
+            yield Layer(size, before, here, block.startswith("Attn"))
+            before = here
+    if unet.mid_block_type:
+        yield from [Layer(sizes[-1], before, before, unet.add_attention)] * 2
+    for size, here, block in zip(reversed(sizes), reversed(channels), unet.up_block_types, strict=True):
+        for _ in range(unet.layers_per_block + 1):
+            yield Layer(size, before + here, here, block.startswith("Attn"))
+            before = here
+
+
+def parameters(unet: config.UNet) -> int:
+    """About how many the network has: kernels, what brings the diffusion step to each layer, and resampling."""
+    embedding = unet.time_embedding_dim or 4 * unet.block_out_channels[0]
+    resampling = 2 * sum(9 * channels**2 for channels in unet.block_out_channels[:-1])
+    return resampling + embedding**2 + sum(layer.weights + embedding * layer.outputs for layer in layers(unet, 1))
+
+
+def operations(unet: config.UNet, pixels: int) -> float:
+    """About how many one sample's forward pass takes: a multiplication and an addition per weight and pixel."""
+    return 2 * sum(layer.weights * layer.pixels for layer in layers(unet, pixels))
+
+
+def activations(unet: config.UNet, pixels: int) -> float:
+    """About how many bytes one sample's forward pass leaves behind for the way back."""
+    return FLOAT * sum(layer.activations for layer in layers(unet, pixels))

@@ -219,7 +219,8 @@ if experiment.imports:
     # What the model is measured on is no reason to take it over again.
     rule import_model:
         input:
-            images=ancient(paths.images()),
+            ancient(experiment.family.training_files),
+            samples=ancient(experiment.scored_samples(TRAINING)),
             group=lambda wc: [] if wc.model == BASE else ancient(paths.group(wc.model.split("/")[1])),
             foreign=foreign(paths.model_weights("{model}"), lambda wc: experiment.model_spec(wc.model)),
         output:
@@ -244,5 +245,5 @@ if experiment.imports:
             "Taking over model {wildcards.model}"
         shell:
             '{params.environment} python "$GUDA_SCRIPTS/import_model.py" --spec {params.spec:q} --imports "$GUDA_IMPORTS"'
-            " --name {wildcards.model:q} --images {input.images:q} --group {input.group:q}"
-            ' --model "$(dirname {output.weights:q})" > {log:q} 2>&1'
+            " --name {wildcards.model:q} --samples {input.samples:q} --group {input.group:q}"
+            ' --pipeline "$GUDA_PIPELINE" --model "$(dirname {output.weights:q})" > {log:q} 2>&1'

@@ -1,7 +1,7 @@
 """Take over a model that was trained or unlearned elsewhere: a diffusers folder or a pinned hub id."""
 
 from guda.jobs.cli import imported_model, run, spec_text, stage_parser
-from guda.specs import ImportedModelSpec
+from guda.specs import ImportedModelSpec, ImportedUNetSpec, parse_any
 
 
 def main() -> None:
@@ -14,14 +14,15 @@ def main() -> None:
         help="by name: the source (diffusers folder, or hub id OWNER/NAME@COMMIT) and its key in the configuration",
     )
     parser.add_argument(
-        "--images", required=True, help="training images (write_images.py), to see whether it fits them"
+        "--samples", required=True, help="training images, or encoded ones, to see whether it fits them"
     )
     parser.add_argument(
         "--group", nargs="?", help="members of the group that it has unlearned (write_group.py), if any"
     )
+    parser.add_argument("--pipeline", default="", help="of a text-to-image model, the pipeline: a folder or a hub id")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     args = parser.parse_args()
-    spec = ImportedModelSpec.parse(spec_text(args.spec))
+    spec = parse_any([ImportedModelSpec, ImportedUNetSpec], spec_text(args.spec))
 
     from guda.core.errors import ArtifactError
     from guda.core.paths import RECORD
@@ -29,14 +30,20 @@ def main() -> None:
     from guda.data.training_set import read_training_set
     from guda.models.denoisers import load_foreign_denoiser, save_denoiser
     from guda.models.imported import fetched, source_digest
+    from guda.models.stable_diffusion.pipeline import imported_denoiser
     from guda.scoring.probe import measured
 
     source, key = imported_model(args.imports, args.name)
     stopwatch = Stopwatch()
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
-    denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
-    seconds, training_set = stopwatch.seconds(), read_training_set(args.images)
+    training_set = read_training_set(args.samples)
+    if isinstance(spec, ImportedUNetSpec):
+        size = tuple(training_set.images.shape[2:])
+        denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, size)
+    else:
+        denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
+    seconds = stopwatch.seconds()
     health = measured(denoiser, spec, training_set, training_set.in_group(args.group) if args.group else None)
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, health=health, seconds=seconds)

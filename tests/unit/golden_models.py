@@ -73,7 +73,7 @@ def imported(tmp_path):
     )
     imports, images = json.dumps({BASE: [str(tmp_path / "foreign"), "key"]}), tmp_path / "images.safetensors"
     save_images(images, specs.ImagesSpec(dataset="d", content="c"), IMAGES, IDS)
-    flags = {"spec": spec.canonical(), "name": BASE, "imports": imports, "images": images, "model": tmp_path / "model"}
+    flags = {"spec": spec.canonical(), "name": BASE, "imports": imports, "samples": images, "model": tmp_path / "model"}
     run_stage(import_model, **flags)
     denoiser, _ = load_denoiser(tmp_path / "model", NoiseSchedule.from_config(SCHEDULE), spec.digest())
     return summary(denoiser)

@@ -1,5 +1,7 @@
 """What the stages of text-to-image models give on fixed inputs."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pipelines
@@ -9,19 +11,21 @@ from golden_inputs import IDS, OPTIMISATION, fixed, run_stage, save_images
 import encode_anchors
 import encode_samples
 import generate_prompted_queries
+import import_model
 from guda import config, specs
 from guda.config.anchors import Anchors
 from guda.config.pipeline import AutoencoderTraining, Pretraining, SmallPipeline, TextTraining
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
-from guda.core.artifacts import load_tensors, write_csv
-from guda.core.paths import Paths, record_of
+from guda.core.artifacts import load_tensors, pack_ids, save_tensors, write_csv
+from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import write_record
-from guda.data.captions import Captions
+from guda.data.captions import TENSORS, Captions
 from guda.data.prompts import prompt_book
 from guda.data.query_prompts import query_prompts
 from guda.methods import get_method
-from guda.models.denoisers import TextDenoiser, save_denoiser
+from guda.models.denoisers import TextDenoiser, load_denoiser, save_denoiser
+from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import save_pipeline
 from guda.training.loop import finetune
@@ -184,6 +188,28 @@ def fine_tuned(tmp_path):
     return [evaluations, *told.choose(torch.arange(6), 1).tolist(), *summary(denoiser)]
 
 
+def imported(tmp_path):
+    """A network that was fine-tuned elsewhere from the pipeline's gives the very weights that are in its folder."""
+    folder, denoiser = fixed_pipeline(tmp_path / "pipeline")
+    denoiser.unet.save_pretrained(tmp_path / "foreign")
+    spec = specs.ImportedUNetSpec(
+        content=source_digest(str(tmp_path / "foreign"), "key"),
+        pipeline=pipelines.AnySpec().digest(),
+        shape=[3, 16, 16],
+        noise_schedule=PROCESS,
+    )
+    samples = specs.ImagesSpec(dataset="d", content="c")
+    told = captions()
+    tensors = {name: getattr(told, name) for name in TENSORS} | {"latents": wave(6, 4, 8, 8), "ids": pack_ids(IDS[:6])}
+    save_tensors(tmp_path / "encoded", tensors, samples)
+    flags = {"name": BASE, "imports": json.dumps({BASE: [str(tmp_path / "foreign"), "key"]})}
+    files = {"samples": tmp_path / "encoded", "model": tmp_path / "model"}
+    run_stage(import_model, spec=spec.canonical(), **flags, **files, **folder)
+    found, _ = load_denoiser(tmp_path / "model", NoiseSchedule.from_config(PROCESS), spec.digest())
+    assert summary(found) == summary(denoiser)
+    return summary(found)
+
+
 def redirected(tmp_path):
     _, denoiser = fixed_pipeline(tmp_path)
     known = anchors.AnchorBook(
@@ -246,6 +272,7 @@ STAGES = {
     specs.EncodedSpec: encoded,
     specs.EncodedAnchorsSpec: encoded_anchors,
     specs.FineTuneSpec: fine_tuned,
+    specs.ImportedUNetSpec: imported,
     specs.AnchorsSpec: redirected,
     specs.PromptedQueriesSpec: prompted_queries,
     specs.PromptOverlapSpec: overlap,
@@ -265,6 +292,7 @@ GOLDEN = {
     specs.EncodedAnchorsSpec: (1, [0, -1, 0, 0, 0, 1, 0, 1, -1, 0, 0, 0, -1, -1, 0, 0, 0.197987, 0.116378, 0.240702,
         -0.0208237, 0.215197, -0.0740544, 0.376222, -0.0791826]),
     specs.FineTuneSpec: (1, [72, -1, 2, 3, 4, 1, 2, 0.116415, 0.138333, 0.189286, 0.280541, 0.0119584]),
+    specs.ImportedUNetSpec: (1, [0.117631, 0.528664, 0.197032, 0.922595, 0.13779]),
     specs.AnchorsSpec: (1, [192, 0.117554, 0.5287, 0.197139, 0.922407, 0.138465]),
     specs.PromptedQueriesSpec: (1, [179.228, 179.503, 41.9231, 43.1142]),
     specs.PromptOverlapSpec: (1, [2.0, 1.0, 1.0, 1.0]),

@@ -429,6 +429,7 @@ def text_specs():
     yield family.encoded_anchors_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
     yield from [of.method_spec("prompt"), TEXT_METHODS["abu"].fisher_spec(of)]
+    yield text_experiment(model={"pretrained": f"someone/model@{'0' * 40}"}).model_spec(BASE)
 
 
 def test_models_unlearned_by_lora_are_adapters_of_the_base_model_and_the_others_whole():

@@ -39,6 +39,7 @@ CURES = {
     "conditional": "lower learning_rate in `attribution.conditional.training`, or raise steps",
     "classifier": "lower learning_rate in `attribution.classifier.training`, or raise steps",
     "imported_model": "take another model",
+    "imported_unet": "take another model",
     "unlearn": "lower learning_rate, steps or forget_weight in `unlearn`",
     "finetune": "lower learning_rate in `attribution.finetune`, or steps in `unlearn`",
     "neggrad": "lower learning_rate or steps in `attribution.neggrad`",

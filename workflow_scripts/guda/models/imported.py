@@ -35,14 +35,15 @@ NAMING_CLASSES = (CONFIG, PREPROCESSOR, "processor_config.json")
 AVERAGED = "unet_ema"  # as diffusers' training scripts leave it beside `unet`
 
 
-def source_digest(source: str, key: str) -> str:
-    """Digest of a model's content: of its files for a folder, of the pinned commit for a hub id.
+def source_digest(source: str, key: str, kind: str = NETWORK) -> str:
+    """Digest of a model's content, a network of diffusers': of its files for a folder, of the commit for a hub id.
 
-    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for an incomplete folder.
+    `kind` is the network's class, `key` names the setting in errors. Raises ConfigError for what is neither,
+    ArtifactError for an incomplete folder.
     """
     if HUB_ID.fullmatch(source):
         return digest(source)
-    check_is_folder(source, key, NETWORK, "model")
+    check_is_folder(source, key, kind, "model")
     return digest(" ".join(sha256_file(file) for file in model_files(source, key).files))
 
 

@@ -15,7 +15,7 @@ from guda.evaluation.lds import n_kept
 from guda.methods import METHODS, TEXT_METHODS
 from guda.methods.embedding import KEY as VISION_KEY
 from guda.methods.embedding import NAME as EMBEDDING
-from guda.models.imported import NETWORK, check_is_folder, check_model, check_process, check_vision_model
+from guda.models.imported import check_is_folder, check_process, check_vision_model
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
 from guda.models.stable_diffusion.folder import PIPELINE, PIPELINE_KEY, check_pipeline
 from guda.plan.reports import instance_level
@@ -72,11 +72,10 @@ def _check_calibration(experiment: Experiment) -> None:
 
 def _check_brought_models(experiment: Experiment) -> None:
     """What can be known of models in folders without making them; those of the hub are looked at by the first job."""
-    config, shape = experiment.config, experiment.dataset.image_shape
+    config = experiment.config
     for source, key in experiment.imports.values():
         if not HUB_ID.fullmatch(source):
-            check_is_folder(source, key, NETWORK, "model")
-            check_model(Path(source), config.unet, config.noise_schedule, shape, key, config)
+            experiment.family.check_imported(source, key)
     vision = config.attribution.embedding.model
     if vision is not None and EMBEDDING in config.methods and not HUB_ID.fullmatch(vision):
         check_is_folder(vision, VISION_KEY, "AutoModel", "model")

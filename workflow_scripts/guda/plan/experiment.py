@@ -36,7 +36,7 @@ from guda.evaluation.lds import kept_by_subset
 from guda.methods import get_method
 from guda.methods.embedding import KEY as VISION_KEY
 from guda.methods.embedding import NAME as EMBEDDING
-from guda.models.imported import notes_of, source_digest, vision_notes
+from guda.models.imported import notes_of, vision_notes
 from guda.models.noise_schedule import elbo_steps
 from guda.plan.checks import check
 from guda.plan.families import family_of
@@ -51,7 +51,6 @@ from guda.specs import (
     ExclusionSpec,
     GroupSizesSpec,
     GroupSpec,
-    ImportedModelSpec,
     NeighborsSpec,
     PosteriorsSpec,
     QueriesSpec,
@@ -242,12 +241,7 @@ class Experiment:
         removed-SEED/MEMBERS.
         """
         if model in self.imports:
-            return ImportedModelSpec(
-                content=source_digest(*self.imports[model]),
-                shape=list(self.dataset.image_shape),
-                unet=self.config.unet,
-                noise_schedule=self.config.noise_schedule,
-            )
+            return self.family.imported(*self.imports[model])
         if model == BASE:
             return self.family.trained(self.config.training.seed, None)
         if model == CONDITIONAL:

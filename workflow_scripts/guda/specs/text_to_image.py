@@ -49,6 +49,14 @@ class FineTuneSpec(Spec):
     trainable: str
 
 
+class ImportedUNetSpec(Spec):
+    stage, version = "imported_unet", 1
+    content: str  # digest of the files, or of the pinned hub id
+    pipeline: str  # whose network it is another state of
+    shape: list[int]  # [C, H, W] of the training images
+    noise_schedule: NoiseSchedule
+
+
 class AnchorsSpec(Spec):
     stage, version = "anchors", 1
     base: str

@@ -22,13 +22,13 @@ from guda.models.checkpoints.files import (
     read_object,
 )
 from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
-from guda.models.imported import AVERAGED, INDEX, check_is_folder, variant_notes
+from guda.models.imported import AVERAGED, INDEX, check_is_folder, model_files, variant_notes
 from guda.specs import digest
 
-PIPELINE = "StableDiffusionPipeline"
+PIPELINE, NETWORK = "StableDiffusionPipeline", "UNet2DConditionModel"
 PIPELINE_KEY = "text_to_image.pipeline"  # in the configuration
 CLASSES = {
-    "unet": "UNet2DConditionModel",
+    "unet": NETWORK,
     "vae": "AutoencoderKL",
     "text_encoder": "CLIPTextModel",
     "tokenizer": "CLIPTokenizer",
@@ -212,6 +212,29 @@ def unet_settings(file: Path, key: str) -> dict[str, Any]:
     if channels[0] != channels[1]:
         raise ArtifactError(f"{key}: {file} takes {channels[0]} channels and gives {channels[1]}; they must agree")
     return settings
+
+
+def check_unet(folder: Path, key: str, pipeline: Path | None) -> None:
+    """Raise ArtifactError unless a folder's network, or that of a whole pipeline in it, is told a prompt alone.
+
+    It is to be another state of the network of a `pipeline` (None: of one that is not there yet).
+    """
+    found = model_files(folder, key)
+    settings = DEFAULTS["unet"] | unet_settings(found.config, key)
+    read_headers(found, key)
+    if pipeline is not None:
+        check_same_network(settings, DEFAULTS["unet"] | read_object(pipeline / "unet" / CONFIG, PIPELINE_KEY), key)
+
+
+def check_same_network(settings: dict[str, Any], wanted: dict[str, Any], key: str) -> None:
+    """Raise ArtifactError where a network's settings are not those of the pipeline's, whatever size both name."""
+    for name in sorted(settings.keys() | wanted.keys()):
+        ours, theirs = settings.get(name), wanted.get(name)
+        if ours != theirs and name != "sample_size" and not name.startswith("_"):
+            raise ArtifactError(
+                f"{key}: its network has {name} {ours!r}, but that of the pipeline has {theirs!r}; give a model that "
+                "was fine-tuned from this pipeline"
+            )
 
 
 def _with_defaults(part: str, settings: dict[str, Any], file: Path, key: str) -> dict[str, Any]:

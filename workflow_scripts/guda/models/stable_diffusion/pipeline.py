@@ -34,13 +34,14 @@ from guda.models.stable_diffusion.folder import (
     PIPELINE_KEY,
     SCHEDULER,
     check_pipeline,
+    check_same_network,
     fetched_pipeline,
     pipeline_digest,
     pipeline_parts,
     unet_settings,
 )
 from guda.models.stable_diffusion.tokenizer import tokenizer_files
-from guda.specs import Spec, digest
+from guda.specs import ImportedUNetSpec, Spec, digest
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -128,6 +129,20 @@ def pretrained_denoiser(
     folder = checked(source, expected)
     check_process(folder, process, PIPELINE_KEY)
     return load_pretrained_unet(folder / "unet", NoiseSchedule.from_config(process), PIPELINE_KEY, latent_size)
+
+
+def imported_denoiser(
+    folder: Path, key: str, spec: ImportedUNetSpec, source: str, latent_size: tuple[int, int]
+) -> TextDenoiser:
+    """A network in a folder that is another state of that of the pipeline in `source`, for latents of this size.
+
+    `key` names the setting in errors. Raises ArtifactError when it is of another network or process.
+    """
+    check_process(folder, spec.noise_schedule, key)
+    denoiser = load_pretrained_unet(folder, NoiseSchedule.from_config(spec.noise_schedule), key, latent_size)
+    pipeline = pretrained_denoiser(source, spec.pipeline, spec.noise_schedule, latent_size)
+    check_same_network(dict(denoiser.unet.config), dict(pipeline.unet.config), key)
+    return denoiser
 
 
 def checked(source: str, expected: str) -> Path:

@@ -81,6 +81,14 @@ class Family(Protocol):
         """Spec of a model made from a seed without what has this digest; None: on everything."""
         ...
 
+    def imported(self, source: str, key: str) -> Spec:
+        """Spec of a model that comes from a folder or the hub; `key` of the configuration says where from."""
+        ...
+
+    def check_imported(self, source: str, key: str) -> None:
+        """Raise ArtifactError for a folder whose model is of another network or process."""
+        ...
+
     def unlearned(self, operator: str, group: str) -> str:
         """Name of the model that has unlearned `group`."""
         ...

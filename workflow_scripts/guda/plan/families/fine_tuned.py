@@ -13,7 +13,7 @@ import pandas as pd
 
 from guda.core.errors import ArtifactError, ConfigError, nearest_name
 from guda.core.hub import HUB_ID
-from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, TRAINING, record_of, unlearned_model
+from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, IMPORTED, TRAINING, record_of, unlearned_model
 from guda.core.records import read_record
 from guda.core.seeding import chosen
 from guda.data.prompt_files import read_query_prompts
@@ -23,14 +23,23 @@ from guda.data.query_prompts import QUERIES_KEY, query_prompts
 from guda.methods import get_method
 from guda.methods.counterfactual import Unlearned
 from guda.models.checkpoints.files import DIFFUSERS, found_checkpoint, read_headers, read_object
+from guda.models.imported import check_is_folder, check_process, source_digest
 from guda.models.stable_diffusion.encoder_health import complaints
-from guda.models.stable_diffusion.folder import DEFAULTS, PIPELINE_KEY, pipeline_digest, pipeline_notes
+from guda.models.stable_diffusion.folder import (
+    DEFAULTS,
+    NETWORK,
+    PIPELINE_KEY,
+    check_unet,
+    pipeline_digest,
+    pipeline_notes,
+)
 from guda.plan.families import FLOAT, Network
 from guda.specs import (
     AnchorsSpec,
     EncodedAnchorsSpec,
     EncodedSpec,
     FineTuneSpec,
+    ImportedUNetSpec,
     PipelineSpec,
     PromptedQueriesSpec,
     PromptsSpec,
@@ -192,6 +201,21 @@ class FineTuned:
     def samples_digest(self, name: str) -> str:
         return self.encoded_spec(name).digest()
 
+    def imported(self, source: str, key: str) -> ImportedUNetSpec:
+        return ImportedUNetSpec(
+            content=source_digest(source, key, NETWORK),
+            pipeline=self.pipeline_digest,
+            shape=list(self.experiment.dataset.image_shape),
+            noise_schedule=self.experiment.config.noise_schedule,
+        )
+
+    def check_imported(self, source: str, key: str) -> None:
+        config, pipeline = self.experiment.config, self.text.pipeline
+        check_is_folder(source, key, NETWORK, "model")
+        given = None if pipeline is None or HUB_ID.fullmatch(pipeline) else Path(pipeline)
+        check_unet(Path(source), key, given)
+        check_process(Path(source), config.noise_schedule, key, config)
+
     def unlearned_spec(self, operator: str, group: str) -> AnchorsSpec:
         return AnchorsSpec(
             base=self.experiment.model_digest(BASE),
@@ -214,7 +238,8 @@ class FineTuned:
         )
 
     def _has_adapters(self, model: str) -> bool:
-        return self.text.anchors.trainable == "lora" and model != BASE and not model.startswith("logo-")
+        whole = model == BASE or model.startswith(("logo-", f"{IMPORTED}/"))
+        return self.text.anchors.trainable == "lora" and not whole
 
     def model_files(self, model: str) -> dict[str, str]:
         paths = self.experiment.paths
@@ -231,8 +256,10 @@ class FineTuned:
         return self.text.anchors.model_copy(update={"strategy": strategy})
 
     def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`; one of the configured strategy is GUDA's own."""
+        """Name of the model that has unlearned `group`; one of the configured strategy is GUDA's own, or imported."""
         same = self.anchors(operator) == self.anchors(RETRACK)
+        if same and group in self.experiment.config.unlearn.imported:
+            return unlearned_model(IMPORTED, group)
         return unlearned_model(RETRACK if same else operator, group)
 
     def generated(self, bucket: str) -> PromptedQueriesSpec:
@@ -312,9 +339,7 @@ def _check(family: FineTuned) -> None:
         "removal.queries": config.removal.queries,
         "likelihood.queries": config.likelihood.queries,
         "sweep": experiment.variants,
-        "model.pretrained": config.model.pretrained,
         "training.flip": config.training.flip,
-        "unlearn.import": config.unlearn.imported,
     }
     for key, value in asked.items():
         if value:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guda.core.errors import ConfigError
 from guda.core.paths import BASE, IMPORTED, unlearned_model
 from guda.data.queries import known_of_queries
+from guda.models.imported import NETWORK, check_is_folder, check_model, source_digest
 from guda.plan.families import FLOAT, Network
-from guda.specs import QueriesSpec, Spec, TrainSpec, UnlearnSpec
+from guda.specs import ImportedModelSpec, QueriesSpec, Spec, TrainSpec, UnlearnSpec
 from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK
 
 if TYPE_CHECKING:
@@ -60,6 +62,20 @@ class FromScratch:
             noise_schedule=config.noise_schedule,
             training=config.training.model_copy(update={"seed": seed}),
         )
+
+    def imported(self, source: str, key: str) -> ImportedModelSpec:
+        config = self.experiment.config
+        return ImportedModelSpec(
+            content=source_digest(source, key),
+            shape=list(self.experiment.dataset.image_shape),
+            unet=config.unet,
+            noise_schedule=config.noise_schedule,
+        )
+
+    def check_imported(self, source: str, key: str) -> None:
+        config = self.experiment.config
+        check_is_folder(source, key, NETWORK, "model")
+        check_model(Path(source), config.unet, config.noise_schedule, self.experiment.dataset.image_shape, key, config)
 
     def unlearned(self, operator: str, group: str) -> str:
         """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""

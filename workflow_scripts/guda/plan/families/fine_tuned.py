@@ -235,6 +235,12 @@ class FineTuned:
         same = self.anchors(operator) == self.anchors(RETRACK)
         return unlearned_model(RETRACK if same else operator, group)
 
+    def operator_files(self, operator: str, group: str) -> list[str]:
+        return [self.experiment.paths.encoded(ANCHORS)]
+
+    def prompt_files(self, bucket: str) -> list[str]:
+        return [self.experiment.paths.prompts(bucket)]
+
     def generated(self, bucket: str) -> PromptedQueriesSpec:
         queries = self.experiment.config.queries
         return PromptedQueriesSpec(

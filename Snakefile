@@ -17,15 +17,16 @@ configfile: "config.yaml" if OWN else str(HERE / "config.yaml")
 
 include: "rules/common.smk"
 include: "rules/data.smk"
-include: "rules/text_to_image.smk" if settings.text_to_image else "rules/models.smk"
-include: "rules/queries.smk"
-include: "rules/elbo.smk"
-include: "rules/likelihood.smk"
-include: "rules/attribution.smk"
-include: "rules/metrics.smk"
+
+
+if settings.text_to_image:
+
+    include: "rules/prompts.smk"
+
+
+include: "rules/models.smk"
+include: "rules/scores.smk"
 include: "rules/evaluation.smk"
-include: "rules/sweep.smk"
-include: "rules/report.smk"
 
 
 rule all:

@@ -1,7 +1,6 @@
 """The validated experiment, and what all rules share."""
 
 import gc
-import json
 import os
 import re
 import shlex
@@ -22,13 +21,11 @@ if not Path(SCRIPTS).is_dir():
 sys.path.insert(0, SCRIPTS)
 
 from guda.core.artifacts import made_for, write_text
-from guda.methods import GRADIENT_METHODS, METHODS
-from guda.config import load_config
-from guda.config.file import read_yaml
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError
 from guda.plan.reports import removal_files as measured_files
-from guda.plan.experiment import Experiment
+from guda.plan.experiment import planned
+from guda.plan.handover import exports
 from guda.core.paths import (
     ANCHORS,
     BASE,
@@ -43,7 +40,7 @@ from guda.core.paths import (
     unlearned_model,
     weights_of,
 )
-from guda.plan.resources import needs
+from guda.plan.resources import needs as stage_needs
 from guda.core.spec import digest
 
 # Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
@@ -55,10 +52,8 @@ def load_experiment():
     with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
         Path(".snakemake").mkdir(exist_ok=True)
     try:
-        if workflow.modifier.is_main_snakefile():
-            for file in workflow.configfiles:
-                read_yaml(file)
-        return Experiment(load_config(config), located=located)
+        files = workflow.configfiles if workflow.modifier.is_main_snakefile() else []
+        return planned(config, files, located)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
@@ -68,27 +63,12 @@ paths = experiment.paths
 settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
 
-# What all jobs of this process find in their environment. PATH begins with the Python that runs Snakemake, not what the
-# shell finds first.
-os.environ.update(
-    GUDA_CACHE=os.getenv("GUDA_CACHE", ""),
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
-)
+# PATH begins with the Python that runs Snakemake, not with what the shell finds first.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-# What the jobs of this experiment find there, from a file that they read first: a workflow may run several experiments as
-# modules. Where scripts and data lie stands there because a path in a rule's own parameters would make every job stale
-# when a folder moves.
-ENVIRONMENT = {
-    "GUDA_SCRIPTS": SCRIPTS,
-    "GUDA_DATA": settings.data.model_dump_json(),
-    "GUDA_QUERIES": settings.queries.model_dump_json(),
-    "GUDA_IMPORTS": json.dumps(experiment.imports),
-    "GUDA_VISION_MODEL": settings.attribution.embedding.model or "",
-    "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
-    "GUDA_PIPELINE": experiment.family.pipeline_folder,
-}
-EXPORTS = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items())
-# Named by its content, so that a plan of other settings leaves a run that goes on its own.
+# What the jobs of this experiment read first. Named by its content, so that a plan of other settings leaves a run that
+# goes on its own.
+EXPORTS = exports(experiment, SCRIPTS, os.getenv("GUDA_CACHE", ""))
 ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
 write_text(ENVIRONMENT_FILE, EXPORTS)
 
@@ -96,6 +76,78 @@ write_text(ENVIRONMENT_FILE, EXPORTS)
 def environment(wildcards, output):
     """Parameter: the beginning of a job's commands. Snakemake does not compare what may depend on `output`."""
     return f"export GUDA_ATTEMPT={workflow.attempt} && . {shlex.quote(ENVIRONMENT_FILE)} &&"
+
+
+# --- What rules share, directive by directive
+
+
+def logs(*parts):
+    """The files beside a job's results: what it said, and its spec, which may be too long for a command line."""
+    return {"text": paths.log(*parts), "spec": paths.spec_file(*parts)}
+
+
+def needs(stage, gpu=False):
+    """What a job of the stage asks a cluster for: memory and minutes, more with each `attempt`, and the GPU."""
+
+    def mem_mb(wildcards, attempt):
+        return need(stage).mem_mb(attempt)
+
+    def runtime(wildcards, attempt, threads):
+        return need(stage).minutes(threads, attempt)
+
+    return {"mem_mb": mem_mb, "runtime": runtime} | ({"gpu": settings.execution.gpus} if gpu else {})
+
+
+def parameters(spec):
+    """The parameters of a job: its spec, on whose change it runs again, and two that Snakemake does not compare."""
+    return {
+        "environment": environment,
+        "spec": lambda wildcards: spec(wildcards).canonical(),
+        "results": lambda wildcards, output: RESULTS,
+    }
+
+
+# Overrides `results` where Snakemake remembers it of finished jobs, which without it would run again.
+COMPARED = {"results": lambda wildcards: RESULTS}
+
+
+def command(program, *flags):
+    """A job's shell command: its spec is written beside its log, its environment read, its program called."""
+    return " ".join(
+        [
+            "printf %s {params.spec:q} > {log.spec:q};",
+            f'{{params.environment}} python "$GUDA_SCRIPTS/{program}" --spec {{log.spec:q}}',
+            *flags,
+            "> {log.text:q} 2>&1",
+        ]
+    )
+
+
+# Flags of programs that run a network: resources, which a profile may change, and the rest of `execution`.
+NETWORK = '--threads {threads} --gpus {resources.gpu} --execution "$GUDA_EXECUTION"'
+
+
+def model_spec(name):
+    """The function of wildcards that gives the spec of a model, whose name may have wildcards in it."""
+    return lambda wildcards: experiment.model_spec(name.format(**wildcards))
+
+
+def neighbors_spec(wildcards):
+    return experiment.neighbors_spec(wildcards.group, number(wildcards.nearest))
+
+
+def elbo_spec(wildcards):
+    return experiment.elbo_spec(wildcards.model, wildcards.bucket, wildcards.schedule)
+
+
+def made_model(name):
+    """The outputs of a rule that makes this model."""
+    return {**model_files(name), "record": paths.model_record(name)}
+
+
+def foreign_model(name):
+    """`foreign` of the same rule."""
+    return foreign(model_files(name)["weights"], model_spec(name))
 
 
 def one_of(names):
@@ -141,17 +193,7 @@ def foreign(path, spec):
 @cache
 def need(stage):
     """What a job of the stage needs of a cluster."""
-    return needs(experiment)[stage]
-
-
-def memory(stage):
-    """Resource function: megabytes that a job of the stage asks a cluster for, growing with `attempt`."""
-    return lambda wildcards, attempt: need(stage).mem_mb(attempt)
-
-
-def minutes(stage):
-    """Resource function: the same of its minutes."""
-    return lambda wildcards, attempt, threads: need(stage).minutes(threads, attempt)
+    return stage_needs(experiment)[stage]
 
 
 def removal_files(wildcards):
@@ -178,6 +220,11 @@ if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a c
     logger.info(experiment.describe_groups())
     for note in experiment.notes():
         logger.warning(note)
+
+
+# Models that are retrained to evaluate methods.
+SUBSETS = rf"subset-{settings.lds.seed}/\d+"
+REMOVED = rf"removed-{settings.oracle.seeds[0]}/[0-9a-f]+"
 
 
 # Shapes, not lists, of what there may be thousands of: Snakemake searches the constraint's text for each file, too. The

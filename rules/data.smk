@@ -1,4 +1,4 @@
-"""Training images, their table, and the members of each group."""
+"""Training images, their table, the members of each group, and the images to attribute."""
 
 
 rule training_images:
@@ -7,21 +7,18 @@ rule training_images:
     output:
         paths.images(),
     log:
-        paths.log("training_images"),
+        **logs("training_images"),
     conda:
         "../envs/guda.yaml"
     threads: 1
     resources:
-        mem_mb=memory("images"),
-        runtime=minutes("images"),
+        **needs("images"),
     params:
-        environment=environment,
-        spec=lambda wc: experiment.images_spec.canonical(),
+        **parameters(lambda wc: experiment.images_spec),
     message:
         "Writing the training images"
     shell:
-        '{params.environment} python "$GUDA_SCRIPTS/write_images.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
-        " > {log:q} 2>&1"
+        command("write_images.py", '--data "$GUDA_DATA" --output {output:q}')
 
 
 rule training_table:
@@ -31,22 +28,19 @@ rule training_table:
         table=paths.table(),
         record=record_of(paths.table()),
     log:
-        paths.log("training_table"),
+        **logs("training_table"),
     localrule: True
     conda:
         "../envs/guda.yaml"
     threads: 1
     resources:
-        mem_mb=memory("table"),
-        runtime=minutes("table"),
+        **needs("table"),
     params:
-        environment=environment,
-        spec=lambda wc: experiment.dataset.table_spec().canonical(),
+        **parameters(lambda wc: experiment.dataset.table_spec()),
     message:
         "Writing the training table"
     shell:
-        '{params.environment} python "$GUDA_SCRIPTS/write_table.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output.table:q}'
-        " > {log:q} 2>&1"
+        command("write_table.py", '--data "$GUDA_DATA" --output {output.table:q}')
 
 
 # Membership reaches each group's file through its spec, not through the table: one file that all groups read would
@@ -57,51 +51,19 @@ rule group:
     output:
         paths.group("{group}"),
     log:
-        paths.log("groups", "{group}"),
+        **logs("groups", "{group}"),
     localrule: True
     conda:
         "../envs/guda.yaml"
     threads: 1
     resources:
-        mem_mb=memory("table"),
-        runtime=minutes("table"),
+        **needs("table"),
     params:
-        environment=environment,
-        spec=lambda wc: experiment.group_spec(wc.group).canonical(),
+        **parameters(lambda wc: experiment.group_spec(wc.group)),
     message:
         "Writing the members of group {wildcards.group}"
     shell:
-        '{params.environment} python "$GUDA_SCRIPTS/write_group.py" --spec {params.spec:q} --data "$GUDA_DATA" --output {output:q}'
-        " > {log:q} 2>&1"
-
-
-rule group_sizes:
-    input:
-        [paths.group(group) for group in experiment.groups],
-        foreign=foreign(paths.group_sizes(), lambda wc: experiment.group_sizes_spec()),
-    output:
-        table=report(paths.group_sizes(), caption="captions/groups.rst", category="Training data"),
-        record=record_of(paths.group_sizes()),
-    log:
-        text=paths.log("group_sizes"),
-        spec=paths.spec_file("group_sizes"),
-    localrule: True
-    conda:
-        "../envs/guda.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("table"),
-        runtime=minutes("table"),
-    params:
-        environment=environment,
-        spec=lambda wc: experiment.group_sizes_spec().canonical(),
-        results=lambda wc: RESULTS,
-    message:
-        "Counting the images of each group"
-    shell:
-        "printf %s {params.spec:q} > {log.spec:q}; "
-        '{params.environment} python "$GUDA_SCRIPTS/count_groups.py" --spec {log.spec:q} --results {params.results:q}'
-        " --output {output.table:q} > {log.text:q} 2>&1"
+        command("write_group.py", '--data "$GUDA_DATA" --output {output:q}')
 
 
 rule calibration_sample:
@@ -111,18 +73,97 @@ rule calibration_sample:
     output:
         paths.queries(CALIBRATION),
     log:
-        paths.log("queries", CALIBRATION),
+        **logs("queries", CALIBRATION),
     conda:
         "../envs/guda.yaml"
     threads: 1
     resources:
-        mem_mb=memory("images"),
-        runtime=minutes("images"),
+        **needs("images"),
     params:
-        environment=environment,
-        spec=lambda wc: experiment.calibration_spec().canonical(),
+        **parameters(lambda wc: experiment.calibration_spec()),
     message:
         "Choosing the training images for retain calibration"
     shell:
-        '{params.environment} python "$GUDA_SCRIPTS/sample_calibration.py" --spec {params.spec:q}'
-        " --images {input.images:q} --output {output:q} > {log:q} 2>&1"
+        command("sample_calibration.py", "--images {input.images:q} --output {output:q}")
+
+
+if experiment.given_queries is None:
+
+    rule generate_queries:
+        input:
+            experiment.family.training_files,
+            **model_files(BASE),
+            prompts=experiment.family.prompt_files("{bucket}"),
+            foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),
+        output:
+            paths.queries("{bucket}"),
+        log:
+            **logs("queries", "{bucket}"),
+        wildcard_constraints:
+            bucket=BUCKET,
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        resources:
+            **needs("queries", gpu=True),
+        params:
+            **parameters(lambda wc: experiment.bucket_spec(wc.bucket)),
+        message:
+            "Generating queries, {wildcards.bucket}"
+        shell:
+            command(
+                "generate.py",
+                NETWORK,
+                '--base "$(dirname {input.weights:q})" --pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q}',
+                "--output {output:q}",
+            )
+
+else:
+
+    rule import_queries:
+        input:
+            foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),
+        output:
+            paths.queries("{bucket}"),
+        log:
+            **logs("queries", "{bucket}"),
+        wildcard_constraints:
+            bucket=BUCKET,
+        conda:
+            "../envs/guda.yaml"
+        threads: 1
+        resources:
+            **needs("images"),
+        params:
+            **parameters(lambda wc: experiment.bucket_spec(wc.bucket)),
+        message:
+            "Reading queries, {wildcards.bucket}"
+        shell:
+            command("import_queries.py", '--data "$GUDA_DATA" --queries "$GUDA_QUERIES" --output {output:q}')
+
+
+rule query_table:
+    input:
+        [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.query_table(), lambda wc: experiment.query_table_spec()),
+    output:
+        table=paths.query_table(),
+        images=[paths.query_image(query) for query in experiment.queries],
+        record=record_of(paths.query_table()),
+    log:
+        **logs("queries", "table"),
+    localrule: True
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        **needs("images"),
+    params:
+        **parameters(lambda wc: experiment.query_table_spec()) | COMPARED,
+    message:
+        "Writing the query images and their table"
+    shell:
+        command(
+            "write_query_table.py",
+            '--data "$GUDA_DATA" --queries "$GUDA_QUERIES" --config "$GUDA_CONFIG" --results {params.results:q}',
+        )

@@ -1,16 +1,185 @@
-"""Evaluation by retraining: the linear datamodeling score, and counterfactual removal."""
+"""The tables that `make_table.py` makes, the figures that `plot.py` draws, and what is retrained for them."""
 
-from guda.plan.reports import (
-    lds_spec,
-    removal_figure_spec,
-    removal_sets_files,
-    removal_sets_spec,
-    removal_spec,
-    subset_models,
-)
+from guda.plan import reports
 
-SUBSETS = rf"subset-{settings.lds.seed}/\d+"
-REMOVED = rf"removed-{settings.oracle.seeds[0]}/[0-9a-f]+"
+
+rule rankings:
+    input:
+        [paths.scores(name) for name in experiment.score_names],
+        [paths.scores_record(name) for name in experiment.score_names],
+        paths.query_table(),
+        foreign=foreign(paths.rankings(), lambda wc: reports.rankings_spec(experiment)),
+    output:
+        table=report(paths.rankings(), caption="captions/rankings.rst", category="Answers"),
+        record=record_of(paths.rankings()),
+    log:
+        **logs("rankings"),
+    localrule: True
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        **needs("table"),
+    params:
+        **parameters(lambda wc: reports.rankings_spec(experiment)) | COMPARED,
+    message:
+        "Ranking the groups of every query"
+    shell:
+        command("make_table.py", "--results {params.results:q} --output {output.table:q}")
+
+
+use rule rankings as group_sizes with:
+    input:
+        [paths.group(group) for group in experiment.groups],
+        foreign=foreign(paths.group_sizes(), lambda wc: experiment.group_sizes_spec()),
+    output:
+        table=report(paths.group_sizes(), caption="captions/groups.rst", category="Training data"),
+        record=record_of(paths.group_sizes()),
+    log:
+        **logs("group_sizes"),
+    localrule: True
+    params:
+        **parameters(lambda wc: experiment.group_sizes_spec()) | COMPARED,
+    message:
+        "Counting the images of each group"
+
+
+use rule rankings as metrics with:
+    input:
+        paths.rankings(),
+        [paths.scores_record(name) for name in experiment.score_names],
+        foreign=foreign(paths.metrics(), lambda wc: reports.metrics_spec(experiment)),
+    output:
+        table=report(paths.metrics(), caption="captions/metrics.rst", category="Agreement with retraining"),
+        record=record_of(paths.metrics()),
+    log:
+        **logs("metrics"),
+    localrule: True
+    params:
+        **parameters(lambda wc: reports.metrics_spec(experiment)) | COMPARED,
+    message:
+        "Measuring every method against the oracle"
+
+
+use rule rankings as metrics_by_source with:
+    input:
+        paths.rankings(),
+        [paths.scores_record(name) for name in experiment.score_names],
+        paths.table(),
+        paths.images(),
+        [paths.group(group) for group in experiment.groups],
+        [paths.queries(bucket) for bucket in experiment.buckets],
+        [paths.query_table()] if reports.knows_contents(experiment) else [],
+        foreign=foreign(paths.metrics_by_source(), lambda wc: reports.sources_spec(experiment)),
+    output:
+        table=report(
+            paths.metrics_by_source(), caption="captions/metrics_by_source.rst", category="Agreement with retraining"
+        ),
+        record=record_of(paths.metrics_by_source()),
+    log:
+        **logs("metrics_by_source"),
+    resources:
+        **needs("images"),
+    params:
+        **parameters(lambda wc: reports.sources_spec(experiment)) | COMPARED,
+    message:
+        "Measuring sole-source and shared contents apart"
+
+
+use rule rankings as significance with:
+    input:
+        paths.rankings(),
+        foreign=foreign(paths.significance(), lambda wc: reports.significance_spec(experiment)),
+    output:
+        table=report(paths.significance(), caption="captions/significance.rst", category="Agreement with retraining"),
+        record=record_of(paths.significance()),
+    log:
+        **logs("significance"),
+    localrule: True
+    params:
+        **parameters(lambda wc: reports.significance_spec(experiment)) | COMPARED,
+    message:
+        "Comparing every method with the first"
+
+
+use rule rankings as likelihood_table with:
+    input:
+        lambda wc: [paths.likelihood(model) for model in reports.likelihood_table_spec(experiment).likelihoods],
+        lambda wc: [paths.scores(name) for name in reports.likelihood_models(experiment)],
+        lambda wc: [paths.scores_record(name) for name in reports.likelihood_models(experiment)],
+        foreign=foreign(paths.likelihood_table(), lambda wc: reports.likelihood_table_spec(experiment)),
+    output:
+        table=report(paths.likelihood_table(), caption="captions/likelihood.rst", category="Other evaluation"),
+        record=record_of(paths.likelihood_table()),
+    log:
+        **logs("likelihood_table"),
+    localrule: True
+    params:
+        **parameters(lambda wc: reports.likelihood_table_spec(experiment)) | COMPARED,
+    message:
+        "Comparing likelihood bounds with likelihoods"
+
+
+rule query_figure:
+    input:
+        paths.rankings(),
+        [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.figure(), lambda wc: reports.figure_spec(experiment)),
+    output:
+        picture=report(paths.figure(), caption="captions/query_figure.rst", category="Answers"),
+        record=record_of(paths.figure()),
+    log:
+        **logs("query_figure"),
+    localrule: True
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        **needs("images"),
+    params:
+        **parameters(lambda wc: reports.figure_spec(experiment)) | COMPARED,
+    message:
+        "Drawing queries and their top groups"
+    shell:
+        command("plot.py", "--results {params.results:q} --output {output.picture:q}")
+
+
+if experiment.variants:
+
+    use rule rankings as sweep with:
+        input:
+            [paths.scores(name) for name in [*experiment.oracles, *experiment.variants]],
+            [paths.scores_record(name) for name in [*experiment.oracles, *experiment.variants]],
+            foreign=foreign(paths.sweep(), lambda wc: reports.sweep_spec(experiment)),
+        output:
+            table=report(paths.sweep(), caption="captions/sweep.rst", category="Other evaluation"),
+            record=record_of(paths.sweep()),
+        log:
+            **logs("sweep"),
+        localrule: True
+        params:
+            **parameters(lambda wc: reports.sweep_spec(experiment)) | COMPARED,
+        message:
+            "Measuring every variant against every seed of the oracle"
+
+    use rule query_figure as sweep_figure with:
+        input:
+            paths.sweep(),
+            record_of(paths.sweep()),
+            foreign=foreign(paths.sweep_figure(), lambda wc: reports.sweep_figure_spec(experiment)),
+        output:
+            picture=report(paths.sweep_figure(), caption="captions/sweep.rst", category="Other evaluation"),
+            record=record_of(paths.sweep_figure()),
+        log:
+            **logs("sweep_figure"),
+        localrule: True
+        resources:
+            **needs("table"),
+        params:
+            **parameters(lambda wc: reports.sweep_figure_spec(experiment)),
+        message:
+            "Drawing the variants and the one that is chosen"
+
 
 if settings.lds.subsets:
 
@@ -21,7 +190,7 @@ if settings.lds.subsets:
         output:
             paths.exclusion("{model}"),
         log:
-            paths.log("exclusions", "{model}"),
+            **logs("exclusions", "{model}"),
         wildcard_constraints:
             model=SUBSETS,
         localrule: True
@@ -29,46 +198,30 @@ if settings.lds.subsets:
             "../envs/guda.yaml"
         threads: 1
         resources:
-            mem_mb=memory("table"),
-            runtime=minutes("table"),
+            **needs("table"),
         params:
-            environment=environment,
-            spec=lambda wc: experiment.exclusion_spec(wc.model).canonical(),
+            **parameters(lambda wc: experiment.exclusion_spec(wc.model)),
         message:
             "Writing what {wildcards.model} is trained without"
         shell:
-            '{params.environment} python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --groups {input.groups:q}'
-            " --output {output:q} > {log:q} 2>&1"
+            command("write_exclusion.py", "--groups {input.groups:q} --output {output:q}")
 
-    rule lds:
+    use rule rankings as lds with:
         input:
             paths.rankings(),
-            [paths.elbo(model, bucket) for model in subset_models(experiment) for bucket in experiment.buckets],
-            [paths.model_record(model) for model in [BASE, *subset_models(experiment)]],
-            foreign=foreign(paths.lds(), lambda wc: lds_spec(experiment)),
+            [paths.elbo(model, bucket) for model in reports.subset_models(experiment) for bucket in experiment.buckets],
+            [paths.model_record(model) for model in [BASE, *reports.subset_models(experiment)]],
+            foreign=foreign(paths.lds(), lambda wc: reports.lds_spec(experiment)),
         output:
             table=report(paths.lds(), caption="captions/lds.rst", category="Other evaluation"),
             record=record_of(paths.lds()),
         log:
-            text=paths.log("lds"),
-            spec=paths.spec_file("lds"),
+            **logs("lds"),
         localrule: True
-        conda:
-            "../envs/guda.yaml"
-        threads: 1
-        resources:
-            mem_mb=memory("table"),
-            runtime=minutes("table"),
         params:
-            environment=environment,
-            spec=lambda wc: lds_spec(experiment).canonical(),
-            results=lambda wc: RESULTS,
+            **parameters(lambda wc: reports.lds_spec(experiment)) | COMPARED,
         message:
             "Measuring how well scores add up"
-        shell:
-            "printf %s {params.spec:q} > {log.spec:q}; "
-            '{params.environment} python "$GUDA_SCRIPTS/measure_lds.py" --spec {log.spec:q} --results {params.results:q}'
-            " --output {output.table:q} > {log.text:q} 2>&1"
 
 
 if settings.removal.queries:
@@ -76,31 +229,28 @@ if settings.removal.queries:
     # What is removed follows from the rankings, so which models there are is known once these are made.
     checkpoint removal_sets:
         input:
-            removal_sets_files(experiment),
-            foreign=foreign(paths.removal_sets(), lambda wc: removal_sets_spec(experiment)),
+            reports.removal_sets_files(experiment),
+            foreign=foreign(paths.removal_sets(), lambda wc: reports.removal_sets_spec(experiment)),
         output:
             table=paths.removal_sets(),
             members=paths.removal_members(),
             record=record_of(paths.removal_sets()),
         log:
-            text=paths.log("removal_sets"),
-            spec=paths.spec_file("removal_sets"),
+            **logs("removal_sets"),
         conda:
             "../envs/guda.yaml"
         threads: 1
         resources:
-            mem_mb=memory("images"),
-            runtime=minutes("images"),
+            **needs("images"),
         params:
-            environment=environment,
-            spec=lambda wc: removal_sets_spec(experiment).canonical(),
-            results=lambda wc: RESULTS,
+            **parameters(lambda wc: reports.removal_sets_spec(experiment)) | COMPARED,
         message:
             "Choosing what is removed for each query"
         shell:
-            "printf %s {params.spec:q} > {log.spec:q}; "
-            '{params.environment} python "$GUDA_SCRIPTS/choose_removals.py" --spec {log.spec:q} --results {params.results:q}'
-            " --output {output.table:q} --members {output.members:q} > {log.text:q} 2>&1"
+            command(
+                "choose_removals.py",
+                "--results {params.results:q} --output {output.table:q} --members {output.members:q}",
+            )
 
     # A set is named by the digest of its images, so a file of this name never changes: new sets make no old one stale,
     # which is why the file that they come from is ancient here.
@@ -111,7 +261,7 @@ if settings.removal.queries:
         output:
             paths.exclusion("{model}"),
         log:
-            paths.log("exclusions", "{model}"),
+            **logs("exclusions", "{model}"),
         wildcard_constraints:
             model=REMOVED,
         localrule: True
@@ -119,22 +269,21 @@ if settings.removal.queries:
             "../envs/guda.yaml"
         threads: 1
         resources:
-            mem_mb=memory("table"),
-            runtime=minutes("table"),
+            **needs("table"),
         params:
-            environment=environment,
-            spec=lambda wc: experiment.exclusion_spec(wc.model).canonical(),
+            **parameters(lambda wc: experiment.exclusion_spec(wc.model)),
         message:
             "Writing what {wildcards.model} is trained without"
         shell:
-            '{params.environment} python "$GUDA_SCRIPTS/write_exclusion.py" --spec {params.spec:q} --sets {input.sets:q}'
-            " --output {output:q} > {log:q} 2>&1"
+            command("write_exclusion.py", "--sets {input.sets:q} --output {output:q}")
 
     if experiment.given_queries is None:
 
         use rule generate_queries as regenerate with:
             input:
+                experiment.family.training_files,
                 **model_files("{model}"),
+                prompts=experiment.family.prompt_files("{bucket}"),
                 foreign=foreign(
                     paths.regenerated("{model}", "{bucket}"),
                     lambda wc: experiment.regenerated_spec(wc.model, wc.bucket),
@@ -142,85 +291,42 @@ if settings.removal.queries:
             output:
                 paths.regenerated("{model}", "{bucket}"),
             log:
-                text=paths.log("regenerated", "{model}", "{bucket}"),
-                spec=paths.spec_file("regenerated", "{model}", "{bucket}"),
+                **logs("regenerated", "{model}", "{bucket}"),
             params:
-                environment=environment,
-                spec=lambda wc: experiment.regenerated_spec(wc.model, wc.bucket).canonical(),
+                **parameters(lambda wc: experiment.regenerated_spec(wc.model, wc.bucket)),
             message:
                 "Generating {wildcards.bucket} again, by model {wildcards.model}"
 
-    rule removal:
+    use rule rankings as removal with:
         input:
             paths.removal_sets(),
             removal_files,
-            foreign=foreign(paths.removal(), lambda wc: removal_spec(experiment)),
+            foreign=foreign(paths.removal(), lambda wc: reports.removal_spec(experiment)),
         output:
             table=report(paths.removal(), caption="captions/removal.rst", category="Other evaluation"),
             record=record_of(paths.removal()),
         log:
-            text=paths.log("removal"),
-            spec=paths.spec_file("removal"),
-        conda:
-            "../envs/guda.yaml"
-        threads: 1
+            **logs("removal"),
         resources:
-            mem_mb=memory("images"),
-            runtime=minutes("images"),
+            **needs("images"),
         params:
-            environment=environment,
-            spec=lambda wc: removal_spec(experiment).canonical(),
-            results=lambda wc: RESULTS,
+            **parameters(lambda wc: reports.removal_spec(experiment)) | COMPARED,
         message:
             "Measuring what removal does"
-        shell:
-            "printf %s {params.spec:q} > {log.spec:q}; "
-            '{params.environment} python "$GUDA_SCRIPTS/measure_removal.py" --spec {log.spec:q} --results {params.results:q}'
-            " --output {output.table:q} > {log.text:q} 2>&1"
 
-    rule removal_figure:
+    use rule query_figure as removal_figure with:
         input:
             paths.removal(),
-            foreign=foreign(paths.removal_figure(), lambda wc: removal_figure_spec(experiment)),
+            foreign=foreign(paths.removal_figure(), lambda wc: reports.removal_figure_spec(experiment)),
         output:
             picture=report(paths.removal_figure(), caption="captions/removal.rst", category="Other evaluation"),
             record=record_of(paths.removal_figure()),
         log:
-            paths.log("removal_figure"),
+            **logs("removal_figure"),
         localrule: True
-        conda:
-            "../envs/guda.yaml"
-        threads: 1
         resources:
-            mem_mb=memory("table"),
-            runtime=minutes("table"),
+            **needs("table"),
         params:
-            environment=environment,
-            spec=lambda wc: removal_figure_spec(experiment).canonical(),
-            results=lambda wc: RESULTS,
+            **parameters(lambda wc: reports.removal_figure_spec(experiment)) | COMPARED,
         message:
             "Drawing what removal does"
-        shell:
-            '{params.environment} python "$GUDA_SCRIPTS/plot_removal.py" --spec {params.spec:q} --results {params.results:q}'
-            " --output {output.picture:q} > {log:q} 2>&1"
-
-
-if settings.lds.subsets or settings.removal.queries:
-
-    use rule train_logo as train_without with:
-        input:
-            images=paths.images(),
-            excluded=paths.exclusion("{model}"),
-            foreign=foreign(paths.model_weights("{model}"), lambda wc: experiment.model_spec(wc.model)),
-        output:
-            **model_files("{model}"),
-            record=paths.model_record("{model}"),
-        log:
-            paths.log("models", "{model}"),
-        wildcard_constraints:
-            model=f"{SUBSETS}|{REMOVED}",
-        params:
-            environment=environment,
-            spec=lambda wc: experiment.model_spec(wc.model).canonical(),
-        message:
-            "Training {wildcards.model}"

@@ -1,17 +1,15 @@
 """Compute which group a classifier takes each image for, at every diffusion step."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import PosteriorsSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the classifier (train_classifier.py)")
     parser.add_argument("--samples", required=True, help="images to classify (generate_queries.py)")
-    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: posteriors, steps, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = PosteriorsSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -35,7 +33,7 @@ def main() -> None:
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
     stopwatch = Stopwatch()
-    found = posteriors(classifier, samples["images"], ids, steps, spec.elbo.seed, args.batch_size)
+    found = posteriors(classifier, samples["images"], ids, steps, spec.elbo.seed, args.execution.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

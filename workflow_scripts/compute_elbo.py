@@ -1,21 +1,19 @@
 """Compute the per-step KL terms of a set of images under one model."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
     parser.add_argument("--base", nargs="*", help="weights and config.json of the base model, of adapters alone")
     parser.add_argument(
         "--samples", required=True, help="images to score (generate_queries.py or sample_calibration.py)"
     )
     parser.add_argument("--scored", nargs="?", help="terms of the same images and model that have these among them")
-    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
     if args.scored:
@@ -49,7 +47,7 @@ def main() -> None:
     if isinstance(spec, ConditionalElboSpec):
         condition = torch.full((len(ids),), spec.label)
     stopwatch = Stopwatch()
-    kl = kl_terms(model, samples.images, ids, steps, spec.elbo.seed, args.batch_size, condition)
+    kl = kl_terms(model, samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size, condition)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

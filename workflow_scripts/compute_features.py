@@ -1,19 +1,17 @@
 """Compute the features of images: of the base model's middle block, or of a transformers vision model."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import FeaturesSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument(
         "--network", required=True, help="folder of the base model; for a spec without noise, the vision model"
     )
     parser.add_argument("--images", required=True, help="images (write_images.py, ...), or encoded (encode_samples.py)")
-    parser.add_argument("--batch-size", type=int, default=256, help="images per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: features, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = FeaturesSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -36,13 +34,13 @@ def main() -> None:
             raise ArtifactError(f"{KEY}: {args.network} changed since the workflow was planned; run snakemake again")
         network = load_vision_model(fetched(args.network, KEY), KEY)
         stopwatch = Stopwatch()
-        features = vision_features(*network, samples.images, args.batch_size, device)
+        features = vision_features(*network, samples.images, args.execution.batch_size, device)
     else:
         denoiser, _ = load_denoiser(args.network, NoiseSchedule.from_config(spec.noise.noise_schedule), spec.model)
         denoiser.to(device)
         empty = samples.captions.empty if samples.captions else None
         stopwatch = Stopwatch()
-        task = ids, spec.noise.step, spec.noise.seed, args.batch_size, empty
+        task = ids, spec.noise.step, spec.noise.seed, args.execution.batch_size, empty
         features = denoiser_features(denoiser, samples.images, *task)
     seconds = stopwatch.seconds()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)

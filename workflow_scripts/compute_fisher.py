@@ -1,17 +1,15 @@
 """Compute the diagonal of the base model's Fisher information over a sample of the training images."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import FisherSpec, PartialFisherSpec, parse_any
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py, fine_tune.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
-    parser.add_argument("--batch-size", type=int, default=256, help="gradients at a time (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: a tensor for each of the weights")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = parse_any([FisherSpec, PartialFisherSpec], spec_text(args.spec))
     device = device_of(args)
@@ -29,7 +27,9 @@ def main() -> None:
     training_set = read_training_set(args.images, spec.images)
     patterns = spec.parameters if isinstance(spec, PartialFisherSpec) else None
     stopwatch = Stopwatch()
-    fisher, evaluations = diagonal_fisher(base.to(device), training_set, spec.settings, args.batch_size, patterns)
+    fisher, evaluations = diagonal_fisher(
+        base.to(device), training_set, spec.settings, args.execution.batch_size, patterns
+    )
     seconds = stopwatch.seconds()
     save_tensors(args.output, fisher, spec, model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"))
     write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))

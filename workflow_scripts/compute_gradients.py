@@ -1,17 +1,15 @@
 """Compute every image's gradient of a function of the base model's output, projected to a few numbers."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import GradientsSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--samples", required=True, help="training images (write_images.py) or queries")
-    parser.add_argument("--batch-size", type=int, default=256, help="evaluations at a time (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: features, residuals, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = GradientsSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -29,7 +27,7 @@ def main() -> None:
     samples, _ = load_tensors(args.samples, spec.samples)
     ids = unpack_ids(samples["ids"])
     stopwatch = Stopwatch()
-    phi, residuals = projected_gradients(model, samples["images"], ids, spec, args.batch_size)
+    phi, residuals = projected_gradients(model, samples["images"], ids, spec, args.execution.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

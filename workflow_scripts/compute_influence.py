@@ -1,19 +1,17 @@
 """Compute the influence of training images on a bucket of queries, by unlearning each query from the base model."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import AbuSpec, MucsSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py, fine_tune.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
     parser.add_argument("--samples", required=True, help="queries (generate_queries.py, encode_samples.py, ...)")
     parser.add_argument("--fisher", nargs="?", help="its Fisher information (compute_fisher.py): AbU; else it is MUCS")
-    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: scores, ids, train_ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = (AbuSpec if args.fisher else MucsSpec).parse(spec_text(args.spec))
     device = device_of(args)
@@ -33,10 +31,10 @@ def main() -> None:
     fisher = load_tensors(args.fisher, spec.fisher)[0] if args.fisher else None
     stopwatch = Stopwatch()
     if fisher is None:
-        scores, evaluations = mucs_influence(base, queries, training_set, spec.settings, args.batch_size)
+        scores, evaluations = mucs_influence(base, queries, training_set, spec.settings, args.execution.batch_size)
     else:
         scores, evaluations = abu_influence(
-            base, queries, training_set, fisher, spec.mirror, spec.settings, args.batch_size
+            base, queries, training_set, fisher, spec.mirror, spec.settings, args.execution.batch_size
         )
     seconds = stopwatch.seconds()
     sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]

@@ -1,17 +1,15 @@
 """Compute the log likelihood of some of the queries under one model, by the probability-flow ODE."""
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import LikelihoodSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
     parser.add_argument("--results", required=True, help="results folder with the queries")
-    parser.add_argument("--batch-size", type=int, default=256, help="samples per forward pass (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write: log_likelihood, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = LikelihoodSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -35,7 +33,7 @@ def main() -> None:
     rows = chosen(ids, settings.queries, "likelihood", settings.seed)
     images, ids = torch.cat([bucket["images"] for bucket in buckets])[rows], [ids[row] for row in rows]
     stopwatch = Stopwatch()
-    found = log_likelihoods(model, images, ids, settings, args.batch_size)
+    found = log_likelihoods(model, images, ids, settings, args.execution.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

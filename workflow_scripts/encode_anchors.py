@@ -1,20 +1,18 @@
 """Encode anchor prompts and the descriptors of styles, with what unlearning by anchors has to know of the images."""
 
-from guda.jobs.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedAnchorsSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     add_pipeline_argument(parser)
     parser.add_argument("--prompts", required=True, help="anchor prompts (write_prompts.py)")
     parser.add_argument("--of-images", required=True, help="prompts of the training images, with content and style")
     parser.add_argument("--content", required=True, help="column of the contents, which anchors keep")
     parser.add_argument("--style", required=True, help="column of the styles, which anchors exchange")
-    parser.add_argument("--batch-size", type=int, default=64, help="prompts at a time (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = EncodedAnchorsSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -30,7 +28,9 @@ def main() -> None:
     pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
     images, prompts = (read_csv(table).replace("", None) for table in (args.of_images, args.prompts))
     images, stopwatch = images.drop_duplicates("id"), Stopwatch()
-    book = encode_book(pipeline, prompts, list(images[args.content]), list(images[args.style]), args.batch_size)
+    book = encode_book(
+        pipeline, prompts, list(images[args.content]), list(images[args.style]), args.execution.batch_size
+    )
     seconds = stopwatch.seconds()
     save_tensors(args.output, book, spec)
     write_record(args.record, spec, [args.output], **costs(device, len(prompts), seconds))

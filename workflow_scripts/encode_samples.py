@@ -2,19 +2,17 @@
 
 import sys
 
-from guda.jobs.cli import add_device_arguments, add_pipeline_argument, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     add_pipeline_argument(parser)
     parser.add_argument("--images", required=True, help="images (write_images.py, sample_calibration.py, ...)")
     parser.add_argument("--prompts", required=True, help="their prompts (write_prompts.py)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     parser.add_argument("--output", required=True, help="safetensors file to write")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = EncodedSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -33,8 +31,8 @@ def main() -> None:
     texts = [prompts[sample_id] if spec.prompted else [""] for sample_id in ids]
     stopwatch = Stopwatch()
     mode = "mean" if spec.seed is None else "sample"
-    latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.batch_size)
-    captions = encode_captions(pipeline, texts, args.batch_size)
+    latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.execution.batch_size)
+    captions = encode_captions(pipeline, texts, args.execution.batch_size)
     seconds = stopwatch.seconds()
     health = encoders_health(pipeline.vae, images["images"], captions["pooled"])
     for complaint in complaints(health):

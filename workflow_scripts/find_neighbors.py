@@ -5,7 +5,8 @@ from guda.specs import NeighborsSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
     parser.add_argument("--group", required=True, help="the group's members (write_group.py)")
     parser.add_argument("--output", required=True, help="safetensors file to write")

@@ -2,20 +2,16 @@
 
 import sys
 
-from guda.jobs.cli import add_device_arguments, device_of, run, spec_text, stage_parser
+from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import PipelineSpec
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
+    parser = stage_parser(__doc__, network=True)
     parser.add_argument("--images", required=True, help="training images (write_images.py)")
     parser.add_argument("--prompts", required=True, help="their prompts, with the styles (write_prompts.py)")
     parser.add_argument("--style", required=True, help="column of the styles")
-    parser.add_argument(
-        "--checkpoint-steps", type=int, default=500, help="save the state of training every so many steps"
-    )
     parser.add_argument("--output", required=True, help="diffusers folder to write")
-    add_device_arguments(parser)
     args = parser.parse_args()
     spec = PipelineSpec.parse(spec_text(args.spec))
     device = device_of(args)
@@ -41,7 +37,9 @@ def main() -> None:
     if spec.settings.styles:
         of_image = read_csv(args.prompts).replace("", None).drop_duplicates("id")[args.style]
         rows = torch.tensor([row for row, style in enumerate(of_image) if style in spec.settings.styles])
-    states = tuple(TrainingState(f"{args.output}/{part}", spec, args.checkpoint_steps) for part in ("vae", "unet"))
+    states = tuple(
+        TrainingState(f"{args.output}/{part}", spec, args.execution.checkpoint_steps) for part in ("vae", "unet")
+    )
     texts = [prompts[sample_id] for sample_id in training_set.ids]
     task = training_set.images, training_set.ids, texts, rows, spec.settings, spec.noise_schedule
     pipeline, unet, evaluations = make_small_pipeline(*task, states, device)

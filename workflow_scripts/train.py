@@ -1,54 +1,39 @@
-"""Train a model from scratch: on all images (the base model), without one group (LOGO), or without any set of them."""
+"""Train a model on all images or without some: a denoiser, or a classifier of groups.
+
+The spec says which: a denoiser from scratch, one from scratch that is conditional on an image's group, a text-to-image
+one fine-tuned from a pipeline, or the classifier.
+"""
+
+from functools import partial
 
 from guda.core.errors import GudaError
-from guda.jobs.cli import add_device_arguments, add_training_arguments, device_of, run, spec_text, stage_parser
-from guda.specs import TrainSpec
+from guda.jobs.cli import run, spec_text, stage_parser
+from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, TrainSpec, parse_any
 
 
 def main() -> None:
-    parser = stage_parser(__doc__, threads=True)
-    parser.add_argument("--images", required=True, help="training images (write_images.py)")
-    parser.add_argument("--exclude", help="images to leave out (write_group.py, write_exclusion.py); default: none")
-    parser.add_argument("--model", required=True, help="diffusers folder to write")
-    add_training_arguments(parser)
-    add_device_arguments(parser)
+    parser = stage_parser(__doc__, network=True)
+    parser.add_argument(
+        "--samples", required=True, help="training images (write_images.py), or encoded (encode_samples.py)"
+    )
+    parser.add_argument("--exclude", nargs="?", help="images to leave out (write_group.py, write_exclusion.py), if any")
+    parser.add_argument("--results", help="results folder with the groups, where the model is told them")
+    parser.add_argument("--pipeline", default="", help="what is fine-tuned: a diffusers folder, or OWNER/NAME@COMMIT")
+    parser.add_argument("--model", required=True, help="folder to write")
     args = parser.parse_args()
-    spec = TrainSpec.parse(spec_text(args.spec))
-    if bool(args.exclude) != bool(spec.excluded):
+    spec = parse_any([TrainSpec, FineTuneSpec, ConditionalSpec, ClassifierSpec], spec_text(args.spec))
+    if bool(args.exclude) != bool(getattr(spec, "excluded", None)):
         raise GudaError("--exclude must be given exactly when the spec names what is excluded")
+    if isinstance(spec, ConditionalSpec | ClassifierSpec) and not args.results:
+        raise GudaError("--results must be given: the groups are read from there")
+    if isinstance(spec, FineTuneSpec) and not args.pipeline:
+        raise GudaError("--pipeline must be given: the model is fine-tuned from there")
 
-    from guda.models.cache import ModelCache
+    from guda.jobs.model import make_model
+    from guda.jobs.training import RECIPES
 
-    cache = ModelCache(args.cache)
-    if cache.fetch(args.model, spec, images=args.images):
-        return
-    device = device_of(args)
-
-    import torch
-
-    from guda.core.device import costs
-    from guda.core.paths import RECORD
-    from guda.core.records import write_record
-    from guda.data.training_set import read_training_set
-    from guda.models.denoisers import save_denoiser
-    from guda.models.noise_schedule import NoiseSchedule
-    from guda.scoring.probe import measured
-    from guda.training.loop import train
-    from guda.training.state import TrainingState
-
-    training_set = read_training_set(args.images, spec.images)
-    forgotten = training_set.in_group(args.exclude, spec.excluded) if args.exclude else None
-    rows = None if forgotten is None else torch.nonzero(~forgotten).flatten()
-    schedule = NoiseSchedule.from_config(spec.noise_schedule)
-    state = TrainingState(args.model, spec, args.checkpoint_steps)
-    task = training_set.images, spec.unet, schedule, spec.training, state, rows, device
-    denoiser, evaluations = train(*task, micro_batch_size=args.micro_batch_size)
-    seconds = state.seconds()
-    health = measured(denoiser, spec, training_set, forgotten, micro_batch_size=args.micro_batch_size)
-    written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
-    state.remove()
-    cache.store(args.model, spec)
+    prepare = partial(RECIPES[type(spec)], spec, args)
+    make_model(args, spec, prepare, images=args.samples, pipeline=args.pipeline)
 
 
 if __name__ == "__main__":

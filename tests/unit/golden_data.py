@@ -6,8 +6,8 @@ import pytest
 import torch
 from golden_inputs import IDS, IMAGES, MEMBERS, SCHEDULE, fixed_denoiser, run_stage, save_groups, save_images
 
-import count_groups
 import import_queries
+import make_table
 import sample_calibration
 import write_exclusion
 from guda import config, specs
@@ -42,7 +42,7 @@ def neighbors(tmp_path):
 
 def sizes(tmp_path):
     spec = specs.GroupSizesSpec(members=save_groups(Paths(tmp_path)))
-    run_stage(count_groups, spec=spec.canonical(), results=tmp_path, output=tmp_path / "groups.csv")
+    run_stage(make_table, spec=spec.canonical(), results=tmp_path, output=tmp_path / "groups.csv")
     return read_csv(tmp_path / "groups.csv", numbers=("n_images", "n_alone")).to_numpy().ravel().tolist()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from golden_inputs import IDS, IMAGES, QUERIES, SCORES, run_stage, save_groups, save_images, save_queries
 
-import measure_by_source
+import make_table
 from guda import config, specs
 from guda.core.artifacts import write_csv
 from guda.core.paths import Paths, record_of
@@ -82,7 +82,7 @@ def by_source(tmp_path):
     write_record(record_of(paths.rankings()), ranked, [paths.rankings()], seconds=0)
     for file in ("logo-1", "m"):
         write_record(paths.scores_record(file), scores, [], seconds=0, **COST)
-    run_stage(measure_by_source, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
+    run_stage(make_table, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
     frame = pd.read_csv(paths.metrics_by_source())
     return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]
 

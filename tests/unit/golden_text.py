@@ -10,7 +10,7 @@ from golden_inputs import IDS, OPTIMISATION, fixed, run_stage, save_images
 
 import encode_anchors
 import encode_samples
-import generate_prompted_queries
+import generate
 import import_model
 from guda import config, specs
 from guda.config.anchors import Anchors
@@ -251,7 +251,7 @@ def prompted_queries(tmp_path):
         ids=["q0", "q1"],
     )
     files = {"base": tmp_path / "base", "prompts": tmp_path / "prompts.csv", "output": tmp_path / "queries"}
-    run_stage(generate_prompted_queries, spec=spec.canonical(), **folder, **files)
+    run_stage(generate, spec=spec.canonical(), **folder, **files)
     tensors, _ = load_tensors(tmp_path / "queries", spec.digest())
     images = tensors["images"].double()
     return [*images.mean((1, 2, 3)).tolist(), *images.std((1, 2, 3)).tolist()]

@@ -11,7 +11,7 @@ from test_anchors import FORGET, SHORT, Cut, book
 from text_inputs import IDS, LATENTS, PROCESS, captions, prompts, text_denoiser, weights_of
 
 import compute_elbo
-import unlearn_by_anchors
+import unlearn as unlearn_stage
 from guda import specs
 from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
 from guda.core.errors import ArtifactError
@@ -215,11 +215,11 @@ def test_adapters_of_another_network_are_refused(saved, change, settings, named)
 def job(tmp_path):
     """The spec of an unlearning, and the flags of its stage."""
     of_group = specs.GroupSpec(dataset="d", group="a", members=specs.digest_lines(IDS[:3]))
-    files = {name: tmp_path / name for name in ("base", "samples", "anchors", "group")}
+    files = {name: tmp_path / name for name in ("base", "samples", "files", "group")}
     save_denoiser(files["base"], text_denoiser(), SPEC)
     told = {name: getattr(captions(), name) for name in CAPTIONS}
     save_tensors(files["samples"], {"latents": LATENTS, "ids": pack_ids(IDS), **told}, SPEC)
-    save_tensors(files["anchors"], {name: getattr(book(), name) for name in TENSORS}, SPEC)
+    save_tensors(files["files"], {name: getattr(book(), name) for name in TENSORS}, SPEC)
     write_members(files["group"], of_group, IDS[:3])
     spec = specs.AnchorsSpec(
         base=SPEC.digest(),
@@ -234,10 +234,10 @@ def job(tmp_path):
 
 def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, tmp_path):
     spec, files = job
-    options = {"gradient-checkpointing": 1, "micro-batch-size": 3, "cache": tmp_path / "cache"}
+    execution = {"gradient_checkpointing": True, "micro_batch_size": 3, "cache": str(tmp_path / "cache")}
     save_denoiser(tmp_path / "copy", text_denoiser(), SPEC)  # as unlearned before, all weights
     for name in ("model", "copy"):
-        run_stage(unlearn_by_anchors, spec=spec.canonical(), **files, **options, model=tmp_path / name)
+        run_stage(unlearn_stage, spec=spec.canonical(), **files, execution=json.dumps(execution), model=tmp_path / name)
         assert sorted(file.name for file in (tmp_path / name).iterdir()) == [ADAPTER, RECORD]
     assert (tmp_path / "copy" / RECORD).read_bytes() == (tmp_path / "model" / RECORD).read_bytes()
     denoiser, _ = load_denoiser(tmp_path / "copy", SCHEDULE, spec.digest(), files["base"])
@@ -249,7 +249,7 @@ def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, t
         remade(cached, files["base"], change, spec, **settings)
         write_record(cached / RECORD, spec, [cached / ADAPTER], seconds=1)
         with pytest.raises(ArtifactError, match=f"the cached model {cached} is damaged .*{named}"):
-            ModelCache(options["cache"], (ADAPTER,)).fetch(
+            ModelCache(execution["cache"], (ADAPTER,)).fetch(
                 tmp_path / "none", spec, sha256_file(files["base"] / WEIGHTS), base=files["base"]
             )
 

@@ -115,7 +115,7 @@ def test_a_model_is_trained_on_exactly_the_images_that_are_not_excluded(images, 
         noise_schedule=process,
         training=Training(steps=3, batch_size=4, warmup_steps=0, seed=1),
     )
-    flags = {"spec": spec.canonical(), "images": "images", "exclude": "excluded.json", "model": "model"}
+    flags = {"spec": spec.canonical(), "samples": "images", "exclude": "excluded.json", "model": "model"}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "sys.argv", ["train", *(text for flag, value in flags.items() for text in (f"--{flag}", value))]

@@ -239,8 +239,8 @@ def trained(folder, learning_rate, steps=1, checkpoint_steps=1):
     spec = specs.TrainSpec(
         images=images.digest(), excluded=None, unet=UNET, noise_schedule=SCHEDULE, training=config.Training(**settings)
     )
-    flags = {"spec": spec.canonical(), "images": folder / "images.safetensors", "model": folder / "model"}
-    run_stage(train_stage, **flags, **{"checkpoint-steps": checkpoint_steps})
+    flags = {"spec": spec.canonical(), "samples": folder / "images.safetensors", "model": folder / "model"}
+    run_stage(train_stage, **flags, execution=json.dumps({"checkpoint_steps": checkpoint_steps}))
     return read_record(folder / "model" / "record.json", spec.digest()), spec
 
 
@@ -295,7 +295,7 @@ def unlearned(folder, **changes):
     spec = specs.NegGradSpec(
         base=base.digest(), images=images.digest(), group=group, noise_schedule=SCHEDULE, settings=settings
     )
-    flags = {"base": folder / "models" / BASE, "images": paths.images(), "group": paths.group("a")}
+    flags = {"base": folder / "models" / BASE, "samples": paths.images(), "group": paths.group("a")}
     run_stage(unlearn_stage, spec=spec.canonical(), **flags, model=folder / "models" / "neggrad" / "a")
     return read_record(paths.model_record("neggrad/a"), spec.digest())["health"]
 

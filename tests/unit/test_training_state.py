@@ -1,5 +1,6 @@
 """A training that was cut off goes on to the same weights, bit for bit, and says why when it does not."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -198,9 +199,12 @@ def test_seconds_add_up_over_the_runs(tmp_path):
 # --- the stages --------------------------------------------------------------------------------------
 
 
+OFTEN = '{"checkpoint_steps": 2}'
+
+
 def run_stage(stage, **flags):
     """Call a stage program's main function, in this process."""
-    arguments = [text for flag, value in flags.items() for text in (f"--{flag.replace('_', '-')}", str(value))]
+    arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [stage.__name__, *arguments])
         stage.main()
@@ -212,10 +216,10 @@ def stages(full, images, tmp_path):
     of_images = specs.ImagesSpec(dataset="d", content="c")
     of_group = specs.GroupSpec(dataset="d", group="a", members=digest_lines(IDS[:4]))
     of_neighbors = specs.NeighborsSpec(images=of_images.digest(), group=of_group.digest(), n_neighbors=2)
-    inputs = {name: tmp_path / name for name in ("images", "group", "neighbors", "base")}
-    save_tensors(inputs["images"], {"images": images, "ids": pack_ids(IDS)}, of_images)
+    inputs = {name: tmp_path / name for name in ("samples", "group", "files", "base")}
+    save_tensors(inputs["samples"], {"images": images, "ids": pack_ids(IDS)}, of_images)
     write_members(inputs["group"], of_group, IDS[:4])
-    save_tensors(inputs["neighbors"], {"rows": NEIGHBORS}, of_neighbors)
+    save_tensors(inputs["files"], {"rows": NEIGHBORS}, of_neighbors)
     save_denoiser(inputs["base"], full, SPEC)
     of_training = SPEC.model_copy(update={"images": of_images.digest(), "excluded": of_group.digest()})
     of_unlearning = specs.UnlearnSpec(
@@ -228,7 +232,7 @@ def stages(full, images, tmp_path):
         settings=UNLEARNING,
     )
     return {
-        "train": (train_stage, of_training, {"images": inputs["images"], "exclude": inputs["group"]}),
+        "train": (train_stage, of_training, {"samples": inputs["samples"], "exclude": inputs["group"]}),
         "unlearn": (unlearn_stage, of_unlearning, inputs),
     }
 
@@ -242,12 +246,12 @@ def test_a_killed_stage_goes_on_and_leaves_the_very_model_and_no_state(stages, t
     killed = tmp_path / "killed"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         forward_killed_at(4, patch)
-        run_stage(stage, **call, model=killed, checkpoint_steps=2)
+        run_stage(stage, **call, model=killed, execution=OFTEN)
     assert [file.name for file in killed.iterdir()] == [STATE]
     seconds = float(load_tensors(killed / STATE)[1]["seconds"])
     with pytest.MonkeyPatch.context() as patch:
         forward_killed_at(4, patch)  # three steps of five are left, so a fourth is never begun
-        run_stage(stage, **call, model=killed, checkpoint_steps=2)
+        run_stage(stage, **call, model=killed, execution=OFTEN)
 
     assert sorted(file.name for file in killed.iterdir()) == sorted([*MODEL_FILES, RECORD])
     assert sha256_file(killed / WEIGHTS) == sha256_file(tmp_path / "straight" / WEIGHTS)
@@ -258,7 +262,11 @@ def test_a_killed_stage_goes_on_and_leaves_the_very_model_and_no_state(stages, t
 @pytest.mark.parametrize("name", ["train", "unlearn"])
 def test_a_model_from_the_cache_leaves_no_state_behind_either(stages, tmp_path, name):
     stage, spec, inputs = stages[name]
-    call = {"spec": spec.canonical(), **inputs, "checkpoint_steps": 2, "cache": tmp_path / "cache"}
+    call = {
+        "spec": spec.canonical(),
+        **inputs,
+        "execution": json.dumps({"checkpoint_steps": 2, "cache": str(tmp_path / "cache")}),
+    }
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         forward_killed_at(4, patch)
         run_stage(stage, **call, model=tmp_path / "killed")
@@ -272,7 +280,7 @@ def test_a_model_from_the_cache_leaves_no_state_behind_either(stages, tmp_path, 
 
 def test_unlearning_does_not_go_on_from_another_base_model(stages, full, tmp_path):
     stage, spec, inputs = stages["unlearn"]
-    call = {"spec": spec.canonical(), **inputs, "checkpoint_steps": 2}
+    call = {"spec": spec.canonical(), **inputs, "execution": OFTEN}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         forward_killed_at(4, patch)
         run_stage(stage, **call, model=tmp_path / "killed")

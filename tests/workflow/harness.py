@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 import shlex
 import shutil
@@ -123,8 +124,10 @@ def logged_call(workflow: Workflow, *log: str) -> list[str]:
 
 
 def with_flags(command: list[str], **flags: object) -> list[str]:
-    """The command with the values of some flags replaced, or added."""
+    """The command with the values of some flags replaced, or added; `execution` changes some keys of that flag's."""
     command = list(command)
+    if "execution" in flags:
+        flags["execution"] = json.dumps(json.loads(command[command.index("--execution") + 1]) | flags["execution"])
     for flag, value in flags.items():
         name = f"--{flag.replace('_', '-')}"
         if name in command:

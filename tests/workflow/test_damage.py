@@ -35,11 +35,11 @@ class Artifact:
     file: str
     reader: str
     other: str | None
-    flags: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, object] = field(default_factory=dict)
 
 
-RESUMED = {"model": "results/tiny/resumed", "checkpoint_steps": "500"}
-CACHED = {"cache": "results/tiny/caches/amber"}
+RESUMED = {"model": "results/tiny/resumed", "execution": {"checkpoint_steps": 500}}
+CACHED = {"execution": {"cache": "results/tiny/caches/amber"}}
 AMBER, CEDAR = "caches/amber/models/*", "caches/cedar/models/*"
 ARTIFACTS = {
     "images": Artifact("data/images.safetensors", "scores/nearest", "queries/calibration.safetensors"),
@@ -250,8 +250,10 @@ MODEL = {f"model/{name}": f"models/base/{name}" for name in MODEL_FILES}
 @pytest.mark.parametrize(
     ("job", "room", "flags", "written"),
     [
-        pytest.param("models/base", 40_960, {"checkpoint_steps": 500}, MODEL, id="model"),
-        pytest.param("models/base", 40_960, {"checkpoint_steps": 5}, MODEL, id="state", marks=pytest.mark.slow),
+        pytest.param("models/base", 40_960, {"execution": {"checkpoint_steps": 500}}, MODEL, id="model"),
+        pytest.param(
+            "models/base", 40_960, {"execution": {"checkpoint_steps": 5}}, MODEL, id="state", marks=pytest.mark.slow
+        ),
         pytest.param("elbo/base/bucket-0000", 0, {}, "safetensors", id="elbo", marks=pytest.mark.slow),
         pytest.param("scores/random", 0, {}, "csv", id="scores", marks=pytest.mark.slow),
     ],

@@ -303,7 +303,9 @@ def test_another_batch_size_gives_the_same_terms(workflow, at, paths, tmp_path):
     bucket = next(iter(workflow.experiment.buckets))
     command = logged_call(workflow, "elbo", BASE, bucket)
     output = tmp_path / "elbo.safetensors"
-    run_by_hand(workflow, with_flags(command, batch_size=3, output=output, record=tmp_path / "record.json"))
+    run_by_hand(
+        workflow, with_flags(command, execution={"batch_size": 3}, output=output, record=tmp_path / "record.json")
+    )
     (again, _), (before, _) = opened(output), opened(at(paths.elbo(BASE, bucket)))
     assert np.allclose(again["kl"], before["kl"], rtol=1e-4, atol=0)
     assert np.array_equal(again["steps"], before["steps"])
@@ -311,9 +313,9 @@ def test_another_batch_size_gives_the_same_terms(workflow, at, paths, tmp_path):
 
 def test_an_interrupted_stage_leaves_its_saved_state_alone_and_exits_130(workflow, tmp_path):
     command = logged_call(workflow, "models", BASE)
-    spec = json.loads(command[command.index("--spec") + 1])
+    spec = json.loads((workflow.directory / command[command.index("--spec") + 1]).read_text())
     spec["training"]["steps"] = 10_000_000
-    command = with_flags(command, model=tmp_path / "model", spec=json.dumps(spec), checkpoint_steps=20)
+    command = with_flags(command, model=tmp_path / "model", spec=json.dumps(spec), execution={"checkpoint_steps": 20})
     log = tmp_path / "log"
     with log.open("w") as stderr:
         # A parent that ignores interrupts (nohup, a background job) would pass that on.

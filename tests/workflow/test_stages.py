@@ -37,7 +37,7 @@ def required_flags(path):
 
 def test_there_is_a_stage_for_every_rule_with_a_program():
     rules = "\n".join(path.read_text(encoding="utf-8") for path in (SCRIPTS.parent / "rules").glob("*.smk"))
-    called = set(re.findall(r"/(\w+\.py)\b", rules))
+    called = set(re.findall(r'command\(\s*"(\w+\.py)"', rules))
     assert called == {path.name for path in STAGES}
 
 

@@ -79,7 +79,7 @@ def released(run, tmp_path):
     project = project_copy(tmp_path)
     edit(project / "workflow_scripts" / "guda" / "__init__.py", '__version__ = "', '__version__ = "9')
     edit(project / "rules" / "models.smk", '"Unlearning group {wildcards.group} by', '"Unlearning {wildcards.group} by')
-    edit(project / "rules" / "elbo.smk", ' --record {output.record:q} > {log:q} 2>&1"', ' > {log:q} 2>&1"')
+    edit(project / "rules" / "scores.smk", "{output.elbo:q} --record {output.record:q}", "{output.elbo:q}")
     return replace(run, project=project), "", {}
 
 

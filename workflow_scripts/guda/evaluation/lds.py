@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 
 from guda import config
+from guda.core.paths import BASE, Paths, subset_model
 from guda.core.seeding import chosen
 from guda.evaluation.metrics import bootstrap_interval, spearman
+from guda.evaluation.metrics_table import read_rankings, score_matrices
+from guda.evaluation.retrained import read_elbos
+from guda.models.health import read_healths, warn_of, worst_of
+from guda.specs import LdsSpec
 
 
 def kept_by_subset(groups: list[str], settings: config.Lds) -> list[list[str]]:
@@ -64,3 +69,21 @@ def lds_table(
         low, high = bootstrap_interval(values, n_bootstrap, seed)
         rows.append([name, *outputs.shape, settings.alpha, values.mean(), low, high])
     return pd.DataFrame(rows, columns=["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high"])
+
+
+def lds_csv(spec: LdsSpec, paths: Paths) -> pd.DataFrame:
+    """lds.csv: how well every method's scores, added up, predict models of random subsets. Raises ArtifactError."""
+    queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    models = {subset_model(spec.settings.seed, index): model for index, model in enumerate(spec.models)}
+    elbos = [read_elbos(paths, name, model, spec.buckets, spec.elbo) for name, model in models.items()]
+    found = read_healths(paths, {BASE: spec.base} | models)
+    warn_of("lds", found)
+    table = lds_table(
+        {name: matrices[name] for name in spec.methods},
+        kept_matrix(spec.groups, spec.settings),
+        np.stack([elbo[queries] for elbo in elbos], axis=1),
+        spec.settings,
+        spec.bootstrap_samples,
+        spec.bootstrap_seed,
+    )
+    return table.assign(health_worst=worst_of(health.ratio for health in found.values()))

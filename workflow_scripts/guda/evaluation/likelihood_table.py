@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, Paths
 from guda.evaluation.metrics import bootstrap_interval, resamples, top1
+from guda.evaluation.scores import read_scores
+from guda.specs import LikelihoodTableSpec
 
 LEVEL = 0.95
 
@@ -75,3 +78,17 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     from scipy.stats import rankdata
 
     return pearson(rankdata(a), rankdata(b))
+
+
+def likelihood_csv(spec: LikelihoodTableSpec, paths: Paths) -> pd.DataFrame:
+    """likelihood.csv: differences of bounds against those of the likelihood itself, by method. Raises ArtifactError."""
+    rows = []
+    for method in spec.methods:
+        models = spec.models[method]
+        queries, likelihoods = likelihood_differences(paths, models, spec.likelihoods)
+        scores = read_scores(paths.scores(spec.files[method]), spec.scores[method])
+        at_queries = [scores.queries.index(query) for query in queries]
+        at_groups = [scores.groups.index(group) for group in models]
+        bounds = scores.score[at_queries][:, at_groups]
+        rows.append({"method": method} | likelihood_row(bounds, likelihoods, spec.bootstrap_samples, spec.seed))
+    return pd.DataFrame(rows)

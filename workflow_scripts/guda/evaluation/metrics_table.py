@@ -120,3 +120,9 @@ def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
         name: {column: record[column] for column in COSTS} | {column: record.get(column, np.nan) for column in HEALTH}
         for name, record in records.items()
     }
+
+
+def metrics_csv(spec: MetricsSpec, paths: Paths) -> pd.DataFrame:
+    """metrics.csv: every method against the oracle, with what it cost. Raises ArtifactError."""
+    _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    return metrics_table(matrices, spec.oracles, spec.methods, read_costs(spec, paths), spec.settings)

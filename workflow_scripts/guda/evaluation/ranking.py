@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from guda.core.paths import Paths
 from guda.core.seeding import derive_seed
+from guda.evaluation.scores import read_scores
+from guda.specs import RankingsSpec
 
 
 def finite_matrix(values: ArrayLike, name: str = "scores") -> np.ndarray:
@@ -117,3 +120,12 @@ def rankings_frame(
             "p_top1": column(p_top1, "p_top1"),
         }
     )
+
+
+def rankings_csv(spec: RankingsSpec, paths: Paths) -> pd.DataFrame:
+    """rankings.csv: the groups of every query ranked by every method. Raises ArtifactError."""
+    frames = []
+    for name, file in spec.files.items():
+        scores = read_scores(paths.scores(file), spec.scores[name])
+        frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, scores.se, scores.p_top1))
+    return pd.concat(frames)

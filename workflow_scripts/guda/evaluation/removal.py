@@ -11,13 +11,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from guda.core.artifacts import read_csv
 from guda.core.errors import DataError
-from guda.core.paths import group_file, logo_model, removed_model
+from guda.core.paths import BASE, Paths, group_file, logo_model, removed_model
+from guda.core.records import check_recorded
 from guda.core.seeding import chosen
+from guda.evaluation.image_metrics import mse, ssim
 from guda.evaluation.metrics import bootstrap_interval
 from guda.evaluation.ranking import first_rows
-from guda.models.health import Health
-from guda.specs import ExclusionSpec, TrainSpec, digest_lines
+from guda.evaluation.retrained import read_elbos, read_queries, read_regenerated
+from guda.models.health import Health, read_healths, warn_of
+from guda.specs import ExclusionSpec, RemovalSpec, TrainSpec, digest_lines
 
 CONTROL = "random_removal"
 GROUPS, IMAGES = "groups", "images"
@@ -137,3 +141,26 @@ def removal_table(
         row |= {f"others_{name}": value for name, value in others.mean().items()}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def removal_csv(spec: RemovalSpec, paths: Paths) -> pd.DataFrame:
+    """removal.csv: how much worse queries are explained, and how far their images move. Raises ArtifactError."""
+    check_recorded(paths.removal_sets(), spec.sets)
+    sets = read_csv(paths.removal_sets())
+    ids, images = read_queries(paths, spec.buckets)
+    queries = [query for of_bucket in ids.values() for query in of_bucket]
+    full = read_elbos(paths, BASE, spec.base, spec.buckets, spec.elbo)
+
+    def moved(name: str) -> dict[str, np.ndarray]:
+        model = digest_of(name, spec.train, spec.members)
+        rise = (full - read_elbos(paths, name, model, spec.buckets, spec.elbo))[queries].to_numpy()
+        if spec.generation is None:
+            return {"loss_rise": rise, "mse": np.full(len(queries), np.nan), "ssim": np.full(len(queries), np.nan)}
+        again = read_regenerated(paths, name, model, ids, spec.generation)
+        return {"loss_rise": rise, "mse": mse(images, again), "ssim": ssim(images, again)}
+
+    table = removal_table(sets, queries, moved, spec.bootstrap_samples, spec.bootstrap_seed)
+    models = {name: digest_of(name, spec.train, spec.members) for name in sets["model"].unique()}
+    found = read_healths(paths, {BASE: spec.base} | models)
+    warn_of("removal", found)
+    return table.merge(worst_by_row(sets, found), on=ROW)

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from guda.core.paths import Paths
 from guda.evaluation.metrics import AVERAGED, decisive, resamples
-from guda.evaluation.metrics_table import CEILING
+from guda.evaluation.metrics_table import CEILING, read_rankings, score_matrices
+from guda.specs import SignificanceSpec
 
 COLUMNS = ["method", "reference", "metric", "difference", "low", "high", "p", "p_holm", "n_queries"]
 METRICS = [*AVERAGED, "effect_spearman", "decisive_auroc"]
@@ -147,3 +149,11 @@ def _weighted_auroc(ranks: np.ndarray, is_decisive: np.ndarray, weights: np.ndar
     rank_sum = (weights[:, is_decisive] * ranks[:, is_decisive]).sum(axis=1)
     pairs = positive * negative
     return np.divide(rank_sum - positive * (positive + 1) / 2, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def significance_csv(spec: SignificanceSpec, paths: Paths) -> pd.DataFrame:
+    """significance.csv: every method's agreement with the oracle against the first method's. Raises ArtifactError."""
+    _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    return significance_table(
+        matrices, spec.oracles, spec.methods, spec.bootstrap_samples, spec.seed, spec.decisive_ratio
+    )

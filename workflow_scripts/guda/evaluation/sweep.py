@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
+from guda.core.paths import Paths
+from guda.core.records import read_record
 from guda.evaluation.metrics import agreement, decisive, mean_agreement
-from guda.evaluation.metrics_table import CEILING
+from guda.evaluation.metrics_table import CEILING, score_matrices
+from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.scores import read_scores
 from guda.models.health import worst_of
 from guda.specs import SweepSpec
 
@@ -53,3 +59,15 @@ def chosen_variants(metrics: dict[str, dict[str, float]], methods: dict[str, str
     names = {method: [name for name in metrics if methods[name] == method] for method in methods.values()}
     key = ("top1", "effect_spearman")
     return {max(variants, key=lambda name: [metrics[name][metric] for metric in key]) for variants in names.values()}
+
+
+def sweep_csv(spec: SweepSpec, paths: Paths) -> pd.DataFrame:
+    """sweep.csv: every variant against every seed of the oracle. Raises ArtifactError."""
+    frames, seconds, health = [], {}, {}
+    for name, expected in spec.scores.items():
+        scores = read_scores(paths.scores(name), expected)
+        frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, None, None))
+        record = read_record(paths.scores_record(name), expected)
+        seconds[name], health[name] = record["build_seconds"], record.get("health_worst", math.nan)
+    _, matrices = score_matrices(pd.concat(frames))
+    return sweep_table(matrices, seconds, health, spec)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from guda.config import Config, Data, Queries
+from guda.config import Config, Data, Execution, Queries
 from guda.core.artifacts import write_text
 from guda.core.errors import GudaError, nearest_name
 from guda.core.paths import MEMORY
@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def stage_parser(description: str | None, threads: bool = False) -> argparse.ArgumentParser:
-    """An argument parser with what every stage takes: --spec, and --threads for those that run a network."""
+class RunSettings(Execution):
+    """How a job runs, on which no result depends: the section `execution`, and the folder of shared models."""
+
+    cache: str = Field("", description="Shared folder of trained models to look in and to add to; '': none.")
+
+
+def stage_parser(description: str | None, network: bool = False) -> argparse.ArgumentParser:
+    """An argument parser with what every stage takes: --spec; where a network runs, --threads and --execution too."""
     parser = argparse.ArgumentParser(
         description=description,
         epilog="The exact call of a job that has run stands in the first line of its log under results/logs/.",
@@ -34,39 +40,18 @@ def stage_parser(description: str | None, threads: bool = False) -> argparse.Arg
     parser.add_argument(
         "--spec", required=True, metavar="JSON", help="the job's spec, as JSON or as a file that holds it"
     )
-    if threads:
-        parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    if network:
+        parser.add_argument("--threads", type=int, help="CPU threads, in place of those of --execution")
+        parser.add_argument("--gpus", type=int, choices=[0, 1], help="likewise; 1: a GPU of its own when there is any")
+        parser.add_argument(
+            "--execution",
+            type=run_settings,
+            default="{}",
+            metavar="JSON",
+            help="the section `execution` of the configuration, as far as it differs from its defaults, and `cache`, "
+            "the shared folder of trained models",
+        )
     return parser
-
-
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --checkpoint-steps, --micro-batch-size and --cache, for the stages that train."""
-    parser.add_argument(
-        "--checkpoint-steps",
-        type=int,
-        default=500,
-        help="save the state of training every so many steps; a killed job goes on from there (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--micro-batch-size",
-        type=int,
-        default=0,
-        help="work a batch off in parts of so many samples, to the same model; 0: as a whole (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--cache", default="", metavar="FOLDER", help="shared folder of trained models to look in and to add to"
-    )
-
-
-def add_checkpointing_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --gradient-checkpointing, for the stages that train large networks."""
-    parser.add_argument(
-        "--gradient-checkpointing",
-        type=int,
-        choices=[0, 1],
-        default=0,
-        help="compute again on the way back what was not kept: less memory, the same model, slower (default: 0)",
-    )
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +67,11 @@ def add_queries_argument(parser: argparse.ArgumentParser) -> None:
 def add_pipeline_argument(parser: argparse.ArgumentParser) -> None:
     """Add --pipeline, which says where the text-to-image pipeline is; what it must be is in the spec."""
     parser.add_argument("--pipeline", required=True, help="pipeline: a diffusers folder, or a hub id OWNER/NAME@COMMIT")
+
+
+def run_settings(argument: str) -> RunSettings:
+    """The settings of --execution. Raises GudaError."""
+    return _read("--execution: no valid section `execution`", RunSettings, argument)
 
 
 def data_settings(argument: str) -> Data:
@@ -151,22 +141,13 @@ def run(main: Callable[[], None]) -> NoReturn:
     sys.exit(0)
 
 
-def add_device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --gpus and --deterministic, for the stages that run a network; see `device_of`."""
-    parser.add_argument(
-        "--gpus", type=int, choices=[0, 1], default=0, help="run on a GPU of its own when there is any (default: 0)"
-    )
-    parser.add_argument(
-        "--deterministic", type=int, choices=[0, 1], default=0, help="GPU: equal bits in each run, slower (default: 0)"
-    )
-
-
 def device_of(args: argparse.Namespace) -> torch.device:
     """The device that a stage's arguments ask for; torch then uses as many CPU threads as they say."""
     from guda.core.device import use_device
 
-    set_threads(args.threads)
-    return use_device(args.gpus, bool(args.deterministic))
+    set_threads(args.threads or args.execution.threads)
+    gpus = args.execution.gpus if args.gpus is None else args.gpus
+    return use_device(gpus, args.execution.deterministic)
 
 
 def set_threads(threads: int) -> None:

@@ -5,11 +5,12 @@ Made from the configuration and the training table alone, without torch, each ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from guda.config import Config, FineTuning, Unlearning
+from guda.config import Config, FineTuning, Unlearning, load_config
+from guda.config.file import read_yaml
 from guda.config.variants import Variant, variants
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
@@ -66,6 +67,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_GROUPS = 20
+
+
+def planned(values: dict[str, Any], files: Iterable[str], located: Callable[[str], str]) -> Experiment:
+    """The experiment of the values that Snakemake merged from configuration files. Raises GudaError.
+
+    Each file is read again for what Snakemake lets pass, as a key that is there twice.
+    """
+    for file in files:
+        read_yaml(file)
+    return Experiment(load_config(values), located=located)
 
 
 class Experiment:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.paths import Paths
+from guda.core.seeding import derive_seed
+from guda.evaluation.metrics_table import read_rankings
 from guda.evaluation.ranking import first_rows
+from guda.specs import FigureSpec
 
 INK, ORACLE, METHOD = "#333333", "#b0b7c3", "#2a6fbb"
 LINEAR_NATS = 5
 
 
-def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int):
+def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int) -> Figure:
     """A matplotlib figure, one column a query: its image above its `top` groups by `method`, with the oracle's scores.
 
-    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table that `rank.py` writes. Ties are broken by a hash
+    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table of rankings.csv. Ties are broken by a hash
     of (query, group).
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(1.45 * len(images), 3.5), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=[1, 1.25])
     drawn = rankings[rankings["query"].isin(list(images)) & rankings["method"].isin([method, oracle])]
@@ -61,3 +65,16 @@ def _patch(color: str, label: str):
     from matplotlib.patches import Patch
 
     return Patch(color=color, label=label)
+
+
+def query_png(spec: FigureSpec, paths: Paths) -> Figure:
+    """queries.png: some of the queries with their top groups, beside the oracle's scores. Raises ArtifactError."""
+    images = {}
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
+    shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
+    rankings = read_rankings(paths.rankings(), spec.rankings)
+    return query_figure(
+        {query: images[query] for query in shown}, rankings, spec.method, spec.oracle, spec.settings.top
+    )

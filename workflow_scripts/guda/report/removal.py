@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from guda.core.artifacts import read_csv
+from guda.core.paths import Paths
+from guda.core.records import check_recorded
 from guda.evaluation.removal import CONTROL
+from guda.specs import RemovalFigureSpec
 
 INK, GREY = "#333333", "#8a93a3"
 NUMBERS = ("k", "loss_rise", "loss_rise_low", "loss_rise_high")
 
 
-def removal_figure(table: pd.DataFrame):
+def removal_figure(table: pd.DataFrame) -> Figure:
     """A matplotlib figure with one panel for groups and one for images, as far as removal.csv has them.
 
     One line a method; bars are 95 % intervals; methods lie side by side so that these can be told apart. The random
     removal is dashed.
     """
-    from matplotlib.figure import Figure
-
     units, methods = list(dict.fromkeys(table["unit"])), list(dict.fromkeys(table["method"]))
     figure = Figure(figsize=(1 + 4.2 * len(units), 3.6), layout="constrained")
     for axes, unit in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
@@ -50,3 +53,9 @@ def removal_figure(table: pd.DataFrame):
         axes.legend(frameon=False, fontsize=7)
     figure.supylabel("rise of the query's loss (nats)", fontsize=10)
     return figure
+
+
+def removal_png(spec: RemovalFigureSpec, paths: Paths) -> Figure:
+    """The figure of removal.csv. Raises ArtifactError."""
+    check_recorded(paths.removal(), spec.removal)
+    return removal_figure(read_csv(paths.removal(), numbers=NUMBERS))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from guda.core.artifacts import read_csv
+from guda.core.paths import Paths
+from guda.core.records import check_recorded
 from guda.evaluation.metrics_table import CEILING
+from guda.specs import SweepFigureSpec
 
 COLORS = ["#2a6fbb", "#e07b39", "#6b9c58", "#b0b7c3"]
 ROLES = ["reported", "chooses", "another"]
 
 
-def sweep_figure(table: pd.DataFrame):
+def sweep_figure(table: pd.DataFrame) -> Figure:
     """A matplotlib figure, one line a variant: top1 with its interval against each oracle; `table` as in sweep.csv."""
-    from matplotlib.figure import Figure
-
     oracles = list(table["oracle"].unique())
     variants = table[table["variant"] != CEILING]
     choosing = variants[variants["oracle"] == oracles[1]].set_index("variant")
@@ -36,3 +39,9 @@ def sweep_figure(table: pd.DataFrame):
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(oracles), frameon=False, fontsize=8)
     return figure
+
+
+def sweep_png(spec: SweepFigureSpec, paths: Paths) -> Figure:
+    """The figure of sweep.csv. Raises ArtifactError."""
+    check_recorded(paths.sweep(), spec.sweep)
+    return sweep_figure(read_csv(paths.sweep(), numbers=("top1", "top1_low", "top1_high")))

@@ -97,6 +97,14 @@ class Family(Protocol):
         """Spec of the operator's model of a group."""
         ...
 
+    def operator_files(self, operator: str, group: str) -> list[str]:
+        """What the operator reads beside the base model, the training set and the group's members."""
+        ...
+
+    def prompt_files(self, bucket: str) -> list[str]:
+        """The prompts of the queries to generate, if they have any; `bucket` may be a rule's wildcard."""
+        ...
+
     def generated(self, bucket: str) -> Spec:
         """Spec of a bucket of queries that the base model generates."""
         ...

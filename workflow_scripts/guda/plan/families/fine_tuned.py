@@ -262,6 +262,12 @@ class FineTuned:
             return unlearned_model(IMPORTED, group)
         return unlearned_model(RETRACK if same else operator, group)
 
+    def operator_files(self, operator: str, group: str) -> list[str]:
+        return [self.experiment.paths.encoded(ANCHORS)]
+
+    def prompt_files(self, bucket: str) -> list[str]:
+        return [self.experiment.paths.prompts(bucket)]
+
     def generated(self, bucket: str) -> PromptedQueriesSpec:
         queries = self.experiment.config.queries
         return PromptedQueriesSpec(

@@ -97,6 +97,12 @@ class FromScratch:
             **experiment.operator_part(operator, group),
         )
 
+    def operator_files(self, operator: str, group: str) -> list[str]:
+        return [*self.experiment.neighbors_files(operator, group), *self.experiment.guidance_files(operator)]
+
+    def prompt_files(self, bucket: str) -> list[str]:
+        return []
+
     def generated(self, bucket: str) -> QueriesSpec:
         queries = self.experiment.config.queries
         return QueriesSpec(

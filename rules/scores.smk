@@ -1,0 +1,250 @@
+"""What networks say of images, one file per model and bucket, and the scores of every method."""
+
+from guda.plan.precomputed import FEATURES_OF_GRADIENTS, features_spec, fisher_spec, influence_spec
+from guda.plan.reports import likelihood_spec
+
+scheduled = paths.with_schedule("{schedule}")
+
+
+rule elbo:
+    input:
+        unpack(lambda wc: model_files(weights_of(wc.model))),
+        base=lambda wc: experiment.family.adapted_files(weights_of(wc.model)),
+        samples=lambda wc: experiment.scored_samples(wc.bucket),
+        scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
+        foreign=foreign(scheduled.elbo("{model}", "{bucket}"), elbo_spec),
+    output:
+        elbo=scheduled.elbo("{model}", "{bucket}"),
+        record=scheduled.elbo_record("{model}", "{bucket}"),
+    log:
+        **logs("elbo{schedule}", "{model}", "{bucket}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("elbo", gpu=True),
+    params:
+        **parameters(elbo_spec),
+    message:
+        "Scoring {wildcards.bucket} under model {wildcards.model}"
+    shell:
+        command(
+            "compute_elbo.py",
+            NETWORK,
+            '--model "$(dirname {input.weights:q})" --base {input.base:q} --scored {input.scored:q}',
+            "--samples {input.samples:q} --output {output.elbo:q} --record {output.record:q}",
+        )
+
+
+rule posteriors:
+    input:
+        **model_files(CLASSIFIER),
+        samples=paths.queries("{bucket}"),
+        foreign=foreign(paths.posteriors("{bucket}"), lambda wc: experiment.posteriors_spec(wc.bucket)),
+    output:
+        posteriors=paths.posteriors("{bucket}"),
+        record=paths.posteriors_record("{bucket}"),
+    log:
+        **logs("posteriors", "{bucket}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("elbo", gpu=True),
+    params:
+        **parameters(lambda wc: experiment.posteriors_spec(wc.bucket)),
+    message:
+        "Classifying {wildcards.bucket}"
+    shell:
+        command(
+            "classify.py",
+            NETWORK,
+            '--model "$(dirname {input.weights:q})" --samples {input.samples:q}',
+            "--output {output.posteriors:q} --record {output.record:q}",
+        )
+
+
+rule likelihood:
+    input:
+        **model_files("{model}"),
+        queries=[paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.likelihood("{model}"), lambda wc: likelihood_spec(experiment, wc.model)),
+    output:
+        likelihood=paths.likelihood("{model}"),
+        record=record_of(paths.likelihood("{model}")),
+    log:
+        **logs("likelihood", "{model}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("likelihood", gpu=True),
+    params:
+        **parameters(lambda wc: likelihood_spec(experiment, wc.model)) | COMPARED,
+    message:
+        "Integrating the probability flow of model {wildcards.model}"
+    shell:
+        command(
+            "compute_likelihood.py",
+            NETWORK,
+            '--model "$(dirname {input.weights:q})" --results {params.results:q}',
+            "--output {output.likelihood:q} --record {output.record:q}",
+        )
+
+
+rule fisher:
+    input:
+        **model_files(BASE),
+        images=experiment.scored_samples(TRAINING),
+        foreign=foreign(paths.fisher(), lambda wc: fisher_spec(experiment)),
+    output:
+        fisher=paths.fisher(),
+        record=paths.fisher_record(),
+    log:
+        **logs("fisher", BASE),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("fisher", gpu=True),
+    params:
+        **parameters(lambda wc: fisher_spec(experiment)),
+    message:
+        "Computing the base model's Fisher information"
+    shell:
+        command(
+            "compute_fisher.py",
+            NETWORK,
+            '--base "$(dirname {input.weights:q})" --images {input.images:q}',
+            "--output {output.fisher:q} --record {output.record:q}",
+        )
+
+
+rule influence:
+    input:
+        **model_files(BASE),
+        images=experiment.scored_samples(TRAINING),
+        samples=lambda wc: experiment.scored_samples(wc.bucket),
+        fisher=lambda wc: [paths.fisher()] if wc.method == "abu" else [],
+        foreign=foreign(
+            paths.influence("{method}", "{bucket}"), lambda wc: influence_spec(experiment, wc.method, wc.bucket)
+        ),
+    output:
+        influence=paths.influence("{method}", "{bucket}"),
+        record=paths.influence_record("{method}", "{bucket}"),
+    log:
+        **logs("influence", "{method}", "{bucket}"),
+    wildcard_constraints:
+        method="abu|mucs",
+        bucket=one_of(experiment.buckets),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("influence", gpu=True),
+    params:
+        **parameters(lambda wc: influence_spec(experiment, wc.method, wc.bucket)),
+    message:
+        "Unlearning the queries of {wildcards.bucket} by {wildcards.method}"
+    shell:
+        command(
+            "compute_influence.py",
+            NETWORK,
+            '--base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}',
+            "--fisher {input.fisher:q} --output {output.influence:q} --record {output.record:q}",
+        )
+
+
+rule gradients:
+    input:
+        **model_files(BASE),
+        samples=lambda wc: experiment.pixels(wc.bucket),
+        foreign=foreign(
+            paths.features("{method}", "{bucket}"), lambda wc: features_spec(experiment, wc.bucket, wc.method)
+        ),
+    output:
+        features=paths.features("{method}", "{bucket}"),
+        record=paths.features_record("{method}", "{bucket}"),
+    log:
+        **logs("features", "{method}", "{bucket}"),
+    wildcard_constraints:
+        method=one_of(FEATURES_OF_GRADIENTS),
+        bucket=one_of([TRAINING, *experiment.buckets]),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("gradients", gpu=True),
+    params:
+        **parameters(lambda wc: features_spec(experiment, wc.bucket, wc.method)),
+    message:
+        "Computing gradients for {wildcards.method}, {wildcards.bucket}"
+    shell:
+        command(
+            "compute_gradients.py",
+            NETWORK,
+            '--base "$(dirname {input.weights:q})" --samples {input.samples:q}',
+            "--output {output.features:q} --record {output.record:q}",
+        )
+
+
+VISION_MODEL = settings.attribution.embedding.model
+FEATURE_NETWORK = '"$GUDA_VISION_MODEL"' if VISION_MODEL else '"$(dirname {input.weights:q})"'
+
+
+rule features:
+    input:
+        **({} if VISION_MODEL else model_files(BASE)),
+        images=lambda wc: (experiment.pixels if VISION_MODEL else experiment.scored_samples)(wc.images),
+        foreign=foreign(paths.features("embedding", "{images}"), lambda wc: features_spec(experiment, wc.images)),
+    output:
+        features=paths.features("embedding", "{images}"),
+        record=paths.features_record("embedding", "{images}"),
+    log:
+        **logs("features", "embedding", "{images}"),
+    wildcard_constraints:
+        images=one_of([TRAINING, *experiment.buckets]),
+    # A vision model is someone else's: what is wrong with it is to be said before anything is trained.
+    priority: 3 if VISION_MODEL else 0
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("features", gpu=True),
+    params:
+        **parameters(lambda wc: features_spec(experiment, wc.images)),
+    message:
+        "Computing features, {wildcards.images}"
+    shell:
+        command(
+            "compute_features.py",
+            NETWORK,
+            f"--network {FEATURE_NETWORK} --images {{input.images:q}}",
+            "--output {output.features:q} --record {output.record:q}",
+        )
+
+
+rule scores:
+    input:
+        lambda wc: experiment.method_files(wc.method),
+        foreign=foreign(paths.scores("{method}"), lambda wc: experiment.method_spec(wc.method)),
+    output:
+        scores=paths.scores("{method}"),
+        record=paths.scores_record("{method}"),
+    log:
+        **logs("scores", "{method}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        **needs("scores"),
+    params:
+        **parameters(lambda wc: experiment.method_spec(wc.method)) | COMPARED,
+    message:
+        "Attributing by {wildcards.method}"
+    shell:
+        command(
+            "attribute.py",
+            "--method {wildcards.method:q} --results {params.results:q}",
+            "--output {output.scores:q} --record {output.record:q}",
+        )

@@ -1,0 +1,21 @@
+"""The figures that are drawn of what lies under results, by the kind of spec: for `plot.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from guda.core.paths import Paths
+from guda.report.queries import query_png
+from guda.report.removal import removal_png
+from guda.report.sweep import sweep_png
+from guda.specs import FigureSpec, RemovalFigureSpec, Spec, SweepFigureSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES: dict[type[Spec], Callable[[Spec, Paths], Figure]] = {
+    FigureSpec: query_png,
+    RemovalFigureSpec: removal_png,
+    SweepFigureSpec: sweep_png,
+}

@@ -1,0 +1,65 @@
+"""How a job makes a model: out of the shared cache, or by training that goes on from its saved state."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guda.core.paths import MODEL_FILES, RECORD
+from guda.jobs.cli import device_of
+from guda.models.cache import ModelCache
+from guda.specs import Spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from guda.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is made of inputs that have been read.
+
+    `train` gives it back with the evaluations spent, going on from the state that it is handed; `measure` what its
+    record says of its health; `save` the files written into a folder.
+    """
+
+    train: Callable[[TrainingState], tuple[torch.nn.Module, int]]
+    measure: Callable[[torch.nn.Module], dict[str, Any]]
+    save: Callable[[Path, torch.nn.Module], list[str]]
+
+
+def make_model(
+    args: Namespace,
+    spec: Spec,
+    prepare: Callable[[torch.device], Recipe],
+    parent_sha256: str = "",
+    files: tuple[str, ...] = MODEL_FILES,
+    **origin: str,
+) -> None:
+    """Write a model into the folder `args.model`: its `files`, the weights last, and a record.
+
+    `prepare` reads the inputs, once it is known that the cache lacks the model. `parent_sha256` is that of the weights
+    that training begins at, if any; `origin` is what `ModelCache.fetch` compares a cached model with.
+    """
+    cache = ModelCache(args.execution.cache, files)
+    if cache.fetch(args.model, spec, parent_sha256, **origin):
+        return
+    device = device_of(args)
+
+    from guda.core.device import costs
+    from guda.core.records import write_record
+    from guda.training.state import TrainingState
+
+    recipe = prepare(device)
+    state = TrainingState(args.model, spec, args.execution.checkpoint_steps, parent_sha256)
+    network, evaluations = recipe.train(state)
+    seconds = state.seconds()
+    health = recipe.measure(network)
+    written = recipe.save(Path(args.model), network)
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
+    state.remove()
+    cache.store(args.model, spec, parent_sha256)

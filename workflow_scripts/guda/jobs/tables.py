@@ -1,0 +1,98 @@
+"""The tables that are made of what lies under results, by the kind of spec: for `make_table.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from guda.core.artifacts import load_tensors, read_csv, unpack_ids
+from guda.core.paths import Paths
+from guda.core.records import check_recorded
+from guda.data.groups import group_sizes, read_members
+from guda.evaluation.lds import lds_csv
+from guda.evaluation.likelihood_table import likelihood_csv
+from guda.evaluation.metrics_table import (
+    VOTERS,
+    metrics_csv,
+    metrics_table,
+    read_costs,
+    read_rankings,
+    score_matrices,
+    sources_of_content,
+    vote,
+)
+from guda.evaluation.ranking import rankings_csv
+from guda.evaluation.removal import removal_csv
+from guda.evaluation.significance import significance_csv
+from guda.evaluation.sweep import sweep_csv
+from guda.methods.similarity import similarities
+from guda.specs import (
+    GroupSizesSpec,
+    LdsSpec,
+    LikelihoodTableSpec,
+    MetricsSpec,
+    RankingsSpec,
+    RemovalSpec,
+    SignificanceSpec,
+    SourcesSpec,
+    Spec,
+    SweepSpec,
+)
+
+
+def group_sizes_csv(spec: GroupSizesSpec, paths: Paths) -> pd.DataFrame:
+    """groups.csv: the training images of each group, and those that are in no other. Raises ArtifactError."""
+    return group_sizes({group: read_members(paths.group(group), expected) for group, expected in spec.members.items()})
+
+
+def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
+    """metrics_by_source.csv: queries whose content has a single group as its source, and those of shared contents.
+
+    Raises ArtifactError.
+    """
+    metrics = spec.metrics
+    check_recorded(paths.table(), spec.table)
+    table = read_csv(paths.table())
+    groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
+    sources = sources_of_content(table, metrics.settings.content, groups)
+    content_of = contents_of_queries(spec, paths, table)
+    queries, matrices = score_matrices(read_rankings(paths.rankings(), metrics.rankings))
+    source = np.array([sources.get(content_of[query], "none") for query in queries])
+    costs, tables = read_costs(metrics, paths), []
+    for name in sorted(set(source), reverse=True):
+        rows = metrics_table(matrices, metrics.oracles, metrics.methods, costs, metrics.settings, source == name)
+        rows.insert(0, "source", name)
+        tables.append(rows)
+    return pd.concat(tables)
+
+
+def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) -> dict[str, str]:
+    """Each query's content: what its own table says, else that of its nearest training images, by majority."""
+    content, found = spec.metrics.settings.content, {}
+    images = load_tensors(paths.images(), spec.images, "np")[0]["images"]
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        blocks = similarities(tensors["images"], images, "euclidean")
+        nearest = [np.argsort(-similar, kind="stable")[:VOTERS] for block in blocks for similar in block]
+        winners = vote(np.stack(nearest), table[content].to_numpy())
+        found |= dict(zip(unpack_ids(tensors["ids"]), winners, strict=True))
+    if spec.query_table is not None:
+        check_recorded(paths.query_table(), spec.query_table)
+        known = read_csv(paths.query_table())
+        found |= {query: value for query, value in zip(known["query"], known[content], strict=True) if value}
+    return found
+
+
+TABLES: dict[type[Spec], Callable[[Spec, Paths], pd.DataFrame]] = {
+    GroupSizesSpec: group_sizes_csv,
+    RankingsSpec: rankings_csv,
+    MetricsSpec: metrics_csv,
+    SourcesSpec: sources_csv,
+    SignificanceSpec: significance_csv,
+    LdsSpec: lds_csv,
+    RemovalSpec: removal_csv,
+    SweepSpec: sweep_csv,
+    LikelihoodTableSpec: likelihood_csv,
+}

@@ -1,0 +1,124 @@
+"""What each kind of training reads, and how its network is trained, measured and saved: for `train.py`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from guda.core.paths import Paths
+from guda.data.labels import DrawnLabels, Memberships, read_memberships
+from guda.data.training_set import TrainingSet, read_training_set
+from guda.jobs.model import Recipe
+from guda.models.classifier import save_classifier
+from guda.models.denoisers import save_denoiser
+from guda.models.denoisers.text_unet import select_trainable
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.stable_diffusion.pipeline import pretrained_denoiser
+from guda.scoring.probe import measured, measured_classifier
+from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, Spec, TrainSpec
+from guda.training.classifier import train_classifier
+from guda.training.loop import finetune, train
+from guda.training.state import TrainingState
+
+
+def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Recipe:
+    """A denoiser trained from fresh weights, on all images or without some."""
+    training_set = read_training_set(args.samples, spec.images)
+    forgotten, rows = _left_out(spec, args, training_set)
+
+    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+        schedule = NoiseSchedule.from_config(spec.noise_schedule)
+        task = training_set.images, spec.unet, schedule, spec.training, state, rows, device
+        return train(*task, micro_batch_size=args.execution.micro_batch_size)
+
+    return _denoiser_recipe(spec, args, trained, training_set, forgotten)
+
+
+def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Recipe:
+    """A text-to-image denoiser trained on from the pipeline's, on all encoded images or without some."""
+    training_set = read_training_set(args.samples, spec.samples)
+    forgotten, rows = _left_out(spec, args, training_set)
+    captions = replace(training_set.captions, seed=spec.training.seed, dropout=spec.prompt_dropout)
+    size = tuple(training_set.images.shape[2:])
+    denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
+    select_trainable(denoiser, spec.trainable)
+    if args.execution.gradient_checkpointing:
+        denoiser.unet.enable_gradient_checkpointing()
+
+    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+        task = denoiser, training_set.images, captions, spec.training, state, rows, device
+        return finetune(*task, args.execution.micro_batch_size)
+
+    return _denoiser_recipe(spec, args, trained, training_set, forgotten)
+
+
+def conditional(spec: ConditionalSpec, args: Namespace, device: torch.device) -> Recipe:
+    """A denoiser trained from fresh weights that is conditional on an image's group, or on none."""
+    training_set, memberships = _grouped(spec, args)
+    labels = DrawnLabels(memberships, training_set.ids, spec.training.seed, spec.label_dropout)
+
+    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+        schedule = NoiseSchedule.from_config(spec.noise_schedule)
+        task = training_set.images, spec.unet, schedule, spec.training, state, None, device, labels
+        return train(*task, args.execution.micro_batch_size)
+
+    return _denoiser_recipe(spec, args, trained, training_set)
+
+
+def classifier(spec: ClassifierSpec, args: Namespace, device: torch.device) -> Recipe:
+    """A classifier of noisy images by their group."""
+    training_set, memberships = _grouped(spec, args)
+
+    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+        schedule = NoiseSchedule.from_config(spec.noise_schedule)
+        task = training_set.images, memberships, spec.unet, schedule, spec.training, state, device
+        return train_classifier(*task, args.execution.micro_batch_size)
+
+    return Recipe(
+        trained,
+        lambda network: measured_classifier(network, spec, training_set, memberships),
+        lambda folder, network: save_classifier(folder, network, list(spec.members), spec),
+    )
+
+
+RECIPES: dict[type[Spec], Callable[[Spec, Namespace, torch.device], Recipe]] = {
+    TrainSpec: from_scratch,
+    FineTuneSpec: fine_tuned,
+    ConditionalSpec: conditional,
+    ClassifierSpec: classifier,
+}
+
+
+def _left_out(
+    spec: TrainSpec | FineTuneSpec, args: Namespace, training_set: TrainingSet
+) -> tuple[Tensor | None, Tensor | None]:
+    """Which images a model is trained without, bool [N], and the rows of the others, int64; None and None: all."""
+    if not args.exclude:
+        return None, None
+    forgotten = training_set.in_group(args.exclude, spec.excluded)
+    return forgotten, torch.nonzero(~forgotten).flatten()
+
+
+def _grouped(spec: ConditionalSpec | ClassifierSpec, args: Namespace) -> tuple[TrainingSet, Memberships]:
+    training_set = read_training_set(args.samples, spec.images)
+    return training_set, read_memberships(Paths(args.results), training_set.ids, spec.members)
+
+
+def _denoiser_recipe(
+    spec: Spec,
+    args: Namespace,
+    trained: Callable[[TrainingState], tuple[torch.nn.Module, int]],
+    training_set: TrainingSet,
+    forgotten: Tensor | None = None,
+) -> Recipe:
+    health = partial(measured, micro_batch_size=args.execution.micro_batch_size or 0)
+    return Recipe(
+        trained,
+        lambda denoiser: health(denoiser, spec, training_set, forgotten),
+        lambda folder, denoiser: save_denoiser(folder, denoiser, spec),
+    )

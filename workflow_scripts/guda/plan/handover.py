@@ -1,0 +1,31 @@
+"""What the rules hand to every job beside its spec: where scripts, data and models lie, and how the job is to run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+def exports(experiment: Experiment, scripts: str, cache: str) -> str:
+    """Lines of a shell script that put it all into a job's environment.
+
+    There, since a path among a rule's parameters would make every job stale when a folder moves, and as a file, since
+    several experiments may be modules of one workflow.
+    """
+    settings = experiment.config
+    execution = settings.execution.model_dump(mode="json") | {"cache": cache}
+    environment = {
+        "GUDA_SCRIPTS": scripts,
+        "GUDA_EXECUTION": json.dumps(execution),
+        "GUDA_DATA": settings.data.model_dump_json(),
+        "GUDA_QUERIES": settings.queries.model_dump_json(),
+        "GUDA_IMPORTS": json.dumps(experiment.imports),
+        "GUDA_VISION_MODEL": settings.attribution.embedding.model or "",
+        "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
+        "GUDA_PIPELINE": experiment.family.pipeline_folder,
+    }
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())

@@ -1,0 +1,29 @@
+"""What some methods compute once for all groups, as the workflow sees it: Fisher information, influence, features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guda.methods import GRADIENT_METHODS, METHODS
+from guda.methods.embedding import NAME as EMBEDDING
+from guda.specs import Spec
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+FEATURES_OF_GRADIENTS = list(GRADIENT_METHODS)  # methods
+
+
+def fisher_spec(experiment: Experiment) -> Spec:
+    """Spec of the base model's Fisher information, by which AbU unlearns queries."""
+    return METHODS["abu"].fisher_spec(experiment)
+
+
+def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
+    """Spec of the influence of training images on a bucket of queries, by a method that unlearns the queries."""
+    return METHODS[method].influence_spec(experiment, bucket)
+
+
+def features_spec(experiment: Experiment, samples: str, method: str = EMBEDDING) -> Spec:
+    """Spec of the features by which a method compares the training images (TRAINING) with a bucket's queries."""
+    return METHODS[method].features_spec(experiment, samples)

@@ -1,0 +1,28 @@
+"""Make one of the tables of what lies under results, by the kind of the spec.
+
+Group sizes, rankings, metrics, metrics by source, significance, LDS, removal, sweep or likelihoods.
+"""
+
+from guda.jobs.cli import run, spec_text, stage_parser
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder to read from")
+    parser.add_argument("--output", required=True, help="CSV file to write, with its record beside it")
+    args = parser.parse_args()
+
+    from guda.core.artifacts import write_csv
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.jobs.tables import TABLES
+    from guda.specs import parse_any
+
+    spec = parse_any(TABLES, spec_text(args.spec))
+    stopwatch = Stopwatch()
+    write_csv(args.output, TABLES[type(spec)](spec, Paths(args.results)))
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,27 @@
+"""Draw a figure: queries with their top groups, what removal does, or the variants of a sweep, by the spec."""
+
+from guda.jobs.cli import run, spec_text, stage_parser
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--results", required=True, help="results folder to read from")
+    parser.add_argument("--output", required=True, help="PNG file to write, with its record beside it")
+    args = parser.parse_args()
+
+    from guda.core.artifacts import replacing
+    from guda.core.paths import Paths, record_of
+    from guda.core.records import Stopwatch, write_record
+    from guda.jobs.figures import FIGURES
+    from guda.specs import parse_any
+
+    spec = parse_any(FIGURES, spec_text(args.spec))
+    stopwatch = Stopwatch()
+    figure = FIGURES[type(spec)](spec, Paths(args.results))
+    with replacing(args.output) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})
+    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -23,7 +23,7 @@ sys.path.insert(0, SCRIPTS)
 
 from guda.core.artifacts import made_for, write_text
 from guda.methods import GRADIENT_METHODS, METHODS
-from guda.config import load_config
+from guda.plan.config import load_config
 from guda.config.file import read_yaml
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError

@@ -30,7 +30,7 @@ def main() -> None:
         sources_of_content,
         vote,
     )
-    from guda.methods.similarity import similarities
+    from guda.methods.similarity.compute import similarities
 
     stopwatch, paths, metrics = Stopwatch(), Paths(args.results), spec.metrics
     content = metrics.settings.content

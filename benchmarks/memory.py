@@ -104,7 +104,7 @@ def plan_grey() -> None:
 
 def plan() -> None:
     """Write the command of every stage to plan.json, in order."""
-    from guda.config import load_config
+    from guda.plan.config import load_config
     from guda.plan.experiment import Experiment
 
     steps = {"steps": 3, "warmup_steps": 0}

@@ -78,8 +78,8 @@ def measured(work: str, trainable: str, args: argparse.Namespace) -> dict[str, s
 
 def preset():
     """The configuration of presets/unlearncanvas.yaml."""
-    from guda.config import load_config
     from guda.config.file import read_yaml
+    from guda.plan.config import load_config
 
     return load_config(read_yaml(str(ROOT / "presets" / "unlearncanvas.yaml")))
 

@@ -16,7 +16,7 @@ def main() -> None:
     from guda.core.records import Stopwatch, total_cost, write_record
     from guda.evaluation.scores import scores_frame
     from guda.methods import get_method
-    from guda.models.health import judged, read_healths, summary, warn_of
+    from guda.models.health import read_healths, summary, warn_of
 
     method, paths = get_method(args.method), Paths(args.results)
     spec = method.parse(spec_text(args.spec))
@@ -26,7 +26,7 @@ def main() -> None:
     needs = method.needs(spec, paths)
     build_seconds, build_evaluations = total_cost(needs.build_records)
     query_seconds, query_evaluations = total_cost(needs.query_records)
-    found = read_healths(paths, judged(spec))
+    found = read_healths(paths, method.judged(spec))
     warn_of(args.method, found)
     write_csv(args.output, scores_frame(scores))
     write_record(

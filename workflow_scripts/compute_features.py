@@ -1,7 +1,7 @@
 """Compute the features of images: of the base model's middle block, or of a transformers vision model."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
-from guda.specs import FeaturesSpec
+from guda.methods.embedding.plan import FeaturesSpec
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     from guda.core.errors import ArtifactError
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.methods.embedding import KEY
+    from guda.methods.embedding.plan import KEY
     from guda.models.denoisers import load_denoiser
     from guda.models.imported import fetched, vision_digest
     from guda.models.noise_schedule import NoiseSchedule

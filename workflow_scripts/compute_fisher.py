@@ -1,7 +1,8 @@
 """Compute the diagonal of the base model's Fisher information over a sample of the training images."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
-from guda.specs import FisherSpec, PartialFisherSpec, parse_any
+from guda.methods.query_unlearning.plan import FisherSpec, PartialFisherSpec
+from guda.specs import parse_any
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     from guda.core.paths import WEIGHTS
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.methods.fisher import diagonal_fisher
+    from guda.methods.query_unlearning.fisher import diagonal_fisher
     from guda.models.denoisers import load_denoiser
     from guda.models.noise_schedule import NoiseSchedule
 

@@ -1,7 +1,7 @@
 """Compute every image's gradient of a function of the base model's output, projected to a few numbers."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
-from guda.specs import GradientsSpec
+from guda.methods.gradients.plan import GradientsSpec
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     from guda.core.device import costs
     from guda.core.paths import WEIGHTS
     from guda.core.records import FORWARD_AND_BACKWARD, Stopwatch, write_record
-    from guda.methods.gradient_features import projected_gradients
+    from guda.methods.gradients.features import projected_gradients
     from guda.models.denoisers import load_denoiser
     from guda.models.noise_schedule import NoiseSchedule
 

@@ -1,7 +1,7 @@
 """Compute the influence of training images on a bucket of queries, by unlearning each query from the base model."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
-from guda.specs import AbuSpec, MucsSpec
+from guda.methods.query_unlearning.plan import AbuSpec, MucsSpec
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     from guda.core.paths import WEIGHTS
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.methods.influence import abu_influence, mucs_influence
+    from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
     from guda.models.denoisers import load_denoiser
     from guda.models.noise_schedule import NoiseSchedule
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from guda.config import Config
+from guda.plan.config import Config
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from harness import ROOT, Workflow, merged
 from safetensors import safe_open
 
 from guda import config
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core import device
 from guda.core.device import costs, training_precision, use_device, visible_gpus
@@ -22,6 +21,7 @@ from guda.core.paths import BASE, CALIBRATION, WEIGHTS, unlearned_model
 from guda.core.records import read_record
 from guda.models.denoisers import new_denoiser, save_denoiser
 from guda.models.noise_schedule import NoiseSchedule
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.scoring.elbo import kl_terms
 from guda.specs import TrainSpec

@@ -12,10 +12,10 @@ import yaml
 from cluster import cluster, devices_of_jobs, why_not
 from harness import ROOT, Workflow, merged
 
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.artifacts import sha256_file
 from guda.core.paths import BASE, logo_model
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]

@@ -9,6 +9,7 @@ import torch
 from guda import config, specs
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.data.groups import write_members
+from guda.methods.gradients.plan import GradientsSpec
 from guda.models.denoisers import new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
@@ -122,7 +123,7 @@ def run_stage(stage, **flags):
         stage.main()
 
 
-GRADIENTS = specs.GradientsSpec(
+GRADIENTS = GradientsSpec(
     base="b",
     noise_schedule=SCHEDULE,
     samples="s",

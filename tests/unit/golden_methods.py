@@ -4,21 +4,30 @@ import numpy as np
 import torch
 from golden_inputs import GRADIENTS, IDS, IMAGES, SCHEDULE, SCORES, save_groups, save_images, save_queries
 
-from guda import config, specs
+from guda import specs
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
 from guda.methods import get_method
+from guda.methods.classifier.plan import MeanPosteriorSpec
+from guda.methods.conditional.plan import LikelihoodRatioSpec
+from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec
+from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
+from guda.methods.gradients.plan import Gradients, GradientScoresSpec
+from guda.methods.instance import Aggregation
+from guda.methods.query_unlearning.plan import InfluenceScoresSpec
+from guda.methods.random.plan import RandomSpec
+from guda.methods.similarity.plan import Nearest, NearestSpec
 
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
 
 
 def guided_counterfactual(tmp_path):
-    return counterfactual(tmp_path, specs.GuidedCounterfactualSpec, "guda_esd", conditional="c")
+    return counterfactual(tmp_path, GuidedCounterfactualSpec, "guda_esd", conditional="c")
 
 
 def likelihood_ratio(tmp_path):
     paths, bucket = Paths(tmp_path), "bucket-0000"
-    spec = specs.LikelihoodRatioSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    spec = LikelihoodRatioSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
     told = [specs.ConditionalElboSpec(model="m", label=label, samples="queries", elbo=ELBO) for label in (0, 1)]
     jobs = [specs.ElboSpec(model="m", samples="queries", elbo=ELBO), *told]
     for number, (model, job) in enumerate(zip(["conditional", "conditional/a", "conditional/b"], jobs, strict=True)):
@@ -30,7 +39,7 @@ def likelihood_ratio(tmp_path):
 
 def mean_posterior(tmp_path):
     paths, bucket = Paths(tmp_path), "bucket-0000"
-    spec = specs.MeanPosteriorSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    spec = MeanPosteriorSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
     first = torch.tensor([[0.5, 0.75, 0.25], [0.9, 0.3, 0.6]])
     found = {"posteriors": torch.stack([first, 1 - first], dim=2), "ids": pack_ids(["q0", "q1"])}
     save_tensors(paths.posteriors(bucket), found, specs.PosteriorsSpec(model="m", samples="queries", elbo=ELBO))
@@ -38,7 +47,7 @@ def mean_posterior(tmp_path):
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
-def counterfactual(tmp_path, kind=specs.CounterfactualSpec, method="guda", **fields):
+def counterfactual(tmp_path, kind=CounterfactualSpec, method="guda", **fields):
     paths, models = Paths(tmp_path), {BASE: 0, "guda/a": 1, "guda/b": 2}
     spec = kind(
         **fields,
@@ -71,13 +80,13 @@ def gradient_scores(tmp_path):
     save_tensors(paths.features("das", TRAINING), tensors, GRADIENTS)
     tensors = {"features": phi[12:], "residuals": residuals[:2], "ids": pack_ids(["q0", "q1"])}
     save_tensors(paths.features("das", "bucket-0000"), tensors, queries)
-    spec = specs.GradientScoresSpec(
+    spec = GradientScoresSpec(
         method="das",
         images=images_spec.digest(),
         members=save_groups(paths),
         training=GRADIENTS.digest(),
         queries={"bucket-0000": queries.digest()},
-        settings=config.Gradients(aggregate="sum", damping="auto"),
+        settings=Gradients(aggregate="sum", damping="auto"),
     )
     scores = get_method("das").scores(spec, paths)
     return [*scores.score.ravel().tolist(), scores.details["damping"]]
@@ -86,8 +95,8 @@ def gradient_scores(tmp_path):
 def nearest(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
-    settings = config.Nearest(similarity="euclidean", aggregate="top_k", top_k=2)
-    spec = specs.NearestSpec(
+    settings = Nearest(similarity="euclidean", aggregate="top_k", top_k=2)
+    spec = NearestSpec(
         images=images_spec.digest(), members=save_groups(paths), buckets=save_queries(paths), settings=settings
     )
     return get_method("nearest").scores(spec, paths).score.ravel().tolist()
@@ -96,62 +105,62 @@ def nearest(tmp_path):
 def embedding(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
-    known = {name: specs.FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
+    known = {name: FeaturesSpec(model="m", images=name, noise=None) for name in (TRAINING, "bucket-0000")}
     for (name, spec), ids in zip(known.items(), (IDS, ["q0", "q1"]), strict=True):
         vectors = torch.cos(torch.arange(len(ids) * 3) * 1.3).reshape(-1, 3)
         save_tensors(paths.features("embedding", name), {"features": vectors, "ids": pack_ids(ids)}, spec)
-    spec = specs.EmbeddingSpec(
+    spec = EmbeddingSpec(
         images=images_spec.digest(),
         training=known[TRAINING].digest(),
         buckets={"bucket-0000": known["bucket-0000"].digest()},
         members=save_groups(paths),
-        settings=config.Aggregation(aggregate="top_k", top_k=2),
+        settings=Aggregation(aggregate="top_k", top_k=2),
     )
     return get_method("embedding").scores(spec, paths).score.ravel().tolist()
 
 
 def influence_scores(tmp_path):
-    paths, job = Paths(tmp_path), specs.RandomSpec(groups=[], buckets={}, seed=0)
+    paths, job = Paths(tmp_path), RandomSpec(groups=[], buckets={}, seed=0)
     scores = {"scores": torch.from_numpy(SCORES[:, :3]).float(), "ids": pack_ids(["q0", "q1", "q2", "q3"])}
     save_tensors(paths.influence("abu", "b"), scores | {"train_ids": pack_ids(["i01", "i02", "i05"])}, job)
-    spec = specs.InfluenceScoresSpec(
+    spec = InfluenceScoresSpec(
         members=save_groups(paths),
         influence={"b": job.digest()},
         fisher=None,
-        settings=config.Aggregation(aggregate="sum", top_k=1),
+        settings=Aggregation(aggregate="sum", top_k=1),
     )
     return get_method("abu").scores(spec, paths).score.ravel().tolist()
 
 
 def random(tmp_path):
     paths = Paths(tmp_path)
-    spec = specs.RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
+    spec = RandomSpec(groups=["a", "b"], buckets=save_queries(paths), seed=4)
     return get_method("random").scores(spec, paths).score.ravel().tolist()
 
 
 STAGES = {
-    specs.CounterfactualSpec: counterfactual,
-    specs.GradientScoresSpec: gradient_scores,
-    specs.GuidedCounterfactualSpec: guided_counterfactual,
-    specs.LikelihoodRatioSpec: likelihood_ratio,
-    specs.MeanPosteriorSpec: mean_posterior,
-    specs.NearestSpec: nearest,
-    specs.EmbeddingSpec: embedding,
-    specs.InfluenceScoresSpec: influence_scores,
-    specs.RandomSpec: random,
+    CounterfactualSpec: counterfactual,
+    GradientScoresSpec: gradient_scores,
+    GuidedCounterfactualSpec: guided_counterfactual,
+    LikelihoodRatioSpec: likelihood_ratio,
+    MeanPosteriorSpec: mean_posterior,
+    NearestSpec: nearest,
+    EmbeddingSpec: embedding,
+    InfluenceScoresSpec: influence_scores,
+    RandomSpec: random,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
-    specs.CounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+    CounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
-    specs.GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
-    specs.GuidedCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+    GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
+    GuidedCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
-    specs.LikelihoodRatioSpec: (2, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
+    LikelihoodRatioSpec: (2, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
         0.235, 0.765, 0.888, 0.112]),
-    specs.MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
-    specs.NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
-    specs.EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
-    specs.InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
-    specs.RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
+    MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
+    NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
+    EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
+    InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
+    RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_table
 from guda.evaluation.significance import significance_table
 from guda.evaluation.sweep import sweep_table
+from guda.methods.random.plan import RandomSpec
 
 ESTIMATE = np.array([[2.0, 2.5, 1.0], [1.0, 0.5, 3.0], [2.0, 1.0, 0.0], [1.0, 2.0, 1.9]])
 
@@ -62,7 +63,7 @@ def by_source(tmp_path):
     table_spec = specs.TableSpec(dataset="d", content=specs.digest(table.to_csv(index=False)))
     write_csv(paths.table(), table)
     write_record(record_of(paths.table()), table_spec, [paths.table()], seconds=0)
-    scores = specs.RandomSpec(groups=["a", "b"], buckets={}, seed=0)
+    scores = RandomSpec(groups=["a", "b"], buckets={}, seed=0)
     ranked = specs.RankingsSpec(scores=dict.fromkeys(["o", "m"], scores.digest()), files={}, queries={})
     spec = specs.SourcesSpec(
         metrics=specs.MetricsSpec(

@@ -24,6 +24,7 @@ from guda.data.captions import TENSORS, Captions
 from guda.data.prompts import prompt_book
 from guda.data.query_prompts import query_prompts
 from guda.methods import get_method
+from guda.methods.prompt.plan import PromptOverlapSpec
 from guda.models.denoisers import TextDenoiser, load_denoiser, save_denoiser
 from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
@@ -262,7 +263,7 @@ def overlap(tmp_path):
     frame = pd.DataFrame({"query": ["q0", "q1"], "prompt": ["glowing Lines, ink", "neon lines, linesman"]})
     write_csv(paths.query_table(), frame)
     write_record(record_of(paths.query_table()), queries, [paths.query_table()], seconds=0)
-    spec = specs.PromptOverlapSpec(descriptors=DESCRIPTORS, queries=queries.digest())
+    spec = PromptOverlapSpec(descriptors=DESCRIPTORS, queries=queries.digest())
     return get_method("prompt").scores(spec, paths).score.ravel().tolist()
 
 
@@ -275,7 +276,7 @@ STAGES = {
     specs.ImportedUNetSpec: imported,
     specs.AnchorsSpec: redirected,
     specs.PromptedQueriesSpec: prompted_queries,
-    specs.PromptOverlapSpec: overlap,
+    PromptOverlapSpec: overlap,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
@@ -295,5 +296,5 @@ GOLDEN = {
     specs.ImportedUNetSpec: (1, [0.117631, 0.528664, 0.197032, 0.922595, 0.13779]),
     specs.AnchorsSpec: (1, [192, 0.117554, 0.5287, 0.197139, 0.922407, 0.138465]),
     specs.PromptedQueriesSpec: (1, [179.228, 179.503, 41.9231, 43.1142]),
-    specs.PromptOverlapSpec: (1, [2.0, 1.0, 1.0, 1.0]),
+    PromptOverlapSpec: (1, [2.0, 1.0, 1.0, 1.0]),
 }  # fmt: skip

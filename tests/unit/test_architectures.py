@@ -13,6 +13,7 @@ from guda import config
 from guda.core.errors import ArtifactError
 from guda.core.paths import CONFIG, WEIGHTS
 from guda.models.denoisers import load_foreign_denoiser
+from guda.plan.config import load_config
 from guda.specs import ImportedModelSpec
 
 KEY = "model.pretrained"
@@ -60,7 +61,7 @@ def imported_as_told(folder):
     shape = [3, 32, 32]
     with pytest.raises(ArtifactError) as caught:
         imported(folder, shape, config.UNet())
-    told = config.load_config(sections_to_write(caught.value, KEY))
+    told = load_config(sections_to_write(caught.value, KEY))
     return imported(folder, shape, told.unet, told.noise_schedule), told
 
 

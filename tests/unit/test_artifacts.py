@@ -32,7 +32,7 @@ from guda.core.artifacts import (
     write_text,
 )
 from guda.core.errors import ArtifactError
-from guda.specs import RandomSpec
+from guda.methods.random.plan import RandomSpec
 
 SPEC = RandomSpec(groups=["a", "b"], buckets={}, seed=0)
 OTHER = RandomSpec(groups=["a", "b"], buckets={}, seed=1)

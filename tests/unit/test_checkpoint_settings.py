@@ -13,7 +13,6 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from test_architectures import UNUSUAL
 
 from guda import config
-from guda.config import load_config
 from guda.core.errors import ArtifactError
 from guda.core.paths import CONFIG
 from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
@@ -22,6 +21,7 @@ from guda.models.denoisers import load_foreign_denoiser, new_denoiser
 from guda.models.diffusers_import import network_class
 from guda.models.imported import check_model
 from guda.models.noise_schedule import betas_of
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.specs import ImportedModelSpec
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guda.config import Data, Subset, load_config
+from guda.config import Data, Subset
 from guda.config.prompts import Prompts
 from guda.core.errors import ConfigError, DataError
 from guda.data.datasets import load_dataset
 from guda.data.prompts import prompt_book
+from guda.plan.config import load_config
 
 IMAGES = [
     {"id": 30, "file_name": "b.jpg", "license": 2},

@@ -9,9 +9,10 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import CONDITIONAL, Paths, conditioned_model
 from guda.data.labels import DrawnLabels, Memberships
 from guda.methods import get_method
+from guda.methods.conditional.plan import LikelihoodRatioSpec
 from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
 from guda.scoring.elbo import kl_terms
-from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec, LikelihoodRatioSpec
+from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec
 from guda.training.loop import train
 
 IDS = [f"i{index:02d}" for index in range(12)]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from guda.config import Config, Section, Unlearning, load_config
+from guda.config import Section, Unlearning
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError
+from guda.plan.config import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "rules" / "schemas" / "config.schema.json"

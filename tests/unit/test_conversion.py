@@ -11,12 +11,12 @@ from PIL import ExifTags, Image
 
 import import_queries
 from guda import config
-from guda.config import load_config
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.errors import DataError
 from guda.data.datasets import Dataset, load_dataset
 from guda.data.datasets.conversion import AS_IT_IS, Conversion, fit, fit_array
 from guda.data.datasets.encoded import image_shape, read_image
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 GREY = Conversion(channels=1)

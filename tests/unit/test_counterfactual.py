@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from guda.methods.counterfactual import RESAMPLES, deviations, summarise
+from guda.methods.resampling import RESAMPLES, deviations, summarise
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(2, 6))

@@ -15,16 +15,17 @@ from safetensors.torch import load_file, save_file
 from text_experiments import text_experiment
 from text_inputs import LATENTS, prompts, text_denoiser
 
-from guda.config import load_config
 from guda.core.artifacts import sha256_file
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE, TRAINING
 from guda.core.seeding import gaussian
 from guda.methods import get_method
-from guda.methods.embedding import KEY, unit_vectors
+from guda.methods.embedding.compute import unit_vectors
+from guda.methods.embedding.plan import KEY
 from guda.models.checkpoints.weights import APART
 from guda.models.denoisers import new_denoiser
 from guda.models.imported import check_vision_model, vision_digest
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.scoring.features import denoiser_features, load_vision_model, vision_features
 from guda.specs import digest

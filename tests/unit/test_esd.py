@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from guda import config
-from guda.config import load_config
 from guda.core.paths import CONDITIONAL
 from guda.methods import get_method
 from guda.models.denoisers import new_denoiser
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.unlearning.esd import erased_noise, unlearn
 

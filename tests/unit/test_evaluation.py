@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import train
-from guda.config import Data, NoiseSchedule, Training, load_config
+from guda.config import Data, NoiseSchedule, Training
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.errors import ArtifactError, ConfigError, DataError
 from guda.core.paths import removed_model, subset_model
@@ -13,6 +13,7 @@ from guda.data.groups import read_members, write_members
 from guda.models import noise_schedule
 from guda.models.denoisers import load_denoiser
 from guda.plan import reports
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import figure_spec, metrics_spec
 from guda.specs import ExclusionSpec, ImagesSpec, TrainSpec, digest_lines

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from guda import config
-from guda.methods.counterfactual import summarise
+from guda.methods.resampling import summarise
 from guda.models.noise_schedule import elbo_steps, step_weights
 from guda.scoring.elbo import kl_terms
 

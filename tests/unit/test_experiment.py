@@ -7,7 +7,7 @@ import pytest
 from text_experiments import text_experiment
 
 from guda import specs
-from guda.config import Data, load_config
+from guda.config import Data
 from guda.core.errors import ConfigError, DataError, GudaError
 from guda.core.paths import (
     BASE,
@@ -20,8 +20,10 @@ from guda.core.paths import (
     unlearned_model,
 )
 from guda.data.datasets import Dataset, load_dataset
-from guda.methods import METHODS, TEXT_METHODS
+from guda.methods import METHODS
+from guda.methods.random.plan import RandomSpec
 from guda.plan import reports
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
@@ -391,7 +393,8 @@ def test_a_calibration_sample_that_lies_in_one_group_is_refused_unless_nothing_i
 
 
 def default_specs():
-    of = Experiment(load_config({"queries": {"buckets": 1}, "methods": list(METHODS)}), DATASET)
+    applicable = [name for name, method in METHODS.items() if method.applies(Experiment(load_config({}), DATASET))]
+    of = Experiment(load_config({"queries": {"buckets": 1}, "methods": applicable}), DATASET)
     group = next(iter(of.groups))
     yield from [of.images_spec, DATASET.table_spec(), of.group_spec(group), of.neighbors_spec(group)]
     yield of.group_sizes_spec()
@@ -428,7 +431,7 @@ def text_specs():
     yield from [family.pipeline_spec(), family.prompts_spec(TRAINING), family.encoded_spec(TRAINING)]
     yield family.encoded_anchors_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
-    yield from [of.method_spec("prompt"), TEXT_METHODS["abu"].fisher_spec(of)]
+    yield from [of.method_spec("prompt"), METHODS["abu"].fisher_spec(of)]
     yield text_experiment(model={"pretrained": f"someone/model@{'0' * 40}"}).model_spec(BASE)
 
 
@@ -485,7 +488,7 @@ def test_the_canonical_text_is_pinned():
 
 def test_numbers_and_unicode_stand_as_they_are():
     assert '"decisive_ratio":2.0' in metrics_spec(experiment(metrics={"decisive_ratio": 2})).canonical()
-    assert "é" in specs.RandomSpec(groups=["é"], buckets={}, seed=0).canonical()
+    assert "é" in RandomSpec(groups=["é"], buckets={}, seed=0).canonical()
 
 
 @pytest.mark.parametrize(

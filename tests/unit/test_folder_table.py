@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from guda.config import Data, Queries, load_config
+from guda.config import Data, Queries
 from guda.core.errors import DataError
 from guda.data.datasets import load_dataset
 from guda.data.groups import members_by_value
 from guda.data.queries import given_queries
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 FLAT = ["a/0.png", "a/1.png", "b/2.png", "3.png"]

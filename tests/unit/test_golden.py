@@ -17,7 +17,7 @@ from guda import specs
 
 MOVED = (
     "the numbers of stage {stage} moved, or its version did: when the new numbers are right, raise `version` of "
-    "{spec} in guda/specs/ (so that old files are made again) and put both into its GOLDEN"
+    "{spec} in {module} (so that old files are made again) and put both into its GOLDEN"
 )
 ROOMS = [golden_data, golden_models, golden_scoring, golden_methods, golden_tables, golden_text]
 STAGES = {spec: numbers for room in ROOMS for spec, numbers in room.STAGES.items()}
@@ -37,7 +37,7 @@ def one_thread():
 @pytest.mark.parametrize("spec", STAGES, ids=lambda spec: spec.stage)
 def test_numbers_move_only_with_the_version(spec, tmp_path):
     version, numbers = GOLDEN[spec]
-    message = MOVED.format(stage=spec.stage, spec=spec.__name__)
+    message = MOVED.format(stage=spec.stage, spec=spec.__name__, module=spec.__module__)
     assert spec.version == version, message
     # Names and counts exactly, measurements to what another processor's rounding may change.
     expected = [pytest.approx(x, rel=1e-3, abs=1e-9) if isinstance(x, float) else x for x in numbers]

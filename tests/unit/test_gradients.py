@@ -5,16 +5,17 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from guda import config, specs
-from guda.config import load_config
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.errors import GudaError
 from guda.core.paths import TRAINING, Paths
 from guda.core.seeding import chosen
 from guda.data.groups import write_members
 from guda.methods import get_method
-from guda.methods.damping import GRID, choose_damping
-from guda.methods.gradient_features import projected_gradients
-from guda.methods.gradients import Kernel, gram
+from guda.methods.gradients.compute import Kernel, gram
+from guda.methods.gradients.damping import GRID, choose_damping
+from guda.methods.gradients.features import projected_gradients
+from guda.methods.gradients.plan import Gradients, GradientScoresSpec, GradientsSpec
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 FEATURES = np.array([[2, 0], [0, 1]], np.float32)  # Gram matrix diag(4, 1), mean eigenvalue 2.5
@@ -37,7 +38,7 @@ def gradients_spec(samples, **changes):
         "projection_dim": 2,
     }
     schedule = config.NoiseSchedule()
-    return specs.GradientsSpec(base="b", noise_schedule=schedule, samples=samples, **settings | changes)
+    return GradientsSpec(base="b", noise_schedule=schedule, samples=samples, **settings | changes)
 
 
 # --- scores ------------------------------------------------------------------------------------------
@@ -68,13 +69,13 @@ def test_groups_sum_their_images_by_hand(name, expected, tmp_path):
     save_tensors(paths.features(name, TRAINING), tensors, of_training)
     tensors = {"features": np.ones((1, 2), np.float32), "residuals": RESIDUALS[:1], "ids": pack_ids(["q"])}
     save_tensors(paths.features(name, "bucket-0000"), tensors, of_queries)
-    spec = specs.GradientScoresSpec(
+    spec = GradientScoresSpec(
         method=name,
         images=images.digest(),
         members=members,
         training=of_training.digest(),
         queries={"bucket-0000": of_queries.digest()},
-        settings=config.Gradients(aggregate="sum", damping=0.4),
+        settings=Gradients(aggregate="sum", damping=0.4),
     )
     found = get_method(name).scores(spec, paths)
     assert (found.queries, found.groups, found.details) == (["q"], ["a", "b"], {"damping": 0.4})
@@ -93,7 +94,7 @@ def test_blocks_of_images_give_the_same(monkeypatch):
     draw = np.random.default_rng(1)
     features, queries = (draw.standard_normal((n, 8)).astype(np.float32) for n in (100, 7))
     whole = kernel(features, 0.1)(queries)
-    monkeypatch.setattr("guda.methods.gradients.FEATURES", 8 * 13)
+    monkeypatch.setattr("guda.methods.gradients.compute.FEATURES", 8 * 13)
     np.testing.assert_allclose(kernel(features, 0.1)(queries), whole, rtol=1e-10)
 
 

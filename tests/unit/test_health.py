@@ -11,7 +11,6 @@ from text_inputs import LATENTS, captions, text_denoiser
 import train as train_stage
 import unlearn as unlearn_stage
 from guda import config, specs
-from guda.config import load_config
 from guda.core.paths import BASE, Paths, logo_model, unlearned_model
 from guda.core.records import read_record, write_record
 from guda.core.seeding import derive_seed, gaussian
@@ -22,6 +21,7 @@ from guda.models.classifier import GroupClassifier
 from guda.models.denoisers import add_adapters, new_denoiser, save_denoiser
 from guda.models.health import MUCH_WORSE, PROBES, SHARED, Health, describe, healths, ratio, summary, worst_of
 from guda.models.noise_schedule import NoiseSchedule
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.scoring.losses import evenly_spaced
 from guda.scoring.probe import measured, measured_classifier, probe_errors, probes

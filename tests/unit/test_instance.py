@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from guda import config
-from guda.methods.instance import aggregate
+from guda.methods.instance import Aggregation, aggregate
 
 SCORES = np.array([[0.9, 0.5, 0.1, 0.3], [0.0, -1.0, 0.4, 0.8]])
 MEMBERSHIP = [np.array([0, 1, 3]), np.array([2, 3])]  # the last image is in both groups
@@ -22,10 +21,10 @@ MEMBERSHIP = [np.array([0, 1, 3]), np.array([2, 3])]  # the last image is in bot
     ],
 )
 def test_aggregates(settings, expected):
-    np.testing.assert_allclose(aggregate(SCORES, MEMBERSHIP, config.Aggregation(**settings)), expected)
+    np.testing.assert_allclose(aggregate(SCORES, MEMBERSHIP, Aggregation(**settings)), expected)
 
 
 def test_aggregation_leaves_the_scores_alone():
     before = SCORES.copy()
-    aggregate(SCORES, MEMBERSHIP, config.Aggregation(aggregate="top_k", top_k=2))
+    aggregate(SCORES, MEMBERSHIP, Aggregation(aggregate="top_k", top_k=2))
     np.testing.assert_array_equal(SCORES, before)

@@ -14,8 +14,8 @@ import pytest
 from guda import config
 from guda.core.artifacts import load_tensors, pack_ids, save_tensors
 from guda.data.datasets import load_dataset
-from guda.methods.similarity import similarities
-from guda.specs import RandomSpec
+from guda.methods.random.plan import RandomSpec
+from guda.methods.similarity.compute import similarities
 
 SPEC = RandomSpec(groups=[], buckets={}, seed=0)
 MB = 2**20

@@ -27,7 +27,8 @@ from guda.evaluation.metrics_table import (
 )
 from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.scores import Scores, read_scores, scores_frame
-from guda.specs import MetricsSpec, RandomSpec, RankingsSpec
+from guda.methods.random.plan import RandomSpec
+from guda.specs import MetricsSpec, RankingsSpec
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",

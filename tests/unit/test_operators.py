@@ -7,11 +7,11 @@ import torch
 from torch.nn.functional import mse_loss
 
 from guda import config
-from guda.config import load_config
 from guda.core.seeding import derive_seed
 from guda.data.pixels import to_network_range
 from guda.methods import METHODS
 from guda.models.denoisers import new_denoiser
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.specs import ImagesSpec
 from guda.training.loop import batch_rows, random_steps

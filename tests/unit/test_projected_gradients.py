@@ -7,10 +7,10 @@ import torch
 from guda import config
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
-from guda.methods.gradient_features import COMMON, projected_gradients
-from guda.methods.projection import Projection
+from guda.methods.gradients.features import COMMON, projected_gradients
+from guda.methods.gradients.plan import GradientsSpec
+from guda.methods.gradients.projection import Projection
 from guda.models.denoisers import new_denoiser
-from guda.specs import GradientsSpec
 
 SHAPES = {"a.weight": (3, 4), "a.bias": (5,), "b.weight": (2, 2, 2)}
 IDS = [f"image-{index}" for index in range(12)]

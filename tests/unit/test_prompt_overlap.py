@@ -8,7 +8,8 @@ from guda.core.artifacts import write_csv
 from guda.core.errors import ArtifactError
 from guda.core.paths import Paths, record_of
 from guda.core.records import write_record
-from guda.methods.prompt import PromptOverlap, PromptOverlapSpec, prompt_overlap
+from guda.methods.prompt.compute import prompt_overlap
+from guda.methods.prompt.plan import PromptOverlap, PromptOverlapSpec
 from guda.specs import QueryTableSpec
 
 DESCRIPTORS = {"neon": ["dark background", "red paint"], "pop": ["red paint", "dots"]}
@@ -31,7 +32,7 @@ def test_signs_in_a_descriptor_are_taken_as_they_are():
 
 
 def test_scores_come_from_the_table_of_queries(tmp_path):
-    method, paths = PromptOverlap(), Paths(tmp_path)
+    method, paths = PromptOverlap("prompt"), Paths(tmp_path)
     write_table(paths, prompt=["dots, red paint", "dark background"])
     scores = method.scores(method.parse(SPEC.canonical()), paths)
     assert (scores.queries, scores.groups) == (["q0", "q1"], ["neon", "pop"])
@@ -42,4 +43,4 @@ def test_scores_come_from_the_table_of_queries(tmp_path):
 def test_another_table_is_refused(tmp_path):
     write_table(Paths(tmp_path), prompt=["a", "b"])
     with pytest.raises(ArtifactError, match="made for another configuration"):
-        PromptOverlap().scores(SPEC.model_copy(update={"queries": "other"}), Paths(tmp_path))
+        PromptOverlap("prompt").scores(SPEC.model_copy(update={"queries": "other"}), Paths(tmp_path))

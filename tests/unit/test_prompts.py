@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from guda.config import Data, load_config
+from guda.config import Data
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
 from guda.core.errors import ConfigError, DataError
@@ -17,6 +17,7 @@ from guda.data.datasets.styled_digits import DESCRIPTORS
 from guda.data.prompt_files import read_captions, read_query_prompts
 from guda.data.prompts import drawn, prompt_book
 from guda.data.query_prompts import mixture, query_prompts
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 PHRASES = {"cubism": ["sharp planes", "many views"], "pop": ["flat colours", "bold dots", "many views"]}

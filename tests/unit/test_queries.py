@@ -9,11 +9,11 @@ from PIL import Image
 
 import import_queries
 import write_query_table
-from guda.config import load_config
 from guda.core.artifacts import load_tensors, read_csv, unpack_ids
 from guda.core.errors import ConfigError, DataError
 from guda.core.paths import BASE
 from guda.data.queries import queries_by_bucket
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import rankings_spec, sources_spec
 

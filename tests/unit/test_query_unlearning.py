@@ -9,7 +9,6 @@ from text_experiments import text_experiment
 from text_inputs import LATENTS, captions
 
 from guda import config
-from guda.config import load_config
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.device import Batches
 from guda.core.errors import ConfigError
@@ -18,19 +17,23 @@ from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.groups import write_members
 from guda.data.pixels import to_network_range
 from guda.data.training_set import TrainingSet, read_training_set
-from guda.methods import abu, get_method, mucs
-from guda.methods.fisher import diagonal_fisher
-from guda.methods.influence import abu_influence, mean_increase, mucs_influence, relative_increase
+from guda.methods import get_method
+from guda.methods.instance import Aggregation
+from guda.methods.query_unlearning import abu, mucs
+from guda.methods.query_unlearning.fisher import diagonal_fisher
+from guda.methods.query_unlearning.influence import abu_influence, mean_increase, mucs_influence, relative_increase
+from guda.methods.query_unlearning.plan import AbuInfluence, Fisher, FisherSpec, InfluenceScoresSpec, MucsInfluence
 from guda.models.denoisers import UNetDenoiser
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.scoring.losses import draw_noise, evenly_spaced
-from guda.specs import EncodedSpec, FisherSpec, GroupSpec, InfluenceScoresSpec, digest_lines
+from guda.specs import EncodedSpec, GroupSpec, digest_lines
 
 IDS = [f"i{row:02d}" for row in range(12)]
-ABU = config.AbuInfluence(
+ABU = AbuInfluence(
     seed=3, train_sample=None, loss_steps=5, steps=1, step_size=1.0, damping=0.1, query_steps=7, parameters=None
 )
-MUCS = config.MucsInfluence(
+MUCS = MucsInfluence(
     seed=3, train_sample=None, loss_steps=5, steps=4, batch_size=32, learning_rate=1.0e-2, forget_weight=0.9
 )
 
@@ -111,7 +114,7 @@ def test_increases_by_hand():
 
 
 def test_fisher_is_the_mean_of_squared_gradients_of_single_samples(denoiser, training_set):
-    settings = config.Fisher(images=3, steps=2, seed=5)
+    settings = Fisher(images=3, steps=2, seed=5)
     fisher, evaluations = diagonal_fisher(denoiser, training_set, settings, batch_size=4)
     assert evaluations == 3 * 2 * 3
     names, weights = zip(*denoiser.unet.named_parameters(), strict=True)
@@ -315,7 +318,7 @@ def test_groups_are_scored_by_those_of_their_images_that_were_asked(method, tmp_
         spec = GroupSpec(dataset="d", group=group, members=digest_lines(ids))
         write_members(paths.group(group), spec, ids)
         members[group] = spec.digest()
-    job = FisherSpec(base="b", images="i", noise_schedule=config.NoiseSchedule(), settings=config.Fisher())
+    job = FisherSpec(base="b", images="i", noise_schedule=config.NoiseSchedule(), settings=Fisher())
     scores = torch.tensor([[1.0, 2.0, 6.0], [3.0, -5.0, 1.0]])
     train_ids = [IDS[1], IDS[3], IDS[9]]  # of group a, of both, of none
     path = paths.influence(method, "bucket-0000")
@@ -324,7 +327,7 @@ def test_groups_are_scored_by_those_of_their_images_that_were_asked(method, tmp_
         members=members,
         influence={"bucket-0000": job.digest()},
         fisher=None,
-        settings=config.Aggregation(aggregate="mean"),
+        settings=Aggregation(aggregate="mean"),
     )
     found = get_method(method).scores(spec, paths)
     assert found.queries == ["p", "q"]

@@ -19,7 +19,7 @@ from guda.evaluation.removal import (
     top_images,
     worst_by_row,
 )
-from guda.methods.similarity import similarity
+from guda.methods.similarity.compute import similarity
 from guda.models.health import Health
 from guda.report.removal import removal_figure
 from guda.specs import ExclusionSpec, TrainSpec, digest_lines

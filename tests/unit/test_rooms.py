@@ -32,7 +32,7 @@ def test_planning_loads_no_torch():
         "from guda.plan.experiment import Experiment\n"
         "from guda.plan.reports import figure_spec, likelihood_table_spec, sources_spec\n"
         "from guda.plan import resources\n"
-        "from guda.config import load_config\n"
+        "from guda.plan.config import load_config\n"
         "experiment = Experiment(load_config({}))\n"
         "[experiment.method_files(name) for name in experiment.score_names]\n"
         "sources_spec(experiment), figure_spec(experiment), likelihood_table_spec(experiment)\n"

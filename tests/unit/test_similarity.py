@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from guda.methods.similarity import similarities, similarity
+from guda.methods.similarity.compute import similarities, similarity
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(1), st.just(2), st.just(2)))
@@ -40,8 +40,8 @@ def test_blocks_of_queries_and_images_give_the_same(kind, monkeypatch):
     draw = np.random.default_rng(0)
     queries, images = (draw.integers(0, 256, (n, 1, 5, 5), dtype=np.uint8) for n in (70, 500))
     whole = similarity(queries, images, kind)
-    monkeypatch.setattr("guda.methods.similarity.SIMILARITIES", 20 * 500)
-    monkeypatch.setattr("guda.methods.similarity.PIXELS", 200 * 25)
+    monkeypatch.setattr("guda.methods.similarity.compute.SIMILARITIES", 20 * 500)
+    monkeypatch.setattr("guda.methods.similarity.compute.PIXELS", 200 * 25)
     blocks = list(similarities(queries, images, kind))
     assert [len(block) for block in blocks] == [16, 16, 16, 22]
     np.testing.assert_allclose(np.concatenate(blocks), whole, rtol=0, atol=1e-13)

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from guda import config
-from guda.config import load_config
 from guda.core.errors import DataError
 from guda.data.datasets import load_dataset
 from guda.data.datasets.soundness import check_sound
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 SETTINGS = {"dataset": "image_folder", "folder": "images", "group_by": "label", "size": [8, 8], "channels": 3}

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guda.config import Data, load_config
+from guda.config import Data
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError
 from guda.data.datasets import load_dataset
 from guda.data.datasets.styled_digits import BLUE, DESCRIPTORS, GROUNDS, INKS, PAPER, STROKES, draw, look_of, styles_of
+from guda.plan.config import load_config
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "styled_digits.yaml"
 CONTENT = "25a268d5d4da5bf907f9"

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from guda import specs
-from guda.config import Data, Metrics, Nearest, NoiseSchedule, StepSchedule, combinations, load_config
-from guda.config.variants import parts_of
+from guda.config import Data, Metrics, NoiseSchedule, StepSchedule
 from guda.core.artifacts import load_tensors, pack_ids, save_tensors
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE
@@ -16,7 +15,11 @@ from guda.data.datasets import load_dataset
 from guda.evaluation.metrics_table import metrics_table
 from guda.evaluation.sweep import chosen_variants, sweep_table
 from guda.methods import get_method
+from guda.methods.similarity.plan import Nearest
+from guda.methods.sweep import combinations
+from guda.methods.variants import parts_of
 from guda.models.noise_schedule import elbo_steps, step_weights
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import figure_spec, metrics_spec, sweep_spec
 from guda.report.sweep import sweep_figure

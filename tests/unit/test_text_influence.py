@@ -6,18 +6,18 @@ import pytest
 import torch
 from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser
 
-from guda import config
 from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.training_set import TrainingSet
-from guda.methods import mucs
-from guda.methods.fisher import diagonal_fisher
-from guda.methods.influence import abu_influence, mucs_influence
+from guda.methods.query_unlearning import mucs
+from guda.methods.query_unlearning.fisher import diagonal_fisher
+from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
+from guda.methods.query_unlearning.plan import AbuInfluence, Fisher, MucsInfluence
 from guda.scoring.losses import draw_noise, evenly_spaced
 
-ABU = config.AbuInfluence(
+ABU = AbuInfluence(
     seed=3, train_sample=None, loss_steps=3, steps=1, step_size=10.0, damping=0.1, query_steps=4, parameters=None
 )
-FISHER = config.Fisher(images=3, steps=2, seed=5)
+FISHER = Fisher(images=3, steps=2, seed=5)
 CROSS_ATTENTION = [r"attn2\.to_[kv]"]
 TRAINING_SET = TrainingSet(LATENTS, IDS, captions())
 QUERIES = TrainingSet(
@@ -101,7 +101,7 @@ def test_batches_do_not_matter_and_prompts_do():
 
 
 def test_mucs_tells_the_query_and_the_training_images_their_prompts():
-    settings = config.MucsInfluence(
+    settings = MucsInfluence(
         seed=3, train_sample=None, loss_steps=3, steps=2, batch_size=4, learning_rate=1.0e-3, forget_weight=0.5
     )
     told, denoiser = [], text_denoiser()

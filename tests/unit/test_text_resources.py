@@ -6,8 +6,8 @@ from pipelines import PROCESS, write_pipeline
 from text_experiments import text_experiment
 
 from guda.core.paths import WEIGHTS
-from guda.methods.abu import moving
-from guda.methods.query_unlearning import KEYS_AND_VALUES as PATTERNS
+from guda.methods.query_unlearning.abu import moving
+from guda.methods.query_unlearning.plan import KEYS_AND_VALUES as PATTERNS
 from guda.models.diffusers_import import network_class
 from guda.plan.families import FLOAT
 from guda.plan.families.fine_tuned import KEYS_AND_VALUES, WEIGHTS_OF_SD

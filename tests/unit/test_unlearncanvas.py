@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guda.config import Data, Subset, load_config
+from guda.config import Data, Subset
 from guda.core.errors import ConfigError, DataError
 from guda.data.datasets import load_dataset
+from guda.plan.config import load_config
 
 STYLES, OBJECTS = ("Cubism", "Crayon", "Blue_Blooming"), ("Cats", "Dogs")
 

@@ -1,6 +1,6 @@
 """A text-to-image experiment for tests of its specs, made without torch."""
 
-from guda.config import load_config
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from guda.config import load_config
 from guda.config.file import read_yaml
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]

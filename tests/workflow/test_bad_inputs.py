@@ -21,11 +21,11 @@ from bad_files import OVERLAY
 from bad_inputs import CONFIGURATION, FILES, STAGES
 from harness import ROOT, Workflow, merged
 
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.errors import DataError, GudaError
 from guda.core.paths import BASE
 from guda.data.datasets import Dataset
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 BUCKET = "bucket-0000"

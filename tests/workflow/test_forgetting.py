@@ -10,10 +10,10 @@ import pytest
 from harness import ROOT, merged
 from sklearn.linear_model import LogisticRegression
 
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors
 from guda.data.datasets.styled_digits import DESCRIPTORS, look_of
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 FORGOTTEN = "neon"

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from harness import merged
 
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import BASE
 from guda.core.records import read_record
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import likelihood_spec
 

@@ -12,11 +12,11 @@ import yaml
 from harness import ROOT, Workflow, finished, job_of, logged_call, matcher, merged, with_flags
 from PIL import Image
 
-from guda.config import load_config
 from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors, read_json, unpack_ids
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
+from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 SHORT = {"steps": 6, "batch_size": 4, "warmup_steps": 2}

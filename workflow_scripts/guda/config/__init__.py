@@ -1,189 +1,28 @@
-"""The experiment's configuration: every key with its type, default and meaning.
+"""Sections of the configuration that are shared: every key with its type, default and meaning.
 
-`config.yaml` documents how to choose each value; `rules/schemas/config.schema.json` is generated from here.
-Torch-free, since the workflow reads it each time it plans.
+Those of methods and operators are declared in their own folders; `guda.plan.config` puts the whole together.
 """
 
-from __future__ import annotations
-
-from pathlib import PurePath
-from typing import Any, Literal
-
-from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
-
-from guda.config.attribution import (
-    Abu,
-    Aggregation,
-    Attribution,
-    Calibration,
-    Classifier,
-    Conditional,
-    Finetune,
-    Gradients,
-    Mucs,
-    Nearest,
-    Random,
-)
 from guda.config.data import Data, NoisyPartition, Subset
-from guda.config.evaluation import Lds, Likelihood, Removal
-from guda.config.influence import AbuInfluence, Fisher, Influence, MucsInfluence
-from guda.config.messages import explain
+from guda.config.evaluation import Figure, Lds, Likelihood, Removal
+from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
-from guda.config.section import Location, Section
-from guda.config.sweep import Sweep, combinations
+from guda.config.section import Section
 from guda.config.text_to_image import TextToImage
-from guda.config.training import Esd, FineTuning, NegGrad, Optimisation, Oracle, Training, Unlearn, Unlearning
-from guda.core.errors import ConfigError
-
-MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
-
-
-class Figure(Section):
-    queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
-    top: PositiveInt = Field(3, description="Groups shown for each.")
-
-
-class Execution(Section):
-    """How jobs run. Nothing here changes a result beyond rounding, so nothing here makes a job stale."""
-
-    batch_size: PositiveInt = Field(256, description="Samples per forward pass when scoring.")
-    checkpoint_steps: PositiveInt = Field(
-        500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
-    )
-    micro_batch_size: PositiveInt | None = Field(
-        None,
-        description="Samples of a training or unlearning step that are worked off at a time, forget and retained ones "
-        "so many each; null: all.",
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="Text-to-image networks compute again on the way back what they did not keep: less memory."
-    )
-    gpus: Literal[0, 1] = Field(
-        0, description="GPUs that each training, unlearning, scoring and sampling job asks for; without one, the CPU."
-    )
-    deterministic: bool = Field(False, description="GPU jobs give equal bits in each run, and take longer.")
-    threads: PositiveInt = Field(1, description="CPU threads of each training, unlearning and scoring job.")
-
-
-class Config(Section):
-    results: Location = Field("results", min_length=1, description="Folder of all outputs.")
-    data: Data = Field(Data(), description="Training images and their groups.")
-    model: Model = Field(Model(), description="The base model, where it is not trained here.")
-    unet: UNet = Field(UNet(), description="The denoising network.")
-    noise_schedule: NoiseSchedule = Field(NoiseSchedule(), description="The diffusion process.")
-    text_to_image: TextToImage | None = Field(
-        None, description="A Stable Diffusion pipeline in place of an unconditional network; null: none."
-    )
-    training: Training = Field(Training(), description="Training of the base model and of every oracle model.")
-    oracle: Oracle = Field(Oracle(), description="Leave-one-group-out retraining.")
-    unlearn: Unlearn = Field(Unlearn(), description="Unlearning of each group from the base model.")
-    queries: Queries = Field(Queries(), description="The images to attribute.")
-    elbo: Elbo = Field(Elbo(), description="Likelihood bounds of queries under each model.")
-    likelihood: Likelihood = Field(Likelihood(), description="The bounds compared with the likelihood itself.")
-    methods: list[str] = Field(
-        ["guda", "guda_uncalibrated", "nearest", "random"], min_length=1, description="Methods in the tables."
-    )
-    attribution: Attribution = Field(Attribution(), description="Settings of single methods.")
-    metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
-    lds: Lds = Field(Lds(), description="Linear datamodeling score: models trained on random subsets of the groups.")
-    removal: Removal = Field(Removal(), description="Counterfactual removal of what a method puts first.")
-    sweep: Sweep = Field(Sweep(), description="Other settings to try, for sweep.csv.")
-    figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
-    execution: Execution = Field(Execution(), description="Resources and batching.")
-
-    @field_validator("results")
-    @classmethod
-    def _results_is_a_path(cls, value: str) -> str:
-        if not value.isprintable() or set("{}<>") & set(value):
-            raise ValueError(f"{value!r} holds a brace, < or >, or an invisible character; choose another name")
-        if str(PurePath(value)).startswith("-"):
-            raise ValueError(f"{value!r} begins with a dash, as options of programs do; choose another name")
-        return value
-
-    @model_validator(mode="after")
-    def _cross_checks(self) -> Config:
-        if self.elbo.steps.last >= self.noise_schedule.num_train_timesteps:
-            raise ValueError(
-                f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
-                f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
-            )
-        if self.data.held_out is not None and self.queries.folder is not None:
-            raise ValueError("data.held_out and queries.folder both say what the queries are; give one of them")
-        if self.data.held_out is None and self.queries.folder is None:
-            self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
-        if len(set(self.methods)) != len(self.methods):
-            raise ValueError(f"methods: {self.methods} names a method twice; keep one")
-        self._check_training("conditional", self.attribution.conditional.training)
-        self._check_training("classifier", self.attribution.classifier.training)
-        self._check_sweep()
-        return self
-
-    def _check_training(self, network: str, changes: dict[str, Any]) -> None:
-        try:
-            self.training.changed(changes)
-        except ValidationError as error:
-            problem = explain(error.errors()[0], Training)
-            raise ValueError(f"attribution.{network}.training.{problem}") from None
-
-    def _check_sweep(self) -> None:
-        sweep = self.sweep
-        if len(self.oracle.seeds) < 2 and (sweep.unlearn or sweep.elbo_steps or sweep.nearest):
-            raise ValueError(
-                f"sweep: the best variant is chosen by the second of oracle.seeds, but these are {self.oracle.seeds}; "
-                "add a seed"
-            )
-        swept = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
-        swept += [("unlearn", self.unlearn.for_group(group)) for group in ["", *self.unlearn.overrides]]
-        for name, settings in swept:
-            try:
-                varied = combinations(getattr(sweep, name), settings)
-            except ValueError as error:
-                raise ValueError(f"sweep.{name}.{error}") from None
-            last = max((each.get("last", 0) for each in varied), default=0)
-            if last >= self.noise_schedule.num_train_timesteps:
-                raise ValueError(f"sweep.{name}.last is {last}, after the noise schedule's last step; lower it")
-
-    def _check_generated(self, queries: Queries, all_steps: int) -> None:
-        count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps
-        if buckets > count:
-            raise ValueError(f"queries: buckets is {buckets} but count is {count}; use at most one bucket per query")
-        if count > MAX_QUERIES_PER_BUCKET * buckets:
-            raise ValueError(
-                f"queries: count {count} is too large for {buckets} bucket(s); use at least "
-                f"{-(-count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
-            )
-        if steps > all_steps:
-            raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
-        # diffusers' DDIM takes steps of T // steps, wherever the next one is, and would leave noise in the images.
-        if all_steps % steps and queries.sampler != "dpmsolver++":
-            raise ValueError(
-                f"queries.sampling_steps is {steps}, which does not divide noise_schedule.num_train_timesteps "
-                f"{all_steps}, as sampler {queries.sampler} needs; choose a divisor, or dpmsolver++"
-            )
-
-
-def load_config(values: dict[str, Any]) -> Config:
-    """Validate a configuration (as read from YAML) and fill in the defaults.
-
-    Raises ConfigError with one line per problem: the key, what was found, and the nearest known name.
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = "\n".join(f"  {explain(problem, Config)}" for problem in error.errors())
-        raise ConfigError(f"the configuration has {error.error_count()} problem(s):\n{lines}") from None
-
+from guda.config.training import (
+    Esd,
+    Finetune,
+    FineTuning,
+    NegGrad,
+    Optimisation,
+    Oracle,
+    Training,
+    Unlearn,
+    Unlearning,
+)
 
 __all__ = [
-    "Abu",
-    "AbuInfluence",
-    "Aggregation",
-    "Attribution",
-    "Calibration",
-    "Classifier",
-    "Conditional",
-    "Config",
     "Data",
     "Elbo",
     "Esd",
@@ -191,33 +30,23 @@ __all__ = [
     "Figure",
     "FineTuning",
     "Finetune",
-    "Fisher",
-    "Gradients",
-    "Influence",
     "Lds",
     "Likelihood",
     "Metrics",
     "Model",
-    "Mucs",
-    "MucsInfluence",
-    "Nearest",
     "NegGrad",
     "NoiseSchedule",
     "NoisyPartition",
     "Optimisation",
     "Oracle",
     "Queries",
-    "Random",
     "Removal",
     "Section",
     "StepSchedule",
     "Subset",
-    "Sweep",
     "TextToImage",
     "Training",
     "UNet",
     "Unlearn",
     "Unlearning",
-    "combinations",
-    "load_config",
 ]

@@ -57,3 +57,8 @@ class Likelihood(Section):
         if self.groups is not None and len(set(self.groups)) < max(2, len(self.groups)):
             raise ValueError(f"groups is {self.groups}; name two or more, each once")
         return self
+
+
+class Figure(Section):
+    queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
+    top: PositiveInt = Field(3, description="Groups shown for each.")

@@ -81,6 +81,10 @@ class FineTuning(Optimisation):
     seed: Seed
 
 
+class Finetune(Section):
+    learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
+
+
 class NegGrad(Optimisation):
     """Gradient ascent on the denoising loss of the forget images."""
 

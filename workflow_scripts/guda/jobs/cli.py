@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from guda.config import Config, Data, Execution, Queries
+from guda.config import Data, Execution, Queries
 from guda.core.artifacts import write_text
 from guda.core.errors import GudaError, nearest_name
 from guda.core.paths import MEMORY
+from guda.plan.config import Config
 from guda.specs import digest
 
 if TYPE_CHECKING:

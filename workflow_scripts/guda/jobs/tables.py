@@ -27,7 +27,7 @@ from guda.evaluation.ranking import rankings_csv
 from guda.evaluation.removal import removal_csv
 from guda.evaluation.significance import significance_csv
 from guda.evaluation.sweep import sweep_csv
-from guda.methods.similarity import similarities
+from guda.methods.similarity.compute import similarities
 from guda.specs import (
     GroupSizesSpec,
     LdsSpec,

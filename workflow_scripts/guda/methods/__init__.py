@@ -1,6 +1,6 @@
 """Attribution methods: each gives a score to every group for every query.
 
-A method is a module with a class that follows `Method`; adding one is that file and an entry in METHODS.
+A method is an object declared in `plan.py` of a folder, with `compute.py` beside it; adding one is a line of METHODS.
 """
 
 from __future__ import annotations
@@ -9,44 +9,43 @@ import re
 
 from guda.core.errors import GudaError, nearest_name
 from guda.evaluation.scores import Scores
-from guda.methods.classifier import MeanPosterior
-from guda.methods.conditional import LikelihoodRatio
-from guda.methods.counterfactual import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
-from guda.methods.embedding import Embedding
-from guda.methods.gradients import Gradient
+from guda.methods.classifier.plan import MeanPosterior
+from guda.methods.conditional.plan import LikelihoodRatio
+from guda.methods.counterfactual.plan import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
+from guda.methods.embedding.plan import FeatureSimilarity
+from guda.methods.gradients.plan import GradientSimilarity
 from guda.methods.method import Method
-from guda.methods.prompt import PromptOverlap
-from guda.methods.query_unlearning import Abu, Mucs
-from guda.methods.random import Random
-from guda.methods.similarity import Nearest, NearestVariant
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK, STRATEGIES
+from guda.methods.prompt.plan import PromptOverlap
+from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
+from guda.methods.random.plan import RandomScores
+from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
+from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
 
-GRADIENT_METHODS = {
-    "trak": Gradient("trak", "loss"),
-    "dtrak": Gradient("dtrak", "squared_output"),
-    "das": Gradient("das", "mean_output", of_output=True),
-}
 METHODS: dict[str, Method] = {
-    "guda": Unlearned(RETRACK, calibrated=True),
-    "guda_uncalibrated": Unlearned(RETRACK, calibrated=False),
-    "guda_esd": GuidedUnlearned(ESD, calibrated=True),
-    "finetune": Unlearned(FINETUNE, calibrated=True),
-    "neggrad": Unlearned(NEGGRAD, calibrated=True),
-    **GRADIENT_METHODS,
-    "conditional_elbo": LikelihoodRatio(),
-    "classifier": MeanPosterior(),
-    "nearest": Nearest(),
-    "embedding": Embedding(),
-    "abu": Abu(),
-    "mucs": Mucs(),
-    "random": Random(),
+    method.name: method
+    for method in (
+        Unlearned("guda", RETRACK),
+        Unlearned("guda_uncalibrated", RETRACK, calibrated=False),
+        GuidedUnlearned("guda_esd", ESD),
+        Unlearned("finetune", FINETUNE),
+        Unlearned("neggrad", NEGGRAD),
+        GradientSimilarity("trak", "loss"),
+        GradientSimilarity("dtrak", "squared_output"),
+        GradientSimilarity("das", "mean_output", of_output=True),
+        LikelihoodRatio("conditional_elbo"),
+        MeanPosterior("classifier"),
+        PixelSimilarity("nearest"),
+        FeatureSimilarity("embedding"),
+        AbuMethod("abu"),
+        MucsMethod("mucs"),
+        RandomScores("random"),
+        Unlearned("guda_weighted", "guda_weighted"),
+        Unlearned("guda_uniform", "guda_uniform"),
+        Unlearned("guda_removed", "guda_removed"),
+        PromptOverlap("prompt"),
+    )
 }
-# For text-to-image models.
-TEXT_METHODS: dict[str, Method] = {
-    **{name: METHODS[name] for name in ("guda", "guda_uncalibrated", "nearest", "embedding", "abu", "mucs", "random")},
-    **{name: Unlearned(name, calibrated=True) for name in STRATEGIES},
-    "prompt": PromptOverlap(),
-}
+GRADIENT_METHODS = {name: method for name, method in METHODS.items() if isinstance(method, GradientSimilarity)}
 
 
 def get_method(name: str) -> Method:
@@ -57,11 +56,10 @@ def get_method(name: str) -> Method:
     if oracle := re.fullmatch(r"logo-(\d+)", name):
         return Oracle(int(oracle[1]))
     if re.match(r"(guda|nearest)@", name):
-        return NearestVariant(name) if name.startswith("nearest") else UnlearnedVariant(name)
-    known = METHODS | TEXT_METHODS
-    if name not in known:
-        raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(known))}")
-    return known[name]
+        return PixelSimilarityVariant(name) if name.startswith("nearest") else UnlearnedVariant(name)
+    if name not in METHODS:
+        raise GudaError(f"unknown method {name!r}; {nearest_name(name, list(METHODS))}")
+    return METHODS[name]
 
 
-__all__ = ["GRADIENT_METHODS", "METHODS", "TEXT_METHODS", "Method", "Scores", "get_method"]
+__all__ = ["GRADIENT_METHODS", "METHODS", "Method", "Scores", "get_method"]

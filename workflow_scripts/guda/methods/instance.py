@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
-from guda import config
+from guda.config.section import Section
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
+from guda.methods.method import Method, S
+
+Part = TypeVar("Part", bound=Section)
+
+
+class Aggregation(Section):
+    """How scores of training images become the score of their group."""
+
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "top_k", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+    )
+    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the highest score alone.")
 
 
 class InstanceSpec(Protocol):
@@ -19,31 +32,36 @@ class InstanceSpec(Protocol):
 
     images: str  # digest of the training images
     members: dict[str, str]  # digest of each group
-    settings: config.Aggregation
+    settings: Aggregation
 
 
-class InstanceLevel:
-    """A method that gives `instance_scores`; the rest of `Method` is the subclass's too."""
+class InstanceLevel(Method[S]):
+    """A method whose `compute.py` has `instance_scores` in place of `scores`."""
 
-    def train_ids(self, spec: InstanceSpec, paths: Paths) -> list[str]:
+    def train_ids(self, spec: S, paths: Paths) -> list[str]:
         """Ids of the training images that are scored: all, in the order of the training table."""
         training, _ = load_tensors(paths.images(), spec.images, "np")
         return unpack_ids(training["ids"])
 
-    def instance_scores(self, spec: InstanceSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
+    def instance_scores(self, spec: S, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
         """Block after block of the queries: their ids and the score of every image of `train_ids`, float64 [q, N].
 
         Higher is more influential. Raises ArtifactError for a file that is not of the spec.
         """
-        raise NotImplementedError
+        return self.compute.instance_scores(self, spec, paths)
 
-    def scores(self, spec: InstanceSpec, paths: Paths) -> Scores:
+    def scores(self, spec: S, paths: Paths) -> Scores:
         membership = rows_of_groups(self.train_ids(spec, paths), spec.members, paths)
         queries, score = [], []
         for ids, of_images in self.instance_scores(spec, paths):
             queries += ids
             score.append(aggregate(of_images, membership, spec.settings))
         return Scores(queries, list(spec.members), np.concatenate(score))
+
+
+def part(section: Section, kind: type[Part]) -> Part:
+    """The settings of a section that are those of a class it derives from."""
+    return kind.model_validate(section.model_dump(include=set(kind.model_fields)))
 
 
 def rows_of_groups(train_ids: list[str], members: dict[str, str], paths: Paths) -> list[np.ndarray]:
@@ -55,7 +73,7 @@ def rows_of_groups(train_ids: list[str], members: dict[str, str], paths: Paths) 
     return found
 
 
-def aggregate(scores: np.ndarray, membership: list[np.ndarray], settings: config.Aggregation) -> np.ndarray:
+def aggregate(scores: np.ndarray, membership: list[np.ndarray], settings: Aggregation) -> np.ndarray:
     """Group scores [Q, G] from scores of training images [Q, N] and, for each group, the rows of its images."""
     columns = []
     for members in membership:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from guda.core.paths import BASE, CLASSIFIER, CONDITIONAL
+from guda.core.paths import BASE
 from guda.core.records import read_record
-from guda.specs import CounterfactualSpec, LikelihoodRatioSpec, MeanPosteriorSpec, Spec
+from guda.specs import Spec
 
 if TYPE_CHECKING:
     from guda.core.paths import Paths
@@ -80,18 +80,6 @@ def warn(found: dict[str, Any], spec: Spec) -> None:
     health = Health(found["loss"], found.get("ratio"), spec.stage)
     if health.poor:
         print(f"warning: this model {_complaint(health)}. {_cure([health])}", file=sys.stderr, flush=True)
-
-
-def judged(spec: Spec) -> dict[str, str]:
-    """The models that a method's scores are of, by name with the digests of their specs.
-
-    Those of counterfactuals are compared with the base model, which is among them.
-    """
-    if isinstance(spec, CounterfactualSpec):
-        return {BASE: spec.base} | {spec.model_names[group]: digest for group, digest in spec.models.items()}
-    if isinstance(spec, LikelihoodRatioSpec):
-        return {CONDITIONAL: spec.model}
-    return {CLASSIFIER: spec.model} if isinstance(spec, MeanPosteriorSpec) else {}
 
 
 def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:

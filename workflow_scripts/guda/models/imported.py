@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guda.config import Config, Data, NoiseSchedule, UNet
+from guda.config import Data, NoiseSchedule, UNet
 from guda.core.artifacts import sha256_file
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.hub import FORM, HUB_ID, downloaded
@@ -25,6 +25,9 @@ from guda.models.checkpoints.files import (
 from guda.models.checkpoints.landmarks import landmarks_of_unet
 from guda.models.checkpoints.settings import UNET_DEFAULTS, differing_network, differing_process, refuse
 from guda.specs import digest
+
+if TYPE_CHECKING:
+    from guda.plan.config import Config
 
 NETWORK = "UNet2DModel"
 INDEX = "model_index.json"

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 
 from guda.core.errors import ConfigError, DataError, nearest_name
 from guda.core.hub import HUB_ID
-from guda.core.paths import CALIBRATION
-from guda.core.seeding import chosen
 from guda.data.datasets.soundness import check_sound
 from guda.evaluation.lds import n_kept
-from guda.methods import METHODS, TEXT_METHODS
-from guda.methods.embedding import KEY as VISION_KEY
-from guda.methods.embedding import NAME as EMBEDDING
-from guda.models.imported import check_is_folder, check_process, check_vision_model
+from guda.methods import METHODS
+from guda.models.imported import check_is_folder, check_process
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
 from guda.models.stable_diffusion.folder import PIPELINE, PIPELINE_KEY, check_pipeline
 from guda.plan.reports import instance_level
-from guda.specs import CounterfactualSpec
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
@@ -29,13 +24,13 @@ def check(experiment: Experiment) -> None:
     """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
     config = experiment.config
     _check_groups(experiment)
-    known = METHODS if config.text_to_image is None else TEXT_METHODS
+    known = [name for name, method in METHODS.items() if method.applies(experiment)]
     for name in config.methods:
-        if name not in METHODS | TEXT_METHODS:
-            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, list(known))}")
+        if name not in METHODS:
+            raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, known)}")
         if name not in known:
-            models = "models without prompts" if config.text_to_image is None else "text-to-image models"
-            raise ConfigError(f"methods: {name} is not there for {models}; known: {', '.join(known)}")
+            title = experiment.family.title
+            raise ConfigError(f"methods: {name} is not there for {title}; known: {', '.join(known)}")
     content, columns = config.metrics.content, list(experiment.dataset.table.columns)
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
@@ -50,24 +45,9 @@ def check(experiment: Experiment) -> None:
     for model in experiment.imports:
         experiment.model_spec(model)
     for name in config.methods:
+        METHODS[name].check(experiment)
         experiment.method_spec(name)
-    _check_calibration(experiment)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
-
-
-def _check_calibration(experiment: Experiment) -> None:
-    """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
-    specs = map(experiment.method_spec, experiment.config.methods)
-    if not any(isinstance(spec, CounterfactualSpec) and spec.calibration is not None for spec in specs):
-        return
-    ids, settings = list(experiment.dataset.table["id"]), experiment.config.attribution.calibration
-    sample = {ids[row] for row in chosen(ids, settings.count, CALIBRATION, settings.seed)}
-    for group, members in experiment.groups.items():
-        if sample.issubset(members):
-            raise ConfigError(
-                f"attribution.calibration.count is {settings.count}, and group {group!r} holds all of the calibration "
-                "images, so none is retained without it; raise it"
-            )
 
 
 def _check_brought_models(experiment: Experiment) -> None:
@@ -76,10 +56,6 @@ def _check_brought_models(experiment: Experiment) -> None:
     for source, key in experiment.imports.values():
         if not HUB_ID.fullmatch(source):
             experiment.family.check_imported(source, key)
-    vision = config.attribution.embedding.model
-    if vision is not None and EMBEDDING in config.methods and not HUB_ID.fullmatch(vision):
-        check_is_folder(vision, VISION_KEY, "AutoModel", "model")
-        check_vision_model(Path(vision), VISION_KEY)
     pipeline = None if config.text_to_image is None else config.text_to_image.pipeline
     if pipeline is not None and not HUB_ID.fullmatch(pipeline):
         check_is_folder(pipeline, PIPELINE_KEY, PIPELINE, "pipeline")

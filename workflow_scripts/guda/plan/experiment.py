@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from guda.config import Config, FineTuning, Unlearning, load_config
+from guda.config import FineTuning, Unlearning
 from guda.config.file import read_yaml
-from guda.config.variants import Variant, variants
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
     BASE,
@@ -35,11 +34,11 @@ from guda.data.queries import (
 )
 from guda.evaluation.lds import kept_by_subset
 from guda.methods import get_method
-from guda.methods.embedding import KEY as VISION_KEY
-from guda.methods.embedding import NAME as EMBEDDING
-from guda.models.imported import notes_of, vision_notes
+from guda.methods.variants import Variant, variants
+from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
 from guda.plan.checks import check
+from guda.plan.config import Config, load_config
 from guda.plan.families import family_of
 from guda.plan.health_notes import health_notes
 from guda.specs import (
@@ -236,9 +235,7 @@ class Experiment:
         notes = [note for each in datasets for note in each.notes]
         notes += [*self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]
         notes += [note for source, key in self.imports.values() for note in notes_of(source, key)]
-        model = self.config.attribution.embedding.model
-        if model is not None and EMBEDDING in self.config.methods:
-            notes += vision_notes(model, VISION_KEY)
+        notes += [note for name in self.config.methods for note in get_method(name).notes(self)]
         return list(dict.fromkeys([*notes, *self.family.notes(), *health_notes(self)]))
 
     def group_sizes_spec(self) -> GroupSizesSpec:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE
 from guda.core.records import read_record
-from guda.models.health import describe, healths, judged, of_record
+from guda.methods import get_method
+from guda.models.health import describe, healths, of_record
 from guda.plan.reports import retrained_models
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def health_notes(experiment: Experiment) -> list[str]:
 
     titles: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name in [*experiment.score_names, *experiment.variants]:
-        models = judged(experiment.method_spec(name))
+        models = get_method(name).judged(experiment.method_spec(name))
         titles.setdefault(tuple(models.items()), []).append(experiment.table_name(name))
     for title, names in retrained_models(experiment).items():
         titles[tuple((name, experiment.model_digest(name)) for name in [BASE, *names])] = [title]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guda.methods import GRADIENT_METHODS, METHODS
-from guda.methods.embedding import NAME as EMBEDDING
 from guda.specs import Spec
 
 if TYPE_CHECKING:
@@ -24,6 +23,6 @@ def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
     return METHODS[method].influence_spec(experiment, bucket)
 
 
-def features_spec(experiment: Experiment, samples: str, method: str = EMBEDDING) -> Spec:
+def features_spec(experiment: Experiment, samples: str, method: str = "embedding") -> Spec:
     """Spec of the features by which a method compares the training images (TRAINING) with a bucket's queries."""
     return METHODS[method].features_spec(experiment, samples)

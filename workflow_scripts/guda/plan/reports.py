@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from guda.config.variants import shown_settings
 from guda.core.artifacts import read_csv
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, subset_model
 from guda.core.records import check_recorded
 from guda.methods import get_method
+from guda.methods.counterfactual.plan import CounterfactualSpec
 from guda.methods.instance import InstanceLevel
+from guda.methods.variants import shown_settings
 from guda.specs import (
-    CounterfactualSpec,
     FigureSpec,
     LdsSpec,
     LikelihoodSettings,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
-from guda.methods.gradients import GRADIENTS
+from guda.methods.gradients.plan import GRADIENTS, Gradients
 from guda.models.health import BATCH_SIZE, PROBES, SHARED
 from guda.plan.families import FLOAT, Network
 
@@ -187,7 +187,7 @@ def scores(experiment: Experiment, read: float) -> Need:
     )
 
 
-def compared_gradients(experiment: Experiment) -> list[config.Gradients]:
+def compared_gradients(experiment: Experiment) -> list[Gradients]:
     """Settings of the experiment's methods that compare gradients."""
     return [
         method.settings(experiment) for name, method in GRADIENT_METHODS.items() if name in experiment.config.methods

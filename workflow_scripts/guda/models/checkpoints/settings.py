@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from guda.config import Config, NoiseSchedule, Section, UNet
+from guda.config import NoiseSchedule, Section, UNet
 from guda.config.messages import explain
 from guda.core.errors import ArtifactError
 from guda.models.checkpoints.files import read_object
 from guda.models.noise_schedule import betas_of
+
+if TYPE_CHECKING:
+    from guda.plan.config import Config
 
 SCHEDULER = "scheduler_config.json"
 # What a scheduler has unless it changes the process beyond what noise_schedule expresses.

@@ -21,7 +21,7 @@ from guda.data.prompts import PromptBook, prompt_book
 from guda.data.queries import known_of_queries
 from guda.data.query_prompts import QUERIES_KEY, query_prompts
 from guda.methods import get_method
-from guda.methods.counterfactual import Unlearned
+from guda.methods.counterfactual.plan import Unlearned
 from guda.models.checkpoints.files import DIFFUSERS, found_checkpoint, read_headers, read_object
 from guda.models.imported import check_is_folder, check_process, source_digest
 from guda.models.stable_diffusion.encoder_health import complaints

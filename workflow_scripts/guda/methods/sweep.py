@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from guda.config.attribution import Nearest
 from guda.config.messages import explain
 from guda.config.scoring import StepSchedule
 from guda.config.section import Section
 from guda.config.training import Unlearning
 from guda.core.errors import nearest_name
+from guda.methods.similarity.plan import Nearest
 
 Grids = list[dict[str, Any]]
 

@@ -7,9 +7,12 @@ under sweep-steps=40/, likelihood terms at other steps under elbo@first=300/. Wh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guda.config import Config, combinations
+from guda.methods.sweep import combinations
+
+if TYPE_CHECKING:
+    from guda.plan.config import Config
 
 GUDA, NEAREST = "guda", "nearest"
 ELBO = "elbo."

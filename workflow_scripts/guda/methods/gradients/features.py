@@ -14,10 +14,9 @@ from guda.core.device import Batches
 from guda.core.progress import track
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
-from guda.methods.gradients import GRADIENTS
-from guda.methods.projection import Projection
+from guda.methods.gradients.plan import GRADIENTS, GradientsSpec
+from guda.methods.gradients.projection import Projection
 from guda.models.denoisers import UNetDenoiser
-from guda.specs import GradientsSpec
 
 COMMON = "every image"  # in place of an id
 Function = Callable[[Tensor, Tensor], Tensor]

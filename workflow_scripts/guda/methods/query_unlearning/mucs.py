@@ -7,11 +7,11 @@ import copy
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import derive_seed
 from guda.data.captions import Captions
 from guda.data.pixels import to_network_range
+from guda.methods.query_unlearning.plan import MucsInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import squared_errors
 from guda.training.loop import optimise, random_steps
@@ -29,7 +29,7 @@ def unlearn_image(
     x: Tensor,
     image_id: str,
     images: Tensor,
-    settings: config.MucsInfluence,
+    settings: MucsInfluence,
     condition: Tensor | None = None,
     captions: Captions | None = None,
 ) -> tuple[UNetDenoiser, int]:

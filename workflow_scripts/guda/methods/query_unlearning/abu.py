@@ -9,10 +9,10 @@ import re
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.device import Batches
 from guda.core.errors import ConfigError
 from guda.core.records import FORWARD_AND_BACKWARD
+from guda.methods.query_unlearning.plan import AbuInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import draw_noise, evenly_spaced, loss_gradient
 
@@ -25,7 +25,7 @@ def unlearn_image(
     image_id: str,
     curvature: dict[str, Tensor],
     n_train: int,
-    settings: config.AbuInfluence,
+    settings: AbuInfluence,
     batches: Batches,
     condition: Tensor | None = None,
 ) -> tuple[UNetDenoiser, int]:
@@ -48,7 +48,7 @@ def unlearn_image(
     return model, settings.steps * settings.query_steps * FORWARD_AND_BACKWARD
 
 
-def damped(fisher: dict[str, Tensor], settings: config.AbuInfluence) -> dict[str, Tensor]:
+def damped(fisher: dict[str, Tensor], settings: AbuInfluence) -> dict[str, Tensor]:
     """The Fisher information of the weights that move, with `damping` times its mean over them added."""
     chosen = {name: fisher[name] for name in moving(list(fisher), settings.parameters)}
     mean = sum(values.double().sum() for values in chosen.values()) / sum(v.numel() for v in chosen.values())

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from guda import config
 from guda.core.device import Batches
 from guda.core.progress import track
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.pixels import to_network_range
 from guda.data.training_set import TrainingSet
-from guda.methods.abu import moving
+from guda.methods.query_unlearning.abu import moving
+from guda.methods.query_unlearning.plan import Fisher
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import squared_errors
 
@@ -35,7 +35,7 @@ class _Loss(torch.nn.Module):
 def diagonal_fisher(
     denoiser: UNetDenoiser,
     training_set: TrainingSet,
-    settings: config.Fisher,
+    settings: Fisher,
     batch_size: int,
     patterns: list[str] | None = None,
 ) -> tuple[dict[str, Tensor], int]:
@@ -68,7 +68,7 @@ def diagonal_fisher(
     return means, n * FORWARD_AND_BACKWARD
 
 
-def _samples(training_set: TrainingSet, settings: config.Fisher, n_steps: int) -> list[Tensor]:
+def _samples(training_set: TrainingSet, settings: Fisher, n_steps: int) -> list[Tensor]:
     """Images float32 [n, C, H, W] in network range, their noise, their steps int64 [n], and their prompts, if any."""
     rows, t, noise = [], [], []
     shape = tuple(training_set.images.shape[1:])

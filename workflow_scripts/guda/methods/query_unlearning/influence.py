@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.device import Batches
 from guda.core.progress import track
 from guda.data.pixels import to_network_range
 from guda.data.training_set import TrainingSet
-from guda.methods import abu, mucs
+from guda.methods.query_unlearning import abu, mucs
+from guda.methods.query_unlearning.plan import AbuInfluence, Influence, MucsInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import draw_noise, evenly_spaced, losses
 
@@ -35,7 +35,7 @@ def abu_influence(
     training_set: TrainingSet,
     fisher: dict[str, Tensor],
     mirror: bool,
-    settings: config.AbuInfluence,
+    settings: AbuInfluence,
     batch_size: int,
 ) -> tuple[Tensor, int]:
     """Influence of the sampled training images on every query by AbU, float32 [q, M], and the evaluations spent.
@@ -56,7 +56,7 @@ def mucs_influence(
     full: UNetDenoiser,
     queries: TrainingSet,
     training_set: TrainingSet,
-    settings: config.MucsInfluence,
+    settings: MucsInfluence,
     batch_size: int,
 ) -> tuple[Tensor, int]:
     """Influence of the sampled training images on every query by MUCS, float32 [q, M], and the evaluations spent."""
@@ -75,7 +75,7 @@ def _influence(
     training_set: TrainingSet,
     mirror: bool,
     score: Callable[[Tensor, Tensor], Tensor],
-    settings: config.Influence,
+    settings: Influence,
     batches: Batches,
 ) -> tuple[Tensor, int]:
     """Scores float32 [q, M] of models that unlearned a query each, against the full one, on the same draws."""

@@ -1,0 +1,1 @@
+"""Posteriors of a classifier of groups."""

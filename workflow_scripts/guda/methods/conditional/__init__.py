@@ -1,0 +1,1 @@
+"""Likelihoods under one network that is conditioned on the group."""

@@ -1,0 +1,79 @@
+"""Scores from the likelihood terms of counterfactual models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from guda.core.artifacts import load_tensors, unpack_ids
+from guda.core.errors import ArtifactError
+from guda.core.paths import BASE, CALIBRATION, Paths
+from guda.data.groups import read_members
+from guda.evaluation.scores import Scores
+from guda.methods.counterfactual.plan import Counterfactual, CounterfactualSpec
+from guda.methods.resampling import summarise
+from guda.models.noise_schedule import step_weights
+
+
+def scores(method: Counterfactual, spec: CounterfactualSpec, paths: Paths) -> Scores:
+    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated."""
+    paths = paths.with_schedule(method.schedule)
+    damage = 0.0 if spec.calibration is None else _damage(spec, paths)
+    queries, summaries = [], []
+    for bucket, samples in spec.buckets.items():  # the terms of all of them would be too many
+        ids, terms = _score_terms(spec, paths, bucket, samples)
+        queries += ids
+        summaries.append(summarise(terms - damage))
+    score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
+    return Scores(queries, list(spec.models), score, se, p_top1)
+
+
+def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
+    """Ids of a bucket and its weighted terms w_i (KL_i without k - KL_i full), float64 [n, G, S]."""
+    ids, full, metadata = _read_elbo(spec, paths, BASE, spec.base, bucket, samples)
+    columns = []
+    for group, model in spec.models.items():
+        name = spec.model_names[group]
+        group_ids, terms, group_metadata = _read_elbo(spec, paths, name, model, bucket, samples)
+        if group_ids != ids:
+            raise ArtifactError(
+                f"{paths.elbo(name, bucket)}: its samples differ from those of the base model's file. "
+                "Delete both and run snakemake again."
+            )
+        parent = group_metadata.get("parent_sha256")
+        if parent and parent != metadata["model_sha256"]:
+            raise ArtifactError(
+                f"{paths.elbo(name, bucket)}: its model was unlearned from another base checkpoint than the one it is "
+                f"compared with. Delete the folder {Path(paths.model_weights(name)).parent} and run snakemake again."
+            )
+        columns.append(terms - full)
+    weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
+    return ids, np.stack(columns, axis=1) * weights
+
+
+def _read_elbo(
+    spec: CounterfactualSpec, paths: Paths, name: str, model: str, bucket: str, samples: str
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    tensors, metadata = load_tensors(paths.elbo(name, bucket), spec.elbo_digest(model, samples), "np")
+    return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
+
+
+def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:
+    """Mean weighted terms of each unlearned model on retained training images, float64 [G, S].
+
+    A true counterfactual explains what was retained as well as the full model does; what an unlearned model loses
+    there is damage by the unlearning, differs from group to group, and is subtracted from the group's scores.
+    """
+    ids, terms = _score_terms(spec, paths, CALIBRATION, spec.calibration)
+    damage = []
+    for column, (group, expected) in enumerate(spec.members.items()):
+        members = read_members(paths.group(group), expected)
+        retained = np.array([sample_id not in members for sample_id in ids])
+        if not retained.any():
+            raise ArtifactError(
+                f"{paths.group(group)}: holds every calibration image, so none is retained; "
+                "raise attribution.calibration.count"
+            )
+        damage.append(terms[retained, column].mean(0))
+    return np.stack(damage)

@@ -1,0 +1,170 @@
+"""Scores from counterfactual models: how much worse is a query explained had the group been absent from training?
+
+score_k(x) = ELBO(x; full) - ELBO(x; without k) (GUDA, arXiv 2601.22651). With models retrained without the group it
+is the LOGO oracle; with models that unlearned the group it is GUDA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveInt
+
+from guda.config.section import Section, Seed
+from guda.core.errors import ConfigError
+from guda.core.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model
+from guda.core.seeding import chosen
+from guda.core.spec import Spec
+from guda.methods.method import Method, Needs
+from guda.methods.variants import parts_of
+from guda.specs import ElboSettings, ElboSpec, UnlearnSpec
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class Calibration(Section):
+    count: PositiveInt = Field(128, description="Training images on which an unlearned model's damage is measured.")
+    seed: Seed = Field(0, description="Seed of the choice of these images.")
+
+
+class CounterfactualSpec(Spec):
+    stage, version = "counterfactual", 2
+    elbo: ElboSettings
+    base: str
+    models: dict[str, str]  # digest of each group's counterfactual model
+    model_names: dict[str, str]  # its name under models/
+    neighbors: dict[str, str]  # digest of the neighbours by which groups were unlearned here, by name under neighbors/
+    buckets: dict[str, str]
+    calibration: str | None
+    members: dict[str, str]  # digest of each group, where calibration needs its members
+
+    def elbo_digest(self, model: str, samples: str) -> str:
+        """Digest of the spec of likelihood terms, from the digests of the model and of the images."""
+        return ElboSpec(model=model, samples=samples, elbo=self.elbo).digest()
+
+
+class GuidedCounterfactualSpec(CounterfactualSpec):
+    stage, version = "guided_counterfactual", 2
+    conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
+
+
+class Counterfactual(Method[CounterfactualSpec]):
+    """Scores by the models `self.model(experiment, group)`, one a group."""
+
+    kind = CounterfactualSpec
+    calibrated = False
+    schedule = ""  # name of the diffusion steps, where they are others than the configured
+
+    def model(self, experiment: Experiment, group: str) -> str:
+        """Name of the group's counterfactual model under models/."""
+        raise NotImplementedError
+
+    def check(self, experiment: Experiment) -> None:
+        """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
+        if not self.calibrated:
+            return
+        ids, settings = list(experiment.dataset.table["id"]), experiment.config.attribution.calibration
+        sample = {ids[row] for row in chosen(ids, settings.count, CALIBRATION, settings.seed)}
+        for group, members in experiment.groups.items():
+            if sample.issubset(members):
+                raise ConfigError(
+                    f"attribution.calibration.count is {settings.count}, and group {group!r} holds all of the "
+                    "calibration images, so none is retained without it; raise it"
+                )
+
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        groups = list(experiment.groups)
+        names = {group: self.model(experiment, group) for group in groups}
+        return CounterfactualSpec(
+            elbo=experiment.elbo_settings_of(self.schedule),
+            base=experiment.model_digest(BASE),
+            models={group: experiment.model_digest(name) for group, name in names.items()},
+            model_names=names,
+            neighbors={},
+            buckets={bucket: experiment.scored_digest(bucket) for bucket in experiment.buckets},
+            calibration=experiment.scored_digest(CALIBRATION) if self.calibrated else None,
+            members={group: experiment.group_digest(group) for group in groups} if self.calibrated else {},
+        )
+
+    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        paths, models = paths.with_schedule(self.schedule), self.judged(spec)
+
+        def elbo_records(buckets: dict[str, str]) -> dict[str, str]:
+            return {
+                paths.elbo_record(name, bucket): spec.elbo_digest(model, samples)
+                for name, model in models.items()
+                for bucket, samples in buckets.items()
+            }
+
+        built = {paths.model_record(name): spec.models[group] for group, name in spec.model_names.items()}
+        built |= {paths.neighbors_record(group): expected for group, expected in spec.neighbors.items()}
+        files = [paths.model_record(BASE), *(paths.elbo(name, bucket) for name in models for bucket in spec.buckets)]
+        if spec.calibration is not None:
+            files += [paths.group(group) for group in spec.members]
+            files += [paths.elbo(name, CALIBRATION) for name in models]
+            built |= elbo_records({CALIBRATION: spec.calibration})
+        return Needs(files, built, elbo_records(spec.buckets))
+
+    def judged(self, spec: CounterfactualSpec) -> dict[str, str]:
+        return {BASE: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
+
+
+class Oracle(Counterfactual):
+    """LOGO: a model retrained from scratch without each group."""
+
+    def __init__(self, seed: int):
+        super().__init__(f"logo-{seed}")
+        self.seed = seed
+
+    def model(self, experiment: Experiment, group: str) -> str:
+        return logo_model(self.seed, group)
+
+
+class Unlearned(Counterfactual):
+    """GUDA and what it is compared with: the full model after an operator unlearned each group."""
+
+    def __init__(self, name: str, operator: str, calibrated: bool = True):
+        super().__init__(name)
+        self.operator = operator
+        self.calibrated = calibrated
+
+    def applies(self, experiment: Experiment) -> bool:
+        return self.operator in experiment.operators
+
+    def model(self, experiment: Experiment, group: str) -> str:
+        return experiment.unlearned(self.operator, group)
+
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        spec = super().spec(experiment)
+        models = {group: experiment.model_spec(name) for group, name in spec.model_names.items()}
+        neighbors = {
+            experiment.neighbors_name(model.settings, group): model.neighbors
+            for group, model in models.items()
+            if isinstance(model, UnlearnSpec)
+        }
+        return spec.model_copy(update={"neighbors": neighbors})
+
+
+class GuidedUnlearned(Unlearned):
+    """The full model after unlearning by the guidance of the conditional network, which counts as built for it."""
+
+    kind = GuidedCounterfactualSpec
+
+    def spec(self, experiment: Experiment) -> GuidedCounterfactualSpec:
+        values = dict(super().spec(experiment))
+        return GuidedCounterfactualSpec(**values, conditional=experiment.model_digest(CONDITIONAL))
+
+    def needs(self, spec: GuidedCounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().needs(spec, paths)
+        built = needs.build_records | {paths.model_record(CONDITIONAL): spec.conditional}
+        return replace(needs, build_records=built)
+
+
+class UnlearnedVariant(Unlearned):
+    """GUDA with other settings of unlearning, or at other diffusion steps, from the section `sweep`."""
+
+    def __init__(self, name: str):
+        _, operator, self.schedule = parts_of(name)
+        super().__init__(name, operator)

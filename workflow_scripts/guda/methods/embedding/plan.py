@@ -1,0 +1,113 @@
+"""Who has images like this one, in the eyes of a network? Similarity of features, as CLIPA measures it with CLIP's."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from guda.config.model import NoiseSchedule
+from guda.config.section import Location
+from guda.core.errors import ConfigError
+from guda.core.hub import HUB_ID
+from guda.core.paths import BASE, TRAINING, Paths
+from guda.core.spec import Spec
+from guda.methods.instance import Aggregation, InstanceLevel, part
+from guda.methods.method import Needs
+from guda.models.imported import check_is_folder, check_vision_model, vision_digest, vision_notes
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+KEY = "attribution.embedding.model"
+
+
+class Embedding(Aggregation):
+    model: Location | None = Field(
+        None,
+        min_length=1,
+        description="A transformers vision model: a folder, or a hub id OWNER/NAME@COMMIT; null: the base model's own "
+        "middle block.",
+    )
+    step: PositiveInt = Field(20, description="Diffusion step at which the base model sees images, for model null.")
+    top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
+
+
+class FeatureNoise(BaseModel):
+    """With which noise images are shown to the base network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    noise_schedule: NoiseSchedule
+    step: int
+    seed: int
+
+
+class FeaturesSpec(Spec):
+    stage, version = "features", 1
+    model: str  # digest of the base model, or of the content of a vision model
+    images: str  # digest of the training images, or of a bucket of queries
+    noise: FeatureNoise | None  # None: by a vision model
+
+
+class EmbeddingSpec(Spec):
+    stage, version = "embedding", 1
+    images: str
+    training: str  # digest of the training images' features
+    buckets: dict[str, str]  # digest of the features of each bucket
+    members: dict[str, str]
+    settings: Aggregation
+
+
+class FeatureSimilarity(InstanceLevel[EmbeddingSpec]):
+    """An image's score is the cosine of its features and the query's."""
+
+    kind = EmbeddingSpec
+
+    def check(self, experiment: Experiment) -> None:
+        source = experiment.config.attribution.embedding.model
+        if source is not None and not HUB_ID.fullmatch(source):
+            check_is_folder(source, KEY, "AutoModel", "model")
+            check_vision_model(Path(source), KEY)
+
+    def notes(self, experiment: Experiment) -> list[str]:
+        source = experiment.config.attribution.embedding.model
+        return [] if source is None else vision_notes(source, KEY)
+
+    def features_spec(self, experiment: Experiment, images: str) -> FeaturesSpec:
+        """Spec of the features of the training images (TRAINING) or of a bucket of queries."""
+        settings, schedule = experiment.config.attribution.embedding, experiment.config.noise_schedule
+        if settings.model is not None:
+            pixels = experiment.pixels_digest(images)
+            return FeaturesSpec(model=_vision_digest(settings.model), images=pixels, noise=None)
+        if experiment.config.text_to_image is None and experiment.config.unet.mid_block_type is None:
+            raise ConfigError(f"{KEY} is null, but the network has no middle block (unet.mid_block_type); name a model")
+        if settings.step >= schedule.num_train_timesteps:
+            last = schedule.num_train_timesteps - 1
+            raise ConfigError(f"attribution.embedding.step is {settings.step}, after the noise schedule's last, {last}")
+        noise = FeatureNoise(noise_schedule=schedule, step=settings.step, seed=experiment.config.elbo.seed)
+        seen = experiment.scored_digest(images)
+        return FeaturesSpec(model=experiment.model_digest(BASE), images=seen, noise=noise)
+
+    def spec(self, experiment: Experiment) -> EmbeddingSpec:
+        return EmbeddingSpec(
+            images=experiment.images_digest,
+            training=self.features_spec(experiment, TRAINING).digest(),
+            buckets={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
+            members={group: experiment.group_digest(group) for group in experiment.groups},
+            settings=part(experiment.config.attribution.embedding, Aggregation),
+        )
+
+    def needs(self, spec: EmbeddingSpec, paths: Paths) -> Needs:
+        files = [paths.features(self.name, images) for images in (TRAINING, *spec.buckets)]
+        return Needs(
+            [paths.images(), *map(paths.group, spec.members), *files],
+            {paths.features_record(self.name, TRAINING): spec.training},
+            {paths.features_record(self.name, bucket): expected for bucket, expected in spec.buckets.items()},
+        )
+
+
+@cache  # a large model's files are read once when planning, not for each bucket
+def _vision_digest(source: str) -> str:
+    return vision_digest(source, KEY)

@@ -1,0 +1,1 @@
+"""Similarity of gradients: TRAK, D-TRAK and DAS."""

@@ -1,0 +1,130 @@
+"""Whose gradients are like the query's? TRAK, D-TRAK and DAS, on projected gradients that jobs of their own compute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from guda.config.model import NoiseSchedule
+from guda.config.section import Seed
+from guda.core.paths import BASE, TRAINING, Paths
+from guda.core.spec import Spec
+from guda.evaluation.scores import Scores
+from guda.methods.instance import Aggregation, InstanceLevel
+from guda.methods.method import Needs
+from guda.models.noise_schedule import elbo_steps
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+GRADIENTS = 2**26  # numbers in the gradients of a batch: 256 MiB
+
+
+class Gradients(Aggregation):
+    """Settings of the methods that compare gradients."""
+
+    aggregate: Literal["sum", "mean", "top_k"] = Field(
+        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+    )
+    steps: PositiveInt = Field(8, description="Diffusion steps, spaced geometrically over the window of elbo.steps.")
+    projection_dim: PositiveInt = Field(1024, description="Numbers that each image's gradient is projected to.")
+    damping: Literal["auto"] | PositiveFloat = Field(
+        "auto",
+        description="lambda over the mean eigenvalue of Phi^T Phi; auto: that under which held-out gradients are most "
+        "likely.",
+    )
+    own_noise: bool = Field(False, description="Each image has its own noise at a step, rather than all the same.")
+    seed: Seed = Field(0, description="Seed of the noise, with the step, and of the projection.")
+
+    @field_validator("damping", mode="before")
+    @classmethod
+    def _auto_or_a_number(cls, value: Any) -> Any:
+        if value != "auto" and (not isinstance(value, int | float) or value <= 0):
+            raise ValueError(f"expected auto or a positive number (found {value!r})")
+        return value
+
+
+class GradientsSpec(Spec):
+    stage, version = "gradients", 1
+    base: str
+    noise_schedule: NoiseSchedule
+    samples: str  # digest of the training images, or of the bucket of queries
+    function: str  # name in guda.methods.gradients.features.FUNCTIONS
+    normalise: bool
+    steps: list[int]
+    own_noise: bool  # else all images have the same
+    seed: int
+    projection_dim: int
+
+
+class GradientScoresSpec(Spec):
+    stage, version = "gradient_scores", 1
+    method: str
+    images: str
+    members: dict[str, str]
+    training: str  # digest of the training images' features
+    queries: dict[str, str]  # digest of the features of each bucket
+    settings: Gradients
+
+
+class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
+    """A method on gradients of one function of the base model's output, by its name in `features.FUNCTIONS`.
+
+    With `of_output` (DAS) gradients are brought to length 1 at each diffusion step, and a score is (k(x, i) r_i)^2 with
+    the residual r_i: the squared change of the output. Without (TRAK, D-TRAK) it is k(x, i).
+    """
+
+    kind = GradientScoresSpec
+
+    def __init__(self, name: str, function: str, of_output: bool = False):
+        super().__init__(name)
+        self.function = function
+        self.of_output = of_output
+
+    def applies(self, experiment: Experiment) -> bool:
+        return experiment.config.text_to_image is None
+
+    def settings(self, experiment: Experiment) -> Gradients:
+        return getattr(experiment.config.attribution, self.name)
+
+    def features_spec(self, experiment: Experiment, bucket: str) -> GradientsSpec:
+        """Spec of the features of the training images (TRAINING), or of a bucket of queries."""
+        settings = self.settings(experiment)
+        window = experiment.config.elbo.steps.model_copy(update={"kind": "geometric", "count": settings.steps})
+        samples = experiment.images_spec if bucket == TRAINING else experiment.bucket_spec(bucket)
+        return GradientsSpec(
+            base=experiment.model_digest(BASE),
+            noise_schedule=experiment.config.noise_schedule,
+            samples=samples.digest(),
+            function=self.function,
+            normalise=self.of_output,
+            steps=elbo_steps(window).tolist(),
+            own_noise=settings.own_noise,
+            seed=settings.seed,
+            projection_dim=settings.projection_dim,
+        )
+
+    def spec(self, experiment: Experiment) -> GradientScoresSpec:
+        return GradientScoresSpec(
+            method=self.name,
+            images=experiment.images_digest,
+            members={group: experiment.group_digest(group) for group in experiment.groups},
+            training=self.features_spec(experiment, TRAINING).digest(),
+            queries={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
+            settings=self.settings(experiment),
+        )
+
+    def needs(self, spec: GradientScoresSpec, paths: Paths) -> Needs:
+        files = [paths.images(), *map(paths.group, spec.members)]
+        files += [paths.features(spec.method, bucket) for bucket in (TRAINING, *spec.queries)]
+        return Needs(
+            files,
+            {paths.features_record(spec.method, TRAINING): spec.training},
+            {paths.features_record(spec.method, bucket): expected for bucket, expected in spec.queries.items()},
+        )
+
+    def scores(self, spec: GradientScoresSpec, paths: Paths) -> Scores:
+        damping = self.compute.damping(spec, paths)
+        return replace(super().scores(spec, paths), details={"damping": damping})

@@ -1,0 +1,1 @@
+"""Unlearning of the query: AbU and MUCS."""

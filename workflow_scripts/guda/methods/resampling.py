@@ -1,0 +1,46 @@
+"""Errors of scores that are sums of likelihood terms: how much hangs on the one noise of each diffusion step?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guda.core.artifacts import DIVERGED, not_finite
+from guda.core.seeding import derive_seed
+
+RESAMPLES = 1000
+
+
+def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
+
+    The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
+    is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
+    from its neighbours. The standard error is the root of the sum of squared deviations; both are NaN for one step.
+    Raises FloatingPointError for terms that are not finite, of which the first would be first in all resamples.
+    """
+    if problem := not_finite(terms, "terms"):
+        raise FloatingPointError(f"{problem}. {DIVERGED}")
+    n, n_groups, n_steps = terms.shape
+    score, errors = terms.sum(2), deviations(terms)
+    generator = np.random.default_rng(derive_seed("resampled steps", n_steps))
+    signs = generator.choice([-1.0, 1.0], size=(n_steps, RESAMPLES))
+    p_top1 = np.full((n, n_groups), np.nan)
+    if n_steps > 1:
+        for row in range(n):
+            resampled = score[row, :, None] + errors[row] @ signs
+            first = resampled == resampled.max(0)
+            p_top1[row] = (first / first.sum(0)).sum(1) / RESAMPLES  # groups that tie share the first place
+    return score, np.sqrt((errors**2).sum(2)), p_top1
+
+
+def deviations(terms: np.ndarray) -> np.ndarray:
+    """Each term's deviation from the mean of its two neighbours (at the ends: from its one), [..., S].
+
+    Scaled so that for independent errors of equal variance around a linear trend (at the ends: a constant) the expected
+    square is that variance. NaN for a single step.
+    """
+    if terms.shape[-1] == 1:
+        return np.full(terms.shape, np.nan)
+    inner = (terms[..., 1:-1] - (terms[..., :-2] + terms[..., 2:]) / 2) * np.sqrt(2 / 3)
+    ends = (terms[..., [0, -1]] - terms[..., [1, -2]]) * np.sqrt(1 / 2)
+    return np.concatenate([ends[..., :1], inner, ends[..., 1:]], axis=-1)

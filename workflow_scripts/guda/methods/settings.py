@@ -1,0 +1,37 @@
+"""Section `attribution`: the settings of each method that has any of its own, declared in the method's folder."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from guda.config import Esd, Finetune, NegGrad
+from guda.config.section import Section
+from guda.methods.classifier.plan import Classifier
+from guda.methods.conditional.plan import Conditional
+from guda.methods.counterfactual.plan import Calibration
+from guda.methods.embedding.plan import Embedding
+from guda.methods.gradients.plan import Gradients
+from guda.methods.query_unlearning.plan import Abu, Mucs
+from guda.methods.random.plan import Random
+from guda.methods.similarity.plan import Nearest
+
+
+class Attribution(Section):
+    """Settings of the methods that have any of their own."""
+
+    calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
+    conditional: Conditional = Field(Conditional(), description="The denoiser that is told an image's group.")
+    classifier: Classifier = Field(Classifier(), description="The classifier that tells a noisy image's group.")
+    nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
+    embedding: Embedding = Field(Embedding(), description="Similarity of features.")
+    abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")
+    mucs: Mucs = Field(Mucs(), description="Mirrored unlearning of the query (MUCS).")
+    trak: Gradients = Field(Gradients(), description="TRAK: gradients of the denoising loss.")
+    dtrak: Gradients = Field(Gradients(), description="D-TRAK: gradients of the squared output.")
+    das: Gradients = Field(
+        Gradients(), description="Diffusion Attribution Score: gradients of the output, and residuals."
+    )
+    random: Random = Field(Random(), description="Random scores, the floor of the table.")
+    finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
+    neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")
+    guda_esd: Esd = Field(Esd(), description="Unlearning by the guidance of the conditional network.")

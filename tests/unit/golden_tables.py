@@ -134,6 +134,7 @@ STAGES = {
     specs.LdsSpec: linear_datamodeling,
     specs.RemovalSetsSpec: chosen_removals,
     specs.RemovalSpec: removed,
+    specs.LatentRemovalSpec: removed,
     specs.SweepSpec: sweep,
 }
 # Each stage's version with its numbers.
@@ -150,6 +151,7 @@ GOLDEN = {
     specs.RemovalSetsSpec: (2, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),
     specs.RemovalSpec: (2, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
+    specs.LatentRemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
     specs.SweepSpec: (2, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, "m@steps=4", "p", True, 0.25, 0.75, 0.105409,
         3.0, 1.5, "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0, 1.5]),
 }  # fmt: skip

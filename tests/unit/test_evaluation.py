@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from text_experiments import text_experiment
 
 import train
 from guda.config import Data, NoiseSchedule, Training
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.errors import ArtifactError, ConfigError, DataError
-from guda.core.paths import removed_model, subset_model
+from guda.core.paths import logo_model, removed_model, subset_model
 from guda.data.datasets import load_dataset
 from guda.data.groups import read_members, write_members
 from guda.models import noise_schedule
@@ -140,3 +141,22 @@ def test_an_exclusion_comes_back_and_is_refused_for_another_or_damaged_one(tmp_p
         read_members(path, spec.digest())
     with pytest.raises(DataError, match="the dataset changed"):
         write_members(path, spec, ["i1"])
+
+
+@pytest.mark.parametrize("kind", [experiment, text_experiment])
+def test_what_is_generated_again_is_what_its_reader_expects(kind):
+    of = kind(removal={"queries": 2})
+    spec, model = reports.removal_spec(of), logo_model(1, next(iter(of.groups)))
+    bucket, ids = next(iter(of.buckets.items()))
+    assert spec.regenerated(of.model_digest(model), bucket, ids) == of.regenerated_spec(model, bucket)
+    assert spec.seen == of.scored_digests()
+
+
+def test_models_of_subsets_of_texts_are_fine_tuned_from_the_pipeline():
+    of = text_experiment(lds={"subsets": 4}, removal={"queries": 2})
+    base = of.model_spec("base")
+    for model in reports.subset_models(of):
+        expected = base.model_copy(update={"excluded": of.exclusion_spec(model).digest()})
+        assert of.model_spec(model).training.seed == of.config.oracle.seeds[0]
+        assert of.model_spec(model).model_copy(update={"training": base.training}) == expected
+    assert reports.lds_spec(of).buckets == {bucket: of.family.encoded_spec(bucket).digest() for bucket in of.buckets}

@@ -432,6 +432,7 @@ def text_specs():
     yield family.encoded_anchors_spec()
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
     yield from [of.method_spec("prompt"), METHODS["abu"].fisher_spec(of)]
+    yield reports.removal_spec(text_experiment(removal={"queries": 2}))
     yield text_experiment(model={"pretrained": f"someone/model@{'0' * 40}"}).model_spec(BASE)
 
 

@@ -21,7 +21,7 @@ from guda.evaluation.metrics import bootstrap_interval
 from guda.evaluation.ranking import first_rows
 from guda.evaluation.retrained import read_elbos, read_queries, read_regenerated
 from guda.models.health import Health, read_healths, warn_of
-from guda.specs import ExclusionSpec, RemovalSpec, TrainSpec, digest_lines
+from guda.specs import ExclusionSpec, FineTuneSpec, RemovalSpec, TrainSpec, digest_lines
 
 CONTROL = "random_removal"
 GROUPS, IMAGES = "groups", "images"
@@ -102,7 +102,7 @@ def removal_sets(
     return pd.DataFrame(rows, columns=COLUMNS), sets
 
 
-def digest_of(model: str, train: TrainSpec, members: dict[str, str]) -> str:
+def digest_of(model: str, train: TrainSpec | FineTuneSpec, members: dict[str, str]) -> str:
     """Digest of the spec of a retrained model, from its name, its recipe and the groups' digests."""
     family, name = model.split("/")
     by_file = {group_file(group): excluded for group, excluded in members.items()}
@@ -149,14 +149,14 @@ def removal_csv(spec: RemovalSpec, paths: Paths) -> pd.DataFrame:
     sets = read_csv(paths.removal_sets())
     ids, images = read_queries(paths, spec.buckets)
     queries = [query for of_bucket in ids.values() for query in of_bucket]
-    full = read_elbos(paths, BASE, spec.base, spec.buckets, spec.elbo)
+    full = read_elbos(paths, BASE, spec.base, spec.seen, spec.elbo)
 
     def moved(name: str) -> dict[str, np.ndarray]:
         model = digest_of(name, spec.train, spec.members)
-        rise = (full - read_elbos(paths, name, model, spec.buckets, spec.elbo))[queries].to_numpy()
+        rise = (full - read_elbos(paths, name, model, spec.seen, spec.elbo))[queries].to_numpy()
         if spec.generation is None:
             return {"loss_rise": rise, "mse": np.full(len(queries), np.nan), "ssim": np.full(len(queries), np.nan)}
-        again = read_regenerated(paths, name, model, ids, spec.generation)
+        again = read_regenerated(paths, name, model, ids, spec)
         return {"loss_rise": rise, "mse": mse(images, again), "ssim": ssim(images, again)}
 
     table = removal_table(sets, queries, moved, spec.bootstrap_samples, spec.bootstrap_seed)

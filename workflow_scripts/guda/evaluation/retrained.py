@@ -7,7 +7,7 @@ import pandas as pd
 
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
-from guda.specs import ElboSettings, ElboSpec, QueriesSpec
+from guda.specs import ElboSettings, ElboSpec, RemovalSpec
 
 
 def read_elbos(paths: Paths, name: str, model: str, buckets: dict[str, str], settings: ElboSettings) -> pd.Series:
@@ -34,12 +34,10 @@ def read_queries(paths: Paths, buckets: dict[str, str]) -> tuple[dict[str, list[
     return ids, np.concatenate(images)
 
 
-def read_regenerated(
-    paths: Paths, name: str, model: str, ids: dict[str, list[str]], generation: QueriesSpec
-) -> np.ndarray:
+def read_regenerated(paths: Paths, name: str, model: str, ids: dict[str, list[str]], spec: RemovalSpec) -> np.ndarray:
     """The images that a model makes of the queries' noise, uint8 [Q, C, H, W], in the order of `read_queries`."""
     images = []
     for bucket, queries in ids.items():
-        expected = generation.model_copy(update={"base": model, "ids": queries}).digest()
+        expected = spec.regenerated(model, bucket, queries).digest()
         images.append(load_tensors(paths.regenerated(name, bucket), expected, "np")[0]["images"])
     return np.concatenate(images)

@@ -30,6 +30,7 @@ from guda.evaluation.sweep import sweep_csv
 from guda.methods.similarity.compute import similarities
 from guda.specs import (
     GroupSizesSpec,
+    LatentRemovalSpec,
     LdsSpec,
     LikelihoodTableSpec,
     MetricsSpec,
@@ -93,6 +94,7 @@ TABLES: dict[type[Spec], Callable[[Spec, Paths], pd.DataFrame]] = {
     SignificanceSpec: significance_csv,
     LdsSpec: lds_csv,
     RemovalSpec: removal_csv,
+    LatentRemovalSpec: removal_csv,
     SweepSpec: sweep_csv,
     LikelihoodTableSpec: likelihood_csv,
 }

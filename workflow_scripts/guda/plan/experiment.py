@@ -372,6 +372,10 @@ class Experiment:
         """The file of these samples."""
         return self.family.samples(samples)
 
+    def scored_digests(self) -> dict[str, str]:
+        """Digest of each bucket of queries as networks see it."""
+        return {bucket: self.scored_digest(bucket) for bucket in self.buckets}
+
     def bucket_digests(self) -> dict[str, str]:
         return {bucket: self.bucket_digest(bucket) for bucket in self.buckets}
 

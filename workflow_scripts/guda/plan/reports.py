@@ -133,7 +133,7 @@ def lds_spec(experiment: Experiment) -> LdsSpec:
         methods=reported(experiment),
         groups=list(experiment.groups),
         models=[experiment.model_digest(model) for model in subset_models(experiment)],
-        buckets=experiment.bucket_digests(),
+        buckets=experiment.scored_digests(),
         elbo=experiment.elbo_settings,
         settings=experiment.config.lds,
         bootstrap_samples=experiment.config.metrics.bootstrap_samples,
@@ -163,18 +163,13 @@ def removal_sets_files(experiment: Experiment) -> list[str]:
 
 
 def removal_spec(experiment: Experiment) -> RemovalSpec:
-    generation = None
-    if experiment.given_queries is None:
-        queries = experiment.bucket_spec(next(iter(experiment.buckets)))
-        generation = queries.model_copy(update={"base": "", "ids": []})
-    return RemovalSpec(
+    return experiment.family.removal_spec(
         sets=removal_sets_spec(experiment).digest(),
         base=experiment.model_digest(BASE),
         train=experiment.family.trained(experiment.config.oracle.seeds[0], None),
         members={group: experiment.group_digest(group) for group in experiment.groups},
         buckets=experiment.bucket_digests(),
         elbo=experiment.elbo_settings,
-        generation=generation,
         bootstrap_samples=experiment.config.metrics.bootstrap_samples,
         bootstrap_seed=experiment.config.metrics.seed,
     )
@@ -199,7 +194,7 @@ def likelihood_spec(experiment: Experiment, model: str) -> LikelihoodSpec:
     sections = experiment.config.likelihood.model_dump(exclude={"groups"})
     return LikelihoodSpec(
         model=experiment.model_digest(model),
-        buckets=experiment.bucket_digests(),
+        buckets=experiment.scored_digests(),
         settings=LikelihoodSettings(noise_schedule=experiment.config.noise_schedule, **sections),
     )
 

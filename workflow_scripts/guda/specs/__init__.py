@@ -24,6 +24,7 @@ from guda.specs.data import (
 )
 from guda.specs.evaluation import (
     FigureSpec,
+    LatentRemovalSpec,
     LdsSpec,
     LikelihoodTableSpec,
     MetricsSpec,
@@ -86,6 +87,7 @@ __all__ = [
     "ImagesSpec",
     "ImportedModelSpec",
     "ImportedUNetSpec",
+    "LatentRemovalSpec",
     "LdsSpec",
     "LikelihoodSettings",
     "LikelihoodSpec",

@@ -9,6 +9,7 @@ from guda.core.spec import Spec
 from guda.specs.data import QueriesSpec
 from guda.specs.models import TrainSpec
 from guda.specs.scoring import ElboSettings
+from guda.specs.text_to_image import FineTuneSpec, PromptedQueriesSpec
 
 
 class RankingsSpec(Spec):
@@ -123,6 +124,30 @@ class RemovalSpec(Spec):
     generation: QueriesSpec | None  # of the queries, but for base and ids; None: they were given
     bootstrap_samples: int
     bootstrap_seed: int
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Digest of each bucket as networks see it."""
+        return self.buckets
+
+    def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
+        """Spec of the images that the model of this digest makes of the noise of a bucket's queries."""
+        return self.generation.model_copy(update={"base": model, "ids": ids})
+
+
+class LatentRemovalSpec(RemovalSpec):
+    stage, version = "latent_removal", 1
+    train: FineTuneSpec
+    scored: dict[str, str]  # digest of each bucket as networks see it
+    generation: PromptedQueriesSpec | None  # of the queries, but for base, prompts and ids
+    prompts: dict[str, str]  # digest of each bucket's prompts
+
+    @property
+    def seen(self) -> dict[str, str]:
+        return self.scored
+
+    def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
+        return self.generation.model_copy(update={"base": model, "prompts": self.prompts[bucket], "ids": ids})
 
 
 class RemovalFigureSpec(Spec):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from guda.core.spec import Spec
+from guda.specs import RemovalSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +108,10 @@ class Family(Protocol):
 
     def generated(self, bucket: str) -> Spec:
         """Spec of a bucket of queries that the base model generates."""
+        ...
+
+    def removal_spec(self, **shared: Any) -> RemovalSpec:
+        """Spec of counterfactual removal, from what those of all families have: all but how queries come again."""
         ...
 
     def model_files(self, model: str) -> dict[str, str]:

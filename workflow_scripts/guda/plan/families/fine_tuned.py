@@ -40,6 +40,7 @@ from guda.specs import (
     EncodedSpec,
     FineTuneSpec,
     ImportedUNetSpec,
+    LatentRemovalSpec,
     PipelineSpec,
     PromptedQueriesSpec,
     PromptsSpec,
@@ -237,9 +238,20 @@ class FineTuned:
             trainable=self.text.trainable,
         )
 
+    def removal_spec(self, **shared: Any) -> LatentRemovalSpec:
+        generation, buckets = None, self.experiment.buckets
+        if self.experiment.given_queries is None:
+            queries = self.generated(next(iter(buckets)))
+            generation = queries.model_copy(update={"base": "", "prompts": "", "ids": []})
+        return LatentRemovalSpec(
+            **shared,
+            generation=generation,
+            scored=self.experiment.scored_digests(),
+            prompts={bucket: self.prompts_spec(bucket).digest() for bucket in buckets},
+        )
+
     def _has_adapters(self, model: str) -> bool:
-        whole = model == BASE or model.startswith(("logo-", f"{IMPORTED}/"))
-        return self.text.anchors.trainable == "lora" and not whole
+        return self.text.anchors.trainable == "lora" and model.split("/")[0] in ("{operator}", *self.operators)
 
     def model_files(self, model: str) -> dict[str, str]:
         paths = self.experiment.paths
@@ -341,8 +353,6 @@ def _check(family: FineTuned) -> None:
     if channels != 3:
         raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
     asked = {
-        "lds.subsets": config.lds.subsets,
-        "removal.queries": config.removal.queries,
         "likelihood.queries": config.likelihood.queries,
         "sweep": experiment.variants,
         "training.flip": config.training.flip,

@@ -11,7 +11,7 @@ from guda.core.paths import BASE, IMPORTED, unlearned_model
 from guda.data.queries import known_of_queries
 from guda.models.imported import NETWORK, check_is_folder, check_model, source_digest
 from guda.plan.families import FLOAT, Network
-from guda.specs import ImportedModelSpec, QueriesSpec, Spec, TrainSpec, UnlearnSpec
+from guda.specs import ImportedModelSpec, QueriesSpec, RemovalSpec, Spec, TrainSpec, UnlearnSpec
 from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK
 
 if TYPE_CHECKING:
@@ -113,6 +113,13 @@ class FromScratch:
             sampling_steps=queries.sampling_steps,
             ids=self.experiment.buckets[bucket],
         )
+
+    def removal_spec(self, **shared: Any) -> RemovalSpec:
+        generation = None
+        if self.experiment.given_queries is None:
+            queries = self.generated(next(iter(self.experiment.buckets)))
+            generation = queries.model_copy(update={"base": "", "ids": []})
+        return RemovalSpec(**shared, generation=generation)
 
     def model_files(self, model: str) -> dict[str, str]:
         paths = self.experiment.paths

@@ -87,13 +87,13 @@ def preset():
 def network(args: argparse.Namespace, device):
     """Stable Diffusion 1.5's network with random weights, and its noise schedule."""
     import torch
+    from diffusers import UNet2DConditionModel
 
     from guda.models.denoisers import TextDenoiser
-    from guda.models.diffusers_import import network_class
     from guda.models.noise_schedule import NoiseSchedule
 
     torch.manual_seed(0)
-    unet = network_class("UNet2DConditionModel")(sample_size=args.size // SHRINKING, cross_attention_dim=WIDTH)
+    unet = UNet2DConditionModel(sample_size=args.size // SHRINKING, cross_attention_dim=WIDTH)
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     return TextDenoiser(unet, NoiseSchedule.from_config(preset().noise_schedule)).eval().to(device)

@@ -14,7 +14,6 @@ from guda.core.seeding import derive_seed
 from guda.data.captions import Captions
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import TextDenoiser
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule, scheduler_settings
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_captions, encode_latents
 from guda.models.stable_diffusion.tokenizer import new_tokenizer
@@ -116,8 +115,10 @@ def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
     """An autoencoder with fresh weights for colour images of size x size pixels."""
+    from diffusers import AutoencoderKL
+
     levels = len(settings.vae_channels)
-    return network_class("AutoencoderKL")(
+    return AutoencoderKL(
         sample_size=size,
         block_out_channels=settings.vae_channels,
         down_block_types=["DownEncoderBlock2D"] * levels,
@@ -153,8 +154,10 @@ def new_unet(settings: SmallPipeline, size: int) -> UNet2DConditionModel:
 
     It attends to the prompt at all resolutions but the finest, where that costs most.
     """
+    from diffusers import UNet2DConditionModel
+
     deeper = len(settings.unet_channels) - 1
-    return network_class("UNet2DConditionModel")(
+    return UNet2DConditionModel(
         sample_size=size // 2 ** (len(settings.vae_channels) - 1),
         in_channels=settings.latent_channels,
         out_channels=settings.latent_channels,

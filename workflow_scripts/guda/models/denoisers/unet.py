@@ -9,7 +9,6 @@ from torch import Tensor
 
 from guda import config
 from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule
 
 
@@ -133,8 +132,10 @@ def new_denoiser(
 
     With `n_labels` it is conditional, with so many class embeddings.
     """
+    from diffusers import UNet2DModel
+
     channels, height, width = image_shape
-    unet = network_class("UNet2DModel")(
+    unet = UNet2DModel(
         sample_size=(height, width),
         in_channels=channels,
         out_channels=2 * channels if settings.learned_variance else channels,

@@ -87,13 +87,13 @@ def preset():
 def network(args: argparse.Namespace, device):
     """Stable Diffusion 1.5's network with random weights, and its noise schedule."""
     import torch
+    from diffusers import UNet2DConditionModel
 
     from guda.models.denoisers import TextDenoiser
-    from guda.models.diffusers_import import network_class
     from guda.models.noise_schedule import NoiseSchedule
 
     torch.manual_seed(0)
-    unet = network_class("UNet2DConditionModel")(sample_size=args.size // SHRINKING, cross_attention_dim=WIDTH)
+    unet = UNet2DConditionModel(sample_size=args.size // SHRINKING, cross_attention_dim=WIDTH)
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     return TextDenoiser(unet, NoiseSchedule.from_config(preset().noise_schedule)).eval().to(device)
@@ -119,13 +119,13 @@ def samples(args: argparse.Namespace):
 
 def fine_tuning(trainable: str, args: argparse.Namespace, device):
     from guda.training.loop import finetune
+    from guda.training.state import Execution
 
     denoiser, (latents, captions), settings = network(args, device), samples(args), preset().training
 
     def run(steps: int) -> int:
         changed = settings.model_copy(update={"steps": steps})
-        task = denoiser, latents, captions, changed, None, None, device
-        return finetune(*task, args.micro_batch_size or None)[1]
+        return finetune(denoiser, latents, captions, changed, Execution(None, args.micro_batch_size, device))[1]
 
     return run
 
@@ -133,6 +133,7 @@ def fine_tuning(trainable: str, args: argparse.Namespace, device):
 def unlearning(trainable: str, args: argparse.Namespace, device):
     import torch
 
+    from guda.training.state import Execution
     from guda.unlearning.anchors import AnchorBook, unlearn
 
     full, (latents, captions), settings = network(args, device), samples(args), preset().text_to_image.anchors
@@ -142,7 +143,7 @@ def unlearning(trainable: str, args: argparse.Namespace, device):
 
     def run(steps: int) -> int:
         changed = settings.model_copy(update={"steps": steps, "trainable": trainable})
-        return unlearn(full, latents, half == 0, captions, book, changed, None, args.micro_batch_size or None)[1]
+        return unlearn(full, latents, half == 0, captions, book, changed, Execution(None, args.micro_batch_size))[1]
 
     return run
 
@@ -158,7 +159,7 @@ def scoring(trainable: str, args: argparse.Namespace, device):
     def run(steps: int) -> int:
         """A step is a batch of the preset's size: two images, each at half as many diffusion steps."""
         chosen = np.arange(10, 10 + steps * batch_size // 2)
-        kl_terms(denoiser, latents[:2], captions.ids[:2], chosen, 0, batch_size, captions.embeddings[:2])
+        kl_terms(denoiser.told(captions.embeddings[:2]), latents[:2], captions.ids[:2], chosen, 0, batch_size)
         return 2 * len(chosen)
 
     return run

@@ -47,7 +47,7 @@ def main() -> None:
     if isinstance(spec, ConditionalElboSpec):
         condition = torch.full((len(ids),), spec.label)
     stopwatch = Stopwatch()
-    kl = kl_terms(model, samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size, condition)
+    kl = kl_terms(model.told(condition), samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

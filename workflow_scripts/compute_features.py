@@ -38,10 +38,10 @@ def main() -> None:
     else:
         denoiser, _ = load_denoiser(args.network, NoiseSchedule.from_config(spec.noise.noise_schedule), spec.model)
         denoiser.to(device)
-        empty = samples.captions.empty if samples.captions else None
+        empty = samples.captions.empty.expand(len(ids), -1, -1) if samples.captions else None
         stopwatch = Stopwatch()
-        task = ids, spec.noise.step, spec.noise.seed, args.execution.batch_size, empty
-        features = denoiser_features(denoiser, samples.images, *task)
+        noise, size = spec.noise, args.execution.batch_size
+        features = denoiser_features(denoiser.told(empty), samples.images, ids, noise.step, noise.seed, size)
     seconds = stopwatch.seconds()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
     write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))

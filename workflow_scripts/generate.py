@@ -20,20 +20,22 @@ def main() -> None:
 
     from guda.core.artifacts import pack_ids, save_tensors
     from guda.data.prompts import read_prompts
-    from guda.models.denoisers import load_denoiser
+    from guda.models.denoisers import GuidedDenoiser, load_denoiser
     from guda.models.noise_schedule import NoiseSchedule
     from guda.models.sampling import generate, generate_latents, plain
     from guda.models.stable_diffusion.pipeline import decode_latents, encode_prompts, opened_pipeline
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
-    task = base.to(device), spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler
+    base.to(device)
+    task = spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler
     if isinstance(spec, QueriesSpec):
-        images = generate(*task)
+        images = generate(base, *task)
     else:
         pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
         prompts = read_prompts(args.prompts, spec.prompts)
         embeddings, _ = encode_prompts(pipeline, ["", *(prompts[query][0] for query in spec.ids)], DECODED)
-        latents = generate_latents(*task, embeddings[1:], embeddings[0], spec.guidance_scale)
+        guided = GuidedDenoiser(base, embeddings[1:], embeddings[0], spec.guidance_scale)
+        latents = generate_latents(guided, *task)
         images = decode_latents(pipeline.vae, latents, DECODED)
     if count := plain(images).sum().item():
         print(

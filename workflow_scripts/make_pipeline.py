@@ -30,20 +30,27 @@ def main() -> None:
     from guda.models.stable_diffusion.encoder_measures import encoders_health
     from guda.models.stable_diffusion.pipeline import encode_prompts, save_pipeline
     from guda.training.small_pipeline import ENCODING_BATCH, make_small_pipeline
-    from guda.training.state import TrainingState
+    from guda.training.state import Execution, TrainingState
 
     training_set, prompts = read_training_set(args.images, spec.images), read_prompts(args.prompts, spec.prompts)
     rows = torch.arange(len(training_set.ids))
     if spec.settings.styles:
         of_image = read_csv(args.prompts).replace("", None).drop_duplicates("id")[args.style]
         rows = torch.tensor([row for row, style in enumerate(of_image) if style in spec.settings.styles])
-    states = tuple(
+    vae, unet_state = (
         TrainingState(f"{args.output}/{part}", spec, args.execution.checkpoint_steps) for part in ("vae", "unet")
     )
     texts = [prompts[sample_id] for sample_id in training_set.ids]
-    task = training_set.images, training_set.ids, texts, rows, spec.settings, spec.noise_schedule
-    pipeline, unet, evaluations = make_small_pipeline(*task, states, device)
-    seconds = states[0].seconds()
+    pipeline, unet, evaluations = make_small_pipeline(
+        training_set.images,
+        training_set.ids,
+        texts,
+        rows,
+        spec.settings,
+        spec.noise_schedule,
+        (Execution(vae, device=device), Execution(unet_state, device=device)),
+    )
+    seconds = vae.seconds()
     _, pooled = encode_prompts(pipeline, sorted({text for each in texts for text in each}), ENCODING_BATCH)
     health = encoders_health(pipeline.vae, training_set.images, pooled)
     for complaint in complaints(health):
@@ -51,7 +58,7 @@ def main() -> None:
     save_pipeline(Path(args.output), pipeline, unet, spec)
     written = [f"{args.output}/{file}" for file in PIPELINE_FILES]
     write_record(f"{args.output}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
-    for state in states:
+    for state in (vae, unet_state):
         state.remove()
 
 

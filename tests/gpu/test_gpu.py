@@ -26,6 +26,7 @@ from guda.plan.experiment import Experiment
 from guda.scoring.elbo import kl_terms
 from guda.specs import TrainSpec
 from guda.training.loop import train
+from guda.training.state import Execution
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
@@ -83,7 +84,7 @@ def test_training_is_in_bfloat16_and_leaves_float32(images, tmp_path):
     assert computed == (torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
 
     settings = config.Training(steps=20, batch_size=8, warmup_steps=2, learning_rate=1e-3)
-    trained, _ = train(images, UNET, SCHEDULE, settings, device=CUDA)
+    trained, _ = train(images, UNET, SCHEDULE, settings, Execution(device=CUDA))
     save_denoiser(
         tmp_path, trained, TrainSpec(images="i", excluded=None, unet=UNET, noise_schedule=PROCESS, training=settings)
     )
@@ -134,7 +135,7 @@ def test_scoring_goes_on_in_smaller_batches_when_memory_runs_out(denoiser, image
 def test_training_goes_on_in_parts_when_memory_runs_out(images, little_memory, capsys):
     # About 5 MB for each of 512 noised images at a time.
     settings = config.Training(steps=3, batch_size=512, warmup_steps=1, learning_rate=1e-3)
-    trained, evaluations = train(images, UNET, SCHEDULE, settings, device=CUDA)
+    trained, evaluations = train(images, UNET, SCHEDULE, settings, Execution(device=CUDA))
     assert "out of GPU memory, going on with" in capsys.readouterr().err
     assert evaluations == 3 * 512 * 3
     assert all(torch.isfinite(parameter).all() for parameter in trained.parameters())

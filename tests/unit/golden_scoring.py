@@ -51,7 +51,7 @@ def fixed_classifier():
 def conditional_elbo(tmp_path):
     steps = np.array([1, 20, 90])
     task = torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4
-    terms = kl_terms(fixed_denoiser(n_labels=3), *task, condition=torch.tensor([1, 1]))
+    terms = kl_terms(fixed_denoiser(n_labels=3).told(torch.tensor([1, 1])), *task)
     return terms.flatten().tolist()
 
 

@@ -1,9 +1,9 @@
 """The smallest whole pipeline of Stable Diffusion's kind: random networks."""
 
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from guda import config
-from guda.models.diffusers_import import network_class
 from guda.models.stable_diffusion.pipeline import Pipeline, save_pipeline
 from guda.models.stable_diffusion.tokenizer import new_tokenizer
 from guda.specs import Spec
@@ -27,13 +27,13 @@ def new_pipeline():
     tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae = network_class("AutoencoderKL")(
+        vae = AutoencoderKL(
             down_block_types=["DownEncoderBlock2D"] * 2,
             up_block_types=["UpDecoderBlock2D"] * 2,
             sample_size=16,
             **SIZES,
         )
-        unet = network_class("UNet2DConditionModel")(
+        unet = UNet2DConditionModel(
             sample_size=8,
             down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],

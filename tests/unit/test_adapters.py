@@ -23,7 +23,7 @@ from guda.models.cache import ModelCache
 from guda.models.denoisers import add_adapters, load_denoiser, save_adapters, save_denoiser
 from guda.models.denoisers.adapters import SETTINGS
 from guda.models.noise_schedule import NoiseSchedule
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 from guda.unlearning.anchors import TENSORS, DrawnAnchors, unlearn
 
 SPEC = specs.ImagesSpec(dataset="d", content="c")  # any will do
@@ -96,9 +96,9 @@ def test_cut_off_and_continued_gives_the_same_adapters(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
         patch.setattr(DrawnAnchors, "choose", cut_off)
-        unlearned(state=state)
+        unlearned(execution=Execution(state))
     assert state.load()[0] == 2
-    assert torch.equal(weights_of(unlearned(state=TrainingState(tmp_path, SPEC, 1))), straight)
+    assert torch.equal(weights_of(unlearned(execution=Execution(TrainingState(tmp_path, SPEC, 1)))), straight)
 
 
 def test_the_file_holds_the_adapters_alone_and_repeats_bit_for_bit(saved, tmp_path):

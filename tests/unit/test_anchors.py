@@ -11,7 +11,7 @@ from guda.config.anchors import Anchors
 from guda.core.artifacts import save_tensors
 from guda.core.errors import DataError
 from guda.specs import ImagesSpec
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 from guda.unlearning.anchors import (
     NO_STYLE,
     TENSORS,
@@ -174,16 +174,19 @@ def test_a_book_is_read_back(tmp_path):
 
 
 class Told:
-    """Predicts the first number of the prompt, plus an offset."""
+    """Predicts the first number of each prompt that it is bound to, plus an offset."""
 
-    def __init__(self, offset=0.0):
-        self.offset = offset
+    def __init__(self, prompts, offset=0.0):
+        self.prompts, self.offset = prompts, offset
+
+    def of(self, rows):
+        return Told(self.prompts[list(rows)], self.offset)
 
     def add_noise(self, x, noise, t):
         return x + noise
 
-    def predict_noise(self, x_t, t, condition):
-        return (condition[:, 0, :1, None, None] + self.offset).expand_as(x_t)
+    def predict_noise(self, x_t, t):
+        return (self.prompts[:, 0, :1, None, None] + self.offset).expand_as(x_t)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,8 @@ def test_loss_by_hand(preserve, expected):
     own[:, 0, 0] = torch.tensor([1.0, 2, 2])
     x, noise, t = torch.zeros(3, 4, 2, 2), torch.full((3, 4, 2, 2), 4.0), torch.tensor([1, 2, 3])
     settings = SHORT.model_copy(update={"preserve": preserve})
-    assert anchor_loss(Told(0.5), Told(), x, noise, t, own, anchors, settings).item() == pytest.approx(expected)
+    student, full = Told(own, 0.5), Told(torch.cat([anchors, own[1:]]))
+    assert anchor_loss(student, full, x, noise, t, 1, settings).item() == pytest.approx(expected)
 
 
 def unlearned(settings=SHORT, of=None, told=None, **options):
@@ -262,9 +266,9 @@ def test_cut_off_and_continued_gives_the_same_weights(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
         patch.setattr(DrawnAnchors, "choose", cut_off)
-        unlearned(state=state)
+        unlearned(execution=Execution(state))
     assert state.load()[0] == 2
-    assert torch.equal(weights_of(unlearned(state=TrainingState(tmp_path, SPEC, 1))), straight)
+    assert torch.equal(weights_of(unlearned(execution=Execution(TrainingState(tmp_path, SPEC, 1)))), straight)
 
 
 def test_cross_attention_alone_moves():
@@ -275,13 +279,13 @@ def test_cross_attention_alone_moves():
     assert all(".attn2." in name for name in moved)
 
 
-def gradient(folder, micro_batch_size=None, checkpointing=False):
+def gradient(folder, micro_batch_size=0, checkpointing=False):
     """The gradient of the first step, which Adam's first moment is a tenth of."""
     full, state = text_denoiser(), TrainingState(folder, SPEC, 1)
     if checkpointing:
         full.unet.enable_gradient_checkpointing()
     settings = SHORT.model_copy(update={"steps": 1, "max_grad_norm": 1e6})
-    unlearn(full, LATENTS, FORGET, captions(), book(), settings, state, micro_batch_size)
+    unlearn(full, LATENTS, FORGET, captions(), book(), settings, Execution(state, micro_batch_size))
     tensors = state.load()[1]
     return 10 * torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")])
 

@@ -14,7 +14,7 @@ from guda.data.training_set import read_training_set
 from guda.models.denoisers.text_unet import select_trainable
 from guda.specs import ImagesSpec
 from guda.training.loop import batch_rows, finetune
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 SHORT = config.Training(steps=4, batch_size=4, learning_rate=2e-3, warmup_steps=1, seed=3, ema_decay=0.5)
@@ -126,9 +126,9 @@ def test_cut_off_and_continued_gives_the_same_weights(tmp_path):
             return draw(self, rows, step)
 
     with pytest.raises(Cut):
-        finetuned(of=CutOff(**vars(of)), state=state)
+        finetuned(of=CutOff(**vars(of)), execution=Execution(state))
     assert state.load()[0] == 2
-    assert torch.equal(finetuned(state=TrainingState(tmp_path, SPEC, 1)), straight)
+    assert torch.equal(finetuned(execution=Execution(TrainingState(tmp_path, SPEC, 1))), straight)
 
 
 def test_batches_are_worked_off_in_parts(tmp_path):
@@ -139,7 +139,7 @@ def test_batches_are_worked_off_in_parts(tmp_path):
             sizes.append(len(x)) or type(of).training_loss(of, x, *drawn)
         )
         settings = SHORT.changed({"steps": 1, "warmup_steps": 0})
-        finetune(denoiser, LATENTS, captions(), settings, state, micro_batch_size=size)
+        finetune(denoiser, LATENTS, captions(), settings, Execution(state, size))
         tensors = state.load()[1]
         moments.append(torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]))
     assert sizes == [4, 3, 1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import AutoencoderKL, DDPMPipeline, DDPMScheduler, UNet2DConditionModel, UNet2DModel
 from test_architectures import UNUSUAL
 
 from guda import config
@@ -18,7 +18,6 @@ from guda.core.paths import CONFIG
 from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
 from guda.models.checkpoints.settings import UNET_DEFAULTS, network_of
 from guda.models.denoisers import load_foreign_denoiser, new_denoiser
-from guda.models.diffusers_import import network_class
 from guda.models.imported import check_model
 from guda.models.noise_schedule import betas_of
 from guda.plan.config import load_config
@@ -66,8 +65,8 @@ def test_landmarks_of_stable_diffusion_are_tensors_of_its_networks():
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with torch.device("meta"):
-        unet = network_class("UNet2DConditionModel")(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-        vae = network_class("AutoencoderKL")(
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        vae = AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
             layers_per_block=2,
             down_block_types=["DownEncoderBlock2D"] * 4,

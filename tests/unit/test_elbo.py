@@ -20,6 +20,9 @@ class RecordingDenoiser:
         self.schedule, self.slope = schedule, slope
         self.shown = []
 
+    def of(self, rows):
+        return self
+
     def add_noise(self, x, noise, t):
         gamma, sigma = (torch.from_numpy(scale)[t][:, None, None, None] for scale in self.scales())
         return gamma * x + sigma * noise

@@ -59,7 +59,7 @@ def test_features_leave_the_network_as_it_was(denoiser, images):
 
 def test_a_text_to_image_network_sees_latents_and_one_prompt_for_all():
     denoiser, prompt = text_denoiser(), prompts(1)[0]
-    found = denoiser_features(denoiser, LATENTS, IDS[:8], 20, 3, 5, prompt)
+    found = denoiser_features(denoiser.told(prompt.expand(8, -1, -1)), LATENTS, IDS[:8], 20, 3, 5)
     at, noise = torch.tensor([20]), torch.from_numpy(gaussian(3, "i6", 20, (4, 8, 8)))[None]
     outputs = []
     denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: outputs.append(output))
@@ -67,13 +67,14 @@ def test_a_text_to_image_network_sees_latents_and_one_prompt_for_all():
         denoiser.predict_noise(denoiser.add_noise(LATENTS[[6]], noise, at), at, prompt[None])
     assert found.shape == (8, 16 * 4 * 4)
     torch.testing.assert_close(found[6], outputs[0].flatten(), rtol=1e-4, atol=1e-5)
-    other = denoiser_features(denoiser, LATENTS, IDS[:8], 20, 3, 5, prompts(1, seed=11)[0])
+    told = denoiser.told(prompts(1, seed=11).expand(8, -1, -1))
+    other = denoiser_features(told, LATENTS, IDS[:8], 20, 3, 5)
     assert not torch.allclose(other, found, atol=1e-3)
 
 
 def test_a_network_without_a_middle_block_is_refused():
     with pytest.raises(ArtifactError, match=r"no middle block; name a model in attribution\.embedding\.model"):
-        denoiser_features(text_denoiser(mid_block_type=None), LATENTS, IDS[:8], 20, 0, 4, prompts(1)[0])
+        denoiser_features(text_denoiser(mid_block_type=None), LATENTS, IDS[:8], 20, 0, 4)
 
 
 def test_the_base_model_of_texts_sees_encoded_samples_and_a_vision_model_pixels(vit):

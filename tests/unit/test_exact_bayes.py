@@ -18,6 +18,7 @@ import torch
 
 from guda import config
 from guda.methods.resampling import summarise
+from guda.models.denoisers import BoundDenoiser
 from guda.models.noise_schedule import elbo_steps, step_weights
 from guda.scoring.elbo import kl_terms
 
@@ -33,6 +34,9 @@ class IdealDenoiser:
     def __init__(self, means, schedule):
         self.means, self.schedule = means, schedule
         self.gammas, self.sigmas = torch.from_numpy(schedule.gammas), torch.from_numpy(schedule.sigmas)
+
+    def of(self, rows):
+        return self
 
     def add_noise(self, x, noise, t):
         return self.gammas[t][:, None, None, None] * x + self.sigmas[t][:, None, None, None] * noise
@@ -84,8 +88,8 @@ def conditional_scores(schedule, images, settings):
     weights = step_weights(steps, settings.first, settings.last)
 
     def elbo(label):
-        labels = None if label is None else torch.full((len(ids),), label)
-        return -kl_terms(denoiser, images, ids, steps, 0, 4096, labels).double().numpy() @ weights
+        told = denoiser if label is None else BoundDenoiser(denoiser, torch.full((len(ids),), label))
+        return -kl_terms(told, images, ids, steps, 0, 4096).double().numpy() @ weights
 
     return np.stack([elbo(label) - elbo(None) for label in range(4)], axis=1)
 

@@ -13,6 +13,7 @@ from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import TrainSpec
 from guda.training.loop import optimise
+from guda.training.state import Execution
 from guda.unlearning.retrack import unlearn
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -184,7 +185,7 @@ def test_a_variance_head_learns(learned):
         last.weight[:1], last.bias[:1] = 0, 0
     before = bound()
     settings = config.Optimisation(steps=60, warmup_steps=0, learning_rate=0.05, weight_decay=0, max_grad_norm=100)
-    optimise(learned, lambda step: (x, noise, t), learned.training_loss, settings, 0, "variance")
+    optimise(learned, lambda step: (x, noise, t), learned.training_loss, settings, 0, Execution())
     assert bound() < 0.97 * min(before, *(bound(v) for v in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)))
 
 

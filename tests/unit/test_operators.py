@@ -15,7 +15,7 @@ from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.specs import ImagesSpec
 from guda.training.loop import batch_rows, random_steps
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 from guda.unlearning import OPERATORS, esd, finetune, finetuning, neggrad, retrack, retrack_evaluations
 from guda.unlearning.neighbors import nearest_retained
 
@@ -109,7 +109,7 @@ def first_step(operator, denoiser, conditional, images, folder, micro_batch_size
         task.append(nearest_retained(images, FORGET, 2)[0])
     if operator is esd:
         task += [conditional, 1]
-    operator.unlearn(*task, SETTINGS[operator](**ONE_STEP), state, micro_batch_size)
+    operator.unlearn(*task, SETTINGS[operator](**ONE_STEP), Execution(state, micro_batch_size))
     hook.remove()
     tensors = state.load()[1]
     return torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]), max(sizes)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from pipelines import PROCESS, TEXTS, AnySpec, new_pipeline, write_pipeline
 from refusals import sections_to_write
 from safetensors.torch import load_file, save_file
@@ -25,7 +26,6 @@ from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import WEIGHTS
 from guda.core.seeding import derive_seed, gaussian
 from guda.models.denoisers import load_pretrained_unet
-from guda.models.diffusers_import import network_class
 from guda.models.imported import check_process
 from guda.models.noise_schedule import NoiseSchedule, betas_of, scheduler_settings
 from guda.models.stable_diffusion.encoder_health import LOST, complaints
@@ -184,15 +184,24 @@ def test_the_same_pipeline_is_written_as_the_same_bytes(written, tmp_path):
 
 
 def test_diffusers_opens_a_written_pipeline_and_generates(written):
-    """In a process of its own, where diffusers is imported whole."""
+    """In a process that has used guda's own networks before, as a notebook does."""
     code = (
-        "import torch\nfrom diffusers import StableDiffusionPipeline\n"
+        "import torch\nfrom pathlib import Path\nfrom guda import config\n"
+        "from guda.models.denoisers import load_pretrained_unet\n"
+        "from guda.models.noise_schedule import NoiseSchedule\n"
+        "from guda.models.stable_diffusion.pipeline import load_pipeline\n"
+        f"load_pipeline(Path({str(written)!r}), {KEY!r})\n"
+        "schedule = NoiseSchedule.from_config(config.NoiseSchedule())\n"
+        f"denoiser = load_pretrained_unet(Path({str(written)!r}), schedule, {KEY!r})\n"
+        "x, told = torch.randn(1, *denoiser.image_shape), torch.zeros(1, 8, 16)\n"
+        "denoiser.predict_noise(x, torch.tensor([500]), told)\n"
+        "from diffusers import StableDiffusionPipeline\n"
         f"pipeline = StableDiffusionPipeline.from_pretrained({str(written)!r}, safety_checker=None)\n"
         "generator = torch.Generator().manual_seed(0)\n"
         "images = pipeline('a digit', num_inference_steps=3, output_type='np', generator=generator).images\n"
         "print(images.shape, images.std() > 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=False)
     assert done.stdout == "(1, 16, 16, 3) True\n", done.stderr
 
 
@@ -292,7 +301,7 @@ def saved_again(folder, part, **arguments):
     """A part's network, saved by its own library in half precision; its weights before, rounded to that."""
     from transformers import CLIPTextModel
 
-    kinds = {"unet": network_class("UNet2DConditionModel"), "vae": network_class("AutoencoderKL")}
+    kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
     network = kinds.get(part, CLIPTextModel).from_pretrained(folder / part).half()
     next((folder / part).glob("*.safetensors")).unlink()
     network.save_pretrained(folder / part, **arguments)

@@ -170,20 +170,20 @@ def test_with_the_true_hessian_the_step_is_retraining_without_the_image(schedule
     optimum, without = b.sum(0) / a.sum(0), (b.sum(0) - b[3]) / (a.sum(0) - a[3])
     model = UNetDenoiser(Pixelwise(optimum.float().reshape(1, 8, 8)), schedule)
     curvature = {"weight": ((a.sum(0) - a[3]) / 12).float().reshape(1, 8, 8)}
-    found, _ = abu.unlearn_image(model, x[3], IDS[3], curvature, 12, ABU, Batches(4))
+    found, _ = abu.unlearn_image(model, training_set.query(3), curvature, 12, ABU, Batches(4))
     torch.testing.assert_close(weight_of(found), without, rtol=1e-4, atol=1e-5)
     # With the Hessian of all N it is the influence function, the same to first order in 1 / N.
     curvature = {"weight": (a.sum(0) / 12).float().reshape(1, 8, 8)}
-    found, _ = abu.unlearn_image(model, x[3], IDS[3], curvature, 12, ABU, Batches(4))
+    found, _ = abu.unlearn_image(model, training_set.query(3), curvature, 12, ABU, Batches(4))
     gradient = a[3] * optimum - b[3]
     torch.testing.assert_close(weight_of(found), optimum + gradient / a.sum(0), rtol=1e-4, atol=1e-5)
 
 
 def test_two_steps_are_a_step_from_where_the_first_led(pixelwise, training_set):
-    x, curvature = to_network_range(training_set.images[0]), {"weight": torch.ones(1, 8, 8)}
-    twice, spent = abu.unlearn_image(pixelwise, x, "q", curvature, 12, ABU.model_copy(update={"steps": 2}), Batches(8))
-    once, _ = abu.unlearn_image(pixelwise, x, "q", curvature, 12, ABU, Batches(8))
-    again, _ = abu.unlearn_image(once, x, "q", curvature, 12, ABU, Batches(8))
+    query, curvature = training_set.query(0), {"weight": torch.ones(1, 8, 8)}
+    twice, spent = abu.unlearn_image(pixelwise, query, curvature, 12, ABU.model_copy(update={"steps": 2}), Batches(8))
+    once, _ = abu.unlearn_image(pixelwise, query, curvature, 12, ABU, Batches(8))
+    again, _ = abu.unlearn_image(once, query, curvature, 12, ABU, Batches(8))
     assert torch.equal(weight_of(twice), weight_of(again))
     assert spent == 2 * 7 * 3
 
@@ -204,8 +204,9 @@ def test_a_mirrored_image_counts_by_the_larger_of_both_views(denoiser, training_
 def test_only_the_named_weights_move(denoiser, training_set):
     settings = ABU.model_copy(update={"step_size": 1000.0, "parameters": [r"^conv_in\.", r"time_embedding.*bias"]})
     fisher = {name: torch.ones_like(weight) for name, weight in denoiser.unet.named_parameters()}
-    x = to_network_range(training_set.images[0])
-    found, _ = abu.unlearn_image(denoiser, x, "q", abu.damped(fisher, settings), 12, settings, Batches(8))
+    found, _ = abu.unlearn_image(
+        denoiser, training_set.query(0), abu.damped(fisher, settings), 12, settings, Batches(8)
+    )
     before = dict(denoiser.unet.named_parameters())
     moved = {name for name, weight in found.unet.named_parameters() if not torch.equal(weight, before[name])}
     biases = {"time_embedding.linear_1.bias", "time_embedding.linear_2.bias"}
@@ -239,9 +240,9 @@ def test_a_loss_beyond_that_of_predicting_nothing_is_not_pushed():
 def test_a_query_that_is_unlearned_already_moves_nothing(schedule, black_and_white, scale, alike):
     """At W = -5 every loss is far above l_null: how much the query's weighs does not matter."""
     model = UNetDenoiser(Matrix(scale * torch.eye(64)), schedule)
-    x = to_network_range(black_and_white.images[0])
+    query = black_and_white.query(0)
     weak, strong = (
-        mucs.unlearn_image(model, x, "q", black_and_white.images, MUCS.model_copy(update={"forget_weight": weight}))
+        mucs.unlearn_image(model, query, black_and_white, MUCS.model_copy(update={"forget_weight": weight}))
         for weight in (0.01, 0.9)
     )
     assert torch.equal(weight_of(weak[0]), weight_of(strong[0])) == alike

@@ -24,6 +24,9 @@ class NoiseFromImage:
     def __init__(self, schedule, x):
         self.schedule, self.x = schedule, x
 
+    def of(self, rows):
+        return self
+
     def predict_noise(self, x_t, t, condition=None):
         gamma, sigma = (
             torch.tensor(scale)[t][:, None, None, None] for scale in (self.schedule.gammas, self.schedule.sigmas)
@@ -88,6 +91,9 @@ def test_first_noise_is_that_of_the_id_and_shared_with_no_elbo_step(denoiser):
     class Recorder(NoiseFromImage):
         device = torch.device("cpu")
 
+        def of(self, rows):
+            return self
+
         def predict_noise(self, x_t, t, condition=None):
             shown.append((int(t[0]), x_t.clone()))
             return super().predict_noise(x_t, t)
@@ -115,6 +121,9 @@ class GaussianData:
     def __init__(self, settings):
         schedule = NoiseSchedule.from_config(settings)
         self.gammas, self.sigmas = torch.from_numpy(schedule.gammas), torch.from_numpy(schedule.sigmas)
+
+    def of(self, rows):
+        return self
 
     def predict_noise(self, x_t, t, condition=None):
         """sigma (x_t - gamma MEAN) / Var(x_t), Tweedie's formula."""

@@ -13,7 +13,7 @@ from guda.models.stable_diffusion.pipeline import (
     save_pipeline,
 )
 from guda.training.small_pipeline import make_small_pipeline
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 
 COLOURS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
 TINY = {"vae_channels": [8, 8], "unet_channels": [8, 8], "embedding_dim": 8, "text_layers": 1, "prompt_length": 6}
@@ -90,10 +90,11 @@ def test_making_it_again_after_interruptions_gives_the_same_bytes(made, coloured
     kept = {tmp_path / "autoencoder": 15, tmp_path / "pretraining": 2}
     whole = [TrainingState(folder, AnySpec(), interval) for folder, interval in kept.items()]
     cut = [Leaving(folder, AnySpec(), interval) for folder, interval in kept.items()]
-    for states in ((cut[0], whole[1]), (whole[0], cut[1])):
+    task = coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS
+    for first, second in ((cut[0], whole[1]), (whole[0], cut[1])):
         with pytest.raises(CutOffError):
-            make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS, states)
-    pipeline, unet, _ = make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS, tuple(whole))
+            make_small_pipeline(*task, (Execution(first), Execution(second)))
+    pipeline, unet, _ = make_small_pipeline(*task, (Execution(whole[0]), Execution(whole[1])))
     expected = saved_bytes(tmp_path / "expected", made[0], made[1])
     assert saved_bytes(tmp_path / "found", pipeline, unet) == expected
 

@@ -113,8 +113,8 @@ def test_mucs_tells_the_query_and_the_training_images_their_prompts():
             return predict(self, x_t, t, condition)
 
     denoiser.__class__ = Listening
-    query, own = QUERIES.images[1], QUERIES.told([1])
-    mucs.unlearn_image(denoiser, query, "q1", LATENTS, settings, own, captions())
+    own = QUERIES.told([1])
+    mucs.unlearn_image(denoiser, QUERIES.query(1), TRAINING_SET, settings)
     assert len(told) == 2 * 2
     of_images = {tuple(embedding.flatten().tolist()) for embedding in captions().first(torch.arange(8))}
     for retained, forgotten in zip(told[::2], told[1::2], strict=True):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from pipelines import PROCESS, write_pipeline
 from text_experiments import text_experiment
 
 from guda.core.paths import WEIGHTS
 from guda.methods.query_unlearning.abu import moving
 from guda.methods.query_unlearning.plan import KEYS_AND_VALUES as PATTERNS
-from guda.models.diffusers_import import network_class
 from guda.plan.families import FLOAT
 from guda.plan.families.fine_tuned import KEYS_AND_VALUES, WEIGHTS_OF_SD
 from guda.plan.resources import needs
@@ -18,7 +18,7 @@ STABLE_DIFFUSION = {"pipeline": f"someone/model@{'0' * 40}"}
 
 def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
     with torch.device("meta"):
-        unet = network_class("UNet2DConditionModel")(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
     sizes = {name: weight.numel() for name, weight in unet.named_parameters()}
     moved = sum(sizes[name] for name in moving(list(sizes), PATTERNS))
     assert sum(sizes.values()) * FLOAT == pytest.approx(WEIGHTS_OF_SD, rel=0.01)
@@ -35,7 +35,7 @@ def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_p
     for arguments in ({}, {"variant": "fp16", "max_shard_size": "5KB"}):
         folder = write_pipeline(tmp_path / str(len(sizes)))
         if arguments:
-            unet = network_class("UNet2DConditionModel").from_pretrained(folder / "unet").half()
+            unet = UNet2DConditionModel.from_pretrained(folder / "unet").half()
             (folder / "unet" / WEIGHTS).unlink()
             unet.save_pretrained(folder / "unet", **arguments)
         experiment = text_experiment(text={"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())

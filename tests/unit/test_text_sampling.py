@@ -5,8 +5,9 @@ import torch
 from text_inputs import PROCESS, normal, prompts, text_denoiser
 
 from guda.core.seeding import gaussian
+from guda.models.denoisers import GuidedDenoiser
 from guda.models.noise_schedule import NoiseSchedule
-from guda.models.sampling import BATCH_SIZE, generate_latents, guided_noise
+from guda.models.sampling import BATCH_SIZE, generate_latents
 from guda.scoring.elbo import kl_terms
 
 EMPTY = prompts(1, seed=20)[0]
@@ -16,8 +17,8 @@ SAMPLERS = ["ddim", "ddpm", "dpmsolver++"]
 
 
 def generated(ids, condition, scale, sampler="ddim", steps=2, denoiser=None):
-    denoiser = denoiser or text_denoiser()
-    return generate_latents(denoiser, PROCESS, ids, 0, steps, sampler, condition, EMPTY, scale)
+    guided = GuidedDenoiser(denoiser or text_denoiser(), condition, EMPTY, scale)
+    return generate_latents(guided, PROCESS, ids, 0, steps, sampler)
 
 
 @torch.no_grad()
@@ -27,7 +28,7 @@ def test_guidance_by_hand():
     assert (conditional - unconditional).abs().max() > 1e-3
 
     def guided(scale):
-        return guided_noise(denoiser, told, untold, scale, x_t, T)
+        return GuidedDenoiser(denoiser, told, EMPTY, scale).predict_noise(x_t, T)
 
     assert torch.equal(guided(1.0), conditional)
     assert torch.equal(guided(0.0), unconditional)
@@ -113,13 +114,14 @@ def test_a_small_gpu_takes_a_batch_in_parts_with_each_latents_own_prompt(capsys)
 
 def test_terms_of_latents_do_not_depend_on_the_batch_and_each_has_its_prompt():
     denoiser, latents, condition, steps = text_denoiser(), 3 * normal(0, 3, 4, 8, 8), prompts(3), T.numpy()
-    whole = kl_terms(denoiser, latents, IDS, steps, 0, 16, condition)
+    whole = kl_terms(denoiser.told(condition), latents, IDS, steps, 0, 16)
     for size in (1, 4):
-        parts = kl_terms(denoiser, latents, IDS, steps, 0, size, condition)
+        parts = kl_terms(denoiser.told(condition), latents, IDS, steps, 0, size)
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=0)
-    reordered = kl_terms(denoiser, latents[[2, 0]], ["c", "a"], steps, 0, 16, condition[[2, 0]])
+    reordered = kl_terms(denoiser.told(condition[[2, 0]]), latents[[2, 0]], ["c", "a"], steps, 0, 16)
     torch.testing.assert_close(reordered, whole[[2, 0]], rtol=1e-4, atol=0)
-    assert not torch.allclose(kl_terms(denoiser, latents, IDS, steps, 0, 16, condition[[1, 0, 2]])[:2], whole[:2])
+    others = kl_terms(denoiser.told(condition[[1, 0, 2]]), latents, IDS, steps, 0, 16)
+    assert not torch.allclose(others[:2], whole[:2])
 
 
 def test_terms_of_latents_by_hand():
@@ -130,10 +132,10 @@ def test_terms_of_latents_by_hand():
         x_t = a[300] ** 0.5 * latents + (1 - a[300]) ** 0.5 * e
         error = (e - denoiser.unet(x_t.float(), 300, encoder_hidden_states=condition).sample).square().sum()
     expected = (a[299] / (1 - a[299]) / (a[300] / (1 - a[300])) - 1) / 2 * error.item()
-    found = kl_terms(denoiser, latents, ["a"], T.numpy()[[1]], 5, 16, condition)
+    found = kl_terms(denoiser.told(condition), latents, ["a"], T.numpy()[[1]], 5, 16)
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_condition_for_every_image_is_asked_for():
     with pytest.raises(ValueError, match="2 conditions for 3 images"):
-        kl_terms(text_denoiser(), normal(0, 3, 4, 8, 8), IDS, T.numpy(), 0, 16, prompts(2))
+        kl_terms(text_denoiser().told(prompts(2)), normal(0, 3, 4, 8, 8), IDS, T.numpy(), 0, 16)

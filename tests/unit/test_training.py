@@ -21,6 +21,7 @@ from guda.training.loop import (
     random_steps,
     train,
 )
+from guda.training.state import Execution
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 SHORT = config.Training(steps=6, batch_size=4, learning_rate=2e-3, warmup_steps=2, seed=3)
@@ -213,7 +214,7 @@ class Quadratic:
         return (self.model.weight - target).square().sum()
 
     def run(self, ema_decay=0.0, **settings):
-        optimise(self.model, self.draw, self.loss, config.Optimisation(**settings), 0, "quadratic", ema_decay)
+        optimise(self.model, self.draw, self.loss, config.Optimisation(**settings), 0, Execution(), ema_decay)
         return self.model.weight.detach()
 
 
@@ -269,7 +270,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(value):
 
     settings = config.Optimisation(steps=4, warmup_steps=0)
     with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) at step 2; lower the learning rate"):
-        optimise(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, "broken")
+        optimise(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, Execution())
 
 
 def test_frozen_weights_stay():
@@ -277,7 +278,7 @@ def test_frozen_weights_stay():
     model.bias.requires_grad_(False)
     before = model.bias.clone()
     settings = config.Optimisation(steps=3, warmup_steps=0, weight_decay=0.5)
-    optimise(model, lambda step: [torch.ones(1, 2)], lambda x: model(x).square().sum(), settings, 0, "frozen", 0.9)
+    optimise(model, lambda step: [torch.ones(1, 2)], lambda x: model(x).square().sum(), settings, 0, Execution(), 0.9)
     assert torch.equal(model.bias, before)
 
 

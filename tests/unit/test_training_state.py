@@ -20,7 +20,7 @@ from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
 from guda.training.loop import train
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 from guda.unlearning.retrack import unlearn
 
 RULES = Path(__file__).resolve().parents[2] / "rules"
@@ -52,8 +52,8 @@ def full():
 def trainings(full, images):
     """Both users of the loop, by name: a function of the state to the denoiser."""
     return {
-        "training": lambda state: train(images, UNET, PROCESS, TRAINING, state)[0],
-        "unlearning": lambda state: unlearn(full, images, FORGET, NEIGHBORS, UNLEARNING, state)[0],
+        "training": lambda state: train(images, UNET, PROCESS, TRAINING, Execution(state))[0],
+        "unlearning": lambda state: unlearn(full, images, FORGET, NEIGHBORS, UNLEARNING, Execution(state))[0],
     }
 
 

@@ -3,11 +3,11 @@
 import itertools
 
 import torch
+from diffusers import UNet2DConditionModel
 
 from guda import config
 from guda.data.captions import Captions
 from guda.models.denoisers import TextDenoiser
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule
 
 PROCESS = config.NoiseSchedule(
@@ -33,7 +33,7 @@ def text_denoiser(prediction_type="epsilon", seed=0, **settings):
     process = PROCESS.model_copy(update={"prediction_type": prediction_type})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = network_class("UNet2DConditionModel")(**architecture | settings)
+        unet = UNet2DConditionModel(**architecture | settings)
     return TextDenoiser(unet, NoiseSchedule.from_config(process)).eval()
 
 

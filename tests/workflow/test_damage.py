@@ -25,7 +25,7 @@ from guda.data.training_set import read_training_set
 from guda.models.cache import ModelCache
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import train
-from guda.training.state import TrainingState
+from guda.training.state import Execution, TrainingState
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ def prepared(workflow, tmp_path_factory):
     state = TrainingState(results / "resumed", base, interval=10)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.experiment.config.execution.threads)
-    train(training_set.images, base.unet, NoiseSchedule.from_config(base.noise_schedule), base.training, state)
+    train(
+        training_set.images, base.unet, NoiseSchedule.from_config(base.noise_schedule), base.training, Execution(state)
+    )
     torch.set_num_threads(threads)
     return run
 

@@ -12,6 +12,16 @@ from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.seeding import chosen
 from guda.data.captions import TENSORS, Captions
 from guda.data.groups import read_members
+from guda.data.pixels import to_network_range
+
+
+@dataclass(frozen=True)
+class Query:
+    """One image x [C, H, W] in network range, its id, and the embedding of its prompt [1, L, D], if it has one."""
+
+    x: Tensor
+    id: str
+    told: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,10 @@ class TrainingSet:
     def told(self, rows: Sequence[int]) -> Tensor | None:
         """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.first(torch.tensor(rows))
+
+    def query(self, row: int) -> Query:
+        """One of the images, as methods take it that unlearn it."""
+        return Query(to_network_range(self.images[row]), self.ids[row], self.told([row]))
 
     def in_group(self, path: str, spec_digest: str | None = None) -> Tensor:
         """Which images are members of the group in the file `path`, bool [N]."""

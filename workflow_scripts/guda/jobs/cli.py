@@ -145,7 +145,9 @@ def run(main: Callable[[], None]) -> NoReturn:
 def device_of(args: argparse.Namespace) -> torch.device:
     """The device that a stage's arguments ask for; torch then uses as many CPU threads as they say."""
     from guda.core.device import use_device
+    from guda.jobs.diffusers_import import import_networks_alone
 
+    import_networks_alone()
     set_threads(args.threads or args.execution.threads)
     gpus = args.execution.gpus if args.gpus is None else args.gpus
     return use_device(gpus, args.execution.deterministic)

@@ -16,20 +16,21 @@ from guda.specs import Spec
 if TYPE_CHECKING:
     import torch
 
-    from guda.training.state import TrainingState
+    from guda.training.state import Execution
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is made of inputs that have been read.
 
-    `train` gives it back with the evaluations spent, going on from the state that it is handed; `measure` what its
+    `train` gives it back with the evaluations spent, as it is told to carry it out; `measure` what its
     record says of its health; `save` the files written into a folder.
     """
 
-    train: Callable[[TrainingState], tuple[torch.nn.Module, int]]
+    train: Callable[[Execution], tuple[torch.nn.Module, int]]
     measure: Callable[[torch.nn.Module], dict[str, Any]]
-    save: Callable[[Path, torch.nn.Module], list[str]]
+    save: Callable[[Path, torch.nn.Module], list[Path]]
+    progress: str = "training"  # as what it is shown
 
 
 def make_model(
@@ -52,11 +53,11 @@ def make_model(
 
     from guda.core.device import costs
     from guda.core.records import write_record
-    from guda.training.state import TrainingState
+    from guda.training.state import Execution, TrainingState
 
     recipe = prepare(device)
     state = TrainingState(args.model, spec, args.execution.checkpoint_steps, parent_sha256)
-    network, evaluations = recipe.train(state)
+    network, evaluations = recipe.train(Execution(state, args.execution.micro_batch_size, device, recipe.progress))
     seconds = state.seconds()
     health = recipe.measure(network)
     written = recipe.save(Path(args.model), network)

@@ -23,7 +23,7 @@ from guda.scoring.probe import measured, measured_classifier
 from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, Spec, TrainSpec
 from guda.training.classifier import train_classifier
 from guda.training.loop import finetune, train
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 
 def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Recipe:
@@ -31,10 +31,9 @@ def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Reci
     training_set = read_training_set(args.samples, spec.images)
     forgotten, rows = _left_out(spec, args, training_set)
 
-    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+    def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
         schedule = NoiseSchedule.from_config(spec.noise_schedule)
-        task = training_set.images, spec.unet, schedule, spec.training, state, rows, device
-        return train(*task, micro_batch_size=args.execution.micro_batch_size)
+        return train(training_set.images, spec.unet, schedule, spec.training, execution, rows)
 
     return _denoiser_recipe(spec, args, trained, training_set, forgotten)
 
@@ -50,9 +49,8 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
     if args.execution.gradient_checkpointing:
         denoiser.unet.enable_gradient_checkpointing()
 
-    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
-        task = denoiser, training_set.images, captions, spec.training, state, rows, device
-        return finetune(*task, args.execution.micro_batch_size)
+    def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
+        return finetune(denoiser, training_set.images, captions, spec.training, execution, rows)
 
     return _denoiser_recipe(spec, args, trained, training_set, forgotten)
 
@@ -62,10 +60,9 @@ def conditional(spec: ConditionalSpec, args: Namespace, device: torch.device) ->
     training_set, memberships = _grouped(spec, args)
     labels = DrawnLabels(memberships, training_set.ids, spec.training.seed, spec.label_dropout)
 
-    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+    def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
         schedule = NoiseSchedule.from_config(spec.noise_schedule)
-        task = training_set.images, spec.unet, schedule, spec.training, state, None, device, labels
-        return train(*task, args.execution.micro_batch_size)
+        return train(training_set.images, spec.unet, schedule, spec.training, execution, labels=labels)
 
     return _denoiser_recipe(spec, args, trained, training_set)
 
@@ -74,10 +71,9 @@ def classifier(spec: ClassifierSpec, args: Namespace, device: torch.device) -> R
     """A classifier of noisy images by their group."""
     training_set, memberships = _grouped(spec, args)
 
-    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
+    def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
         schedule = NoiseSchedule.from_config(spec.noise_schedule)
-        task = training_set.images, memberships, spec.unet, schedule, spec.training, state, device
-        return train_classifier(*task, args.execution.micro_batch_size)
+        return train_classifier(training_set.images, memberships, spec.unet, schedule, spec.training, execution)
 
     return Recipe(
         trained,
@@ -112,7 +108,7 @@ def _grouped(spec: ConditionalSpec | ClassifierSpec, args: Namespace) -> tuple[T
 def _denoiser_recipe(
     spec: Spec,
     args: Namespace,
-    trained: Callable[[TrainingState], tuple[torch.nn.Module, int]],
+    trained: Callable[[Execution], tuple[torch.nn.Module, int]],
     training_set: TrainingSet,
     forgotten: Tensor | None = None,
 ) -> Recipe:

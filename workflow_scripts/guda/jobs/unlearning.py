@@ -15,7 +15,7 @@ from guda.models.denoisers import load_denoiser, save_adapters, save_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.scoring.probe import measured
 from guda.specs import AnchorsSpec, EsdSpec, FinetuneSpec, NegGradSpec, Spec
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 from guda.unlearning import anchors, esd, finetune, neggrad, retrack
 
 
@@ -33,8 +33,8 @@ def unlearned(spec: Spec, args: Namespace, device: torch.device, parent_sha256: 
     forget = training_set.in_group(args.group, spec.group)
     micro_batch_size = args.execution.micro_batch_size
 
-    def trained(state: TrainingState) -> tuple[torch.nn.Module, int]:
-        task, how = (base, training_set.images, forget), (spec.settings, state, micro_batch_size)
+    def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
+        task, how = (base, training_set.images, forget), (spec.settings, execution)
         if isinstance(spec, AnchorsSpec):
             captions = replace(training_set.captions, seed=spec.settings.seed)
             return anchors.unlearn(*task, captions, anchors.read_anchors(args.files[0], spec.anchors), *how)
@@ -53,4 +53,5 @@ def unlearned(spec: Spec, args: Namespace, device: torch.device, parent_sha256: 
         trained,
         lambda denoiser: measured(denoiser, spec, training_set, forget, base, micro_batch_size or 0),
         lambda folder, denoiser: save(folder, denoiser, spec, parent_sha256=parent_sha256),
+        "unlearning",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,70 +13,67 @@ from guda.core.device import Batches
 from guda.core.progress import track
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
-from guda.models.denoisers import UNetDenoiser
+from guda.models.denoisers import BoundDenoiser, Denoiser
+
+# Of images x and noise e [B, C, H, W] at steps t int64 [B], and the images' rows; gives a number or more for each.
+Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 
 
 def kl_terms(
-    denoiser: UNetDenoiser,
-    images: Tensor,
-    ids: list[str],
-    steps: np.ndarray,
-    seed: int,
-    batch_size: int,
-    condition: Tensor | None = None,
+    denoiser: Denoiser, images: Tensor, ids: list[str], steps: np.ndarray, seed: int, batch_size: int
 ) -> Tensor:
     """KL_i of every image at every given diffusion step, float32 [n, len(steps)], in nats summed over pixels.
 
     KL_i(x, e) = (SNR_{i-1} / SNR_i - 1) / 2 * ||e - e_theta(x_i, i)||^2 for i >= 1, with one noise e per (seed, id,
     step): the same for every model and whatever the batch. ELBO(x) = -sum_i KL_i up to terms that all models share.
-    With a `condition`, what a conditional network is told of each image, labels int64 [n] or embeddings of prompts
-    float [n, L, D], it is that of ELBO(x | condition).
+    Of a denoiser that is bound to a condition for each of the n images it is that of ELBO(x | condition).
 
     `images` uint8 [n, C, H, W], or latents in float32; `ids` names them; `steps` int64, each >= 1 (step 0 has no finite
     weight).
     """
     if steps.min() < 1:
         raise ValueError("KL terms exist for steps >= 1; step 0 is the decoder term")
+    if isinstance(denoiser, BoundDenoiser) and len(denoiser.condition) != len(images):
+        raise ValueError(f"{len(denoiser.condition)} conditions for {len(images)} images")
 
-    def squared_errors(clean: Tensor, noise: Tensor, t: Tensor, told: Tensor | None = None) -> Tensor:
-        residual = noise - denoiser.predict_noise(denoiser.add_noise(clean, noise, t), t, told)
+    def squared_errors(clean: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:
+        residual = noise - denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return residual.double().square().flatten(1).sum(1)
 
-    task = images, ids, steps, seed, batch_size, denoiser.device, "ELBO batches"
-    errors = at_every_step(squared_errors, *task, condition)
+    errors = Draws(images, ids, steps, seed).measured(squared_errors, batch_size, denoiser.device, "ELBO batches")
     return (errors * torch.from_numpy(denoiser.schedule.kl_weights[steps])).float()
 
 
-@torch.no_grad()
-def at_every_step(
-    measure: Callable[..., Tensor],
-    images: Tensor,
-    ids: list[str],
-    steps: np.ndarray,
-    seed: int,
-    batch_size: int,
-    device: torch.device,
-    description: str,
-    condition: Tensor | None = None,
-) -> Tensor:
-    """`measure(x, e, t)` of every image at every step, [n, len(steps), ...], in batches of `batch_size` such pairs.
+@dataclass(frozen=True)
+class Draws:
+    """Images at diffusion steps, each with the noise of (seed, id, step). Arguments are as for `kl_terms`."""
 
-    The noise e depends on (seed, id, step) alone. Arguments are as for `kl_terms`; `measure` gets x and e [B, C, H, W]
-    and t int64 [B] on the device, and the images' rows of `condition` where there is one.
-    """
-    for name, given in [("ids", ids), *([] if condition is None else [("conditions", condition)])]:
-        if len(given) != len(images):
-            raise ValueError(f"{len(given)} {name} for {len(images)} images")
-    x = to_network_range(images)
-    pairs = [(row, step) for row in range(len(x)) for step in steps.tolist()]
+    images: Tensor
+    ids: list[str]
+    steps: np.ndarray
+    seed: int
 
-    def measured(batch: Sequence[tuple[int, int]]) -> Tensor:
-        rows, t = (torch.tensor(column) for column in zip(*batch, strict=True))
-        noise = torch.from_numpy(np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row, step in batch]))
-        told = [] if condition is None else [condition[rows]]
-        return measure(*(tensor.to(device) for tensor in (x[rows], noise, t, *told))).cpu()
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.images):
+            raise ValueError(f"{len(self.ids)} ids for {len(self.images)} images")
 
-    parts, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
-    for start in track(starts, description, len(starts)):
-        parts += batches.run(measured, pairs[start : start + batch_size])
-    return torch.cat(parts).unflatten(0, (len(x), len(steps)))
+    @torch.no_grad()
+    def measured(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Tensor:
+        """`measure` of every image at every step, [n, len(steps), ...], in batches of `batch_size` such pairs.
+
+        It works on the device. Progress is shown under `description`.
+        """
+        x = to_network_range(self.images)
+        shape = tuple(x.shape[1:])
+        pairs = [(row, step) for row in range(len(x)) for step in self.steps.tolist()]
+
+        def of_batch(batch: Sequence[tuple[int, int]]) -> Tensor:
+            rows, t = [row for row, _ in batch], torch.tensor([step for _, step in batch])
+            noise = np.stack([gaussian(self.seed, self.ids[row], step, shape) for row, step in batch])
+            drawn = (tensor.to(device) for tensor in (x[rows], torch.from_numpy(noise), t))
+            return measure(*drawn, rows).cpu()
+
+        parts, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
+        for start in track(starts, description, len(starts)):
+            parts += batches.run(of_batch, pairs[start : start + batch_size])
+        return torch.cat(parts).unflatten(0, (len(x), len(self.steps)))

@@ -17,7 +17,7 @@ from guda.core.progress import track
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
 from guda.models.checkpoints.weights import APART, built, transformers_model
-from guda.models.denoisers import UNetDenoiser
+from guda.models.denoisers import Denoiser
 from guda.models.imported import check_vision_model
 
 POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
@@ -30,24 +30,17 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def denoiser_features(
-    denoiser: UNetDenoiser,
-    images: Tensor,
-    ids: list[str],
-    step: int,
-    seed: int,
-    batch_size: int,
-    condition: Tensor | None = None,
+    denoiser: Denoiser, images: Tensor, ids: list[str], step: int, seed: int, batch_size: int
 ) -> Tensor:
     """What leaves the denoiser's middle block at a diffusion step, float32 [n, channels * height * width there].
 
     `images` uint8 [n, C, H, W], or latents; one noise per (seed, id, step), as in the likelihood's terms. Positions are
-    kept apart: averaged over them, the features of small networks tell too little. `condition` [L, D] is the prompt
-    that a text-to-image network is told of all. Raises ArtifactError for a network without a middle block.
+    kept apart: averaged over them, the features of small networks tell too little. A text-to-image
+    network is bound to a prompt for each image. Raises ArtifactError for a network without a middle block.
     """
     if denoiser.unet.mid_block is None:
         raise ArtifactError("the base model has no middle block; name a model in attribution.embedding.model")
     x, found = to_network_range(images), []
-    prompt = None if condition is None else condition.to(denoiser.device)
     hook = denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: found.append(output))
 
     def features(rows: Sequence[int]) -> Tensor:
@@ -55,8 +48,7 @@ def denoiser_features(
         noise = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
         clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(noise).to(denoiser.device)
         t = torch.full((len(rows),), step, device=denoiser.device)
-        told = None if prompt is None else prompt.expand(len(rows), *prompt.shape)
-        denoiser.predict_noise(denoiser.add_noise(clean, noise, t), t, told)
+        denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return found[0].float().flatten(1).cpu()
 
     try:

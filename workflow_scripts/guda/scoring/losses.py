@@ -14,7 +14,7 @@ from torch import Tensor
 
 from guda.core.device import Batches
 from guda.core.seeding import gaussian
-from guda.models.denoisers import UNetDenoiser
+from guda.models.denoisers import Denoiser
 
 
 def evenly_spaced(count: int, n_steps: int) -> np.ndarray:
@@ -31,62 +31,36 @@ def draw_noise(ids: list[str], steps: np.ndarray, shape: tuple[int, ...], seed: 
     return torch.from_numpy(drawn)
 
 
-def squared_errors(
-    denoiser: UNetDenoiser, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None
-) -> Tensor:
-    """Mean over pixels of (e - e_theta(x_t, t))^2, float32 [B], for images x [B, C, H, W] in network range.
-
-    `condition` is what a conditional network is told of each: labels int64 [B], or prompts' embeddings [B, L, D].
-    """
+def squared_errors(denoiser: Denoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Mean over pixels of (e - e_theta(x_t, t))^2, float32 [B], for images x [B, C, H, W] in network range."""
     x, noise, t = (tensor.to(denoiser.device) for tensor in (x, noise, t))
-    told = None if condition is None else condition.to(denoiser.device)
-    return (noise - denoiser.predict_noise(denoiser.add_noise(x, noise, t), t, told)).square().flatten(1).mean(1)
+    return (noise - denoiser.predict_noise(denoiser.add_noise(x, noise, t), t)).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
-def losses(
-    denoiser: UNetDenoiser,
-    x: Tensor,
-    noise: Tensor,
-    steps: np.ndarray,
-    batches: Batches,
-    condition: Tensor | None = None,
-) -> Tensor:
-    """Loss of every image at every step, float64 [n, S]: images x [n, C, H, W], their noise [n, S, C, H, W].
-
-    `condition` is of n rows, as for `squared_errors`.
-    """
+def losses(denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, batches: Batches) -> Tensor:
+    """Loss of every image at every step, float64 [n, S]: images x [n, C, H, W], their noise [n, S, C, H, W]."""
     n_steps, t = len(steps), torch.from_numpy(steps)
 
     def of_pairs(pairs: Sequence[int]) -> Tensor:
         rows = torch.tensor(pairs) // n_steps
         columns = torch.tensor(pairs) % n_steps
-        told = None if condition is None else condition[rows]
-        return squared_errors(denoiser, x[rows], noise[rows, columns], t[columns], told).double().cpu()
+        return squared_errors(denoiser.of(rows), x[rows], noise[rows, columns], t[columns]).double().cpu()
 
     return torch.cat(batches.run(of_pairs, range(len(x) * n_steps))).reshape(len(x), n_steps)
 
 
 def loss_gradient(
-    denoiser: UNetDenoiser,
-    x: Tensor,
-    noise: Tensor,
-    steps: np.ndarray,
-    parameters: list[Tensor],
-    batches: Batches,
-    condition: Tensor | None = None,
+    denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, parameters: list[Tensor], batches: Batches
 ) -> list[Tensor]:
-    """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W].
-
-    `condition` [1, ...] is the image's, as for `squared_errors`.
-    """
+    """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W]."""
     t = torch.from_numpy(steps)
 
     def of_steps(chosen: Sequence[int]) -> tuple[Tensor, ...]:
         columns = torch.tensor(chosen)
         images = x.expand(len(columns), *x.shape)
-        told = None if condition is None else condition.expand(len(columns), *condition.shape[1:])
-        loss = squared_errors(denoiser, images, noise[columns], t[columns], told).sum() / len(steps)
+        alike = denoiser.of([0] * len(columns))
+        loss = squared_errors(alike, images, noise[columns], t[columns]).sum() / len(steps)
         return torch.autograd.grad(loss, parameters)
 
     parts = batches.run(of_steps, range(len(steps)))

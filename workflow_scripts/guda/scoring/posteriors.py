@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from guda.models.classifier import GroupClassifier
-from guda.scoring.elbo import at_every_step
+from guda.scoring.elbo import Draws
 
 
 def posteriors(
@@ -16,7 +16,9 @@ def posteriors(
 
     The noise is that of the likelihood terms; arguments are as for `elbo.kl_terms`.
     """
-    return at_every_step(
-        lambda x, noise, t: classifier(x, noise, t).exp(),
-        *(images, ids, steps, seed, batch_size, classifier.device, "classifier batches"),
-    )
+
+    def probabilities(x: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:
+        return classifier(x, noise, t).exp()
+
+    draws = Draws(images, ids, steps, seed)
+    return draws.measured(probabilities, batch_size, classifier.device, "classifier batches")

@@ -13,7 +13,7 @@ from guda.data.pixels import to_network_range
 from guda.models.classifier import GroupClassifier
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import batch_rows, mirrored_at_random, optimise, random_steps
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 
 def train_classifier(
@@ -22,9 +22,7 @@ def train_classifier(
     unet: config.UNet,
     schedule: NoiseSchedule,
     settings: config.Training,
-    state: TrainingState | None = None,
-    device: torch.device | str = "cpu",
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[GroupClassifier, int]:
     """Train a classifier from fresh weights on those of the uint8 images [N, C, H, W] that are in a group.
 
@@ -33,7 +31,8 @@ def train_classifier(
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
-        classifier = GroupClassifier(unet, schedule, images.shape[1:], memberships.n_groups).to(device)
+        classifier = GroupClassifier(unet, schedule, images.shape[1:], memberships.n_groups)
+    classifier.to(execution.device)
     rows = memberships.grouped
 
     def draw(step: int) -> list[Tensor]:
@@ -46,6 +45,5 @@ def train_classifier(
     def loss(x: Tensor, noise: Tensor, t: Tensor, shares: Tensor) -> Tensor:
         return -(shares * classifier(x, noise, t)).sum(1).mean()
 
-    task = classifier, draw, loss, settings, settings.seed, "training"
-    optimise(*task, settings.ema_decay, state, micro_batch_size)
+    optimise(classifier, draw, loss, settings, settings.seed, execution, settings.ema_decay)
     return classifier, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

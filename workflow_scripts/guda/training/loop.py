@@ -20,7 +20,7 @@ from guda.data.labels import DrawnLabels
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import TextDenoiser, UNetDenoiser, new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
-from guda.training.state import TrainingState, restore, state_tensors
+from guda.training.state import Execution, restore, state_tensors
 
 ADAM_BETA1 = 0.9
 
@@ -60,19 +60,16 @@ def optimise(
     loss: Callable[..., Tensor],
     settings: config.Optimisation,
     seed: int,
-    description: str | None,
+    execution: Execution,
     ema_decay: float = 0.0,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
 ) -> None:
     """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
 
-    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch is worked off in
-    parts of `micro_batch_size` rows, or as a whole, and in smaller parts when it is too large for the GPU. Before each
-    step torch's generators are seeded from (seed, step): everything drawn inside both, dropout included, depends on
-    nothing else. With `state`, goes on from the last saved state, to the same weights on the same CPU, bit for bit, as
-    without an interruption. Progress is shown under `description`, or not at all for None. Raises FloatingPointError
-    when the loss or a weight is no longer finite; what is saved always is.
+    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
+    in parts. Before each step torch's generators are seeded from (seed, step): everything drawn inside both, dropout
+    included, depends on nothing else. From a saved state it goes on to the same weights on the same CPU, bit for bit,
+    as without an interruption. Raises FloatingPointError when the loss or a weight is no longer finite; what is saved
+    always is.
     """
     from diffusers.training_utils import EMAModel
 
@@ -86,6 +83,7 @@ def optimise(
     )
     average = EMAModel(parameters, decay=ema_decay, foreach=True) if ema_decay else None
     averaged = average.shadow_params if average else None
+    state, progress = execution.state, execution.progress
     done, tensors = state.load() if state else (0, {})
     if done:
         restore(tensors, done, parameters, optimiser, averaged)
@@ -93,9 +91,9 @@ def optimise(
             average.optimization_step = done
     network.train()
     steps = range(done, settings.steps)
-    device, parts = parameters[0].device, Batches(micro_batch_size or settings.batch_size)
+    device, parts = parameters[0].device, Batches(execution.micro_batch_size or settings.batch_size)
     with torch.random.fork_rng():
-        for step in steps if description is None else track(steps, description, len(steps)):
+        for step in steps if progress is None else track(steps, progress, len(steps)):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
             while not differentiate(draw, loss, step, seed, device, parts):
@@ -157,11 +155,9 @@ def train(
     unet: config.UNet,
     schedule: NoiseSchedule,
     settings: config.Training,
-    state: TrainingState | None = None,
+    execution: Execution = Execution(),
     rows: Tensor | None = None,
-    device: torch.device | str = "cpu",
     labels: DrawnLabels | None = None,
-    micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
     """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
 
@@ -170,8 +166,8 @@ def train(
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
-        denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None).to(device)
-    return denoiser, _fit(denoiser, images, settings, state, rows, labels, micro_batch_size)
+        denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None)
+    return denoiser, _fit(denoiser, images, settings, execution, rows, labels)
 
 
 def finetune(
@@ -179,34 +175,31 @@ def finetune(
     latents: Tensor,
     captions: Captions,
     settings: config.Training,
-    state: TrainingState | None = None,
+    execution: Execution = Execution(),
     rows: Tensor | None = None,
-    device: torch.device | str = "cpu",
-    micro_batch_size: int | None = None,
 ) -> tuple[TextDenoiser, int]:
     """Train a text-to-image denoiser on, in place: on latents float32 [N, C, H, W] with their captions.
 
-    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Batches are worked off in
-    parts of `micro_batch_size`, which changes no weight beyond rounding, but for dropout; None: as wholes. Returns it
-    with its averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the
-    mirrored latents of an image are not those of the mirrored image.
+    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Returns it with its
+    averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the mirrored
+    latents of an image are not those of the mirrored image.
     """
     if settings.flip:
         raise ConfigError("training.flip: latents cannot be mirrored; set it to false for text-to-image models")
-    return denoiser, _fit(denoiser.to(device), latents, settings, state, rows, captions, micro_batch_size)
+    return denoiser, _fit(denoiser, latents, settings, execution, rows, captions)
 
 
 def _fit(
     denoiser: UNetDenoiser,
     images: Tensor,
     settings: config.Training,
-    state: TrainingState | None,
+    execution: Execution,
     rows: Tensor | None,
     conditions: DrawnLabels | Captions | None,
-    micro_batch_size: int | None = None,
 ) -> int:
     """Train a denoiser in place, and return the number of evaluations spent (FORWARD_AND_BACKWARD per sample)."""
     rows = torch.arange(len(images)) if rows is None else rows
+    denoiser.to(execution.device)
 
     def draw(step: int) -> list[Tensor]:
         chosen = rows[batch_rows(step, len(rows), settings.batch_size, "train", settings.seed)]
@@ -216,8 +209,7 @@ def _fit(
         drawn = [batch, torch.randn_like(batch), random_steps(len(batch), denoiser.schedule)]
         return [*drawn, conditions.draw(chosen, step)] if conditions else drawn
 
-    task = denoiser, draw, denoiser.training_loss, settings, settings.seed, "training"
-    optimise(*task, settings.ema_decay, state, micro_batch_size)
+    optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, execution, settings.ema_decay)
     return settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

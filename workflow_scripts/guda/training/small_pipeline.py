@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,12 +15,11 @@ from guda.core.seeding import derive_seed
 from guda.data.captions import Captions
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import TextDenoiser
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule, scheduler_settings
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_captions, encode_latents
 from guda.models.stable_diffusion.tokenizer import new_tokenizer
 from guda.training.loop import batch_rows, finetune, optimise
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -35,36 +35,35 @@ def make_small_pipeline(
     rows: Tensor,
     settings: SmallPipeline,
     process: config.NoiseSchedule,
-    states: tuple[TrainingState | None, TrainingState | None] = (None, None),
-    device: torch.device | str = "cpu",
+    executions: tuple[Execution, Execution] = (Execution(), Execution()),
 ) -> tuple[Pipeline, UNet2DConditionModel, int]:
     """Train an autoencoder on all images, a text encoder on all prompts, then a UNet on the images `rows` alone.
 
     `images` uint8 [N, 3, H, W], `prompts` one or more of each, `rows` int64 [n]. As in Stable Diffusion the UNet is
-    trained last, on latents and embeddings that no longer change. `states` are of the autoencoder's and the UNet's
-    training. Returns the pipeline, its UNet, and the number of evaluations spent.
+    trained last, on latents and embeddings that no longer change. `executions` are of the autoencoder's and the UNet's
+    training, on one device. Returns the pipeline, its UNet, and the number of evaluations spent.
     """
-    texts = sorted({text for texts in prompts for text in texts})
+    device, texts = executions[0].device, sorted({text for texts in prompts for text in texts})
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("small pipeline", settings.seed))
         vae = new_autoencoder(settings, images.shape[-1]).to(device)
         tokenizer = new_tokenizer(texts, settings.prompt_length)
         text_encoder = new_text_encoder(settings, tokenizer).to(device)
         denoiser = TextDenoiser(new_unet(settings, images.shape[-1]), NoiseSchedule.from_config(process))
-    train_autoencoder(vae, images, settings, states[0])
+    train_autoencoder(vae, images, settings, executions[0])
     latents = encode_latents(vae, images, ids, "mean", 0, ENCODING_BATCH)
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     train_text_encoder(text_encoder, tokenizer, texts, settings)
     pipeline = Pipeline(vae, text_encoder, tokenizer, scheduler_settings(process))
     told = encode_captions(pipeline, prompts, ENCODING_BATCH)
     captions = Captions(**told, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
-    finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, states[1], rows, device)
+    finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, executions[1], rows)
     trainings = settings.autoencoder, settings.text_encoder, settings.pretraining
     samples = sum(training.steps * training.batch_size for training in trainings)
     return pipeline, denoiser.unet, samples * FORWARD_AND_BACKWARD
 
 
-def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipeline, state: TrainingState | None) -> None:
+def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipeline, execution: Execution) -> None:
     """Minimise squared error + kl_weight * KL(posterior, standard normal), both means over values, in place."""
 
     def draw(step: int) -> list[Tensor]:
@@ -79,7 +78,8 @@ def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipelin
         divergence = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean() / 2
         return torch.nn.functional.mse_loss(decoded, x) + settings.autoencoder.kl_weight * divergence
 
-    optimise(vae, draw, loss, settings.autoencoder, settings.seed, "training the autoencoder", state=state)
+    shown = replace(execution, progress="training the autoencoder")
+    optimise(vae, draw, loss, settings.autoencoder, settings.seed, shown)
 
 
 def train_text_encoder(
@@ -106,7 +106,7 @@ def train_text_encoder(
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, present)
 
     networks = torch.nn.ModuleList([text_encoder, regression])
-    optimise(networks, draw, loss, training, settings.seed, "training the text encoder")
+    optimise(networks, draw, loss, training, settings.seed, Execution(progress="training the text encoder"))
 
 
 def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
@@ -116,8 +116,10 @@ def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
     """An autoencoder with fresh weights for colour images of size x size pixels."""
+    from diffusers import AutoencoderKL
+
     levels = len(settings.vae_channels)
-    return network_class("AutoencoderKL")(
+    return AutoencoderKL(
         sample_size=size,
         block_out_channels=settings.vae_channels,
         down_block_types=["DownEncoderBlock2D"] * levels,
@@ -153,8 +155,10 @@ def new_unet(settings: SmallPipeline, size: int) -> UNet2DConditionModel:
 
     It attends to the prompt at all resolutions but the finest, where that costs most.
     """
+    from diffusers import UNet2DConditionModel
+
     deeper = len(settings.unet_channels) - 1
-    return network_class("UNet2DConditionModel")(
+    return UNet2DConditionModel(
         sample_size=size // 2 ** (len(settings.vae_channels) - 1),
         in_channels=settings.latent_channels,
         out_channels=settings.latent_channels,

@@ -7,6 +7,7 @@ numbers of a step depend on (seed, step) alone, so weights, their average and th
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -62,6 +63,21 @@ class TrainingState:
     def seconds(self) -> float:
         """Seconds of training, with those of the runs that were cut off up to their last saved state."""
         return self._seconds_before + self._stopwatch.seconds()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a training is carried out, which changes no weight beyond rounding, but for dropout.
+
+    With `state` it goes on from the last saved one. Batches are worked off in parts of `micro_batch_size` rows, or in
+    smaller ones when these are too large for the GPU; None: as wholes. A new network is made on `device`. Progress is
+    shown as `progress`; None: not at all.
+    """
+
+    state: TrainingState | None = None
+    micro_batch_size: int | None = None
+    device: torch.device | str = "cpu"
+    progress: str | None = "training"
 
 
 def state_tensors(

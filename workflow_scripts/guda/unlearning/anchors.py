@@ -20,11 +20,11 @@ from guda.core.errors import DataError
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import derive_seed, uniform
 from guda.data.captions import Captions
-from guda.models.denoisers import TextDenoiser, add_adapters
+from guda.models.denoisers import Denoiser, TextDenoiser, add_adapters
 from guda.models.denoisers.text_unet import select_trainable
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
 from guda.training.loop import batch_rows, optimise, random_steps
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 NO_STYLE = -1  # of a prompt that names the content alone
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")
@@ -173,14 +173,13 @@ def unlearn(
     captions: Captions,
     book: AnchorBook,
     settings: Anchors,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[TextDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `anchor_loss`.
 
     With `trainable` lora, the copy has adapters, and its other weights are the full model's.
     An image's own prompt is one of its captions, none of which are dropped. `latents` float32 [N, C, H, W]; `forget`
-    bool [N]. Batches are worked off in parts of `micro_batch_size` of either kind; None: as wholes.
+    bool [N].
     """
     if captions.dropout:
         raise ValueError(f"a share {captions.dropout} of the captions is dropped; an empty prompt has no anchor")
@@ -204,34 +203,28 @@ def unlearn(
         return [*drawn, book.embeddings[chosen]]
 
     def loss(*drawn: Tensor) -> Tensor:
-        both = [torch.cat(pair) for pair in zip(drawn[:4], drawn[4:8], strict=True)]
-        return anchor_loss(student, full, *both, drawn[8], settings)
+        x, noise, t, prompts = (torch.cat(pair) for pair in zip(drawn[:4], drawn[4:8], strict=True))
+        told = torch.cat([drawn[8], prompts[len(drawn[8]) :]])
+        return anchor_loss(student.told(prompts), full.told(told), x, noise, t, len(drawn[8]), settings)
 
-    optimise(student, draw, loss, settings, settings.seed, "unlearning", 0.0, state, micro_batch_size)
+    optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * anchor_evaluations(settings)
 
 
 def anchor_loss(
-    student: TextDenoiser,
-    full: TextDenoiser,
-    x: Tensor,
-    noise: Tensor,
-    t: Tensor,
-    prompts: Tensor,
-    anchors: Tensor,
-    settings: Anchors,
+    student: Denoiser, full: Denoiser, x: Tensor, noise: Tensor, t: Tensor, n: int, settings: Anchors
 ) -> Tensor:
     """||e_theta(x_t^f, c_f) - e_full(x_t^f, c_a)||^2 + lambda ||e_theta(x_t^r, c_r) - target||^2, means over pixels.
 
-    Of x, noise [B, C, H, W], t int64 [B] and prompts [B, L, D] the first F are those of forget images, the others of
-    retained ones; `anchors` [F, L, D]. The target is e_full(x_t^r, c_r), or the noise. lambda is `retain_weight`.
+    Of x, noise [B, C, H, W] and t int64 [B] the first n are those of forget images, the others of retained ones. The
+    student is bound to their prompts c, the full model to the anchors c_a of the first and to the prompts of the
+    others. The target is e_full(x_t^r, c_r), or the noise. lambda is `retain_weight`.
     """
-    n, x_t, target = len(anchors), full.add_noise(x, noise, t), noise.clone()
+    x_t, target = full.add_noise(x, noise, t), noise.clone()
     asked = len(x) if settings.preserve == "distillation" else n
     with torch.no_grad():
-        told = torch.cat([anchors, prompts[n:]])
-        target[:asked] = full.predict_noise(x_t[:asked], t[:asked], told[:asked])
-    error = (student.predict_noise(x_t, t, prompts) - target).square()
+        target[:asked] = full.of(range(asked)).predict_noise(x_t[:asked], t[:asked])
+    error = (student.predict_noise(x_t, t) - target).square()
     return error[:n].mean() + settings.retain_weight * error[n:].mean()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 from guda.unlearning.redirection import redirect
 
 
@@ -35,8 +35,7 @@ def unlearn(
     conditional: UNetDenoiser,
     label: int,
     settings: config.Esd,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
 
@@ -46,6 +45,6 @@ def unlearn(
     def target(x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         return erased_noise(full, conditional, x_t, t, label, settings.guidance)
 
-    student = redirect(full, images, forget, target, settings, state, None, micro_batch_size)
+    student = redirect(full, images, forget, target, settings, execution)
     teachers = 3 + (settings.preserve == "distillation")
     return student, settings.steps * settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)

@@ -13,7 +13,7 @@ from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import batch_rows, optimise, random_steps
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 
 def noised(images: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,8 +32,7 @@ def unlearn(
     images: Tensor,
     forget: Tensor,
     settings: config.FineTuning,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that went on training without the forget images, and the evaluations spent.
 
@@ -48,5 +47,5 @@ def unlearn(
     def loss(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return denoising_error(student, x, noise, t)
 
-    optimise(student, draw, loss, settings, settings.seed, "fine-tuning", 0.0, state, micro_batch_size)
+    optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

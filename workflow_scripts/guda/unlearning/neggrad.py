@@ -15,7 +15,7 @@ from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 from guda.unlearning.finetune import denoising_error, noised
 
 
@@ -24,8 +24,7 @@ def unlearn(
     images: Tensor,
     forget: Tensor,
     settings: config.NegGrad,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that was driven away from the forget images, and the evaluations spent.
 
@@ -49,5 +48,5 @@ def unlearn(
         errors = [denoising_error(student, *drawn[start : start + 3]) for start in range(0, len(drawn), 3)]
         return sum(weight * error for (weight, _), error in zip(terms.values(), errors, strict=True))
 
-    optimise(student, draw, loss, settings, settings.seed, "gradient ascent", 0.0, state, micro_batch_size)
+    optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD

@@ -12,7 +12,7 @@ from guda import config
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise, random_steps
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 
 
 def redirect(
@@ -21,17 +21,15 @@ def redirect(
     forget: Tensor,
     target: Callable[..., Tensor],
     settings: config.Unlearning | config.Esd,
-    state: TrainingState | None = None,
+    execution: Execution,
     beside: Callable[[Tensor], Tensor] | None = None,
-    micro_batch_size: int | None = None,
 ) -> UNetDenoiser:
     """A copy of the full model that predicts the targets on forget images, and what it did on retained ones.
 
     Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
     both as means over pixels. `target(x_t, t, noise, ...)` gives the targets of a batch of forget images, [B, C, H, W];
     its last argument is what `beside` draws for them, given their places int64 [B] among the forget images.
-    `images` uint8 [N, C, H, W]; `forget` bool [N]. Batches are worked off in parts of `micro_batch_size` of either
-    kind; None: as wholes.
+    `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
     student = copy.deepcopy(full)
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
@@ -65,5 +63,5 @@ def redirect(
         error = (student.predict_noise(x_t, t) - torch.cat([forget_target, retain_target])).square()
         return settings.forget_weight * error[:n].mean() + error[n:].mean()
 
-    optimise(student, draw, loss, settings, settings.seed, "unlearning", 0.0, state, micro_batch_size)
+    optimise(student, draw, loss, settings, settings.seed, execution)
     return student

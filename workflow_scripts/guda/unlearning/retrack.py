@@ -8,7 +8,7 @@ from torch import Tensor
 from guda import config
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
-from guda.training.state import TrainingState
+from guda.training.state import Execution
 from guda.unlearning import retrack_evaluations
 from guda.unlearning.redirection import redirect
 
@@ -54,8 +54,7 @@ def unlearn(
     forget: Tensor,
     neighbors: Tensor,
     settings: config.Unlearning,
-    state: TrainingState | None = None,
-    micro_batch_size: int | None = None,
+    execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
 
@@ -68,5 +67,5 @@ def unlearn(
     def target(x_t: Tensor, t: Tensor, noise: Tensor, retained: Tensor) -> Tensor:
         return redirected_noise(x_t, noise, to_network_range(retained), *full.scales(t), settings.max_correction_norm)
 
-    student = redirect(full, images, forget, target, settings, state, near, micro_batch_size)
+    student = redirect(full, images, forget, target, settings, execution, near)
     return student, settings.steps * retrack_evaluations(settings)

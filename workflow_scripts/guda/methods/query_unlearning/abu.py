@@ -12,6 +12,7 @@ from torch import Tensor
 from guda.core.device import Batches
 from guda.core.errors import ConfigError
 from guda.core.records import FORWARD_AND_BACKWARD
+from guda.data.training_set import Query
 from guda.methods.query_unlearning.plan import AbuInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import draw_noise, evenly_spaced, loss_gradient
@@ -21,27 +22,26 @@ NEAREST_NAMES = 3
 
 def unlearn_image(
     full: UNetDenoiser,
-    x: Tensor,
-    image_id: str,
+    query: Query,
     curvature: dict[str, Tensor],
     n_train: int,
     settings: AbuInfluence,
     batches: Batches,
-    condition: Tensor | None = None,
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the image x [C, H, W] (network range), and the evaluations spent.
+    """A copy of the full model that has unlearned the query's image x, and the evaluations spent.
 
     theta' = theta + eta grad L(x) / (N F), `settings.steps` times, for the weights that have a `curvature` F. L is the
     image's loss, averaged over evenly spaced diffusion steps, with the noise of (seed, image, step). With F the Hessian
     of the mean loss of N training images, x one of them, and eta 1, it is the influence function's estimate of the
-    model trained without x. `condition` [1, ...] is what a conditional network is told of x.
+    model trained without x.
     """
     model = copy.deepcopy(full)
     moved = [(name, weight) for name, weight in model.unet.named_parameters() if name in curvature]
     steps = evenly_spaced(settings.query_steps, len(full.schedule.alphas_cumprod))
-    noise = draw_noise([image_id], steps, tuple(x.shape), settings.seed)[0]
+    noise = draw_noise([query.id], steps, tuple(query.x.shape), settings.seed)[0]
     for _ in range(settings.steps):
-        gradient = loss_gradient(model, x, noise, steps, [weight for _, weight in moved], batches, condition)
+        weights = [weight for _, weight in moved]
+        gradient = loss_gradient(model.told(query.told), query.x, noise, steps, weights, batches)
         with torch.no_grad():
             for (name, weight), slope in zip(moved, gradient, strict=True):
                 weight += settings.step_size / n_train * slope / curvature[name]

@@ -29,7 +29,8 @@ class _Loss(torch.nn.Module):
 
     def forward(self, *sample: Tensor) -> Tensor:
         """`sample`: an image, its noise, its diffusion step, and what a conditional network is told of it."""
-        return squared_errors(self.denoiser, *(tensor[None] for tensor in sample))[0]
+        x, noise, t, *told = (tensor[None] for tensor in sample)
+        return squared_errors(self.denoiser.told(*told or [None]), x, noise, t)[0]
 
 
 def diagonal_fisher(

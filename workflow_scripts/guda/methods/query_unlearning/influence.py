@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from guda.core.device import Batches
 from guda.core.progress import track
 from guda.data.pixels import to_network_range
-from guda.data.training_set import TrainingSet
+from guda.data.training_set import Query, TrainingSet
 from guda.methods.query_unlearning import abu, mucs
 from guda.methods.query_unlearning.plan import AbuInfluence, Influence, MucsInfluence
 from guda.models.denoisers import UNetDenoiser
@@ -45,11 +45,13 @@ def abu_influence(
     """
     curvature = {name: values.to(full.device) for name, values in abu.damped(fisher, settings).items()}
     batches, n_train = Batches(batch_size), len(training_set.ids)
-    unlearned = (
-        abu.unlearn_image(full, x, query, curvature, n_train, settings, batches, queries.told([row]))
-        for row, (x, query) in enumerate(zip(to_network_range(queries.images), queries.ids, strict=True))
-    )
-    return _influence(full, unlearned, len(queries.ids), training_set, mirror, mean_increase, settings, batches)
+
+    def unlearned(query: Query) -> tuple[UNetDenoiser, int]:
+        return abu.unlearn_image(full, query, curvature, n_train, settings, batches)
+
+    n_steps = len(full.schedule.alphas_cumprod)
+    sampled = SampledLosses(training_set, n_steps, mirror, settings, batches)
+    return _influence(full, unlearned, queries, sampled, mean_increase)
 
 
 def mucs_influence(
@@ -60,39 +62,52 @@ def mucs_influence(
     batch_size: int,
 ) -> tuple[Tensor, int]:
     """Influence of the sampled training images on every query by MUCS, float32 [q, M], and the evaluations spent."""
-    unlearned = (
-        mucs.unlearn_image(full, x, query, training_set.images, settings, queries.told([row]), training_set.captions)
-        for row, (x, query) in enumerate(zip(to_network_range(queries.images), queries.ids, strict=True))
-    )
-    batches = Batches(batch_size)
-    return _influence(full, unlearned, len(queries.ids), training_set, False, relative_increase, settings, batches)
+
+    def unlearned(query: Query) -> tuple[UNetDenoiser, int]:
+        return mucs.unlearn_image(full, query, training_set, settings)
+
+    n_steps = len(full.schedule.alphas_cumprod)
+    sampled = SampledLosses(training_set, n_steps, False, settings, Batches(batch_size))
+    return _influence(full, unlearned, queries, sampled, relative_increase)
+
+
+class SampledLosses:
+    """Losses of the sampled training images, on the same draws for every model."""
+
+    def __init__(self, training_set: TrainingSet, n_steps: int, mirror: bool, settings: Influence, batches: Batches):
+        """At some of the diffusion steps 0 .. n_steps-1; with `mirror` of their mirror images, too."""
+        rows = settings.sampled_rows(training_set.ids)
+        images, self.ids = to_network_range(training_set.images[rows]), [training_set.ids[row] for row in rows]
+        self.views = [images, images.flip(3)] if mirror else [images]
+        self.told, self.batches = training_set.told(rows), batches
+        self.steps = evenly_spaced(settings.loss_steps, n_steps)
+        self.noise = draw_noise(self.ids, self.steps, tuple(images.shape[1:]), settings.seed)
+
+    def of(self, model: UNetDenoiser) -> list[Tensor]:
+        """Losses [M, S] of the images, and of their mirror images."""
+        told = model.told(self.told)
+        return [losses(told, view, self.noise, self.steps, self.batches) for view in self.views]
+
+    @property
+    def evaluations(self) -> int:
+        """What they cost of one model."""
+        return len(self.views) * len(self.ids) * len(self.steps)
 
 
 def _influence(
     full: UNetDenoiser,
-    unlearned: Iterable[tuple[UNetDenoiser, int]],
-    n_queries: int,
-    training_set: TrainingSet,
-    mirror: bool,
+    unlearned: Callable[[Query], tuple[UNetDenoiser, int]],
+    queries: TrainingSet,
+    sampled: SampledLosses,
     score: Callable[[Tensor, Tensor], Tensor],
-    settings: Influence,
-    batches: Batches,
 ) -> tuple[Tensor, int]:
     """Scores float32 [q, M] of models that unlearned a query each, against the full one, on the same draws."""
-    rows = settings.sampled_rows(training_set.ids)
-    images, ids = to_network_range(training_set.images[rows]), [training_set.ids[row] for row in rows]
-    views, told = [images, images.flip(3)] if mirror else [images], training_set.told(rows)
-    steps = evenly_spaced(settings.loss_steps, len(full.schedule.alphas_cumprod))
-    noise = draw_noise(ids, steps, tuple(images.shape[1:]), settings.seed)
-
-    def losses_of(model: UNetDenoiser) -> list[Tensor]:
-        return [losses(model, view, noise, steps, batches, told) for view in views]
-
-    before, scores, evaluations = losses_of(full), [], 0
-    for model, spent in track(unlearned, "queries", n_queries):
-        increases = [score(after, base) for after, base in zip(losses_of(model), before, strict=True)]
+    before, scores, evaluations = sampled.of(full), [], sampled.evaluations
+    for row in track(range(len(queries.ids)), "queries", len(queries.ids)):
+        model, spent = unlearned(queries.query(row))
+        increases = [score(after, base) for after, base in zip(sampled.of(model), before, strict=True)]
         scores.append(torch.stack(increases).amax(0).float())
         if not scores[-1].isfinite().all():
             raise FloatingPointError("losses are not finite after unlearning a query; make smaller steps")
-        evaluations += spent
-    return torch.stack(scores), evaluations + (n_queries + 1) * len(views) * len(ids) * len(steps)
+        evaluations += spent + sampled.evaluations
+    return torch.stack(scores), evaluations

@@ -13,7 +13,6 @@ from guda.models.checkpoints.weights import take_weights
 from guda.models.denoisers.adapters import check_adapters, merge_adapters
 from guda.models.denoisers.text_unet import TextDenoiser, new_text_denoiser
 from guda.models.denoisers.unet import UNetDenoiser, new_denoiser
-from guda.models.diffusers_import import network_class
 from guda.models.imported import check_model, model_files
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import ImportedModelSpec, Spec
@@ -62,12 +61,14 @@ def read_network(config_file: Path, family: str | None = None) -> torch.nn.Modul
 
     A file that does not name its family is taken to be of `family`.
     """
+    import diffusers
+
     settings = read_json(config_file)
     family = (settings.get("_class_name") or family) if isinstance(settings, dict) else None
     if str(family) not in DENOISERS:
         raise ArtifactError(f"{config_file}: of class {family!r}, expected {' or '.join(DENOISERS)}. {CURE}")
     try:
-        return network_class(family).from_config(settings)
+        return getattr(diffusers, str(family)).from_config(settings)
     except Exception as error:  # of any kind, by what diffusers and torch stumble over
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{config_file}: no network can be made of it ({reason}). {CURE}") from None

@@ -13,7 +13,6 @@ from torch import Tensor
 from guda.core.errors import ArtifactError
 from guda.models.checkpoints.weights import built
 from guda.models.denoisers.unet import UNetDenoiser
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.folder import CLASSES, unet_settings
 
@@ -49,12 +48,13 @@ def new_text_denoiser(
     `latent_size` [H, W] takes the place of the size that the file names: no layer depends on it. `key` names the
     setting in errors. Raises ArtifactError for a network of another family.
     """
+    from diffusers import UNet2DConditionModel
+
     settings = unet_settings(config_file, key)
     if latent_size is not None:
         height, width = latent_size
         settings["sample_size"] = height if height == width else [height, width]
-    kind = network_class(NETWORK)
-    unet = built(lambda: kind.from_config(settings), NETWORK, config_file.parent, key)
+    unet = built(lambda: UNet2DConditionModel.from_config(settings), NETWORK, config_file.parent, key)
     if unet.config.sample_size is None:
         raise ArtifactError(f"{key}: {config_file} has no sample_size; write that of the latents it was trained on")
     return TextDenoiser(unet, schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -9,16 +10,35 @@ from torch import Tensor
 
 from guda import config
 from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
-from guda.models.diffusers_import import network_class
 from guda.models.noise_schedule import NoiseSchedule
 
 
 class Denoiser(Protocol):
-    """What scoring, sampling and unlearning ask of a network."""
+    """What scoring and sampling ask of a network: one that is told nothing, or is bound to what it is told."""
 
-    device: torch.device
+    @property
+    def device(self) -> torch.device: ...
 
-    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+
+    @property
+    def unet(self) -> torch.nn.Module: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the network is made for."""
+        ...
+
+    def of(self, rows: Sequence[int] | Tensor) -> Denoiser:
+        """The same for a batch of some of the images that it is bound to, of which one may come several times."""
+        ...
+
+    def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""
+        ...
+
+    def predict_noise(self, x_t: Tensor, t: Tensor) -> Tensor:
         """e_theta(x_t, t), float32 of x_t's shape [B, C, H, W]; t int64 [B] counts as `alphas_cumprod` does.
 
         A float t lies between two steps.
@@ -54,6 +74,16 @@ class UNetDenoiser(torch.nn.Module):
     @property
     def device(self) -> torch.device:
         return self.gammas.device
+
+    def told(self, condition: Tensor | None) -> Denoiser:
+        """The denoiser bound to a condition for each of n images, [n, ...]; None: as it is."""
+        from guda.models.denoisers.bound import BoundDenoiser
+
+        return self if condition is None else BoundDenoiser(self, condition)
+
+    def of(self, rows: Sequence[int] | Tensor) -> Denoiser:
+        """Itself: it is told nothing of the images."""
+        return self
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1].
@@ -133,8 +163,10 @@ def new_denoiser(
 
     With `n_labels` it is conditional, with so many class embeddings.
     """
+    from diffusers import UNet2DModel
+
     channels, height, width = image_shape
-    unet = network_class("UNet2DModel")(
+    unet = UNet2DModel(
         sample_size=(height, width),
         in_channels=channels,
         out_channels=2 * channels if settings.learned_variance else channels,

@@ -23,7 +23,6 @@ from guda.data.pixels import to_network_range
 from guda.models.checkpoints.files import Checkpoint, read_object
 from guda.models.checkpoints.weights import APART, built, fitting_weights, take_weights, transformers_model
 from guda.models.denoisers import TextDenoiser, load_pretrained_unet
-from guda.models.diffusers_import import network_class
 from guda.models.imported import INDEX, check_process, model_files
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.folder import (
@@ -78,11 +77,12 @@ def load_pipeline(folder: Path, key: str) -> Pipeline:
     `key` names the setting in errors. Raises ArtifactError when a part is missing, is of another class, does not fit
     the others, or cannot be read whole; weights are read from safetensors alone.
     """
+    from diffusers import AutoencoderKL
+
     check_pipeline(folder, key)
     networks = pipeline_parts(folder, key).networks
     settings = read_object(networks["vae"].config, key)
-    kind = network_class(CLASSES["vae"])
-    vae = built(lambda: kind.from_config(settings), CLASSES["vae"], folder / "vae", key)
+    vae = built(lambda: AutoencoderKL.from_config(settings), CLASSES["vae"], folder / "vae", key)
     take_weights(vae, networks["vae"], key)
     text_encoder, tokenizer = _text_parts(folder, networks["text_encoder"], key)
     pipeline = Pipeline(vae.eval(), text_encoder, tokenizer, read_object(folder / SCHEDULER, key))
@@ -109,11 +109,13 @@ def opened_pipeline(source: str, expected: str) -> Pipeline:
 
     Its UNet is not kept, but its weights are looked through: training comes after hours of encoding.
     """
+    from diffusers import UNet2DConditionModel
+
     folder = checked(source, expected)
     pipeline, found = load_pipeline(folder, PIPELINE_KEY), model_files(folder / "unet", PIPELINE_KEY)
-    settings, kind = unet_settings(found.config, PIPELINE_KEY), network_class(CLASSES["unet"])
+    settings = unet_settings(found.config, PIPELINE_KEY)
     with torch.device("meta"):
-        unet = built(lambda: kind.from_config(settings), CLASSES["unet"], folder / "unet", PIPELINE_KEY)
+        unet = built(lambda: UNet2DConditionModel.from_config(settings), CLASSES["unet"], folder / "unet", PIPELINE_KEY)
     for _ in fitting_weights(unet, found, PIPELINE_KEY):
         pass
     return pipeline

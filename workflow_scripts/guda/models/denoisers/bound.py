@@ -1,0 +1,72 @@
+"""Denoisers bound to what they are told of each image, so that scores and samplers need not know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from guda.models.denoisers.unet import UNetDenoiser
+from guda.models.noise_schedule import NoiseSchedule
+
+
+@dataclass(frozen=True)
+class BoundDenoiser:
+    """A denoiser with its condition for n images: labels int64 [n], or the embeddings of prompts float [n, L, D]."""
+
+    denoiser: UNetDenoiser
+    condition: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.denoiser.device
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoiser.schedule
+
+    @property
+    def unet(self) -> torch.nn.Module:
+        return self.denoiser.unet
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the network is made for."""
+        return self.denoiser.image_shape
+
+    def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""
+        return self.denoiser.add_noise(x, noise, t)
+
+    def of(self, rows: Sequence[int] | Tensor) -> BoundDenoiser:
+        """The same for a batch of some of the images, or of one of them several times."""
+        return BoundDenoiser(self.denoiser, self.condition[torch.as_tensor(rows)])
+
+    def predict_noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """e_theta(x_t, t, condition), [n, C, H, W], for one x_t of each of the n images."""
+        return self.denoiser.predict_noise(x_t, t, self.condition.to(self.device))
+
+
+@dataclass(frozen=True)
+class GuidedDenoiser(BoundDenoiser):
+    """The same with classifier-free guidance (Ho & Salimans 2022), w = `guidance_scale` as in Stable Diffusion.
+
+    `unconditional` [L, D] is the embedding of the empty prompt.
+    """
+
+    unconditional: Tensor
+    guidance_scale: float
+
+    def of(self, rows: Sequence[int] | Tensor) -> GuidedDenoiser:
+        return replace(self, condition=self.condition[torch.as_tensor(rows)])
+
+    def predict_noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """e_u + w (e_c - e_u), [n, C, H, W]: w = 1 is the prompt alone, w = 0 none."""
+        told = super().predict_noise(x_t, t)
+        if self.guidance_scale == 1:
+            return told
+        empty = self.unconditional.to(self.device).expand(len(x_t), *self.unconditional.shape)
+        untold = self.denoiser.predict_noise(x_t, t, empty)
+        return untold + self.guidance_scale * (told - untold)

@@ -66,8 +66,9 @@ rule posteriors:
 
 rule likelihood:
     input:
-        **model_files("{model}"),
-        queries=[paths.queries(bucket) for bucket in experiment.buckets],
+        unpack(lambda wc: model_files(wc.model)),
+        base=lambda wc: experiment.family.adapted_files(wc.model),
+        samples=[experiment.scored_samples(bucket) for bucket in experiment.buckets],
         foreign=foreign(paths.likelihood("{model}"), lambda wc: likelihood_spec(experiment, wc.model)),
     output:
         likelihood=paths.likelihood("{model}"),
@@ -87,7 +88,7 @@ rule likelihood:
         command(
             "compute_likelihood.py",
             NETWORK,
-            '--model "$(dirname {input.weights:q})" --results {params.results:q}',
+            '--model "$(dirname {input.weights:q})" --base {input.base:q} --samples {input.samples:q}',
             "--output {output.likelihood:q} --record {output.record:q}",
         )
 

@@ -7,31 +7,39 @@ from guda.specs import LikelihoodSpec
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
-    parser.add_argument("--results", required=True, help="results folder with the queries")
+    parser.add_argument("--base", nargs="*", help="weights and config.json of the base model, of adapters alone")
+    parser.add_argument("--samples", required=True, nargs="+", help="the queries, as the network sees them, by buckets")
     parser.add_argument("--output", required=True, help="safetensors file to write: log_likelihood, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
     spec = LikelihoodSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
+    from pathlib import Path
+
     import torch
 
-    from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file, unpack_ids
+    from guda.core.artifacts import pack_ids, save_tensors, sha256_file
     from guda.core.device import costs
-    from guda.core.paths import WEIGHTS, Paths
+    from guda.core.paths import ADAPTER, WEIGHTS
     from guda.core.records import Stopwatch, write_record
     from guda.core.seeding import chosen
+    from guda.data.training_set import read_training_set
     from guda.models.denoisers import load_denoiser
     from guda.models.noise_schedule import NoiseSchedule
     from guda.scoring.likelihood import evaluations, log_likelihoods
 
-    settings, paths = spec.settings, Paths(args.results)
-    model, provenance = load_denoiser(args.model, NoiseSchedule.from_config(settings.noise_schedule), spec.model)
+    settings, base = spec.settings, Path(args.base[0]).parent if args.base else None
+    schedule = NoiseSchedule.from_config(settings.noise_schedule)
+    model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.requires_grad_(False).to(device)
-    buckets = [load_tensors(paths.queries(bucket), expected)[0] for bucket, expected in spec.buckets.items()]
-    ids = [query for bucket in buckets for query in unpack_ids(bucket["ids"])]
+    expected = spec.buckets.values()
+    buckets = [read_training_set(path, digest) for path, digest in zip(args.samples, expected, strict=True)]
+    ids = [query for bucket in buckets for query in bucket.ids]
     rows = chosen(ids, settings.queries, "likelihood", settings.seed)
-    images, ids = torch.cat([bucket["images"] for bucket in buckets])[rows], [ids[row] for row in rows]
+    images, ids = torch.cat([bucket.images for bucket in buckets])[rows], [ids[row] for row in rows]
+    if buckets[0].captions is not None:
+        model = model.told(torch.cat([bucket.told(range(len(bucket.ids))) for bucket in buckets])[rows])
     stopwatch = Stopwatch()
     found = log_likelihoods(model, images, ids, settings, args.execution.batch_size)
     seconds = stopwatch.seconds()
@@ -39,7 +47,7 @@ def main() -> None:
         args.output,
         {"log_likelihood": found, "ids": pack_ids(ids)},
         spec,
-        model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
+        model_sha256=sha256_file(f"{args.model}/{ADAPTER if args.base else WEIGHTS}"),
         parent_sha256=provenance.get("parent_sha256", ""),
     )
     write_record(args.record, spec, [args.output], **costs(device, len(ids) * evaluations(settings), seconds))

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from golden_inputs import fixed_denoiser
 
 from guda import config
 from guda.core.seeding import gaussian
@@ -54,6 +55,9 @@ class Mixture:
 
     def log_density(self, x_t, t):
         return self.log_joint(x_t, t).logsumexp(1)
+
+    def of(self, rows):
+        return self
 
     def predict_noise(self, x_t, t, condition=None):
         """-sigma grad log p_t (Tweedie)."""
@@ -263,3 +267,21 @@ def test_the_signal_ends_at_a_hundredth_or_with_the_schedule(schedule):
     assert schedule.gammas[end] <= 0.01 < schedule.gammas[end - 1]
     short = NoiseSchedule(np.array([0.9, 0.5, 0.2]), "epsilon")
     assert end_of_signal(short) == 2
+
+
+def test_each_image_has_the_likelihood_under_its_own_condition(images):
+    conditional, of = fixed_denoiser(n_labels=3), settings(steps=2)
+    mixed = log_likelihoods(conditional.told(torch.tensor([0, 1, 0])), images[:3], IDS[:3], of, 2)
+    by_label = [
+        log_likelihoods(conditional.told(torch.tensor([label] * 3)), images[:3], IDS[:3], of, 3) for label in (0, 1)
+    ]
+    expected = torch.stack([by_label[0][0], by_label[1][1], by_label[0][2]])
+    assert torch.allclose(mixed, expected, rtol=1e-5)
+    assert not torch.allclose(by_label[0], by_label[1])
+
+
+def test_a_density_of_latents_is_that_of_their_numbers(images):
+    latents = images[:2].float() / 127.5 - 1
+    of = settings(steps=2)
+    expected = log_likelihoods(fixed_denoiser(), images[:2], IDS[:2], of, 2)
+    assert torch.equal(log_likelihoods(fixed_denoiser(), latents, IDS[:2], of, 2), expected)

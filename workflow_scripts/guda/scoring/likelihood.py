@@ -23,7 +23,7 @@ from guda.core.device import Batches
 from guda.core.progress import track
 from guda.core.seeding import gaussian, rademacher
 from guda.data.pixels import to_network_range
-from guda.models.denoisers import UNetDenoiser
+from guda.models.denoisers import Denoiser
 from guda.models.noise_schedule import end_of_signal
 from guda.specs import LikelihoodSettings
 
@@ -33,13 +33,14 @@ State = tuple[Tensor, Tensor]
 
 
 def log_likelihoods(
-    denoiser: UNetDenoiser, images: Tensor, ids: list[str], settings: LikelihoodSettings, batch_size: int
+    denoiser: Denoiser, images: Tensor, ids: list[str], settings: LikelihoodSettings, batch_size: int
 ) -> Tensor:
     """log p(x_first) of every image by each probe, in nats, float64 [n, probes]; the estimate is their mean.
 
     x_first is the image at diffusion step `settings.first`, with one noise per (seed, id): noise and probes are the
     same for every model and whatever the batch. The flow ends where `end_of_signal` says; what is left there counts
-    as standard normal. `images` uint8 [n, C, H, W]; `ids` names them.
+    as standard normal. Of a denoiser that is bound to a condition for each image it is log p(x | condition). `images`
+    uint8 [n, C, H, W], or latents in float32, whose density it then is; `ids` names them.
     """
     if len(ids) != len(images):
         raise ValueError(f"{len(ids)} ids for {len(images)} images")
@@ -55,7 +56,7 @@ def log_likelihoods(
         noise, signs = (torch.from_numpy(array).to(denoiser.device) for array in (noise, signs))
         steps = torch.full((len(rows),), settings.first, device=denoiser.device)
         start = denoiser.add_noise(x[list(rows)].to(denoiser.device), noise, steps).double()
-        slope = flow(denoiser, levels, signs.double().transpose(0, 1))
+        slope = flow(denoiser.of(rows), levels, signs.double().transpose(0, 1))
         end, divergence = integrate(slope, start, settings.probes, grid)
         return (log_normal(end)[:, None] + divergence).cpu()
 
@@ -75,7 +76,7 @@ def log_normal(x: Tensor) -> Tensor:
     return -(x.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
 
-def flow(denoiser: UNetDenoiser, levels: np.ndarray, probes: Tensor) -> Callable[[float, Tensor], State]:
+def flow(denoiser: Denoiser, levels: np.ndarray, probes: Tensor) -> Callable[[float, Tensor], State]:
     """The flow's right-hand side, and its divergence along each of `probes` [P, B, C, H, W], at a level u and x.
 
     Between two diffusion steps the network is told the fraction of the way, in u, from one to the next.

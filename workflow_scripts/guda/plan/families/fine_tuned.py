@@ -353,7 +353,6 @@ def _check(family: FineTuned) -> None:
     if channels != 3:
         raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
     asked = {
-        "likelihood.queries": config.likelihood.queries,
         "sweep": experiment.variants,
         "training.flip": config.training.flip,
     }

@@ -124,7 +124,8 @@ def test_a_variant_changes_its_models_and_nothing_that_it_could_share():
         usual, other = (of.model_spec(f"{operator}/{group}") for operator in ("guda", "sweep-steps=40,n_neighbors=10"))
         assert other == usual.model_copy(update={"settings": usual.settings.model_copy(update={"steps": 40})})
         fewer = of.unlearned("sweep-steps=40,n_neighbors=7", group)
-        assert of.neighbors_files("sweep-steps=40,n_neighbors=7", group) == [of.paths.neighbors(f"k=7/{group}")]
+        files = of.operator_files("sweep-steps=40,n_neighbors=7", group)
+        assert files == [of.paths.neighbors(f"k=7/{group}")]
         assert of.model_spec(fewer).neighbors == of.neighbors_spec(group, 7).digest()
         # 80 steps are what is configured: the same models.
         assert of.unlearned("sweep-steps=80", group) == f"guda/{group}"

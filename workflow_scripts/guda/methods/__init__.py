@@ -19,16 +19,16 @@ from guda.methods.prompt.plan import PromptOverlap
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
 from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
+from guda.unlearning import GUDA
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Unlearned("guda", RETRACK),
-        Unlearned("guda_uncalibrated", RETRACK, calibrated=False),
-        GuidedUnlearned("guda_esd", ESD),
-        Unlearned("finetune", FINETUNE),
-        Unlearned("neggrad", NEGGRAD),
+        Unlearned("guda"),
+        Unlearned("guda_uncalibrated", GUDA, calibrated=False),
+        GuidedUnlearned("guda_esd"),
+        Unlearned("finetune"),
+        Unlearned("neggrad"),
         GradientSimilarity("trak", "loss"),
         GradientSimilarity("dtrak", "squared_output"),
         GradientSimilarity("das", "mean_output", of_output=True),
@@ -39,9 +39,9 @@ METHODS: dict[str, Method] = {
         AbuMethod("abu"),
         MucsMethod("mucs"),
         RandomScores("random"),
-        Unlearned("guda_weighted", "guda_weighted"),
-        Unlearned("guda_uniform", "guda_uniform"),
-        Unlearned("guda_removed", "guda_removed"),
+        Unlearned("guda_weighted"),
+        Unlearned("guda_uniform"),
+        Unlearned("guda_removed"),
         PromptOverlap("prompt"),
     )
 }

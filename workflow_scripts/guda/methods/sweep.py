@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 from guda.config.messages import explain
 from guda.config.scoring import StepSchedule
 from guda.config.section import Section
-from guda.config.training import Unlearning
 from guda.core.errors import nearest_name
 from guda.methods.similarity.plan import Nearest
+from guda.unlearning.retrack.plan import Unlearning
 
 Grids = list[dict[str, Any]]
 

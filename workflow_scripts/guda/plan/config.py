@@ -25,18 +25,23 @@ from guda.config import (
     Oracle,
     Queries,
     Removal,
-    TextToImage,
     Training,
     UNet,
-    Unlearn,
 )
 from guda.config.messages import explain
 from guda.config.section import Location, Section
+from guda.config.text_to_image import TextModels
 from guda.core.errors import ConfigError
 from guda.methods.settings import Attribution
 from guda.methods.sweep import Sweep, combinations
+from guda.unlearning.anchors.plan import Anchors
+from guda.unlearning.retrack.plan import Unlearn
 
 MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
+
+
+class TextToImage(TextModels):
+    anchors: Anchors = Field(Anchors(), description="Unlearning of each group by anchor prompts (GUDA-C).")
 
 
 class Config(Section):

@@ -40,12 +40,9 @@ from guda.specs.evaluation import (
 from guda.specs.models import (
     ClassifierSpec,
     ConditionalSpec,
-    EsdSpec,
-    FinetuneSpec,
     ImportedModelSpec,
-    NegGradSpec,
+    ModelSpec,
     TrainSpec,
-    UnlearnSpec,
 )
 from guda.specs.scoring import (
     ConditionalElboSpec,
@@ -56,7 +53,6 @@ from guda.specs.scoring import (
     PosteriorsSpec,
 )
 from guda.specs.text_to_image import (
-    AnchorsSpec,
     EncodedAnchorsSpec,
     EncodedSpec,
     FineTuneSpec,
@@ -67,7 +63,6 @@ from guda.specs.text_to_image import (
 )
 
 __all__ = [
-    "AnchorsSpec",
     "CalibrationSpec",
     "ClassifierSpec",
     "ConditionalElboSpec",
@@ -76,11 +71,9 @@ __all__ = [
     "ElboSpec",
     "EncodedAnchorsSpec",
     "EncodedSpec",
-    "EsdSpec",
     "ExclusionSpec",
     "FigureSpec",
     "FineTuneSpec",
-    "FinetuneSpec",
     "GroupSizesSpec",
     "GroupSpec",
     "ImagesSpec",
@@ -91,7 +84,7 @@ __all__ = [
     "LikelihoodSpec",
     "LikelihoodTableSpec",
     "MetricsSpec",
-    "NegGradSpec",
+    "ModelSpec",
     "NeighborsSpec",
     "PipelineSpec",
     "PosteriorsSpec",
@@ -111,7 +104,6 @@ __all__ = [
     "SweepSpec",
     "TableSpec",
     "TrainSpec",
-    "UnlearnSpec",
     "digest",
     "digest_lines",
     "parse_any",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from guda import config
+from guda.config.training import Optimisation
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise, random_steps
@@ -20,7 +20,7 @@ def redirect(
     images: Tensor,
     forget: Tensor,
     target: Callable[..., Tensor],
-    settings: config.Unlearning | config.Esd,
+    settings: Optimisation,
     state: TrainingState | None = None,
     beside: Callable[[Tensor], Tensor] | None = None,
     micro_batch_size: int | None = None,

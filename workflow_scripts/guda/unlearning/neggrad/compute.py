@@ -11,19 +11,20 @@ import copy
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise
 from guda.training.state import TrainingState
-from guda.unlearning.finetune import denoising_error, noised
+from guda.unlearning.finetune.compute import denoising_error, noised
+from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
+from guda.unlearning.operator import Job
 
 
 def unlearn(
     full: UNetDenoiser,
     images: Tensor,
     forget: Tensor,
-    settings: config.NegGrad,
+    settings: NegGrad,
     state: TrainingState | None = None,
     micro_batch_size: int | None = None,
 ) -> tuple[UNetDenoiser, int]:
@@ -51,3 +52,8 @@ def unlearn(
 
     optimise(student, draw, loss, settings, settings.seed, "gradient ascent", 0.0, state, micro_batch_size)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD
+
+
+def run(job: Job[NegGradSpec]) -> tuple[UNetDenoiser, int]:
+    """See `Operator.run`."""
+    return unlearn(job.full, job.training_set.images, job.forget, job.spec.settings, job.state, job.micro_batch_size)

@@ -10,7 +10,7 @@ import re
 from guda.core.errors import GudaError, nearest_name
 from guda.evaluation.scores import Scores
 from guda.methods.classifier.plan import MeanPosterior
-from guda.methods.conditional.plan import LikelihoodRatio
+from guda.methods.conditional.plan import LikelihoodRatio, LogPosterior
 from guda.methods.counterfactual.plan import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
 from guda.methods.embedding.plan import FeatureSimilarity
 from guda.methods.gradients.plan import GradientSimilarity
@@ -33,6 +33,7 @@ METHODS: dict[str, Method] = {
         GradientSimilarity("dtrak", "squared_output"),
         GradientSimilarity("das", "mean_output", of_output=True),
         LikelihoodRatio("conditional_elbo"),
+        LogPosterior("conditional_posterior"),
         MeanPosterior("classifier"),
         PixelSimilarity("nearest"),
         FeatureSimilarity("embedding"),

@@ -134,7 +134,7 @@ def unlearning(trainable: str, args: argparse.Namespace, device):
     import torch
 
     from guda.training.state import Execution
-    from guda.unlearning.anchors import AnchorBook, unlearn
+    from guda.unlearning.anchors.compute import AnchorBook, unlearn
 
     full, (latents, captions), settings = network(args, device), samples(args), preset().text_to_image.anchors
     half = torch.arange(IMAGES) // (IMAGES // 2)
@@ -169,7 +169,7 @@ def report(rates: dict[str, float]) -> None:
     """What the preset would take at these rates, in hours."""
     from guda.core.records import FORWARD_AND_BACKWARD
     from guda.models.noise_schedule import elbo_steps
-    from guda.unlearning.anchors import anchor_evaluations
+    from guda.unlearning.anchors.compute import anchor_evaluations
 
     config = preset()
     n_groups, steps, anchors = len(config.data.groups), len(elbo_steps(config.elbo.steps)), config.text_to_image.anchors

@@ -142,7 +142,7 @@ rule unlearn:
         **model_files(BASE),
         samples=experiment.scored_samples(TRAINING),
         group=paths.group("{group}"),
-        files=lambda wc: experiment.family.operator_files(wc.operator, wc.group),
+        files=lambda wc: experiment.operator_files(wc.operator, wc.group),
         foreign=foreign_model(UNLEARNED),
     output:
         **made_model(UNLEARNED),

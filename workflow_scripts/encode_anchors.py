@@ -21,7 +21,7 @@ def main() -> None:
     from guda.core.device import costs
     from guda.core.records import Stopwatch, check_recorded, write_record
     from guda.models.stable_diffusion.pipeline import opened_pipeline
-    from guda.unlearning.anchors import encode_book
+    from guda.unlearning.anchors.compute import encode_book
 
     check_recorded(args.prompts, spec.prompts)
     check_recorded(args.of_images, spec.of_images)

@@ -18,7 +18,7 @@ def main() -> None:
     from guda.core.artifacts import save_tensors
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.unlearning.neighbors import nearest_retained
+    from guda.unlearning.retrack.neighbors import nearest_retained
 
     training_set = read_training_set(args.images, spec.images)
     forget = training_set.in_group(args.group, spec.group)

@@ -1,10 +1,10 @@
 """Unlearn one group from the base model, by the operator that the spec is of."""
 
+from functools import partial
 from pathlib import Path
 
 from guda.jobs.cli import run, spec_text, stage_parser
-from guda.specs import AnchorsSpec, parse_any
-from guda.unlearning import OPERATORS
+from guda.unlearning import operator_of
 
 
 def main() -> None:
@@ -22,19 +22,19 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, help="folder to write: diffusers' files, or adapters alone")
     args = parser.parse_args()
-    spec = parse_any([*OPERATORS.values(), AnchorsSpec], spec_text(args.spec))
+    operator, spec = operator_of(spec_text(args.spec))
 
     from guda.core.artifacts import sha256_file
     from guda.core.paths import ADAPTER, MODEL_FILES, WEIGHTS
     from guda.jobs.model import make_model
     from guda.jobs.unlearning import unlearned
 
-    adapted = isinstance(spec, AnchorsSpec) and spec.settings.trainable == "lora"
-    files, others = ((ADAPTER,), MODEL_FILES) if adapted else (MODEL_FILES, (ADAPTER,))
+    files, others = ((ADAPTER,), MODEL_FILES) if spec.adapters else (MODEL_FILES, (ADAPTER,))
     for name in others:  # of a model that was here under another `trainable`; snakemake does not know them
         Path(args.model, name).unlink(missing_ok=True)
     parent = sha256_file(f"{args.base}/{WEIGHTS}")
-    make_model(args, spec, lambda device: unlearned(spec, args, device, parent), parent, files, base=args.base)
+    prepare = partial(unlearned, operator, spec, args, parent)
+    make_model(args, spec, prepare, parent, files, base=args.base)
 
 
 if __name__ == "__main__":

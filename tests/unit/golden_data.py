@@ -18,7 +18,7 @@ from guda.data.groups import read_groups, read_members
 from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 from guda.models.sampling import generate
 from guda.specs import digest_lines
-from guda.unlearning.neighbors import nearest_retained
+from guda.unlearning.retrack.neighbors import nearest_retained
 
 
 def images(tmp_path):

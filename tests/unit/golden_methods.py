@@ -9,7 +9,7 @@ from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
 from guda.methods import get_method
 from guda.methods.classifier.plan import MeanPosteriorSpec
-from guda.methods.conditional.plan import LikelihoodRatioSpec
+from guda.methods.conditional.plan import ConditionalPosteriorSpec, LikelihoodRatioSpec
 from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
@@ -25,15 +25,21 @@ def guided_counterfactual(tmp_path):
     return counterfactual(tmp_path, GuidedCounterfactualSpec, "guda_esd", conditional="c")
 
 
-def likelihood_ratio(tmp_path):
+def log_posterior(tmp_path):
+    return likelihood_ratio(
+        tmp_path, ConditionalPosteriorSpec, "conditional_posterior", members=save_groups(Paths(tmp_path))
+    )
+
+
+def likelihood_ratio(tmp_path, kind=LikelihoodRatioSpec, method="conditional_elbo", **fields):
     paths, bucket = Paths(tmp_path), "bucket-0000"
-    spec = LikelihoodRatioSpec(elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
+    spec = kind(**fields, elbo=ELBO, model="m", groups=["a", "b"], buckets={bucket: "queries"})
     told = [specs.ConditionalElboSpec(model="m", label=label, samples="queries", elbo=ELBO) for label in (0, 1)]
     jobs = [specs.ElboSpec(model="m", samples="queries", elbo=ELBO), *told]
     for number, (model, job) in enumerate(zip(["conditional", "conditional/a", "conditional/b"], jobs, strict=True)):
         kl = (5 + torch.cos(torch.arange(6, dtype=torch.float64) + 0.9 * number)).reshape(2, 3).float()
         save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job, model_sha256="s")
-    scores = get_method("conditional_elbo").scores(spec, paths)
+    scores = get_method(method).scores(spec, paths)
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
@@ -142,6 +148,7 @@ STAGES = {
     CounterfactualSpec: counterfactual,
     GradientScoresSpec: gradient_scores,
     GuidedCounterfactualSpec: guided_counterfactual,
+    ConditionalPosteriorSpec: log_posterior,
     LikelihoodRatioSpec: likelihood_ratio,
     MeanPosteriorSpec: mean_posterior,
     NearestSpec: nearest,
@@ -156,6 +163,8 @@ GOLDEN = {
     GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
     GuidedCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
+    ConditionalPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
+        0.235, 0.765, 0.888, 0.112]),
     LikelihoodRatioSpec: (2, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
         0.235, 0.765, 0.888, 0.112]),
     MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),

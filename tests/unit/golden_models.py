@@ -14,8 +14,14 @@ from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.classifier import train_classifier
 from guda.training.loop import train
-from guda.unlearning import esd, finetune, neggrad
-from guda.unlearning.retrack import unlearn
+from guda.unlearning.esd import compute as esd
+from guda.unlearning.esd.plan import Esd, EsdSpec
+from guda.unlearning.finetune import compute as finetune
+from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.neggrad import compute as neggrad
+from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
+from guda.unlearning.retrack.compute import unlearn
+from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec
 
 
 @torch.no_grad()
@@ -36,7 +42,7 @@ def trained(tmp_path):
 def unlearned(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     nearest = torch.tensor([[4, 5], [6, 7], [8, 9], [10, 11]])
-    settings = config.Unlearning(
+    settings = Unlearning(
         **OPTIMISATION, forget_weight=0.3, n_neighbors=2, preserve="denoising", max_correction_norm=None
     )
     denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
@@ -45,21 +51,21 @@ def unlearned(tmp_path):
 
 def finetuned(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = config.FineTuning(**OPTIMISATION)
+    settings = FineTuning(**OPTIMISATION)
     denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
     return [evaluations, *summary(denoiser)]
 
 
 def driven(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = config.NegGrad(**OPTIMISATION, preserve_weight=0.5)
+    settings = NegGrad(**OPTIMISATION, preserve_weight=0.5)
     denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
     return [evaluations, *summary(denoiser)]
 
 
 def guided(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = config.Esd(**OPTIMISATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
+    settings = Esd(**OPTIMISATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
     conditional = fixed_denoiser(n_labels=3)
     denoiser, evaluations = esd.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, conditional, 1, settings)
     return [evaluations, *summary(denoiser)]
@@ -103,10 +109,10 @@ def classifier(tmp_path):
 
 STAGES = {
     specs.TrainSpec: trained,
-    specs.UnlearnSpec: unlearned,
-    specs.EsdSpec: guided,
-    specs.FinetuneSpec: finetuned,
-    specs.NegGradSpec: driven,
+    UnlearnSpec: unlearned,
+    EsdSpec: guided,
+    FinetuneSpec: finetuned,
+    NegGradSpec: driven,
     specs.ImportedModelSpec: imported,
     specs.ConditionalSpec: conditional,
     specs.ClassifierSpec: classifier,
@@ -114,10 +120,10 @@ STAGES = {
 # Each stage's version with its numbers.
 GOLDEN = {
     specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
-    specs.UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
-    specs.EsdSpec: (1, [240, 0.116456, 0.564062, 0.168741, 0.526958, 0.465119]),
-    specs.FinetuneSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
-    specs.NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
+    UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
+    EsdSpec: (1, [240, 0.116456, 0.564062, 0.168741, 0.526958, 0.465119]),
+    FinetuneSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
+    NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
     specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
     specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,
         -0.0814676, 0.160345]),

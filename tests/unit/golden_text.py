@@ -13,7 +13,6 @@ import encode_samples
 import generate
 import import_model
 from guda import config, specs
-from guda.config.anchors import Anchors
 from guda.config.pipeline import AutoencoderTraining, Pretraining, SmallPipeline, TextTraining
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
@@ -31,7 +30,8 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import save_pipeline
 from guda.training.loop import finetune
 from guda.training.small_pipeline import make_small_pipeline
-from guda.unlearning import anchors
+from guda.unlearning.anchors import compute as anchors
+from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 
 STYLES = ["ink", "neon", "ink", "neon", None, "ink"]
 OBJECTS = ["cat", "cat", "dog", "dog", "cat", "cat"]
@@ -274,7 +274,7 @@ STAGES = {
     specs.EncodedAnchorsSpec: encoded_anchors,
     specs.FineTuneSpec: fine_tuned,
     specs.ImportedUNetSpec: imported,
-    specs.AnchorsSpec: redirected,
+    AnchorsSpec: redirected,
     specs.PromptedQueriesSpec: prompted_queries,
     PromptOverlapSpec: overlap,
 }
@@ -294,7 +294,7 @@ GOLDEN = {
         -0.0208237, 0.215197, -0.0740544, 0.376222, -0.0791826]),
     specs.FineTuneSpec: (1, [72, -1, 2, 3, 4, 1, 2, 0.116415, 0.138333, 0.189286, 0.280541, 0.0119584]),
     specs.ImportedUNetSpec: (1, [0.117631, 0.528664, 0.197032, 0.922595, 0.13779]),
-    specs.AnchorsSpec: (1, [192, 0.117554, 0.5287, 0.197139, 0.922407, 0.138465]),
+    AnchorsSpec: (1, [192, 0.117554, 0.5287, 0.197139, 0.922407, 0.138465]),
     specs.PromptedQueriesSpec: (1, [179.228, 179.503, 41.9231, 43.1142]),
     PromptOverlapSpec: (1, [2.0, 1.0, 1.0, 1.0]),
 }  # fmt: skip

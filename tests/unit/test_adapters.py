@@ -24,7 +24,8 @@ from guda.models.denoisers import add_adapters, load_denoiser, save_adapters, sa
 from guda.models.denoisers.adapters import SETTINGS
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.state import Execution, TrainingState
-from guda.unlearning.anchors import TENSORS, DrawnAnchors, unlearn
+from guda.unlearning.anchors.compute import TENSORS, DrawnAnchors, unlearn
+from guda.unlearning.anchors.plan import AnchorsSpec
 
 SPEC = specs.ImagesSpec(dataset="d", content="c")  # any will do
 SCHEDULE = NoiseSchedule.from_config(PROCESS)
@@ -221,7 +222,7 @@ def job(tmp_path):
     save_tensors(files["samples"], {"latents": LATENTS, "ids": pack_ids(IDS), **told}, SPEC)
     save_tensors(files["files"], {name: getattr(book(), name) for name in TENSORS}, SPEC)
     write_members(files["group"], of_group, IDS[:3])
-    spec = specs.AnchorsSpec(
+    spec = AnchorsSpec(
         base=SPEC.digest(),
         samples=SPEC.digest(),
         anchors=SPEC.digest(),

@@ -7,12 +7,11 @@ import pytest
 import torch
 from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser, weights_of
 
-from guda.config.anchors import Anchors
 from guda.core.artifacts import save_tensors
 from guda.core.errors import DataError
 from guda.specs import ImagesSpec
 from guda.training.state import Execution, TrainingState
-from guda.unlearning.anchors import (
+from guda.unlearning.anchors.compute import (
     NO_STYLE,
     TENSORS,
     AnchorBook,
@@ -24,6 +23,7 @@ from guda.unlearning.anchors import (
     style_prototypes,
     unlearn,
 )
+from guda.unlearning.anchors.plan import Anchors
 
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 SHORT = Anchors(steps=3, batch_size=4, learning_rate=1e-3, warmup_steps=0, seed=4)

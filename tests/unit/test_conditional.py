@@ -1,7 +1,11 @@
 """A denoiser that is told an image's group, or that none is known."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from guda import config
 from guda.core.artifacts import pack_ids, save_tensors
@@ -9,12 +13,15 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import CONDITIONAL, Paths, conditioned_model
 from guda.data.labels import DrawnLabels, Memberships
 from guda.methods import get_method
+from guda.methods.conditional.compute import label_shares, log_posterior
 from guda.methods.conditional.plan import LikelihoodRatioSpec
+from guda.methods.resampling import summarise
 from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
 from guda.scoring.elbo import kl_terms
 from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec
 from guda.training.loop import train
 
+PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 IDS = [f"i{index:02d}" for index in range(12)]
 HALVES = Memberships.of(IDS, [set(IDS[:6]), set(IDS[6:])])
 OTHERS = Memberships.of(IDS, [set(IDS[:1]), set(IDS[3:])])
@@ -119,3 +126,50 @@ def test_terms_of_two_checkpoints_are_not_compared(tmp_path):
         save_tensors(paths.elbo(model, "bucket"), tensors, job, model_sha256=model)
     with pytest.raises(ArtifactError, match="another checkpoint"):
         get_method("conditional_elbo").scores(spec, paths)
+
+
+def test_the_prior_is_the_share_of_each_label_in_training():
+    # i1 counts as half an image in either group, i0 as one in a, i2 and i3 as one in b; no other image has a label.
+    groups = [{"i0", "i1"}, {"i1", "i2", "i3"}]
+    np.testing.assert_allclose(label_shares(groups), [1.5 / 4, 2.5 / 4])
+    memberships = Memberships.of(["i0", "i1", "i2", "i3", "i4"], groups)
+    np.testing.assert_allclose(memberships.shares(memberships.grouped).mean(0), label_shares(groups))
+
+
+def test_posteriors_by_hand():
+    # Likelihoods 1 and 3: posteriors 1/4 and 3/4 where groups are of one size; 1/2 each where the first is three times
+    # the second. What all groups share drops out.
+    likelihoods = np.log([[1.0, 1.0], [3.0, 3.0]]) + np.array([0.0, -2000.0])
+    equal, unequal = (log_posterior(likelihoods, np.log(prior)) for prior in ([0.5, 0.5], [0.75, 0.25]))
+    np.testing.assert_allclose(np.exp(equal), [[0.25, 0.25], [0.75, 0.75]])
+    np.testing.assert_allclose(np.exp(unequal), 0.5)
+
+
+@PROPERTY
+@given(arrays(np.float64, (4, 6), elements=st.floats(-300, 300)))
+def test_posteriors_add_up_to_one_and_order_groups_by_likelihood_times_size(likelihoods):
+    prior = np.log([0.1, 0.2, 0.3, 0.4])
+    posterior, joint = log_posterior(likelihoods, prior), likelihoods + prior[:, None]
+    np.testing.assert_allclose(np.exp(posterior).sum(0), 1)
+    for one in range(4):
+        for other in range(4):
+            ahead = joint[one] - joint[other] > 1e-6
+            assert (posterior[one] > posterior[other])[ahead].all()
+
+
+def test_of_two_certain_images_the_surer_one_is_ahead():
+    """Its posterior rounds to 1 in either case: log p would be 0 twice."""
+    fifty, sixty = log_posterior(np.array([[50.0, 60.0], [0.0, 0.0]]), np.log([0.5, 0.5]))[0]
+    assert fifty < sixty < 0
+
+
+def test_posterior_scores_have_the_errors_of_resampled_bounds():
+    # Sums 3 and 0: the log odds are 3.
+    terms = np.array([[[0.0, 3.0], [0.0, 0.0]]])
+    score, se, p_top1 = summarise(terms, lambda sums: log_posterior(sums, np.log([0.5, 0.5])))
+    deviation = 3 / np.sqrt(2)  # of each of the two terms, with a sign of its own: none, or twice that up or down
+    odds = 3 + np.array([-2 * deviation, 0, 0, 2 * deviation])
+    expected = np.sqrt(np.mean((np.log1p(np.exp(-odds)) - np.log1p(np.exp(-3))) ** 2))
+    np.testing.assert_allclose(score, [[-np.log1p(np.exp(-3)), -3 - np.log1p(np.exp(-3))]])
+    np.testing.assert_allclose(se[0, 0], expected, rtol=0.1)
+    np.testing.assert_allclose(p_top1[0], [0.75, 0.25], atol=4 * 0.016)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from guda.config import Section, Unlearning
+from guda.config import Section
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError
 from guda.plan.config import Config, load_config
+from guda.unlearning.retrack.plan import Unlearning
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "rules" / "schemas" / "config.schema.json"

@@ -9,10 +9,11 @@ from guda.methods import get_method
 from guda.models.denoisers import new_denoiser
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
-from guda.unlearning.esd import erased_noise, unlearn
+from guda.unlearning.esd.compute import erased_noise, unlearn
+from guda.unlearning.esd.plan import Esd
 
 FORGET = torch.tensor([True] * 5 + [False] * 7)
-SHORT = config.Esd(steps=2, batch_size=5, learning_rate=1e-3, warmup_steps=0, seed=4)
+SHORT = Esd(steps=2, batch_size=5, learning_rate=1e-3, warmup_steps=0, seed=4)
 
 
 class Constant:

@@ -46,5 +46,6 @@ def test_numbers_move_only_with_the_version(spec, tmp_path):
 
 def test_every_stage_is_pinned():
     kinds = [each for kind in specs.Spec.__subclasses__() for each in (kind, *kind.__subclasses__())]
+    kinds = [kind for kind in kinds if "stage" in vars(kind)]  # not what several derive from
     stages = {kind for kind in kinds if kind.__module__.startswith("guda.")}  # tests may have some of their own
     assert GOLDEN.keys() == STAGES.keys() == stages - PICTURES

@@ -27,8 +27,10 @@ from guda.scoring.losses import evenly_spaced
 from guda.scoring.probe import measured, measured_classifier, probe_errors, probes
 from guda.training.loop import optimise
 from guda.training.state import Execution, TrainingState
+from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
 
-SPEC = specs.FinetuneSpec(base="b", images="i", group="g", noise_schedule=SCHEDULE, settings=config.FineTuning(seed=0))
+SPEC = FinetuneSpec(base="b", images="i", group="g", noise_schedule=SCHEDULE, settings=FineTuning(seed=0))
 MANY = [f"i{index:03d}" for index in range(400)]
 
 
@@ -291,8 +293,8 @@ def unlearned(folder, **changes):
         torch.manual_seed(0)
         denoiser = new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8))
     save_denoiser(folder / "models" / BASE, denoiser, base)
-    settings = config.NegGrad(**{"steps": 2, "batch_size": 4, "warmup_steps": 0} | changes)
-    spec = specs.NegGradSpec(
+    settings = NegGrad(**{"steps": 2, "batch_size": 4, "warmup_steps": 0} | changes)
+    spec = NegGradSpec(
         base=base.digest(), images=images.digest(), group=group, noise_schedule=SCHEDULE, settings=settings
     )
     flags = {"base": folder / "models" / BASE, "samples": paths.images(), "group": paths.group("a")}

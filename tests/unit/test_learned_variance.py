@@ -14,7 +14,8 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import TrainSpec
 from guda.training.loop import optimise
 from guda.training.state import Execution
-from guda.unlearning.retrack import unlearn
+from guda.unlearning.retrack.compute import unlearn
+from guda.unlearning.retrack.plan import Unlearning
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 
@@ -201,7 +202,7 @@ def test_a_model_is_read_back_with_its_variance(tmp_path, learned, learned_unet,
 
 
 def test_unlearning_leaves_the_variance_channels_of_the_last_layer_as_they_are(images, learned):
-    settings = config.Unlearning(steps=3, batch_size=4, warmup_steps=0, n_neighbors=2, weight_decay=0)
+    settings = Unlearning(steps=3, batch_size=4, warmup_steps=0, n_neighbors=2, weight_decay=0)
     forget = torch.arange(12) < 4
     student, _ = unlearn(learned, images, forget, torch.tensor([[4, 5], [6, 7], [8, 9], [10, 11]]), settings)
     before, after = (denoiser.unet.conv_out.weight.detach() for denoiser in (learned, student))

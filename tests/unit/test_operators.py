@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import mse_loss
 
-from guda import config
 from guda.core.seeding import derive_seed
 from guda.data.pixels import to_network_range
 from guda.methods import METHODS
@@ -16,14 +15,23 @@ from guda.plan.experiment import Experiment
 from guda.specs import ImagesSpec
 from guda.training.loop import batch_rows, random_steps
 from guda.training.state import Execution, TrainingState
-from guda.unlearning import OPERATORS, esd, finetune, finetuning, neggrad, retrack, retrack_evaluations
-from guda.unlearning.neighbors import nearest_retained
+from guda.unlearning.esd import compute as esd
+from guda.unlearning.esd.plan import Esd
+from guda.unlearning.finetune import compute as finetune
+from guda.unlearning.finetune.plan import Finetune, FineTuning
+from guda.unlearning.finetune.plan import at_the_price_of_retrack as finetuning
+from guda.unlearning.neggrad import compute as neggrad
+from guda.unlearning.neggrad.plan import NegGrad
+from guda.unlearning.retrack import compute as retrack
+from guda.unlearning.retrack.neighbors import nearest_retained
+from guda.unlearning.retrack.plan import Unlearn, Unlearning
+from guda.unlearning.retrack.plan import evaluations_per_step as retrack_evaluations
 
 FORGET = torch.tensor([True] * 5 + [False] * 7)
 RATE = 1e-3
 # One epoch of the five forget images, or five of the retained ones; the rate does not fall within a step.
 ONE_STEP = {"steps": 1, "batch_size": 5, "learning_rate": RATE, "warmup_steps": 0, "seed": 4, "weight_decay": 0.0}
-SETTINGS = {retrack: config.Unlearning, esd: config.Esd, finetune: config.FineTuning, neggrad: config.NegGrad}
+SETTINGS = {retrack: Unlearning, esd: Esd, finetune: FineTuning, neggrad: NegGrad}
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 
 
@@ -52,13 +60,13 @@ def moved_against(before, after, gradient):
 
 
 def test_fine_tuning_goes_down_the_denoising_loss_of_retained_images(denoiser, images):
-    tuned, evaluations = finetune.unlearn(denoiser, images, FORGET, config.FineTuning(**ONE_STEP))
+    tuned, evaluations = finetune.unlearn(denoiser, images, FORGET, FineTuning(**ONE_STEP))
     moved_against(weights_of(denoiser), weights_of(tuned), gradient_by_hand(denoiser, images, ~FORGET, "retain"))
     assert evaluations == 1 * 5 * 3
 
 
 def test_ascent_goes_up_the_denoising_loss_of_forget_images(denoiser, images):
-    driven, evaluations = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**ONE_STEP))
+    driven, evaluations = neggrad.unlearn(denoiser, images, FORGET, NegGrad(**ONE_STEP))
     moved_against(weights_of(denoiser), weights_of(driven), -gradient_by_hand(denoiser, images, FORGET, "forget"))
     assert evaluations == 1 * 5 * 3
 
@@ -66,7 +74,7 @@ def test_ascent_goes_up_the_denoising_loss_of_forget_images(denoiser, images):
 def test_fine_tuning_never_sees_the_forget_images_and_ascent_alone_never_the_retained(denoiser, images):
     other_forget, other_retained = images.clone(), images.clone()
     other_forget[FORGET], other_retained[~FORGET] = 255 - images[FORGET], 255 - images[~FORGET]
-    tuning, ascent = config.FineTuning(**ONE_STEP), config.NegGrad(**ONE_STEP)
+    tuning, ascent = FineTuning(**ONE_STEP), NegGrad(**ONE_STEP)
     tuned = [weights_of(finetune.unlearn(denoiser, each, FORGET, tuning)[0]) for each in (images, other_forget)]
     driven = [weights_of(neggrad.unlearn(denoiser, each, FORGET, ascent)[0]) for each in (images, other_retained)]
     assert torch.equal(*tuned)
@@ -75,8 +83,8 @@ def test_fine_tuning_never_sees_the_forget_images_and_ascent_alone_never_the_ret
 
 def test_a_preserve_term_holds_the_retained_images_and_costs_as_much_again(denoiser, images):
     twenty = ONE_STEP | {"steps": 20}
-    alone, _ = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**twenty))
-    held, evaluations = neggrad.unlearn(denoiser, images, FORGET, config.NegGrad(**twenty, preserve_weight=1e6))
+    alone, _ = neggrad.unlearn(denoiser, images, FORGET, NegGrad(**twenty))
+    held, evaluations = neggrad.unlearn(denoiser, images, FORGET, NegGrad(**twenty, preserve_weight=1e6))
     assert evaluations == 20 * 2 * 5 * 3
     # Nothing else counts beside a million times the retained images' loss.
     x = to_network_range(images[~FORGET]).repeat(20, 1, 1, 1)
@@ -132,8 +140,8 @@ def test_batches_are_worked_off_in_parts_of_either_kind(operator, denoiser, tiny
 def test_fine_tuning_spends_the_evaluations_of_retrack(preserve, batch_size, denoiser, images):
     # ReTrack: 4 pairs, 3 for each image, and 1 for each retained one with distillation: 24 or 28 a step. At 3 an image,
     # that is 8, or 9 1/3: to the nearest image.
-    unlearn = config.Unlearning(steps=2, batch_size=4, warmup_steps=1, n_neighbors=2, preserve=preserve)
-    settings = finetuning(unlearn, config.Finetune())
+    unlearn = Unlearning(steps=2, batch_size=4, warmup_steps=1, n_neighbors=2, preserve=preserve)
+    settings = finetuning(unlearn, Finetune())
     assert (settings.steps, settings.batch_size) == (2, batch_size)
     neighbors, _ = nearest_retained(images, FORGET, 2)
     spent = retrack.unlearn(denoiser, images, FORGET, neighbors, unlearn)[1]
@@ -142,21 +150,21 @@ def test_fine_tuning_spends_the_evaluations_of_retrack(preserve, batch_size, den
 
 
 def test_fine_tuning_takes_the_settings_of_unlearning_but_for_a_rate_of_its_own():
-    unlearn = config.Unlearn(steps=7, batch_size=3, learning_rate=0.5, adam_beta2=0.9, weight_decay=0.1, seed=5)
-    settings = finetuning(unlearn, config.Finetune(learning_rate=0.25))
+    unlearn = Unlearn(steps=7, batch_size=3, learning_rate=0.5, adam_beta2=0.9, weight_decay=0.1, seed=5)
+    settings = finetuning(unlearn, Finetune(learning_rate=0.25))
     shared = {name: value for name, value in settings if name not in ("batch_size", "learning_rate")}
     assert shared == {name: getattr(unlearn, name) for name in shared}
     assert settings.learning_rate == 0.25
-    assert finetuning(unlearn, config.Finetune()).learning_rate == 0.5
+    assert finetuning(unlearn, Finetune()).learning_rate == 0.5
 
 
 def test_overrides_and_imports_are_of_guda_alone(tmp_path):
     methods = {"methods": ["guda", "finetune", "neggrad"], "data": {"groups": ["amber", "cedar"]}}
     before = Experiment(load_config(methods))
     after = Experiment(load_config(methods | {"unlearn": {"overrides": {"amber": {"steps": 9}}}}))
-    for operator in OPERATORS:
+    for operator in before.operators:
         assert after.unlearned(operator, "amber") == f"{operator}/amber"
         same = after.model_spec(f"{operator}/amber") == before.model_spec(f"{operator}/amber")
         assert same == (operator != "guda")
-        assert bool(after.neighbors_files(operator, "amber")) == (operator == "guda")
+        assert (after.paths.neighbors("amber") in after.operator_files(operator, "amber")) == (operator == "guda")
     assert {"finetune", "neggrad"} <= METHODS.keys()

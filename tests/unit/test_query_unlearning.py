@@ -381,7 +381,7 @@ def test_without_texts_the_fisher_information_does_not_depend_on_what_moves():
 
 
 def test_latents_are_never_mirrored():
-    with pytest.raises(ConfigError, match=r"training\.flip: not there for text-to-image models"):
+    with pytest.raises(ConfigError, match=r"training\.flip: images are encoded once"):
         text_experiment(methods=["abu"], training={"flip": True})
 
 

@@ -10,7 +10,7 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.families.scratch import Layer, activations, operations, parameters
-from guda.plan.resources import LONGEST, MB, Need, needs
+from guda.plan.resources import LONGEST, MB, Need, needs, unlearning_work
 
 STAGES = {
     "table",
@@ -115,14 +115,14 @@ def test_larger_networks_and_batches_ask_for_more():
         assert 3 < large[stage].operations / small[stage].operations < 5
     assert large["table"] == small["table"]
     unlearn = {"unlearn": {"batch_size": 10, "steps": 50}, "attribution": {"neggrad": {"batch_size": 30, "steps": 60}}}
-    assert Experiment(load_config(unlearn)).family.unlearning_work() == (20, 50)
-    assert Experiment(load_config(unlearn | {"methods": ["neggrad"]})).family.unlearning_work() == (60, 60)
+    assert unlearning_work(Experiment(load_config(unlearn))) == (20, 50)
+    assert unlearning_work(Experiment(load_config(unlearn | {"methods": ["neggrad"]}))) == (60, 60)
     guided = unlearn | {"attribution": {"guda_esd": {"batch_size": 40, "steps": 30}}, "methods": ["guda_esd"]}
-    assert Experiment(load_config(guided)).family.unlearning_work() == (80, 50)
+    assert unlearning_work(Experiment(load_config(guided))) == (80, 50)
     distilled = unlearn | {"unlearn": unlearn["unlearn"] | {"preserve": "distillation"}, "methods": ["finetune"]}
-    assert Experiment(load_config(distilled)).family.unlearning_work() == (23, 50)
+    assert unlearning_work(Experiment(load_config(distilled))) == (23, 50)
     swept = Experiment(load_config({"sweep": {"unlearn": [{"steps": 400}], "elbo_steps": [{"count": 48}]}}))
-    assert swept.family.unlearning_work() == (64, 400)
+    assert unlearning_work(swept) == (64, 400)
     assert needs(swept)["elbo"].operations == 2 * small["elbo"].operations
     # Six groups, a bucket of 1000 queries against 100: 40 bytes for each of 900 * 6 * 24 terms more; 10 times the work.
     few, many = (needs(Experiment(load_config({"queries": {"count": n}})))["scores"] for n in (100, 1000))

@@ -13,8 +13,9 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.scoring.elbo import kl_terms
 from guda.training.loop import train
 from guda.unlearning import redirection
-from guda.unlearning.neighbors import nearest_retained
-from guda.unlearning.retrack import neighbor_weights, redirected_noise, unlearn
+from guda.unlearning.retrack.compute import neighbor_weights, redirected_noise, unlearn
+from guda.unlearning.retrack.neighbors import nearest_retained
+from guda.unlearning.retrack.plan import Unlearning
 
 LONG = NoiseSchedule.from_config(config.NoiseSchedule(num_train_timesteps=4000))
 STEPS = torch.tensor([0, 1, 10, 100, 1000, 2000, 3500, 3990])
@@ -187,7 +188,7 @@ def test_neighbors_and_the_order_of_ties_are_those_of_cdist_and_topk(shape, leve
     known = torch.cdist(pixels[forget], pixels[retained], compute_mode="donot_use_mm_for_euclid_dist")
     expected = known.topk(7, largest=False)
     for at_once in (16, 2048):
-        monkeypatch.setattr("guda.unlearning.neighbors._rows_at_once", lambda images, at_once=at_once: at_once)
+        monkeypatch.setattr("guda.unlearning.retrack.neighbors._rows_at_once", lambda images, at_once=at_once: at_once)
         rows, distances = nearest_retained(images, forget, 7)
         assert torch.equal(rows, retained[expected.indices])
         assert torch.equal(distances, expected.values)
@@ -195,7 +196,7 @@ def test_neighbors_and_the_order_of_ties_are_those_of_cdist_and_topk(shape, leve
 
 # Unlearning
 
-UNLEARNING = config.Unlearning(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1, n_neighbors=2)
+UNLEARNING = Unlearning(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1, n_neighbors=2)
 FORGET = torch.tensor([True] * 5 + [False] * 7)
 
 
@@ -309,7 +310,7 @@ def test_unlearning_a_group_costs_that_group_most(tiny_unet, schedule):
     def unlearned_kl(group, forget_weight):
         forget = torch.arange(60) // 20 == group
         neighbors, _ = nearest_retained(images, forget, 5)
-        settings = config.Unlearning(
+        settings = Unlearning(
             steps=30,
             batch_size=16,
             learning_rate=1e-3,

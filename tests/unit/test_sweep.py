@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from text_experiments import text_experiment
 
 from guda import specs
 from guda.config import Data, Metrics, NoiseSchedule, StepSchedule
@@ -74,7 +75,7 @@ def test_nothing_is_tried_by_default_and_methods_as_configured_only_beside_varia
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"sweep": {"unlearn": [{"step": 3}]}}, r"sweep: unlearn\.step: unknown key; did you mean 'steps'\?"),
+        ({"sweep": {"unlearn": [{"step": 3}]}}, r"sweep\.unlearn\.step: unknown key; did you mean 'steps'\?"),
         ({"sweep": {"elbo_steps": [{"frist": 3}]}}, r"sweep: elbo_steps\.frist: unknown key; did you mean 'first'\?"),
         ({"sweep": {"nearest": [{"overrides": 3}]}}, r"sweep: nearest\.overrides: unknown key"),
         ({"sweep": {"learn": []}}, r"sweep\.learn: unknown key; did you mean 'unlearn'\?"),
@@ -124,7 +125,8 @@ def test_a_variant_changes_its_models_and_nothing_that_it_could_share():
         usual, other = (of.model_spec(f"{operator}/{group}") for operator in ("guda", "sweep-steps=40,n_neighbors=10"))
         assert other == usual.model_copy(update={"settings": usual.settings.model_copy(update={"steps": 40})})
         fewer = of.unlearned("sweep-steps=40,n_neighbors=7", group)
-        assert of.neighbors_files("sweep-steps=40,n_neighbors=7", group) == [of.paths.neighbors(f"k=7/{group}")]
+        files = of.operator_files("sweep-steps=40,n_neighbors=7", group)
+        assert files == [of.paths.neighbors(f"k=7/{group}")]
         assert of.model_spec(fewer).neighbors == of.neighbors_spec(group, 7).digest()
         # 80 steps are what is configured: the same models.
         assert of.unlearned("sweep-steps=80", group) == f"guda/{group}"
@@ -269,3 +271,21 @@ def test_the_figure_has_a_line_for_each_variant_and_marks_the_chosen():
     bold = {label.get_text() for label in axes.get_yticklabels() if label.get_fontweight() == "bold"}
     assert len(axes.get_yticklabels()) == 3
     assert bold == chosen
+
+
+def test_variants_of_anchors_are_unlearned_with_their_settings_and_scored_as_others_are():
+    of = text_experiment(sweep={"unlearn": [{"steps": [20, 200]}], "elbo_steps": [{"count": 4}]})
+    assert list(of.variants) == [
+        "guda",
+        "guda@elbo.count=4",
+        "guda@steps=20",
+        "guda@steps=20,elbo.count=4",
+        "guda@steps=200",
+        "guda@steps=200,elbo.count=4",
+    ]
+    group = next(iter(of.groups))
+    model = of.model_spec(of.unlearned("sweep-steps=20", group))
+    usual = of.model_spec(of.unlearned("guda", group))
+    assert model == usual.model_copy(update={"settings": usual.settings.model_copy(update={"steps": 20})})
+    assert of.unlearned("sweep-steps=200", group) == f"guda/{group}"  # as configured
+    assert of.method_spec("guda@steps=20").models[group] == model.digest()

@@ -21,7 +21,8 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
 from guda.training.loop import train
 from guda.training.state import Execution, TrainingState
-from guda.unlearning.retrack import unlearn
+from guda.unlearning.retrack.compute import unlearn
+from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec
 
 RULES = Path(__file__).resolve().parents[2] / "rules"
 STEPS = 5
@@ -30,7 +31,7 @@ PROCESS = NoiseSchedule.from_config(SCHEDULE)
 UNET = config.UNet(block_out_channels=[8, 8], norm_num_groups=8, dropout=0.3)
 COMMON = {"steps": STEPS, "batch_size": 2, "learning_rate": 5e-3, "warmup_steps": 2, "seed": 3}
 TRAINING = config.Training(**COMMON, weight_decay=0.1, ema_decay=0.5, flip=True)
-UNLEARNING = config.Unlearning(**COMMON, n_neighbors=2, preserve="distillation", forget_weight=0.3)
+UNLEARNING = Unlearning(**COMMON, n_neighbors=2, preserve="distillation", forget_weight=0.3)
 IDS = [f"i{row:02d}" for row in range(12)]
 FORGET = torch.arange(12) < 4
 NEIGHBORS = torch.tensor([[4, 5], [6, 7], [8, 9], [10, 11]])
@@ -222,7 +223,7 @@ def stages(full, images, tmp_path):
     save_tensors(inputs["files"], {"rows": NEIGHBORS}, of_neighbors)
     save_denoiser(inputs["base"], full, SPEC)
     of_training = SPEC.model_copy(update={"images": of_images.digest(), "excluded": of_group.digest()})
-    of_unlearning = specs.UnlearnSpec(
+    of_unlearning = UnlearnSpec(
         method="guda",
         base=SPEC.digest(),
         images=of_images.digest(),

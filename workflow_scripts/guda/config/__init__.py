@@ -9,32 +9,21 @@ from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
 from guda.config.section import Section
-from guda.config.text_to_image import TextToImage
 from guda.config.training import (
-    Esd,
-    Finetune,
-    FineTuning,
-    NegGrad,
     Optimisation,
     Oracle,
     Training,
-    Unlearn,
-    Unlearning,
 )
 
 __all__ = [
     "Data",
     "Elbo",
-    "Esd",
     "Execution",
     "Figure",
-    "FineTuning",
-    "Finetune",
     "Lds",
     "Likelihood",
     "Metrics",
     "Model",
-    "NegGrad",
     "NoiseSchedule",
     "NoisyPartition",
     "Optimisation",
@@ -44,9 +33,6 @@ __all__ = [
     "Section",
     "StepSchedule",
     "Subset",
-    "TextToImage",
     "Training",
     "UNet",
-    "Unlearn",
-    "Unlearning",
 ]

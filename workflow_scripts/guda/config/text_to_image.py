@@ -1,4 +1,4 @@
-"""Section `text_to_image`: a Stable Diffusion pipeline in place of an unconditional network."""
+"""Section `text_to_image` but for unlearning: a Stable Diffusion pipeline in place of an unconditional network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from guda.config.anchors import Anchors
 from guda.config.pipeline import SmallPipeline
 from guda.config.prompts import Prompts
 from guda.config.section import Fraction, Location, Section, Seed
@@ -27,7 +26,7 @@ class QueryPrompts(Section):
     )
 
 
-class TextToImage(Section):
+class TextModels(Section):
     pipeline: Location | None = Field(
         None,
         min_length=1,
@@ -50,4 +49,3 @@ class TextToImage(Section):
     score_prompt: Literal["own", "empty"] = Field(
         "own", description="Prompt with which images are scored: each one's own, or the empty one for all."
     )
-    anchors: Anchors = Field(Anchors(), description="Unlearning of each group by anchor prompts (GUDA-C).")

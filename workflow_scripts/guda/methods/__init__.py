@@ -10,7 +10,7 @@ import re
 from guda.core.errors import GudaError, nearest_name
 from guda.evaluation.scores import Scores
 from guda.methods.classifier.plan import MeanPosterior
-from guda.methods.conditional.plan import LikelihoodRatio
+from guda.methods.conditional.plan import LikelihoodRatio, LogPosterior
 from guda.methods.counterfactual.plan import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
 from guda.methods.embedding.plan import FeatureSimilarity
 from guda.methods.gradients.plan import GradientSimilarity
@@ -19,29 +19,30 @@ from guda.methods.prompt.plan import PromptOverlap
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
 from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, RETRACK
+from guda.unlearning import GUDA
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Unlearned("guda", RETRACK),
-        Unlearned("guda_uncalibrated", RETRACK, calibrated=False),
-        GuidedUnlearned("guda_esd", ESD),
-        Unlearned("finetune", FINETUNE),
-        Unlearned("neggrad", NEGGRAD),
+        Unlearned("guda"),
+        Unlearned("guda_uncalibrated", GUDA, calibrated=False),
+        GuidedUnlearned("guda_esd"),
+        Unlearned("finetune"),
+        Unlearned("neggrad"),
         GradientSimilarity("trak", "loss"),
         GradientSimilarity("dtrak", "squared_output"),
         GradientSimilarity("das", "mean_output", of_output=True),
         LikelihoodRatio("conditional_elbo"),
+        LogPosterior("conditional_posterior"),
         MeanPosterior("classifier"),
         PixelSimilarity("nearest"),
         FeatureSimilarity("embedding"),
         AbuMethod("abu"),
         MucsMethod("mucs"),
         RandomScores("random"),
-        Unlearned("guda_weighted", "guda_weighted"),
-        Unlearned("guda_uniform", "guda_uniform"),
-        Unlearned("guda_removed", "guda_removed"),
+        Unlearned("guda_weighted"),
+        Unlearned("guda_uniform"),
+        Unlearned("guda_removed"),
         PromptOverlap("prompt"),
     )
 }

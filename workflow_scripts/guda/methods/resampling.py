@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from guda.core.artifacts import DIVERGED, not_finite
@@ -10,27 +12,35 @@ from guda.core.seeding import derive_seed
 RESAMPLES = 1000
 
 
-def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def summarise(
+    terms: np.ndarray, scored: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
 
     The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
     is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
     from its neighbours. The standard error is the root of the sum of squared deviations; both are NaN for one step.
+    With `scored`, scores are that function of the sums [G, ...] of all groups, and so are their resamples; the standard
+    error is then the root mean square of what these deviate by from the score.
     Raises FloatingPointError for terms that are not finite, of which the first would be first in all resamples.
     """
     if problem := not_finite(terms, "terms"):
         raise FloatingPointError(f"{problem}. {DIVERGED}")
     n, n_groups, n_steps = terms.shape
-    score, errors = terms.sum(2), deviations(terms)
+    sums, errors = terms.sum(2), deviations(terms)
+    score = sums if scored is None else scored(sums.T).T
+    se, p_top1 = np.sqrt((errors**2).sum(2)), np.full((n, n_groups), np.nan)
     generator = np.random.default_rng(derive_seed("resampled steps", n_steps))
     signs = generator.choice([-1.0, 1.0], size=(n_steps, RESAMPLES))
-    p_top1 = np.full((n, n_groups), np.nan)
     if n_steps > 1:
         for row in range(n):
-            resampled = score[row, :, None] + errors[row] @ signs
+            resampled = sums[row, :, None] + errors[row] @ signs
+            if scored is not None:
+                resampled = scored(resampled)
+                se[row] = np.sqrt(((resampled - score[row, :, None]) ** 2).mean(1))
             first = resampled == resampled.max(0)
             p_top1[row] = (first / first.sum(0)).sum(1) / RESAMPLES  # groups that tie share the first place
-    return score, np.sqrt((errors**2).sum(2)), p_top1
+    return score, se, p_top1
 
 
 def deviations(terms: np.ndarray) -> np.ndarray:

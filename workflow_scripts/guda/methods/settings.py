@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from guda.config import Esd, Finetune, NegGrad
 from guda.config.section import Section
 from guda.methods.classifier.plan import Classifier
 from guda.methods.conditional.plan import Conditional
@@ -14,6 +13,9 @@ from guda.methods.gradients.plan import Gradients
 from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
 from guda.methods.similarity.plan import Nearest
+from guda.unlearning.esd.plan import Esd
+from guda.unlearning.finetune.plan import Finetune
+from guda.unlearning.neggrad.plan import NegGrad
 
 
 class Attribution(Section):

@@ -10,7 +10,6 @@ from pydantic import Field, ValidationError, model_validator
 from guda.config.messages import explain
 from guda.config.scoring import StepSchedule
 from guda.config.section import Section
-from guda.config.training import Unlearning
 from guda.core.errors import nearest_name
 from guda.methods.similarity.plan import Nearest
 
@@ -20,18 +19,24 @@ Grids = list[dict[str, Any]]
 class Sweep(Section):
     """Each list holds mappings of a setting to a value or to a list of values, all combinations of which are tried."""
 
-    unlearn: Grids = Field([], description="Settings of `unlearn` to try, for variants of guda.")
+    unlearn: Grids = Field(
+        [], description="Settings of `unlearn`, or of `text_to_image.anchors`, to try, for variants of guda."
+    )
     elbo_steps: Grids = Field([], description="Settings of `elbo.steps` to try, for each of these and for guda.")
     nearest: Grids = Field([], description="Settings of `attribution.nearest` to try, for variants of nearest.")
 
     @model_validator(mode="after")
     def _keys_are_settings(self) -> Sweep:
-        for name, section in [("unlearn", Unlearning), ("elbo_steps", StepSchedule), ("nearest", Nearest)]:
-            for key in itertools.chain(*getattr(self, name)):
-                if key not in section.model_fields:
-                    known = nearest_name(key, list(section.model_fields))
-                    raise ValueError(f"{name}.{key}: unknown key; {known}")
+        for name, section in [("elbo_steps", StepSchedule), ("nearest", Nearest)]:
+            check_keys(name, getattr(self, name), section)
         return self
+
+
+def check_keys(name: str, grids: Grids, section: type[Section]) -> None:
+    """Raise ValueError for a key of the section's list `name` that is no setting."""
+    for key in itertools.chain(*grids):
+        if key not in section.model_fields:
+            raise ValueError(f"{name}.{key}: unknown key; {nearest_name(key, list(section.model_fields))}")
 
 
 def combinations(grids: Grids, settings: Section) -> list[dict[str, Any]]:

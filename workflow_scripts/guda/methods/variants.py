@@ -53,7 +53,7 @@ def variants(config: Config) -> list[Variant]:
     if sweep.unlearn or sweep.elbo_steps:
         found += [
             Variant(GUDA, unlearn=unlearn, elbo_steps=elbo_steps)
-            for unlearn in [{}, *combinations(sweep.unlearn, config.unlearn.for_group())]
+            for unlearn in [{}, *combinations(sweep.unlearn, config.unlearning)]
             for elbo_steps in [{}, *combinations(sweep.elbo_steps, config.elbo.steps)]
         ]
     if sweep.nearest:
@@ -65,7 +65,7 @@ def variants(config: Config) -> list[Variant]:
 def shown_settings(config: Config, found: list[Variant]) -> dict[str, dict[str, Any]]:
     """Each variant's settings, by its name: all in which variants of its method differ."""
     elbo_steps = {ELBO + key: value for key, value in config.elbo.steps}
-    configured = {GUDA: dict(config.unlearn.for_group()) | elbo_steps, NEAREST: dict(config.attribution.nearest)}
+    configured = {GUDA: dict(config.unlearning) | elbo_steps, NEAREST: dict(config.attribution.nearest)}
     shown = {}
     for variant in found:
         differing = {key for other in found if other.method == variant.method for key in other.settings}

@@ -24,7 +24,7 @@ from guda.models.denoisers.folders import read_network
 from guda.models.denoisers.text_unet import NETWORK
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.folder import PIPELINE_KEY, fetched_pipeline
-from guda.specs import AnchorsSpec, ClassifierSpec, ConditionalSpec, Spec, TrainSpec
+from guda.specs import ClassifierSpec, ConditionalSpec, ModelSpec, TrainSpec
 
 Shape = tuple[int, ...]
 Check = Callable[[Path], None]
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
     pipeline: str = ""  # folder or hub id of the pipeline whose network is trained on
 
 
-def model_check(spec: Spec, origin: Origin) -> Check:
+def model_check(spec: ModelSpec, origin: Origin) -> Check:
     """A function of a folder that raises ArtifactError unless a job of this spec could have written what is there.
 
     Where the origin does not tell the images' shape, or the network that a spec without one means, the folder's own
@@ -47,8 +47,8 @@ def model_check(spec: Spec, origin: Origin) -> Check:
     with torch.device("meta"):
         shape = _image_shape(origin.images)
         base = read_network(Path(origin.base) / CONFIG) if origin.base else None
-        if isinstance(spec, AnchorsSpec) and spec.settings.trainable == "lora":
-            return lambda folder: _check_adapters(folder, spec, base)
+        if spec.adapters:
+            return lambda folder: _check_adapters(folder, spec.adapters, base)
         if isinstance(spec, ClassifierSpec):
             return lambda folder: _check_classifier(folder, spec, shape)
         if isinstance(spec, (TrainSpec, ConditionalSpec)):
@@ -84,11 +84,11 @@ def _check_classifier(folder: Path, spec: ClassifierSpec, shape: Shape | None) -
     check_tensors(folder / WEIGHTS, load_tensors(folder / WEIGHTS)[0], network.state_dict())
 
 
-def _check_adapters(folder: Path, spec: AnchorsSpec, base: torch.nn.Module | None) -> None:
+def _check_adapters(folder: Path, expected: tuple[int, int], base: torch.nn.Module | None) -> None:
     if base is not None:
         file = folder / ADAPTER
         found = check_adapters(file, *load_tensors(file), base)
-        if found != (spec.settings.lora_rank, spec.settings.lora_alpha):
+        if found != expected:
             raise ArtifactError(f"{file}: rank and alpha of its adapters are {found}, not those of the configuration")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from guda.core.paths import BASE
 from guda.core.records import read_record
-from guda.specs import Spec
+from guda.specs import ModelSpec
 
 if TYPE_CHECKING:
     from guda.core.paths import Paths
@@ -32,20 +32,6 @@ PROBES = 64  # training images that a model is measured on
 # A model of all images is measured on more of them, so that some are among those that any other retains.
 SHARED = 4
 BATCH_SIZE = 16  # of them at a time
-# What the user can do about a model, by the stage that makes it.
-CURES = {
-    "train": "lower learning_rate in `training`, or raise steps",
-    "fine_tune": "lower learning_rate in `training`, or raise steps",
-    "conditional": "lower learning_rate in `attribution.conditional.training`, or raise steps",
-    "classifier": "lower learning_rate in `attribution.classifier.training`, or raise steps",
-    "imported_model": "take another model",
-    "imported_unet": "take another model",
-    "unlearn": "lower learning_rate, steps or forget_weight in `unlearn`",
-    "finetune": "lower learning_rate in `attribution.finetune`, or steps in `unlearn`",
-    "neggrad": "lower learning_rate or steps in `attribution.neggrad`",
-    "esd": "lower learning_rate, steps or forget_weight in `attribution.guda_esd`",
-    "anchors": "lower learning_rate or steps in `text_to_image.anchors`",
-}
 
 
 class Health(NamedTuple):
@@ -75,7 +61,7 @@ def ratio(model: dict[str, Any], base: dict[str, Any]) -> float | None:
     return sum(errors[name] for name in common) / sum(before[name] for name in common) if common else None
 
 
-def warn(found: dict[str, Any], spec: Spec) -> None:
+def warn(found: dict[str, Any], spec: ModelSpec) -> None:
     """Say on stderr what is wrong with a model that was just made, if anything is."""
     health = Health(found["loss"], found.get("ratio"), spec.stage)
     if health.poor:
@@ -140,5 +126,11 @@ def _complaint(health: Health) -> str:
 
 
 def _cure(poor: Iterable[Health]) -> str:
-    cures = "; ".join(CURES[stage] for stage in dict.fromkeys(health.stage for health in poor))
+    known = {kind.stage: kind.cure for kind in _kinds_of(ModelSpec)}
+    cures = "; ".join(known[stage] for stage in dict.fromkeys(health.stage for health in poor))
     return f"{cures[0].upper()}{cures[1:]}."
+
+
+def _kinds_of(kind: type[ModelSpec]) -> list[type[ModelSpec]]:
+    """All kinds of specs that derive from one."""
+    return [each for derived in kind.__subclasses__() for each in (derived, *_kinds_of(derived))]

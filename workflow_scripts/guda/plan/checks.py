@@ -10,7 +10,7 @@ from guda.core.errors import ConfigError, DataError, nearest_name
 from guda.core.hub import HUB_ID
 from guda.data.datasets.soundness import check_sound
 from guda.evaluation.lds import n_kept
-from guda.methods import METHODS
+from guda.methods import METHODS, get_method
 from guda.models.imported import check_is_folder, check_process
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
 from guda.models.stable_diffusion.folder import PIPELINE, PIPELINE_KEY, check_pipeline
@@ -35,8 +35,6 @@ def check(experiment: Experiment) -> None:
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
     experiment.family.check()
-    if config.text_to_image is None:
-        _check_neighbors(experiment)
     _check_lds(experiment)
     _check_removal(experiment)
     _check_likelihood(experiment)
@@ -44,8 +42,8 @@ def check(experiment: Experiment) -> None:
     _check_brought_models(experiment)
     for model in experiment.imports:
         experiment.model_spec(model)
-    for name in config.methods:
-        METHODS[name].check(experiment)
+    for name in [*config.methods, *experiment.variants]:
+        get_method(name).check(experiment)
         experiment.method_spec(name)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
 
@@ -72,18 +70,6 @@ def _check_groups(experiment: Experiment) -> None:
         for group in named:
             if group not in experiment.groups:
                 raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
-
-
-def _check_neighbors(experiment: Experiment) -> None:
-    n_images = len(experiment.dataset.table)
-    for group, members in experiment.groups.items():
-        retained = n_images - len(members)
-        wanted = max(experiment.unlearning(operator, group).n_neighbors for operator in experiment.operators)
-        if wanted > retained:
-            raise ConfigError(
-                f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
-                "are left; lower it"
-            )
 
 
 def _check_likelihood(experiment: Experiment) -> None:

@@ -25,18 +25,23 @@ from guda.config import (
     Oracle,
     Queries,
     Removal,
-    TextToImage,
     Training,
     UNet,
-    Unlearn,
 )
 from guda.config.messages import explain
 from guda.config.section import Location, Section
+from guda.config.text_to_image import TextModels
 from guda.core.errors import ConfigError
 from guda.methods.settings import Attribution
-from guda.methods.sweep import Sweep, combinations
+from guda.methods.sweep import Sweep, check_keys, combinations
+from guda.unlearning.anchors.plan import Anchors
+from guda.unlearning.retrack.plan import Unlearn, Unlearning
 
 MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
+
+
+class TextToImage(TextModels):
+    anchors: Anchors = Field(Anchors(), description="Unlearning of each group by anchor prompts (GUDA-C).")
 
 
 class Config(Section):
@@ -92,6 +97,11 @@ class Config(Section):
         self._check_sweep()
         return self
 
+    @property
+    def unlearning(self) -> Unlearning | Anchors:
+        """Settings by which guda unlearns groups that have none of their own."""
+        return self.unlearn.for_group() if self.text_to_image is None else self.text_to_image.anchors
+
     def _check_training(self, network: str, changes: dict[str, Any]) -> None:
         try:
             self.training.changed(changes)
@@ -106,8 +116,10 @@ class Config(Section):
                 f"sweep: the best variant is chosen by the second of oracle.seeds, but these are {self.oracle.seeds}; "
                 "add a seed"
             )
-        swept = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
-        swept += [("unlearn", self.unlearn.for_group(group)) for group in ["", *self.unlearn.overrides]]
+        check_keys("sweep.unlearn", sweep.unlearn, type(self.unlearning))
+        swept: list[tuple[str, Section]] = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
+        groups = ["", *self.unlearn.overrides] if self.text_to_image is None else []
+        swept += [("unlearn", self.unlearning), *(("unlearn", self.unlearn.for_group(group)) for group in groups)]
         for name, settings in swept:
             try:
                 varied = combinations(getattr(sweep, name), settings)

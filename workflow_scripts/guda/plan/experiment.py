@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from guda.config import FineTuning, Unlearning
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
@@ -34,6 +33,7 @@ from guda.data.queries import (
 )
 from guda.evaluation.lds import kept_by_subset
 from guda.methods import get_method
+from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.variants import Variant, variants
 from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
@@ -60,7 +60,8 @@ from guda.specs import (
     digest,
     digest_lines,
 )
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK, finetuning
+from guda.unlearning import GUDA, Operator, operators_of
+from guda.unlearning.retrack.plan import Unlearning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,9 +151,18 @@ class Experiment:
         return {variant.name: variant for variant in variants(self.config)}
 
     @cached_property
-    def operators(self) -> dict[str, dict[str, Any]]:
-        """Folders of unlearned models, with the settings in which ReTrack's differ from those configured."""
-        return self.family.operators
+    def operators(self) -> dict[str, Operator]:
+        """The operators that can unlearn these models, by name, with those of variants."""
+        operators = operators_of(self)
+        swept = [variant for variant in self.variants.values() if variant.unlearn]
+        return operators | {each.operator: operators[GUDA].variant(each.operator, each.unlearn) for each in swept}
+
+    @property
+    def operators_used(self) -> list[Operator]:
+        """GUDA's, and those of the configured methods and of variants."""
+        methods = map(get_method, [*self.config.methods, *self.variants])
+        names = [GUDA, *(method.operator for method in methods if isinstance(method, Unlearned))]
+        return [self.operators[name] for name in dict.fromkeys(names)]
 
     @cached_property
     def schedules(self) -> dict[str, dict[str, Any]]:
@@ -160,12 +170,17 @@ class Experiment:
         return {"": {}} | {variant.schedule: variant.elbo_steps for variant in self.variants.values()}
 
     def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
-        return self.family.unlearned(operator, group)
+        """Name of the model that has unlearned `group`.
 
-    def unlearning(self, operator: str, group: str) -> Unlearning:
-        """Settings of ReTrack for a group: as configured, or with those of a variant."""
-        return self.config.unlearn.for_group(group, self.operators[operator])
+        It is made by the operator, or imported in the place of GUDA's and of its variants'; one with GUDA's settings is
+        GUDA's own.
+        """
+        made, usual = self.operators[operator], self.operators[GUDA]
+        same = made.kind is usual.kind and made.settings(self, group) == usual.settings(self, group)
+        variant = operator not in operators_of(self)
+        if (same or variant) and group in self.config.unlearn.imported:
+            return unlearned_model(IMPORTED, group)
+        return unlearned_model(GUDA if same else operator, group)
 
     @property
     def oracles(self) -> list[str]:
@@ -263,40 +278,16 @@ class Experiment:
             return self.family.trained(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):
             return self.family.trained(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
-        return self.family.unlearned_spec(family, group)
+        return self.operators[family].spec(self, group)
 
-    def operator_part(self, operator: str, group: str) -> dict[str, Any]:
-        """What the specs of the operator's models have beside the fields that all operators share."""
-        if operator == ESD:
-            conditional, settings = self.model_digest(CONDITIONAL), self.config.attribution.guda_esd
-            return {"conditional": conditional, "label": self.labels[group], "settings": settings}
-        if operator == FINETUNE:
-            return {"settings": self.finetuning}
-        if operator == NEGGRAD:
-            return {"settings": self.config.attribution.neggrad}
-        settings = self.unlearning(operator, group)
-        neighbors = self.neighbors_spec(group, settings.n_neighbors).digest()
-        return {"method": RETRACK, "neighbors": neighbors, "settings": settings}
-
-    def neighbors_files(self, operator: str, group: str) -> list[str]:
-        """The neighbours by which the operator unlearns the group, if it does so by any."""
-        if operator in OPERATORS and operator != RETRACK:
-            return []
-        group = self.group_of(group)
-        return [self.paths.neighbors(self.neighbors_name(self.unlearning(operator, group), group))]
+    def operator_files(self, operator: str, group: str) -> list[str]:
+        """What the operator reads beside the base model, the training samples and the group's members."""
+        return self.operators[operator].files(self, self.group_of(group))
 
     def neighbors_name(self, settings: Unlearning, group: str) -> str:
         """Name of a group's neighbours: its files', with their number where that is not the configured one."""
-        usual, file = self.unlearning(RETRACK, group).n_neighbors, group_file(group)
+        usual, file = self.config.unlearn.for_group(group).n_neighbors, group_file(group)
         return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
-
-    def guidance_files(self, operator: str) -> list[str]:
-        """The conditional network by which the operator unlearns, if it does so by one."""
-        return [self.paths.model_weights(CONDITIONAL), self.paths.model_config(CONDITIONAL)] if operator == ESD else []
-
-    @property
-    def finetuning(self) -> FineTuning:
-        return finetuning(self.config.unlearn, self.config.attribution.finetune)
 
     @cached_property
     def left_out_groups(self) -> list[list[str]]:
@@ -337,7 +328,7 @@ class Experiment:
         return NeighborsSpec(
             images=self.images_digest,
             group=self.group_digest(group),
-            n_neighbors=n_neighbors or self.unlearning(RETRACK, self.group_of(group)).n_neighbors,
+            n_neighbors=n_neighbors or self.config.unlearn.for_group(self.group_of(group)).n_neighbors,
         )
 
     @cache  # noqa: B019

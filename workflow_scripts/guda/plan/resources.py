@@ -99,7 +99,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "train": trained(training),
         "conditional": trained(training.changed(settings.attribution.conditional.training)),
         "classifier": trained(training.changed(settings.attribution.classifier.training)),
-        "unlearn": unlearned(*experiment.family.unlearning_work()),
+        "unlearn": unlearned(*unlearning_work(experiment)),
         "neighbors": Need(images, 2 * largest_group * n_images * channels * height * width),
         "queries": Need(
             scored + batch_size * network.encoding,
@@ -113,6 +113,13 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "scores": scores(experiment, images + 2 * features),
         "likelihood": likelihood(experiment, network, planned),
     }
+
+
+def unlearning_work(experiment: Experiment) -> tuple[int, int]:
+    """Samples of the largest step of an unlearning, and steps of the longest."""
+    operators, groups = experiment.operators_used, experiment.groups
+    pairs = [(operator, operator.settings(experiment, group)) for operator in operators for group in groups]
+    return max(operator.batch(settings) for operator, settings in pairs), max(settings.steps for _, settings in pairs)
 
 
 def fisher(experiment: Experiment, network: Network, seen: float) -> Need:

@@ -41,12 +41,9 @@ from guda.specs.evaluation import (
 from guda.specs.models import (
     ClassifierSpec,
     ConditionalSpec,
-    EsdSpec,
-    FinetuneSpec,
     ImportedModelSpec,
-    NegGradSpec,
+    ModelSpec,
     TrainSpec,
-    UnlearnSpec,
 )
 from guda.specs.scoring import (
     ConditionalElboSpec,
@@ -57,7 +54,6 @@ from guda.specs.scoring import (
     PosteriorsSpec,
 )
 from guda.specs.text_to_image import (
-    AnchorsSpec,
     EncodedAnchorsSpec,
     EncodedSpec,
     FineTuneSpec,
@@ -68,7 +64,6 @@ from guda.specs.text_to_image import (
 )
 
 __all__ = [
-    "AnchorsSpec",
     "CalibrationSpec",
     "ClassifierSpec",
     "ConditionalElboSpec",
@@ -77,11 +72,9 @@ __all__ = [
     "ElboSpec",
     "EncodedAnchorsSpec",
     "EncodedSpec",
-    "EsdSpec",
     "ExclusionSpec",
     "FigureSpec",
     "FineTuneSpec",
-    "FinetuneSpec",
     "GroupSizesSpec",
     "GroupSpec",
     "ImagesSpec",
@@ -93,7 +86,7 @@ __all__ = [
     "LikelihoodSpec",
     "LikelihoodTableSpec",
     "MetricsSpec",
-    "NegGradSpec",
+    "ModelSpec",
     "NeighborsSpec",
     "PipelineSpec",
     "PosteriorsSpec",
@@ -113,7 +106,6 @@ __all__ = [
     "SweepSpec",
     "TableSpec",
     "TrainSpec",
-    "UnlearnSpec",
     "digest",
     "digest_lines",
     "parse_any",

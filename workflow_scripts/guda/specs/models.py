@@ -1,13 +1,27 @@
-"""Trained, unlearned and imported models."""
+"""Trained and imported models, and what the specs of all models share."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from guda import config
 from guda.core.spec import Spec
 
 
-class TrainSpec(Spec):
+class ModelSpec(Spec):
+    """Base of the specs of models."""
+
+    cure: ClassVar[str]  # what the user can do about one that diverged
+
+    @property
+    def adapters(self) -> tuple[int, int] | None:
+        """Rank and alpha, where the model is saved as adapters of the base model alone."""
+        return None
+
+
+class TrainSpec(ModelSpec):
     stage, version = "train", 1
+    cure = "lower learning_rate in `training`, or raise steps"
     images: str
     excluded: str | None  # digest of the group, or of the exclusion, that is left out; None: the base model
     unet: config.UNet
@@ -15,8 +29,9 @@ class TrainSpec(Spec):
     training: config.Training
 
 
-class ConditionalSpec(Spec):
+class ConditionalSpec(ModelSpec):
     stage, version = "conditional", 1
+    cure = "lower learning_rate in `attribution.conditional.training`, or raise steps"
     images: str
     members: dict[str, str]  # digest of each group; labels count the groups by name
     unet: config.UNet
@@ -25,8 +40,9 @@ class ConditionalSpec(Spec):
     label_dropout: float
 
 
-class ClassifierSpec(Spec):
+class ClassifierSpec(ModelSpec):
     stage, version = "classifier", 1
+    cure = "lower learning_rate in `attribution.classifier.training`, or raise steps"
     images: str
     members: dict[str, str]  # digest of each group; outputs count the groups by name
     unet: config.UNet
@@ -34,49 +50,10 @@ class ClassifierSpec(Spec):
     training: config.Training
 
 
-class ImportedModelSpec(Spec):
+class ImportedModelSpec(ModelSpec):
     stage, version = "imported_model", 1
+    cure = "take another model"
     content: str  # digest of the files, or of the pinned hub id
     shape: list[int]  # [C, H, W] of the training images
     unet: config.UNet
     noise_schedule: config.NoiseSchedule
-
-
-class UnlearnSpec(Spec):
-    stage, version = "unlearn", 1
-    method: str
-    base: str
-    images: str
-    group: str
-    neighbors: str
-    noise_schedule: config.NoiseSchedule
-    settings: config.Unlearning
-
-
-class FinetuneSpec(Spec):
-    stage, version = "finetune", 1
-    base: str
-    images: str
-    group: str
-    noise_schedule: config.NoiseSchedule
-    settings: config.FineTuning
-
-
-class NegGradSpec(Spec):
-    stage, version = "neggrad", 1
-    base: str
-    images: str
-    group: str
-    noise_schedule: config.NoiseSchedule
-    settings: config.NegGrad
-
-
-class EsdSpec(Spec):
-    stage, version = "esd", 1
-    base: str
-    conditional: str
-    label: int
-    images: str
-    group: str
-    noise_schedule: config.NoiseSchedule
-    settings: config.Esd

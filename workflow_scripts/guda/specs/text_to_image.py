@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from guda.config.anchors import Anchors
 from guda.config.model import NoiseSchedule
 from guda.config.pipeline import SmallPipeline
 from guda.config.training import Training
 from guda.core.spec import Spec
+from guda.specs.models import ModelSpec
 
 
 class PipelineSpec(Spec):
@@ -38,8 +38,9 @@ class EncodedAnchorsSpec(Spec):
     of_images: str  # digest of the training images' prompts, with their contents and styles
 
 
-class FineTuneSpec(Spec):
+class FineTuneSpec(ModelSpec):
     stage, version = "fine_tune", 1
+    cure = "lower learning_rate in `training`, or raise steps"
     pipeline: str
     samples: str  # digest of the encoded training set
     excluded: str | None
@@ -49,22 +50,13 @@ class FineTuneSpec(Spec):
     trainable: str
 
 
-class ImportedUNetSpec(Spec):
+class ImportedUNetSpec(ModelSpec):
     stage, version = "imported_unet", 1
+    cure = "take another model"
     content: str  # digest of the files, or of the pinned hub id
     pipeline: str  # whose network it is another state of
     shape: list[int]  # [C, H, W] of the training images
     noise_schedule: NoiseSchedule
-
-
-class AnchorsSpec(Spec):
-    stage, version = "anchors", 1
-    base: str
-    samples: str
-    anchors: str
-    group: str
-    noise_schedule: NoiseSchedule
-    settings: Anchors
 
 
 class PromptedQueriesSpec(Spec):

@@ -1,39 +1,49 @@
 """Unlearning operators: each turns the full model into one that approximates training without a group.
 
-An operator is a module with a function `unlearn`, a kind of spec that holds its settings, and an entry in OPERATORS.
-Torch-free, since the workflow plans with it.
+An operator is an object declared in `plan.py` of a folder, with `compute.py` beside it; adding one is a line of
+OPERATORS.
 """
 
 from __future__ import annotations
 
-from guda import config
-from guda.core.records import FORWARD_AND_BACKWARD
-from guda.specs import EsdSpec, FinetuneSpec, NegGradSpec, Spec, UnlearnSpec
+from typing import TYPE_CHECKING
 
-RETRACK, ESD, FINETUNE, NEGGRAD = "guda", "guda_esd", "finetune", "neggrad"
+from guda.core.spec import parse_any
+from guda.specs import ModelSpec
+from guda.unlearning.anchors.plan import AnchorReTrack
+from guda.unlearning.esd.plan import ErasedDiffusion
+from guda.unlearning.finetune.plan import ContinuedTraining
+from guda.unlearning.neggrad.plan import GradientAscent
+from guda.unlearning.operator import Job, Operator
+from guda.unlearning.retrack.plan import ReTrack
 
-# Operators of text-to-image models, by the strategy of their anchors; that of RETRACK's name is the configured one.
-STRATEGIES = {"guda_weighted": "weighted", "guda_uniform": "uniform", "guda_removed": "removed"}
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
 
-# The kind of spec of each operator's models, by the name under models/.
-OPERATORS: dict[str, type[Spec]] = {
-    RETRACK: UnlearnSpec,
-    ESD: EsdSpec,
-    FINETUNE: FinetuneSpec,
-    NEGGRAD: NegGradSpec,
-}
+GUDA = "guda"  # name of the operator by which the method of this name unlearns, whatever the models are
+
+OPERATORS: tuple[Operator, ...] = (
+    ReTrack(GUDA),
+    ErasedDiffusion("guda_esd"),
+    ContinuedTraining("finetune"),
+    GradientAscent("neggrad"),
+    AnchorReTrack(GUDA),
+    AnchorReTrack("guda_weighted", "weighted"),
+    AnchorReTrack("guda_uniform", "uniform"),
+    AnchorReTrack("guda_removed", "removed"),
+)
 
 
-def retrack_evaluations(settings: config.Unlearning) -> int:
-    """Evaluations of one step of ReTrack: forget and retained images, and the full model where it is asked."""
-    teacher = 1 if settings.preserve == "distillation" else 0
-    return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teacher)
+def operators_of(experiment: Experiment) -> dict[str, Operator]:
+    """The operators that can unlearn the experiment's models, by name."""
+    return {operator.name: operator for operator in OPERATORS if operator.applies(experiment)}
 
 
-def finetuning(unlearn: config.Unlearning, finetune: config.Finetune) -> config.FineTuning:
-    """Settings of fine-tuning at ReTrack's price: its steps, each on as many retained images as its evaluations buy."""
-    settings = {name: getattr(unlearn, name) for name in config.FineTuning.model_fields}
-    settings["batch_size"] = round(retrack_evaluations(unlearn) / FORWARD_AND_BACKWARD)
-    if finetune.learning_rate is not None:
-        settings["learning_rate"] = finetune.learning_rate
-    return config.FineTuning(**settings)
+def operator_of(text: str) -> tuple[Operator, ModelSpec]:
+    """An operator that makes the model of a spec, and the spec, from its canonical text. Raises GudaError."""
+    operators = {operator.kind: operator for operator in OPERATORS}
+    spec = parse_any(operators, text)
+    return operators[type(spec)], spec
+
+
+__all__ = ["GUDA", "OPERATORS", "Job", "Operator", "operator_of", "operators_of"]

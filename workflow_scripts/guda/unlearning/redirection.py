@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise, random_steps
 from guda.training.state import Execution
+
+if TYPE_CHECKING:
+    from guda.unlearning.esd.plan import Esd
+    from guda.unlearning.retrack.plan import Unlearning
 
 
 def redirect(
@@ -20,7 +24,7 @@ def redirect(
     images: Tensor,
     forget: Tensor,
     target: Callable[..., Tensor],
-    settings: config.Unlearning | config.Esd,
+    settings: Unlearning | Esd,
     execution: Execution,
     beside: Callable[[Tensor], Tensor] | None = None,
 ) -> UNetDenoiser:

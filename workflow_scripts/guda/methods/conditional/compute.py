@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
+
 import numpy as np
+from scipy.special import logsumexp
 
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.errors import ArtifactError
 from guda.core.paths import CONDITIONAL, Paths, conditioned_model
+from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
-from guda.methods.conditional.plan import LikelihoodRatio, LikelihoodRatioSpec
+from guda.methods.conditional.plan import (
+    ConditionalPosteriorSpec,
+    LikelihoodRatio,
+    LikelihoodRatioSpec,
+    LogPosterior,
+)
 from guda.methods.resampling import summarise
 from guda.models.noise_schedule import step_weights
 
@@ -17,6 +27,35 @@ def scores(method: LikelihoodRatio, spec: LikelihoodRatioSpec, paths: Paths) -> 
     """ELBO(x | k) - ELBO(x)."""
     queries, terms = read_terms(spec, paths)
     return Scores(queries, spec.groups, *summarise(terms))
+
+
+def log_posteriors(method: LogPosterior, spec: ConditionalPosteriorSpec, paths: Paths) -> Scores:
+    """log p(k | x), of the groups as the conditional network was trained to tell them apart."""
+    queries, terms = read_terms(spec, paths)
+    groups = [read_members(paths.group(group), expected) for group, expected in spec.members.items()]
+    prior = np.log(label_shares(groups))
+    return Scores(queries, spec.groups, *summarise(terms, lambda sums: log_posterior(sums, prior)))
+
+
+def label_shares(groups: list[set[str]]) -> np.ndarray:
+    """p(k), [G]: the share of each label in training, from the ids of each group's members.
+
+    An image counts as one of its groups, drawn uniformly each time it is seen; images in no group have no label.
+    """
+    counts = Counter(chain.from_iterable(groups))
+    shares = np.array([sum(1 / counts[member] for member in sorted(members)) for members in groups])
+    return shares / len(counts)
+
+
+def log_posterior(log_likelihoods: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+    """log p(k | x), [G, ...], from log p(x | k) up to what all groups share, [G, ...], and log p(k), [G].
+
+    As -log(1 + exp(-o)) of the log odds o_k = l_k + log p(k) - logsumexp over the other groups, so that of two images
+    whose group is nearly certain the surer one still is ahead.
+    """
+    joint = log_likelihoods + log_prior.reshape(-1, *[1] * (log_likelihoods.ndim - 1))
+    others = [logsumexp(np.delete(joint, group, axis=0), axis=0) for group in range(len(joint))]
+    return -np.logaddexp(0, np.stack(others) - joint)
 
 
 def read_terms(spec: LikelihoodRatioSpec, paths: Paths) -> tuple[list[str], np.ndarray]:

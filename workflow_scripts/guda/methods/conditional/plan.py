@@ -1,11 +1,13 @@
-"""Under which group is the image likeliest? Likelihood ratios from one network that is conditioned on the group.
+"""Under which group is the image likeliest, and which group is it likely of? By one network conditioned on the group.
 
-score_k(x) = ELBO(x | k) - ELBO(x), both of the group-conditional network: an estimate of log p(x | k) / p(x). The
-second term, where the network is told no group, is the same for all k.
+conditional_elbo: score_k(x) = ELBO(x | k) - ELBO(x), both of the group-conditional network: an estimate of
+log p(x | k) / p(x). The second term, where the network is told no group, is the same for all k.
+conditional_posterior: score_k(x) = log p(k | x) by Bayes' rule, from the same bounds and the groups' sizes.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -43,6 +45,11 @@ class LikelihoodRatioSpec(Spec):
         return [job.digest() for job in [ElboSpec(**values), *conditioned]]
 
 
+class ConditionalPosteriorSpec(LikelihoodRatioSpec):
+    stage, version = "conditional_posterior", 1
+    members: dict[str, str]  # digest of each group, whose size is in the prior
+
+
 class LikelihoodRatio(Method[LikelihoodRatioSpec]):
     """Scores by the likelihood terms of the conditional network, conditioned on each group in turn."""
 
@@ -71,3 +78,18 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
 
     def judged(self, spec: LikelihoodRatioSpec) -> dict[str, str]:
         return {CONDITIONAL: spec.model}
+
+
+class LogPosterior(LikelihoodRatio):
+    """Scores by the posterior of the groups: the same terms, with the prior that training drew the groups by."""
+
+    kind = ConditionalPosteriorSpec
+    computed_by = "log_posteriors"
+
+    def spec(self, experiment: Experiment) -> ConditionalPosteriorSpec:
+        members = {group: experiment.group_digest(group) for group in experiment.labels}
+        return ConditionalPosteriorSpec(**dict(super().spec(experiment)), members=members)
+
+    def needs(self, spec: ConditionalPosteriorSpec, paths: Paths) -> Needs:
+        needs = super().needs(spec, paths)
+        return replace(needs, files=[*needs.files, *map(paths.group, spec.members)])

@@ -18,7 +18,8 @@ from guda.core.seeding import chosen
 from guda.core.spec import Spec
 from guda.methods.method import Method, Needs
 from guda.methods.variants import parts_of
-from guda.specs import ElboSettings, ElboSpec, UnlearnSpec
+from guda.specs import ElboSettings, ElboSpec
+from guda.unlearning.retrack.plan import UnlearnSpec
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
@@ -123,15 +124,22 @@ class Oracle(Counterfactual):
 
 
 class Unlearned(Counterfactual):
-    """GUDA and what it is compared with: the full model after an operator unlearned each group."""
+    """GUDA and what it is compared with: the full model after an operator unlearned each group.
 
-    def __init__(self, name: str, operator: str, calibrated: bool = True):
+    The operator is that of the method's own name, or of another.
+    """
+
+    def __init__(self, name: str, operator: str = "", calibrated: bool = True):
         super().__init__(name)
-        self.operator = operator
+        self.operator = operator or name
         self.calibrated = calibrated
 
     def applies(self, experiment: Experiment) -> bool:
         return self.operator in experiment.operators
+
+    def check(self, experiment: Experiment) -> None:
+        super().check(experiment)
+        experiment.operators[self.operator].check(experiment)
 
     def model(self, experiment: Experiment, group: str) -> str:
         return experiment.unlearned(self.operator, group)

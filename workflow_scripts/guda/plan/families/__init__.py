@@ -1,7 +1,7 @@
 """Families of models: what the experiment asks of whatever its base model is.
 
-A family says how base and retrained models are made, how samples and conditions reach a network, and which operators
-unlearn it. Torch-free, like the rest of what plans.
+A family says how base and retrained models are made, and how samples and conditions reach a network. Torch-free, like
+the rest of what plans.
 """
 
 from __future__ import annotations
@@ -46,11 +46,6 @@ class Family(Protocol):
     title: str  # in messages
 
     @property
-    def operators(self) -> dict[str, dict[str, Any]]:
-        """Folders of unlearned models, with the settings in which each differs from those configured."""
-        ...
-
-    @property
     def known_of_queries(self) -> pd.DataFrame | None:
         """A row per query with what is known of it, when anything is."""
         ...
@@ -90,18 +85,6 @@ class Family(Protocol):
         """Raise ArtifactError for a folder whose model is of another network or process."""
         ...
 
-    def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`."""
-        ...
-
-    def unlearned_spec(self, operator: str, group: str) -> Spec:
-        """Spec of the operator's model of a group."""
-        ...
-
-    def operator_files(self, operator: str, group: str) -> list[str]:
-        """What the operator reads beside the base model, the training set and the group's members."""
-        ...
-
     def prompt_files(self, bucket: str) -> list[str]:
         """The prompts of the queries to generate, if they have any; `bucket` may be a rule's wildcard."""
         ...
@@ -124,10 +107,6 @@ class Family(Protocol):
 
     def network(self) -> Network:
         """How large the denoising network is."""
-        ...
-
-    def unlearning_work(self) -> tuple[int, int]:
-        """Samples of the largest step of an unlearning, and steps of the longest."""
         ...
 
     def check(self) -> None:

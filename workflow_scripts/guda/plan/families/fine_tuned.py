@@ -13,15 +13,13 @@ import pandas as pd
 
 from guda.core.errors import ArtifactError, ConfigError, nearest_name
 from guda.core.hub import HUB_ID
-from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, IMPORTED, TRAINING, record_of, unlearned_model
+from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, TRAINING, record_of
 from guda.core.records import read_record
 from guda.core.seeding import chosen
 from guda.data.prompt_files import read_query_prompts
 from guda.data.prompts import PromptBook, prompt_book
 from guda.data.queries import known_of_queries
 from guda.data.query_prompts import QUERIES_KEY, query_prompts
-from guda.methods import get_method
-from guda.methods.counterfactual.plan import Unlearned
 from guda.models.checkpoints.files import DIFFUSERS, found_checkpoint, read_headers, read_object
 from guda.models.imported import check_is_folder, check_process, source_digest
 from guda.models.stable_diffusion.encoder_health import complaints
@@ -35,7 +33,6 @@ from guda.models.stable_diffusion.folder import (
 )
 from guda.plan.families import FLOAT, Network
 from guda.specs import (
-    AnchorsSpec,
     EncodedAnchorsSpec,
     EncodedSpec,
     FineTuneSpec,
@@ -46,12 +43,10 @@ from guda.specs import (
     PromptsSpec,
     digest,
 )
-from guda.unlearning import RETRACK, STRATEGIES
 
 if TYPE_CHECKING:
-    from guda import config
-    from guda.config.anchors import Anchors
     from guda.data.datasets import Dataset
+    from guda.plan.config import TextToImage
     from guda.plan.experiment import Experiment
 
 # Numbers that a sample's way through the network leaves at the finest resolution, for each of its channels there.
@@ -70,12 +65,8 @@ class FineTuned:
 
     title = "text-to-image models"
 
-    def __init__(self, experiment: Experiment, text: config.TextToImage):
+    def __init__(self, experiment: Experiment, text: TextToImage):
         self.experiment, self.text = experiment, text
-
-    @property
-    def operators(self) -> dict[str, dict[str, Any]]:
-        return {operator: {} for operator in (RETRACK, *STRATEGIES)}
 
     @cached_property
     def book(self) -> PromptBook:
@@ -217,16 +208,6 @@ class FineTuned:
         check_unet(Path(source), key, given)
         check_process(Path(source), config.noise_schedule, key, config)
 
-    def unlearned_spec(self, operator: str, group: str) -> AnchorsSpec:
-        return AnchorsSpec(
-            base=self.experiment.model_digest(BASE),
-            samples=self.encoded_spec(TRAINING).digest(),
-            anchors=self.encoded_anchors_spec().digest(),
-            group=self.experiment.group_digest(group),
-            noise_schedule=self.experiment.config.noise_schedule,
-            settings=self.anchors(operator),
-        )
-
     def trained(self, seed: int, excluded: str | None) -> FineTuneSpec:
         return FineTuneSpec(
             pipeline=self.pipeline_digest,
@@ -251,7 +232,8 @@ class FineTuned:
         )
 
     def _has_adapters(self, model: str) -> bool:
-        return self.text.anchors.trainable == "lora" and model.split("/")[0] in ("{operator}", *self.operators)
+        unlearned = model.split("/")[0] in ("{operator}", *self.experiment.operators)
+        return unlearned and self.text.anchors.trainable == "lora"
 
     def model_files(self, model: str) -> dict[str, str]:
         paths = self.experiment.paths
@@ -261,21 +243,6 @@ class FineTuned:
 
     def adapted_files(self, model: str) -> list[str]:
         return list(self.model_files(BASE).values()) if self._has_adapters(model) else []
-
-    def anchors(self, operator: str) -> Anchors:
-        """Settings of an operator's unlearning: as configured, or with another strategy."""
-        strategy = STRATEGIES.get(operator, self.text.anchors.strategy)
-        return self.text.anchors.model_copy(update={"strategy": strategy})
-
-    def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`; one of the configured strategy is GUDA's own, or imported."""
-        same = self.anchors(operator) == self.anchors(RETRACK)
-        if same and group in self.experiment.config.unlearn.imported:
-            return unlearned_model(IMPORTED, group)
-        return unlearned_model(RETRACK if same else operator, group)
-
-    def operator_files(self, operator: str, group: str) -> list[str]:
-        return [self.experiment.paths.encoded(ANCHORS)]
 
     def prompt_files(self, bucket: str) -> list[str]:
         return [self.experiment.paths.prompts(bucket)]
@@ -308,10 +275,6 @@ class FineTuned:
         headers = read_headers(found_checkpoint(Path(source, "unet"), DIFFUSERS, PIPELINE_KEY), PIPELINE_KEY)
         weights = FLOAT * sum(math.prod(header.shape) for header in headers.values())
         return network(weights, unet["block_out_channels"], 4 ** (len(vae["block_out_channels"]) - 1), pixels)
-
-    def unlearning_work(self) -> tuple[int, int]:
-        anchors = self.text.anchors
-        return 2 * anchors.batch_size, anchors.steps
 
     def check(self) -> None:
         _check(self)
@@ -352,29 +315,17 @@ def _check(family: FineTuned) -> None:
     channels = experiment.dataset.image_shape[0]
     if channels != 3:
         raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
-    asked = {
-        "sweep": experiment.variants,
-        "training.flip": config.training.flip,
-    }
-    for key, value in asked.items():
-        if value:
-            raise ConfigError(f"{key}: not there for text-to-image models; leave it at its default")
+    if config.training.flip:
+        raise ConfigError(
+            "training.flip: images are encoded once, and mirrored latents are not those of mirrored images; leave "
+            "it out, or add mirrored images to the data"
+        )
+    if any("trainable" in settings for settings in config.sweep.unlearn):
+        raise ConfigError(
+            "sweep.unlearn.trainable: adapters and whole networks are different files; give each an experiment of its "
+            "own"
+        )
     for style in family.text.small_pipeline.styles:
         if style not in family.book.styles:
             known = nearest_name(style, family.book.styles)
             raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
-    if any(isinstance(get_method(name), Unlearned) for name in config.methods):
-        _check_groups_are_styles(family)
-
-
-def _check_groups_are_styles(family: FineTuned) -> None:
-    """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-    column, styles = family.text.prompts.style, family.book.styles_of_images
-    counts = styles.value_counts()
-    for group, members in family.experiment.groups.items():
-        shares = styles[members].value_counts() / counts
-        if not (shares >= 1 / 2).any():
-            raise ConfigError(
-                f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning by "
-                "anchors exchanges styles, so name the column that the groups are of"
-            )

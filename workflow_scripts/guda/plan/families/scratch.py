@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guda.core.errors import ConfigError
-from guda.core.paths import BASE, IMPORTED, unlearned_model
+from guda.core.paths import BASE
 from guda.data.queries import known_of_queries
 from guda.models.imported import NETWORK, check_is_folder, check_model, source_digest
 from guda.plan.families import FLOAT, Network
-from guda.specs import ImportedModelSpec, QueriesSpec, RemovalSpec, Spec, TrainSpec, UnlearnSpec
-from guda.unlearning import ESD, FINETUNE, NEGGRAD, OPERATORS, RETRACK
+from guda.specs import ImportedModelSpec, QueriesSpec, RemovalSpec, TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +29,6 @@ class FromScratch:
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
-
-    @property
-    def operators(self) -> dict[str, dict[str, Any]]:
-        variants = self.experiment.variants.values()
-        swept = {variant.operator: variant.unlearn for variant in variants if variant.unlearn}
-        return {operator: {} for operator in OPERATORS} | swept
 
     @property
     def known_of_queries(self) -> pd.DataFrame | None:
@@ -77,29 +70,6 @@ class FromScratch:
         check_is_folder(source, key, NETWORK, "model")
         check_model(Path(source), config.unet, config.noise_schedule, self.experiment.dataset.image_shape, key, config)
 
-    def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`: made by the operator or, in GUDA's place, imported."""
-        experiment = self.experiment
-        if operator in OPERATORS and operator != RETRACK:
-            return unlearned_model(operator, group)
-        if group in experiment.config.unlearn.imported:
-            return unlearned_model(IMPORTED, group)
-        same = experiment.unlearning(operator, group) == experiment.unlearning(RETRACK, group)
-        return unlearned_model(RETRACK if same else operator, group)
-
-    def unlearned_spec(self, operator: str, group: str) -> Spec:
-        experiment = self.experiment
-        return OPERATORS.get(operator, UnlearnSpec)(
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            noise_schedule=experiment.config.noise_schedule,
-            **experiment.operator_part(operator, group),
-        )
-
-    def operator_files(self, operator: str, group: str) -> list[str]:
-        return [*self.experiment.neighbors_files(operator, group), *self.experiment.guidance_files(operator)]
-
     def prompt_files(self, bucket: str) -> list[str]:
         return []
 
@@ -139,23 +109,6 @@ class FromScratch:
             sample_bytes=channels * pixels,
             features=unet.block_out_channels[-1] * pixels / coarser,
         )
-
-    def unlearning_work(self) -> tuple[int, int]:
-        """ReTrack takes as many retained images as forget images, and asks the full model about both."""
-        experiment = self.experiment
-        operators = experiment.operators.keys() - {ESD, FINETUNE, NEGGRAD}
-        retrack = [experiment.unlearning(operator, group) for operator in operators for group in experiment.groups]
-        work = [(2 * settings.batch_size, settings.steps) for settings in retrack]
-        if ESD in experiment.config.methods:
-            esd = experiment.config.attribution.guda_esd
-            work.append((2 * esd.batch_size, esd.steps))
-        if FINETUNE in experiment.config.methods:
-            work.append((experiment.finetuning.batch_size, experiment.finetuning.steps))
-        if NEGGRAD in experiment.config.methods:
-            neggrad = experiment.config.attribution.neggrad
-            work.append((2 * neggrad.batch_size, neggrad.steps))
-        batch_sizes, steps = zip(*work, strict=True)
-        return max(batch_sizes), max(steps)
 
     def check(self) -> None:
         """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from guda.config.anchors import Anchors
 from guda.core.artifacts import load_tensors
 from guda.core.errors import DataError
 from guda.core.records import FORWARD_AND_BACKWARD
@@ -25,6 +24,8 @@ from guda.models.denoisers.text_unet import select_trainable
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
 from guda.training.loop import batch_rows, optimise, random_steps
 from guda.training.state import Execution
+from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
+from guda.unlearning.operator import Job
 
 NO_STYLE = -1  # of a prompt that names the content alone
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")
@@ -232,3 +233,18 @@ def anchor_evaluations(settings: Anchors) -> int:
     """Evaluations of one step: forget and retained images, and the full model on the first, or on both."""
     teachers = 2 if settings.preserve == "distillation" else 1
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)
+
+
+def run(job: Job[AnchorsSpec]) -> tuple[TextDenoiser, int]:
+    """See `Operator.run`."""
+    captions = replace(job.training_set.captions, seed=job.spec.settings.seed)
+    book = read_anchors(job.files[0], job.spec.anchors)
+    return unlearn(
+        job.full,
+        job.training_set.images,
+        job.forget,
+        captions,
+        book,
+        job.spec.settings,
+        job.execution,
+    )

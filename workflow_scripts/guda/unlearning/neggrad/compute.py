@@ -11,19 +11,20 @@ import copy
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import batch_rows, optimise
 from guda.training.state import Execution
-from guda.unlearning.finetune import denoising_error, noised
+from guda.unlearning.finetune.compute import denoising_error, noised
+from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
+from guda.unlearning.operator import Job
 
 
 def unlearn(
     full: UNetDenoiser,
     images: Tensor,
     forget: Tensor,
-    settings: config.NegGrad,
+    settings: NegGrad,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that was driven away from the forget images, and the evaluations spent.
@@ -50,3 +51,8 @@ def unlearn(
 
     optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD
+
+
+def run(job: Job[NegGradSpec]) -> tuple[UNetDenoiser, int]:
+    """See `Operator.run`."""
+    return unlearn(job.full, job.training_set.images, job.forget, job.spec.settings, job.execution)

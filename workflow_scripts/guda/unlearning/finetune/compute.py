@@ -7,13 +7,14 @@ import copy
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import batch_rows, optimise, random_steps
 from guda.training.state import Execution
+from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.operator import Job
 
 
 def noised(images: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,7 +32,7 @@ def unlearn(
     full: UNetDenoiser,
     images: Tensor,
     forget: Tensor,
-    settings: config.FineTuning,
+    settings: FineTuning,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that went on training without the forget images, and the evaluations spent.
@@ -49,3 +50,8 @@ def unlearn(
 
     optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
+
+
+def run(job: Job[FinetuneSpec]) -> tuple[UNetDenoiser, int]:
+    """See `Operator.run`."""
+    return unlearn(job.full, job.training_set.images, job.forget, job.spec.settings, job.execution)

@@ -6,13 +6,16 @@ has none, so the direction of a group comes from the group-conditional network.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
-from guda.models.denoisers import UNetDenoiser
+from guda.models.denoisers import UNetDenoiser, load_denoiser
 from guda.training.state import Execution
+from guda.unlearning.esd.plan import Esd, EsdSpec
+from guda.unlearning.operator import Job
 from guda.unlearning.redirection import redirect
 
 
@@ -34,7 +37,7 @@ def unlearn(
     forget: Tensor,
     conditional: UNetDenoiser,
     label: int,
-    settings: config.Esd,
+    settings: Esd,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
@@ -48,3 +51,18 @@ def unlearn(
     student = redirect(full, images, forget, target, settings, execution)
     teachers = 3 + (settings.preserve == "distillation")
     return student, settings.steps * settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)
+
+
+def run(job: Job[EsdSpec]) -> tuple[UNetDenoiser, int]:
+    """See `Operator.run`."""
+    folder = Path(job.files[0]).parent
+    conditional, _ = load_denoiser(folder, job.full.schedule, job.spec.conditional)
+    return unlearn(
+        job.full,
+        job.training_set.images,
+        job.forget,
+        conditional.to(job.full.device),
+        job.spec.label,
+        job.spec.settings,
+        job.execution,
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from guda import config
+from guda.core.artifacts import load_tensors
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.training.state import Execution
-from guda.unlearning import retrack_evaluations
+from guda.unlearning.operator import Job
 from guda.unlearning.redirection import redirect
+from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec, evaluations_per_step
 
 
 def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ def unlearn(
     images: Tensor,
     forget: Tensor,
     neighbors: Tensor,
-    settings: config.Unlearning,
+    settings: Unlearning,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
@@ -68,4 +69,17 @@ def unlearn(
         return redirected_noise(x_t, noise, to_network_range(retained), *full.scales(t), settings.max_correction_norm)
 
     student = redirect(full, images, forget, target, settings, execution, near)
-    return student, settings.steps * retrack_evaluations(settings)
+    return student, settings.steps * evaluations_per_step(settings)
+
+
+def run(job: Job[UnlearnSpec]) -> tuple[UNetDenoiser, int]:
+    """See `Operator.run`."""
+    neighbors, _ = load_tensors(job.files[0], job.spec.neighbors)
+    return unlearn(
+        job.full,
+        job.training_set.images,
+        job.forget,
+        neighbors["rows"],
+        job.spec.settings,
+        job.execution,
+    )

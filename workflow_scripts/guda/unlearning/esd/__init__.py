@@ -1,0 +1,1 @@
+"""ESD: forget images are steered away from their group."""

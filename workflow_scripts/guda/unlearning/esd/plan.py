@@ -1,0 +1,68 @@
+"""ESD: unlearning by steering the denoising trajectories of forget images away from their group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from guda.config.model import NoiseSchedule
+from guda.config.section import Seed
+from guda.config.training import Optimisation
+from guda.core.paths import BASE, CONDITIONAL
+from guda.specs import ModelSpec
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class Esd(Optimisation):
+    """ESD: forget images are steered away from their group by the conditional network's guidance."""
+
+    steps: PositiveInt = Field(40, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    forget_weight: float = Field(0.3, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
+    guidance: float = Field(5.0, ge=0, description="w, how far the target is steered; 0: nothing is unlearned.")
+    preserve: Literal["denoising", "distillation"] = Field(
+        "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
+    )
+
+
+class EsdSpec(ModelSpec):
+    stage, version = "esd", 1
+    cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
+    base: str
+    conditional: str
+    label: int
+    images: str
+    group: str
+    noise_schedule: NoiseSchedule
+    settings: Esd
+
+
+class ErasedDiffusion(Operator[EsdSpec]):
+    """By the guidance of the conditional network."""
+
+    kind = EsdSpec
+
+    def settings(self, experiment: Experiment, group: str) -> Esd:
+        return experiment.config.attribution.guda_esd
+
+    def spec(self, experiment: Experiment, group: str) -> EsdSpec:
+        return EsdSpec(
+            base=experiment.model_digest(BASE),
+            conditional=experiment.model_digest(CONDITIONAL),
+            label=experiment.labels[group],
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+        )
+
+    def files(self, experiment: Experiment, group: str) -> list[str]:
+        return list(experiment.family.model_files(CONDITIONAL).values())

@@ -1,0 +1,69 @@
+"""Fine-tuning on what is retained: the group is forgotten only by no longer being seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveFloat
+
+from guda.config.model import NoiseSchedule
+from guda.config.section import Section, Seed
+from guda.config.training import Optimisation
+from guda.core.paths import BASE
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.specs import ModelSpec
+from guda.unlearning.operator import Operator
+from guda.unlearning.retrack.plan import Unlearning, evaluations_per_step
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class Finetune(Section):
+    learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
+
+
+class FineTuning(Optimisation):
+    """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
+
+    seed: Seed
+
+
+class FinetuneSpec(ModelSpec):
+    stage, version = "finetune", 1
+    cure = "lower learning_rate in `attribution.finetune`, or steps in `unlearn`"
+    base: str
+    images: str
+    group: str
+    noise_schedule: NoiseSchedule
+    settings: FineTuning
+
+
+class ContinuedTraining(Operator[FinetuneSpec]):
+    """Training goes on without the forget images."""
+
+    kind = FinetuneSpec
+
+    def settings(self, experiment: Experiment, group: str) -> FineTuning:
+        return at_the_price_of_retrack(experiment.config.unlearn, experiment.config.attribution.finetune)
+
+    def spec(self, experiment: Experiment, group: str) -> FinetuneSpec:
+        return FinetuneSpec(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+        )
+
+    def batch(self, settings: Optimisation) -> int:
+        return settings.batch_size
+
+
+def at_the_price_of_retrack(unlearn: Unlearning, finetune: Finetune) -> FineTuning:
+    """Settings of fine-tuning: ReTrack's steps, each on as many retained images as its evaluations buy."""
+    settings = {name: getattr(unlearn, name) for name in FineTuning.model_fields}
+    settings["batch_size"] = round(evaluations_per_step(unlearn) / FORWARD_AND_BACKWARD)
+    if finetune.learning_rate is not None:
+        settings["learning_rate"] = finetune.learning_rate
+    return FineTuning(**settings)

@@ -1,0 +1,59 @@
+"""Gradient ascent on the denoising loss of the forget images: the naive floor of unlearning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from guda.config.model import NoiseSchedule
+from guda.config.section import Seed
+from guda.config.training import Optimisation
+from guda.core.paths import BASE
+from guda.specs import ModelSpec
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class NegGrad(Optimisation):
+    """Gradient ascent on the denoising loss of the forget images."""
+
+    steps: PositiveInt = Field(20, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples if any, per step.")
+    learning_rate: PositiveFloat = Field(1.0e-4, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    preserve_weight: float = Field(
+        0.0, ge=0, description="Weight of the denoising loss on retained images, which is minimised; 0: ascent alone."
+    )
+
+
+class NegGradSpec(ModelSpec):
+    stage, version = "neggrad", 1
+    cure = "lower learning_rate or steps in `attribution.neggrad`"
+    base: str
+    images: str
+    group: str
+    noise_schedule: NoiseSchedule
+    settings: NegGrad
+
+
+class GradientAscent(Operator[NegGradSpec]):
+    """Up the loss of forget images."""
+
+    kind = NegGradSpec
+
+    def settings(self, experiment: Experiment, group: str) -> NegGrad:
+        return experiment.config.attribution.neggrad
+
+    def spec(self, experiment: Experiment, group: str) -> NegGradSpec:
+        return NegGradSpec(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+        )

@@ -1,0 +1,1 @@
+"""ReTrack: forget images are redirected to their retained neighbours."""

@@ -1,0 +1,130 @@
+"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from guda.config.messages import explain
+from guda.config.model import NoiseSchedule
+from guda.config.section import Location, Seed
+from guda.config.training import Optimisation
+from guda.core.errors import ConfigError, nearest_name
+from guda.core.paths import BASE
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.specs import ModelSpec
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class Unlearning(Optimisation):
+    """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
+
+    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    forget_weight: float = Field(0.1, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
+    n_neighbors: PositiveInt = Field(10, description="K, retained images that a forget image is redirected to.")
+    preserve: Literal["denoising", "distillation"] = Field(
+        "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
+    )
+    max_correction_norm: PositiveFloat | None = Field(
+        None, description="Clips the redirection of each image to this norm; null: no clipping (recommended)."
+    )
+
+
+class Unlearn(Unlearning):
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, description="Settings of single groups: a group's name, then any key of this section with its value."
+    )
+
+    imported: dict[str, Location] = Field(
+        {},
+        alias="import",
+        description="Models that unlearned a group elsewhere: a group's name, then a diffusers folder or a hub id "
+        "OWNER/NAME@COMMIT.",
+    )
+
+    def for_group(self, group: str = "", variation: dict[str, Any] | None = None) -> Unlearning:
+        """Settings of one group's unlearning: the section's, with the group's overrides and a variation applied."""
+        settings = self.model_dump(exclude={"overrides", "imported"}) | self.overrides.get(group, {})
+        return Unlearning.model_validate(settings | (variation or {}))
+
+    @model_validator(mode="after")
+    def _overrides_are_settings(self) -> Unlearn:
+        for group, settings in self.overrides.items():
+            for key in settings:
+                if key not in Unlearning.model_fields:
+                    known = nearest_name(key, list(Unlearning.model_fields))
+                    raise ValueError(f"overrides.{group}.{key}: unknown key; {known}")
+            try:
+                self.for_group(group)
+            except ValidationError as error:
+                raise ValueError(f"overrides.{group}.{explain(error.errors()[0], Unlearning)}") from None
+        return self
+
+
+class UnlearnSpec(ModelSpec):
+    stage, version = "unlearn", 1
+    cure = "lower learning_rate, steps or forget_weight in `unlearn`"
+    method: str
+    base: str
+    images: str
+    group: str
+    neighbors: str
+    noise_schedule: NoiseSchedule
+    settings: Unlearning
+
+
+class ReTrack(Operator[UnlearnSpec]):
+    """With the configured settings, or a `variation` of them."""
+
+    kind = UnlearnSpec
+
+    def __init__(self, name: str, variation: dict[str, Any] | None = None):
+        super().__init__(name)
+        self.variation = variation
+
+    def check(self, experiment: Experiment) -> None:
+        n_images = len(experiment.dataset.table)
+        for group, members in experiment.groups.items():
+            retained, wanted = n_images - len(members), self.settings(experiment, group).n_neighbors
+            if wanted > retained:
+                raise ConfigError(
+                    f"unlearn.n_neighbors is {wanted}, but without group {group!r} only {retained} images "
+                    "are left; lower it"
+                )
+
+    def settings(self, experiment: Experiment, group: str) -> Unlearning:
+        return experiment.config.unlearn.for_group(group, self.variation)
+
+    def variant(self, name: str, variation: dict[str, Any]) -> ReTrack:
+        return ReTrack(name, variation)
+
+    def spec(self, experiment: Experiment, group: str) -> UnlearnSpec:
+        settings = self.settings(experiment, group)
+        return UnlearnSpec(
+            method="guda",
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            neighbors=experiment.neighbors_spec(group, settings.n_neighbors).digest(),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=settings,
+        )
+
+    def files(self, experiment: Experiment, group: str) -> list[str]:
+        name = experiment.neighbors_name(self.settings(experiment, group), group)
+        return [experiment.paths.neighbors(name)]
+
+
+def evaluations_per_step(settings: Unlearning) -> int:
+    """Forget and retained images, and the full model where it is asked."""
+    teacher = 1 if settings.preserve == "distillation" else 0
+    return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teacher)

@@ -33,5 +33,5 @@ rule all:
     default_target: True
     input:
         paths.metrics(),
-        final_outputs(),
+        reports.final_outputs(experiment),
     localrule: True

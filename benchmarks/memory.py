@@ -137,16 +137,16 @@ def until_the_models(experiment):
     yield stage("write_table", experiment.dataset.table_spec(), data=data, output=paths.table())
     for group in groups:
         yield stage("write_group", experiment.group_spec(group), data=data, output=paths.group(group))
-    yield of_images("train", experiment.model_spec(BASE), model=model_folder(paths, BASE))
+    yield stage("train", experiment.model_spec(BASE), samples=images, model=model_folder(paths, BASE))
     for group in groups:
         oracle = logo_model(1, group)
-        flags = {"exclude": paths.group(group), "model": model_folder(paths, oracle)}
-        yield of_images("train --exclude", experiment.model_spec(oracle), **flags)
+        flags = {"samples": images, "exclude": paths.group(group), "model": model_folder(paths, oracle)}
+        yield stage("train --exclude", experiment.model_spec(oracle), **flags)
     flags = {"group": small, "output": neighbors, "record": paths.neighbors_record(SMALL)}
     yield of_images(f"find_neighbors of {len(groups[SMALL])}", experiment.neighbors_spec(SMALL), **flags)
     yield of_images("sample_calibration", experiment.calibration_spec(), output=paths.queries(CALIBRATION))
-    flags = {"base": model_folder(paths, BASE), "group": small, "neighbors": neighbors}
-    yield of_images("unlearn", experiment.model_spec(unlearned), **flags, model=model_folder(paths, unlearned))
+    flags = {"base": model_folder(paths, BASE), "samples": images, "group": small, "files": neighbors}
+    yield stage("unlearn", experiment.model_spec(unlearned), **flags, model=model_folder(paths, unlearned))
 
 
 def from_the_queries(experiment):
@@ -157,7 +157,7 @@ def from_the_queries(experiment):
     paths, (bucket,) = experiment.paths, experiment.buckets
     queries, tables = paths.queries(bucket), paths.results
     flags = {"base": model_folder(paths, BASE), "output": queries}
-    yield stage("generate_queries", experiment.bucket_spec(bucket), **flags)
+    yield stage("generate", experiment.bucket_spec(bucket), **flags)
     for model in [BASE, *(logo_model(1, group) for group in experiment.groups)]:
         flags = {"output": paths.elbo(model, bucket), "record": paths.elbo_record(model, bucket)}
         spec = experiment.elbo_spec(model, bucket)
@@ -165,8 +165,9 @@ def from_the_queries(experiment):
     for method in experiment.score_names:
         flags = {"method": method, "output": paths.scores(method), "record": paths.scores_record(method)}
         yield stage(f"attribute {method}", experiment.method_spec(method), results=tables, **flags)
-    yield stage("rank", rankings_spec(experiment), results=tables, output=paths.rankings())
-    yield stage("measure_by_source", sources_spec(experiment), results=tables, output=paths.metrics_by_source())
+    yield stage("make_table of rankings", rankings_spec(experiment), results=tables, output=paths.rankings())
+    flags = {"results": tables, "output": paths.metrics_by_source()}
+    yield stage("make_table of metrics by source", sources_spec(experiment), **flags)
 
 
 def stage(name, spec, **flags):

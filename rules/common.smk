@@ -23,7 +23,7 @@ sys.path.insert(0, SCRIPTS)
 from guda.core.artifacts import made_for, write_text
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError
-from guda.plan.reports import removal_files as measured_files
+from guda.plan import reports
 from guda.plan.experiment import planned
 from guda.plan.handover import exports
 from guda.core.paths import (
@@ -107,7 +107,7 @@ def parameters(spec):
     }
 
 
-# Overrides `results` where Snakemake remembers it of finished jobs, which without it would run again.
+# In place of that `results` where Snakemake remembers it of finished jobs, which without it would run again.
 COMPARED = {"results": lambda wildcards: RESULTS}
 
 
@@ -125,6 +125,8 @@ def command(program, *flags):
 
 # Flags of programs that run a network: resources, which a profile may change, and the rest of `execution`.
 NETWORK = '--threads {threads} --gpus {resources.gpu} --execution "$GUDA_EXECUTION"'
+# Flags for what a job writes, see `recorded`.
+RECORDED = "--output {output.file:q} --record {output.record:q}"
 
 
 def model_spec(name):
@@ -143,6 +145,16 @@ def elbo_spec(wildcards):
 def made_model(name):
     """The outputs of a rule that makes this model."""
     return {**model_files(name), "record": paths.model_record(name)}
+
+
+def recorded(path):
+    """The outputs of a rule that makes a file and, beside it, the record of what it cost."""
+    return {"file": path, "record": record_of(path)}
+
+
+def reported(path, name, category):
+    """The same of a table or figure that is in Snakemake's report, with this name of its caption."""
+    return {"file": report(path, caption=f"captions/{name}.rst", category=category), "record": record_of(path)}
 
 
 def foreign_model(name):
@@ -200,20 +212,9 @@ def removal_files(wildcards):
     """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
     checkpoints.removal_sets.get()
     try:
-        return measured_files(experiment)
+        return reports.removal_files(experiment)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
-
-
-def final_outputs():
-    """What `rule all` makes beside metrics.csv, which everything else here follows from."""
-    by_source = [paths.metrics_by_source()] if settings.metrics.content else []
-    lds = [paths.lds()] if settings.lds.subsets else []
-    removal = [paths.removal(), paths.removal_figure()] if settings.removal.queries else []
-    tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
-    sweep = [paths.sweep(), paths.sweep_figure()] if experiment.variants else []
-    likelihood = [paths.likelihood_table()] if settings.likelihood.queries else []
-    return [*tables, *by_source, *lds, *removal, *sweep, *likelihood]
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

@@ -25,8 +25,7 @@ rule training_table:
     input:
         foreign=foreign(paths.table(), lambda wc: experiment.dataset.table_spec()),
     output:
-        table=paths.table(),
-        record=record_of(paths.table()),
+        **recorded(paths.table()),
     log:
         **logs("training_table"),
     localrule: True
@@ -40,7 +39,7 @@ rule training_table:
     message:
         "Writing the training table"
     shell:
-        command("write_table.py", '--data "$GUDA_DATA" --output {output.table:q}')
+        command("write_table.py", '--data "$GUDA_DATA" --output {output.file:q}')
 
 
 # Membership reaches each group's file through its spec, not through the table: one file that all groups read would

@@ -10,8 +10,7 @@ rule rankings:
         paths.query_table(),
         foreign=foreign(paths.rankings(), lambda wc: reports.rankings_spec(experiment)),
     output:
-        table=report(paths.rankings(), caption="captions/rankings.rst", category="Answers"),
-        record=record_of(paths.rankings()),
+        **reported(paths.rankings(), "rankings", "Answers"),
     log:
         **logs("rankings"),
     localrule: True
@@ -25,7 +24,7 @@ rule rankings:
     message:
         "Ranking the groups of every query"
     shell:
-        command("make_table.py", "--results {params.results:q} --output {output.table:q}")
+        command("make_table.py", "--results {params.results:q} --output {output.file:q}")
 
 
 use rule rankings as group_sizes with:
@@ -33,8 +32,7 @@ use rule rankings as group_sizes with:
         [paths.group(group) for group in experiment.groups],
         foreign=foreign(paths.group_sizes(), lambda wc: experiment.group_sizes_spec()),
     output:
-        table=report(paths.group_sizes(), caption="captions/groups.rst", category="Training data"),
-        record=record_of(paths.group_sizes()),
+        **reported(paths.group_sizes(), "groups", "Training data"),
     log:
         **logs("group_sizes"),
     localrule: True
@@ -50,8 +48,7 @@ use rule rankings as metrics with:
         [paths.scores_record(name) for name in experiment.score_names],
         foreign=foreign(paths.metrics(), lambda wc: reports.metrics_spec(experiment)),
     output:
-        table=report(paths.metrics(), caption="captions/metrics.rst", category="Agreement with retraining"),
-        record=record_of(paths.metrics()),
+        **reported(paths.metrics(), "metrics", "Agreement with retraining"),
     log:
         **logs("metrics"),
     localrule: True
@@ -72,10 +69,7 @@ use rule rankings as metrics_by_source with:
         [paths.query_table()] if reports.knows_contents(experiment) else [],
         foreign=foreign(paths.metrics_by_source(), lambda wc: reports.sources_spec(experiment)),
     output:
-        table=report(
-            paths.metrics_by_source(), caption="captions/metrics_by_source.rst", category="Agreement with retraining"
-        ),
-        record=record_of(paths.metrics_by_source()),
+        **reported(paths.metrics_by_source(), "metrics_by_source", "Agreement with retraining"),
     log:
         **logs("metrics_by_source"),
     resources:
@@ -91,8 +85,7 @@ use rule rankings as significance with:
         paths.rankings(),
         foreign=foreign(paths.significance(), lambda wc: reports.significance_spec(experiment)),
     output:
-        table=report(paths.significance(), caption="captions/significance.rst", category="Agreement with retraining"),
-        record=record_of(paths.significance()),
+        **reported(paths.significance(), "significance", "Agreement with retraining"),
     log:
         **logs("significance"),
     localrule: True
@@ -109,8 +102,7 @@ use rule rankings as likelihood_table with:
         lambda wc: [paths.scores_record(name) for name in reports.likelihood_models(experiment)],
         foreign=foreign(paths.likelihood_table(), lambda wc: reports.likelihood_table_spec(experiment)),
     output:
-        table=report(paths.likelihood_table(), caption="captions/likelihood.rst", category="Other evaluation"),
-        record=record_of(paths.likelihood_table()),
+        **reported(paths.likelihood_table(), "likelihood", "Other evaluation"),
     log:
         **logs("likelihood_table"),
     localrule: True
@@ -126,8 +118,7 @@ rule query_figure:
         [paths.queries(bucket) for bucket in experiment.buckets],
         foreign=foreign(paths.figure(), lambda wc: reports.figure_spec(experiment)),
     output:
-        picture=report(paths.figure(), caption="captions/query_figure.rst", category="Answers"),
-        record=record_of(paths.figure()),
+        **reported(paths.figure(), "query_figure", "Answers"),
     log:
         **logs("query_figure"),
     localrule: True
@@ -141,7 +132,7 @@ rule query_figure:
     message:
         "Drawing queries and their top groups"
     shell:
-        command("plot.py", "--results {params.results:q} --output {output.picture:q}")
+        command("plot.py", "--results {params.results:q} --output {output.file:q}")
 
 
 if experiment.variants:
@@ -152,8 +143,7 @@ if experiment.variants:
             [paths.scores_record(name) for name in [*experiment.oracles, *experiment.variants]],
             foreign=foreign(paths.sweep(), lambda wc: reports.sweep_spec(experiment)),
         output:
-            table=report(paths.sweep(), caption="captions/sweep.rst", category="Other evaluation"),
-            record=record_of(paths.sweep()),
+            **reported(paths.sweep(), "sweep", "Other evaluation"),
         log:
             **logs("sweep"),
         localrule: True
@@ -168,8 +158,7 @@ if experiment.variants:
             record_of(paths.sweep()),
             foreign=foreign(paths.sweep_figure(), lambda wc: reports.sweep_figure_spec(experiment)),
         output:
-            picture=report(paths.sweep_figure(), caption="captions/sweep.rst", category="Other evaluation"),
-            record=record_of(paths.sweep_figure()),
+            **reported(paths.sweep_figure(), "sweep", "Other evaluation"),
         log:
             **logs("sweep_figure"),
         localrule: True
@@ -213,8 +202,7 @@ if settings.lds.subsets:
             [paths.model_record(model) for model in [BASE, *reports.subset_models(experiment)]],
             foreign=foreign(paths.lds(), lambda wc: reports.lds_spec(experiment)),
         output:
-            table=report(paths.lds(), caption="captions/lds.rst", category="Other evaluation"),
-            record=record_of(paths.lds()),
+            **reported(paths.lds(), "lds", "Other evaluation"),
         log:
             **logs("lds"),
         localrule: True
@@ -303,8 +291,7 @@ if settings.removal.queries:
             removal_files,
             foreign=foreign(paths.removal(), lambda wc: reports.removal_spec(experiment)),
         output:
-            table=report(paths.removal(), caption="captions/removal.rst", category="Other evaluation"),
-            record=record_of(paths.removal()),
+            **reported(paths.removal(), "removal", "Other evaluation"),
         log:
             **logs("removal"),
         resources:
@@ -319,8 +306,7 @@ if settings.removal.queries:
             paths.removal(),
             foreign=foreign(paths.removal_figure(), lambda wc: reports.removal_figure_spec(experiment)),
         output:
-            picture=report(paths.removal_figure(), caption="captions/removal.rst", category="Other evaluation"),
-            record=record_of(paths.removal_figure()),
+            **reported(paths.removal_figure(), "removal", "Other evaluation"),
         log:
             **logs("removal_figure"),
         localrule: True

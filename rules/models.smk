@@ -116,8 +116,7 @@ rule neighbors:
         group=paths.group("{group}"),
         foreign=foreign(paths.neighbors("{nearest}{group}"), neighbors_spec),
     output:
-        neighbors=paths.neighbors("{nearest}{group}"),
-        record=paths.neighbors_record("{nearest}{group}"),
+        **recorded(paths.neighbors("{nearest}{group}")),
     log:
         **logs("neighbors", "{nearest}{group}"),
     conda:
@@ -130,11 +129,7 @@ rule neighbors:
     message:
         "Finding the nearest retained images of group {wildcards.group}"
     shell:
-        command(
-            "find_neighbors.py",
-            "--threads {threads} --images {input.images:q} --group {input.group:q}",
-            "--output {output.neighbors:q} --record {output.record:q}",
-        )
+        command("find_neighbors.py", "--threads {threads} --images {input.images:q} --group {input.group:q}", RECORDED)
 
 
 rule unlearn:

@@ -37,8 +37,7 @@ rule prompts:
     input:
         foreign=foreign(paths.prompts("{samples}"), lambda wc: experiment.family.prompts_spec(wc.samples)),
     output:
-        table=paths.prompts("{samples}"),
-        record=record_of(paths.prompts("{samples}")),
+        **recorded(paths.prompts("{samples}")),
     log:
         **logs("prompts", "{samples}"),
     localrule: True
@@ -52,7 +51,7 @@ rule prompts:
     message:
         "Writing prompts, {wildcards.samples}"
     shell:
-        command("write_prompts.py", '--config "$GUDA_CONFIG" --samples {wildcards.samples:q} --output {output.table:q}')
+        command("write_prompts.py", '--config "$GUDA_CONFIG" --samples {wildcards.samples:q} --output {output.file:q}')
 
 
 rule encoded_samples:
@@ -62,8 +61,7 @@ rule encoded_samples:
         prompts=paths.prompts("{samples}"),
         foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.family.encoded_spec(wc.samples)),
     output:
-        encoded=paths.encoded("{samples}"),
-        record=record_of(paths.encoded("{samples}")),
+        **recorded(paths.encoded("{samples}")),
     log:
         **logs("encoded", "{samples}"),
     wildcard_constraints:
@@ -83,7 +81,7 @@ rule encoded_samples:
             "encode_samples.py",
             NETWORK,
             '--pipeline "$GUDA_PIPELINE" --images {input.images:q} --prompts {input.prompts:q}',
-            "--output {output.encoded:q} --record {output.record:q}",
+            RECORDED,
         )
 
 
@@ -94,8 +92,7 @@ rule encoded_anchors:
         of_images=paths.prompts(TRAINING),
         foreign=foreign(paths.encoded(ANCHORS), lambda wc: experiment.family.encoded_anchors_spec()),
     output:
-        encoded=paths.encoded(ANCHORS),
-        record=record_of(paths.encoded(ANCHORS)),
+        **recorded(paths.encoded(ANCHORS)),
     log:
         **logs("encoded", ANCHORS),
     # The shortest of the jobs that look through the whole pipeline.
@@ -117,5 +114,5 @@ rule encoded_anchors:
             NETWORK,
             '--pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q} --of-images {input.of_images:q}',
             "--content {params.content:q} --style {params.style:q}",
-            "--output {output.encoded:q} --record {output.record:q}",
+            RECORDED,
         )

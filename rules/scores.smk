@@ -14,8 +14,7 @@ rule elbo:
         scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
         foreign=foreign(scheduled.elbo("{model}", "{bucket}"), elbo_spec),
     output:
-        elbo=scheduled.elbo("{model}", "{bucket}"),
-        record=scheduled.elbo_record("{model}", "{bucket}"),
+        **recorded(scheduled.elbo("{model}", "{bucket}")),
     log:
         **logs("elbo{schedule}", "{model}", "{bucket}"),
     conda:
@@ -32,7 +31,8 @@ rule elbo:
             "compute_elbo.py",
             NETWORK,
             '--model "$(dirname {input.weights:q})" --base {input.base:q} --scored {input.scored:q}',
-            "--samples {input.samples:q} --output {output.elbo:q} --record {output.record:q}",
+            "--samples {input.samples:q}",
+            RECORDED,
         )
 
 
@@ -42,8 +42,7 @@ rule posteriors:
         samples=paths.queries("{bucket}"),
         foreign=foreign(paths.posteriors("{bucket}"), lambda wc: experiment.posteriors_spec(wc.bucket)),
     output:
-        posteriors=paths.posteriors("{bucket}"),
-        record=paths.posteriors_record("{bucket}"),
+        **recorded(paths.posteriors("{bucket}")),
     log:
         **logs("posteriors", "{bucket}"),
     conda:
@@ -56,12 +55,7 @@ rule posteriors:
     message:
         "Classifying {wildcards.bucket}"
     shell:
-        command(
-            "classify.py",
-            NETWORK,
-            '--model "$(dirname {input.weights:q})" --samples {input.samples:q}',
-            "--output {output.posteriors:q} --record {output.record:q}",
-        )
+        command("classify.py", NETWORK, '--model "$(dirname {input.weights:q})" --samples {input.samples:q}', RECORDED)
 
 
 rule likelihood:
@@ -71,8 +65,7 @@ rule likelihood:
         samples=[experiment.scored_samples(bucket) for bucket in experiment.buckets],
         foreign=foreign(paths.likelihood("{model}"), lambda wc: likelihood_spec(experiment, wc.model)),
     output:
-        likelihood=paths.likelihood("{model}"),
-        record=record_of(paths.likelihood("{model}")),
+        **recorded(paths.likelihood("{model}")),
     log:
         **logs("likelihood", "{model}"),
     conda:
@@ -89,7 +82,7 @@ rule likelihood:
             "compute_likelihood.py",
             NETWORK,
             '--model "$(dirname {input.weights:q})" --base {input.base:q} --samples {input.samples:q}',
-            "--output {output.likelihood:q} --record {output.record:q}",
+            RECORDED,
         )
 
 
@@ -99,8 +92,7 @@ rule fisher:
         images=experiment.scored_samples(TRAINING),
         foreign=foreign(paths.fisher(), lambda wc: fisher_spec(experiment)),
     output:
-        fisher=paths.fisher(),
-        record=paths.fisher_record(),
+        **recorded(paths.fisher()),
     log:
         **logs("fisher", BASE),
     conda:
@@ -114,10 +106,7 @@ rule fisher:
         "Computing the base model's Fisher information"
     shell:
         command(
-            "compute_fisher.py",
-            NETWORK,
-            '--base "$(dirname {input.weights:q})" --images {input.images:q}',
-            "--output {output.fisher:q} --record {output.record:q}",
+            "compute_fisher.py", NETWORK, '--base "$(dirname {input.weights:q})" --images {input.images:q}', RECORDED
         )
 
 
@@ -131,8 +120,7 @@ rule influence:
             paths.influence("{method}", "{bucket}"), lambda wc: influence_spec(experiment, wc.method, wc.bucket)
         ),
     output:
-        influence=paths.influence("{method}", "{bucket}"),
-        record=paths.influence_record("{method}", "{bucket}"),
+        **recorded(paths.influence("{method}", "{bucket}")),
     log:
         **logs("influence", "{method}", "{bucket}"),
     wildcard_constraints:
@@ -152,7 +140,8 @@ rule influence:
             "compute_influence.py",
             NETWORK,
             '--base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}',
-            "--fisher {input.fisher:q} --output {output.influence:q} --record {output.record:q}",
+            "--fisher {input.fisher:q}",
+            RECORDED,
         )
 
 
@@ -164,8 +153,7 @@ rule gradients:
             paths.features("{method}", "{bucket}"), lambda wc: features_spec(experiment, wc.bucket, wc.method)
         ),
     output:
-        features=paths.features("{method}", "{bucket}"),
-        record=paths.features_record("{method}", "{bucket}"),
+        **recorded(paths.features("{method}", "{bucket}")),
     log:
         **logs("features", "{method}", "{bucket}"),
     wildcard_constraints:
@@ -185,7 +173,7 @@ rule gradients:
             "compute_gradients.py",
             NETWORK,
             '--base "$(dirname {input.weights:q})" --samples {input.samples:q}',
-            "--output {output.features:q} --record {output.record:q}",
+            RECORDED,
         )
 
 
@@ -199,8 +187,7 @@ rule features:
         images=lambda wc: (experiment.pixels if VISION_MODEL else experiment.scored_samples)(wc.images),
         foreign=foreign(paths.features("embedding", "{images}"), lambda wc: features_spec(experiment, wc.images)),
     output:
-        features=paths.features("embedding", "{images}"),
-        record=paths.features_record("embedding", "{images}"),
+        **recorded(paths.features("embedding", "{images}")),
     log:
         **logs("features", "embedding", "{images}"),
     wildcard_constraints:
@@ -217,12 +204,7 @@ rule features:
     message:
         "Computing features, {wildcards.images}"
     shell:
-        command(
-            "compute_features.py",
-            NETWORK,
-            f"--network {FEATURE_NETWORK} --images {{input.images:q}}",
-            "--output {output.features:q} --record {output.record:q}",
-        )
+        command("compute_features.py", NETWORK, f"--network {FEATURE_NETWORK} --images {{input.images:q}}", RECORDED)
 
 
 rule scores:
@@ -230,8 +212,7 @@ rule scores:
         lambda wc: experiment.method_files(wc.method),
         foreign=foreign(paths.scores("{method}"), lambda wc: experiment.method_spec(wc.method)),
     output:
-        scores=paths.scores("{method}"),
-        record=paths.scores_record("{method}"),
+        **recorded(paths.scores("{method}")),
     log:
         **logs("scores", "{method}"),
     conda:
@@ -244,8 +225,4 @@ rule scores:
     message:
         "Attributing by {wildcards.method}"
     shell:
-        command(
-            "attribute.py",
-            "--method {wildcards.method:q} --results {params.results:q}",
-            "--output {output.scores:q} --record {output.record:q}",
-        )
+        command("attribute.py", "--method {wildcards.method:q} --results {params.results:q}", RECORDED)

@@ -6,8 +6,8 @@ from guda.specs import PosteriorsSpec
 
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
-    parser.add_argument("--model", required=True, help="folder of the classifier (train_classifier.py)")
-    parser.add_argument("--samples", required=True, help="images to classify (generate_queries.py)")
+    parser.add_argument("--model", required=True, help="folder of the classifier (train.py)")
+    parser.add_argument("--samples", required=True, help="images to classify (generate.py)")
     parser.add_argument("--output", required=True, help="safetensors file to write: posteriors, steps, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

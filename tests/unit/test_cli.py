@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from guda.config import Execution
+from guda.core.errors import GudaError
+from guda.jobs.cli import run_settings, stage_parser
+from guda.plan.config import load_config
+from guda.plan.experiment import Experiment
+from guda.plan.handover import exports
+
 STAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
 
 
@@ -33,3 +40,27 @@ def test_what_the_user_has_to_mend_is_not_tried_again(attempt):
     assert attempt(1) == first, "a new run tries anew"
     assert attempt(2, output="other.safetensors") == first, "another job is another matter"
     assert [attempt(0), attempt(2)] == [first, first], "by hand nothing is kept in mind"
+
+
+def test_what_rules_hand_over_is_what_a_job_reads(tmp_path):
+    """Through a shell, with the signs that it knows; threads and GPUs are resources of the rule."""
+    execution = {"batch_size": 3, "micro_batch_size": 2, "deterministic": True, "threads": 5}
+    script = tmp_path / "environment.sh"
+    script.write_text(exports(Experiment(load_config({"execution": execution})), "scripts", "/a b/$HOME's"))
+    call = ["bash", "-c", f'. "{script}" && printf %s "$GUDA_EXECUTION"']
+    settings = run_settings(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+    assert settings.cache == "/a b/$HOME's"
+    assert Execution(**settings.model_dump(exclude={"cache"})) == Execution(**execution | {"threads": 1})
+
+
+def test_by_hand_a_job_runs_by_the_defaults():
+    args = stage_parser("", network=True).parse_args(["--spec", "{}"])
+    assert Execution(**args.execution.model_dump(exclude={"cache"})) == Execution()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"), [('{"batchsize": 3}', "batchsize: Extra"), ('{"gpus": 2}', "gpus: Input"), ("3", "Input")]
+)
+def test_settings_that_there_are_not_are_refused_by_name(argument, message):
+    with pytest.raises(GudaError, match=f"--execution: no valid section `execution` \\({message}"):
+        run_settings(argument)

@@ -100,7 +100,7 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
 
 
 def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
-    """The table that `rank.py` writes, with names as text and scores exactly as written. Raises ArtifactError."""
+    """rankings.csv, with names as text and scores exactly as written. Raises ArtifactError."""
     check_recorded(path, spec_digest)
     return read_numbers(path, ("rank",))
 

@@ -39,7 +39,7 @@ class Removed(NamedTuple):
 
 
 def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list[int]) -> Iterator[Removed]:
-    """By the table that `rank.py` writes; ties by a hash of (query, group)."""
+    """By rankings.csv; ties by a hash of (query, group)."""
     of_method = rankings[rankings["method"] == method]
     for query in queries:
         rows = of_method[of_method["query"] == query]

@@ -102,7 +102,9 @@ def _read(problem: str, kind: Any, argument: str) -> Any:
     try:
         return TypeAdapter(kind).validate_json(argument)
     except ValidationError as error:
-        raise GudaError(f"{problem} ({error.errors()[0]['msg']})") from None
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise GudaError(f"{problem} ({where}{first['msg']})") from None
 
 
 def spec_text(argument: str) -> str:

@@ -17,7 +17,7 @@ def exports(experiment: Experiment, scripts: str, cache: str) -> str:
     several experiments may be modules of one workflow.
     """
     settings = experiment.config
-    execution = settings.execution.model_dump(mode="json") | {"cache": cache}
+    execution = settings.execution.model_dump(exclude={"threads", "gpus"}) | {"cache": cache}
     environment = {
         "GUDA_SCRIPTS": scripts,
         "GUDA_EXECUTION": json.dumps(execution),

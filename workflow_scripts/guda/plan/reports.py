@@ -37,6 +37,18 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
+def final_outputs(experiment: Experiment) -> list[str]:
+    """What a whole run makes beside metrics.csv, from which everything else here follows."""
+    config, paths = experiment.config, experiment.paths
+    tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
+    by_source = [paths.metrics_by_source()] if config.metrics.content else []
+    lds = [paths.lds()] if config.lds.subsets else []
+    removal = [paths.removal(), paths.removal_figure()] if config.removal.queries else []
+    sweep = [paths.sweep(), paths.sweep_figure()] if experiment.variants else []
+    likelihood = [paths.likelihood_table()] if config.likelihood.queries else []
+    return [*tables, *by_source, *lds, *removal, *sweep, *likelihood]
+
+
 def rankings_spec(experiment: Experiment) -> RankingsSpec:
     return RankingsSpec(
         scores={experiment.table_name(name): experiment.method_spec(name).digest() for name in experiment.score_names},

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from guda.jobs.cli import run, spec_text, stage_parser
-from guda.specs import AnchorsSpec, parse_any
+from guda.specs import AnchorsSpec, Spec, parse_any
 from guda.unlearning import OPERATORS
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, help="folder to write: diffusers' files, or adapters alone")
     args = parser.parse_args()
-    spec = parse_any([*OPERATORS.values(), AnchorsSpec], spec_text(args.spec))
+    spec: Spec = parse_any([*OPERATORS.values(), AnchorsSpec], spec_text(args.spec))
 
     from guda.core.artifacts import sha256_file
     from guda.core.paths import ADAPTER, MODEL_FILES, WEIGHTS

@@ -9,7 +9,7 @@ sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations t
 input raises ValueError.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +38,7 @@ def _positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, found {value}")
 
 
-def _among_first(above, tied, k):
+def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
     """Probability that a group is among the first k, [Q, G]; just 0 or 1 for one that does not tie."""
     return np.clip((k - above) / tied, 0.0, 1.0)
 
@@ -63,13 +63,13 @@ def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
-def _expected(by_place, above, tied):
+def _expected(by_place: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:
     """What a group may expect that gets by_place[r - 1] for the place r: [G] -> [Q, G]."""
     sums = np.concatenate([[0.0], np.cumsum(by_place)])
     return np.where(tied == 1, by_place[above], (sums[above + tied] - sums[above]) / tied)
 
 
-def _tied_means(values, above):
+def _tied_means(values: np.ndarray, above: np.ndarray) -> np.ndarray:
     """[Q, G] -> [Q, G]: the mean of the values of all groups that tie with one, hence have as many above them."""
     n_queries, n_groups = values.shape
     runs = (above + n_groups * np.arange(n_queries)[:, None]).ravel()
@@ -77,7 +77,7 @@ def _tied_means(values, above):
     return (sums[runs] / counts[runs]).reshape(values.shape)
 
 
-def _ndcg(scores, oracle, by_place, k):
+def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) -> np.ndarray:
     """DCG of the first k places over its best value, for gains [G] by the oracle's place, which fall."""
     k = min(k, len(by_place))
     discount = np.log2(np.arange(2, k + 2))
@@ -119,7 +119,7 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
 
 
-def _overlap(above):
+def _overlap(above: np.ndarray) -> np.ndarray:
     """|top d of both| for d = 1..G, of rankings without ties: int [2, Q, G] -> [Q, G]."""
     _, n, n_groups = above.shape
     # A group is in both top-d sets once d reaches the worse of its two ranks.
@@ -127,13 +127,13 @@ def _overlap(above):
     return np.bincount(enters, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
 
 
-def _expected_overlap(first, second):
+def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
 
     Each argument is `places`, int [2, Q, G]. Time grows with Q G^2, memory with Q G.
     """
     depths = range(1, first.shape[2] + 1)
-    shared = [(_among_first(*first, d) * _among_first(*second, d)).sum(axis=1) for d in depths]
+    shared = [(_among_first(first[0], first[1], d) * _among_first(second[0], second[1], d)).sum(axis=1) for d in depths]
     return np.stack(shared, axis=1)
 
 
@@ -143,7 +143,9 @@ def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     return raw / (1 - p ** np.shape(scores)[1])
 
 
-def _in_blocks(metric, scores, oracle):
+def _in_blocks(
+    metric: Callable[[np.ndarray, np.ndarray], np.ndarray], scores: np.ndarray, oracle: np.ndarray
+) -> np.ndarray:
     """A metric over pairs of groups, for as many queries at a time as memory has room for their pairs: [Q].
 
     No block has a single query unless there is only one: numpy would add its pairs up in another order.
@@ -154,7 +156,7 @@ def _in_blocks(metric, scores, oracle):
     return np.concatenate([metric(*block) for block in blocks])
 
 
-def _pair_differences(values):
+def _pair_differences(values: np.ndarray) -> np.ndarray:
     """[Q, G] -> [Q, G(G-1)/2]: first minus second of every unordered pair of groups."""
     first, second = np.triu_indices(values.shape[1], k=1)
     return values[:, first] - values[:, second]
@@ -168,10 +170,10 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
-    return _in_blocks(lambda *rows: _wpra(*rows, k), scores, oracle)
+    return _in_blocks(lambda scored, wanted: _wpra(scored, wanted, k), scores, oracle)
 
 
-def _wpra(scores, oracle, k):
+def _wpra(scores: np.ndarray, oracle: np.ndarray, k: int) -> np.ndarray:
     # Of two groups at most one ties at the border of the top k, unless they differ by nothing: then none has weight.
     in_top = _among_first(*places(oracle), k)
     first, second = np.triu_indices(oracle.shape[1], k=1)
@@ -182,19 +184,19 @@ def _wpra(scores, oracle, k):
     return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
 
 
-def _cosine(a, b):
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Row-wise cosine, 0 where a row is all zero."""
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
 
-def _average_ranks(values):
+def _average_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
 
     return rankdata(values, axis=-1)
 
 
-def _rank_correlation(a, b):
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # Average ranks of n values have mean (n+1)/2 whatever the ties.
     mean = (a.shape[1] + 1) / 2
     return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
@@ -210,7 +212,7 @@ def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
     return _in_blocks(_kendall, *_pair(scores, oracle))
 
 
-def _kendall(scores, oracle):
+def _kendall(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
 
 

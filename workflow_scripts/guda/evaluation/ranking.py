@@ -71,7 +71,7 @@ def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str 
     scores = np.asarray(scores, dtype=np.float64)
     count = min(count, len(scores))
     least = -np.partition(-scores, count - 1)[count - 1]
-    among = np.flatnonzero(scores >= least)
+    among = np.flatnonzero(scores >= least).tolist()
     return sorted(among, key=lambda row: (-scores[row], derive_seed("tie", *parts, names[row])))[:count]
 
 
@@ -92,29 +92,29 @@ def rankings_frame(
     """
     by_rank = order(score)
     shape = by_rank.shape
-    queries, groups = np.asarray(queries), np.asarray(groups)
-    if (queries.shape, groups.shape) != (shape[:1], shape[1:]):
-        raise ValueError(f"score is {shape}, but queries are {queries.shape} and groups {groups.shape}")
+    query_names, group_names = np.asarray(queries), np.asarray(groups)
+    if (query_names.shape, group_names.shape) != (shape[:1], shape[1:]):
+        raise ValueError(f"score is {shape}, but queries are {query_names.shape} and groups {group_names.shape}")
 
-    def column(values, name):
-        values = np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)
-        if values.shape != shape:
-            raise ValueError(f"{name} must have the shape of score {shape}, found {values.shape}")
-        return np.take_along_axis(values, by_rank, axis=1).ravel()
+    def column(values: ArrayLike | None, name: str) -> np.ndarray:
+        found = np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+        if found.shape != shape:
+            raise ValueError(f"{name} must have the shape of score {shape}, found {found.shape}")
+        return np.take_along_axis(found, by_rank, axis=1).ravel()
 
     rank = column(ranks(score), "rank")
     whole = rank % 1 == 0
     if whole.all():
         rank = rank.astype(np.int64)
     else:
-        rank = [int(value) if integral else value for value, integral in zip(rank, whole, strict=True)]
-        rank = np.array(rank, dtype=object)
+        mixed = [int(value) if integral else value for value, integral in zip(rank, whole, strict=True)]
+        rank = np.array(mixed, dtype=object)
     return pd.DataFrame(
         {
             "method": method,
-            "query": np.repeat(queries, shape[1]),
+            "query": np.repeat(query_names, shape[1]),
             "rank": rank,
-            "group": groups[by_rank.ravel()],
+            "group": group_names[by_rank.ravel()],
             "score": column(score, "score"),
             "se": column(se, "se"),
             "p_top1": column(p_top1, "p_top1"),

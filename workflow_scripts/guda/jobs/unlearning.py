@@ -5,21 +5,23 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from guda.core.artifacts import load_tensors
+from guda.core.errors import ArtifactError
 from guda.data.training_set import read_training_set
 from guda.jobs.model import Recipe
-from guda.models.denoisers import load_denoiser, save_adapters, save_denoiser
+from guda.models.denoisers import TextDenoiser, load_denoiser, save_adapters, save_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.scoring.probe import measured
-from guda.specs import AnchorsSpec, EsdSpec, FinetuneSpec, NegGradSpec, Spec
+from guda.specs import AnchorsSpec, EsdSpec, FinetuneSpec, NegGradSpec
 from guda.training.state import Execution
 from guda.unlearning import anchors, esd, finetune, neggrad, retrack
 
 
-def unlearned(spec: Spec, args: Namespace, device: torch.device, parent_sha256: str) -> Recipe:
+def unlearned(spec: Any, args: Namespace, device: torch.device, parent_sha256: str) -> Recipe:
     """The base model, without a group, by the operator that the spec is of.
 
     `args.files` are those that the operator reads beside the base model and the training set.
@@ -36,8 +38,12 @@ def unlearned(spec: Spec, args: Namespace, device: torch.device, parent_sha256: 
     def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
         task, how = (base, training_set.images, forget), (spec.settings, execution)
         if isinstance(spec, AnchorsSpec):
-            captions = replace(training_set.captions, seed=spec.settings.seed)
-            return anchors.unlearn(*task, captions, anchors.read_anchors(args.files[0], spec.anchors), *how)
+            captions = replace(training_set.told_captions(), seed=spec.settings.seed)
+            if not isinstance(base, TextDenoiser):
+                raise ArtifactError(f"{args.base}: no text-to-image model, which unlearning by anchors needs")
+            return anchors.unlearn(
+                base, training_set.images, forget, captions, anchors.read_anchors(args.files[0], spec.anchors), *how
+            )
         if isinstance(spec, EsdSpec):
             guide, _ = load_denoiser(Path(args.files[0]).parent, schedule, spec.conditional)
             return esd.unlearn(*task, guide.to(device), spec.label, *how)

@@ -26,7 +26,8 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _keys_are_settings(self) -> Sweep:
-        for name, section in [("unlearn", Unlearning), ("elbo_steps", StepSchedule), ("nearest", Nearest)]:
+        sections: dict[str, type[Section]] = {"unlearn": Unlearning, "elbo_steps": StepSchedule, "nearest": Nearest}
+        for name, section in sections.items():
             for key in itertools.chain(*getattr(self, name)):
                 if key not in section.model_fields:
                     known = nearest_name(key, list(section.model_fields))

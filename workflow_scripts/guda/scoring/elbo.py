@@ -70,8 +70,7 @@ class Draws:
         def of_batch(batch: Sequence[tuple[int, int]]) -> Tensor:
             rows, t = [row for row, _ in batch], torch.tensor([step for _, step in batch])
             noise = np.stack([gaussian(self.seed, self.ids[row], step, shape) for row, step in batch])
-            drawn = (tensor.to(device) for tensor in (x[rows], torch.from_numpy(noise), t))
-            return measure(*drawn, rows).cpu()
+            return measure(x[rows].to(device), torch.from_numpy(noise).to(device), t.to(device), rows).cpu()
 
         parts, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
         for start in track(starts, description, len(starts)):

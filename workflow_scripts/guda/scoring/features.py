@@ -45,8 +45,8 @@ def denoiser_features(
 
     def features(rows: Sequence[int]) -> Tensor:
         found.clear()
-        noise = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
-        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(noise).to(denoiser.device)
+        drawn = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
+        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(drawn).to(denoiser.device)
         t = torch.full((len(rows),), step, device=denoiser.device)
         denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return found[0].float().flatten(1).cpu()

@@ -51,9 +51,9 @@ def log_likelihoods(
 
     def of_batch(rows: Sequence[int]) -> Tensor:
         names = [ids[row] for row in rows]
-        noise = np.stack([gaussian(settings.seed, name, settings.first, shape) for name in names])
-        signs = np.stack([rademacher(settings.seed, name, settings.probes, shape) for name in names])
-        noise, signs = (torch.from_numpy(array).to(denoiser.device) for array in (noise, signs))
+        normal = np.stack([gaussian(settings.seed, name, settings.first, shape) for name in names])
+        random_signs = np.stack([rademacher(settings.seed, name, settings.probes, shape) for name in names])
+        noise, signs = (torch.from_numpy(array).to(denoiser.device) for array in (normal, random_signs))
         steps = torch.full((len(rows),), settings.first, device=denoiser.device)
         start = denoiser.add_noise(x[list(rows)].to(denoiser.device), noise, steps).double()
         slope = flow(denoiser.of(rows), levels, signs.double().transpose(0, 1))

@@ -51,7 +51,7 @@ def losses(denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, batc
 
 
 def loss_gradient(
-    denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, parameters: list[Tensor], batches: Batches
+    denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, parameters: Sequence[Tensor], batches: Batches
 ) -> list[Tensor]:
     """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W]."""
     t = torch.from_numpy(steps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from guda.config.anchors import Anchors
 from guda.config.model import NoiseSchedule
 from guda.config.pipeline import SmallPipeline
@@ -46,7 +48,7 @@ class FineTuneSpec(Spec):
     noise_schedule: NoiseSchedule
     training: Training
     prompt_dropout: float
-    trainable: str
+    trainable: Literal["full", "cross_attention"]
 
 
 class ImportedUNetSpec(Spec):

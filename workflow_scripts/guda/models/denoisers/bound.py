@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class BoundDenoiser:
         return self.denoiser.schedule
 
     @property
-    def unet(self) -> torch.nn.Module:
+    def unet(self) -> Any:
         return self.denoiser.unet
 
     @property

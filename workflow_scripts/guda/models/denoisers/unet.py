@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class Denoiser(Protocol):
     def schedule(self) -> NoiseSchedule: ...
 
     @property
-    def unet(self) -> torch.nn.Module: ...
+    def unet(self) -> Any: ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -51,6 +51,13 @@ class UNetDenoiser(torch.nn.Module):
 
     One with `n_labels` class embeddings takes a label as its condition; the last label says that no group is known.
     """
+
+    unet: Any  # diffusers' network, whose own types say little
+    gammas: Tensor
+    sigmas: Tensor
+    log_noise_ratios: Tensor
+    kl_weights: Tensor
+    log_variance_ranges: Tensor
 
     def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule, n_labels: int | None = None):
         super().__init__()

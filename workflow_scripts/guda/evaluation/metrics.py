@@ -9,12 +9,18 @@ sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations t
 input raises ValueError.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from guda.evaluation.ranking import finite_matrix, order, places
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
 
@@ -43,20 +49,20 @@ def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
     return np.clip((k - above) / tied, 0.0, 1.0)
 
 
-def top1(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
     scores, oracle = _pair(scores, oracle)
     return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
-def top3(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = _pair(scores, oracle)
     shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
     return shared.sum(axis=1) / min(3, scores.shape[1])
 
 
-def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def mrr(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
     scores, oracle = _pair(scores, oracle)
     reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
@@ -86,7 +92,7 @@ def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) 
     return (found / discount).sum(axis=1) / (by_place[:k] / discount).sum()
 
 
-def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
@@ -95,14 +101,14 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
 
 
-def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
     return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
 
 
-def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: rank-biased overlap (Webber et al., 2010) cut off at depth G.
 
     (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
@@ -137,7 +143,7 @@ def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.stack(shared, axis=1)
 
 
-def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
     raw = rbo_raw(scores, oracle, p)
     return raw / (1 - p ** np.shape(scores)[1])
@@ -162,7 +168,7 @@ def _pair_differences(values: np.ndarray) -> np.ndarray:
     return values[:, first] - values[:, second]
 
 
-def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
 
     The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
@@ -202,12 +208,12 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
 
 
-def spearman(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
     return _rank_correlation(*_pair(scores, oracle))
 
 
-def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
     return _in_blocks(_kendall, *_pair(scores, oracle))
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from guda.core.artifacts import DIVERGED, not_finite
 from guda.core.seeding import derive_seed
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 RESAMPLES = 1000
 
 
-def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def summarise(
+    terms: Float[np.ndarray, "n g s"],
+) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g"], Float[np.ndarray, "n g"]]:
     """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
 
     The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
@@ -33,7 +40,7 @@ def summarise(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return score, np.sqrt((errors**2).sum(2)), p_top1
 
 
-def deviations(terms: np.ndarray) -> np.ndarray:
+def deviations(terms: Float[np.ndarray, "*q s"]) -> Float[np.ndarray, "*q s"]:
     """Each term's deviation from the mean of its two neighbours (at the ends: from its one), [..., S].
 
     Scaled so that for independent errors of equal variance around a linear trend (at the ends: a constant) the expected

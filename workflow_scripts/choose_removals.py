@@ -1,7 +1,14 @@
 """Choose what is removed for each query: what every method puts first, and as much at random."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import RemovalSetsSpec
+
+if TYPE_CHECKING:
+    from guda.evaluation.removal import Removed
 
 
 def main() -> None:
@@ -30,7 +37,7 @@ def main() -> None:
     queries = sorted(rankings["query"].unique())
     queries = [queries[row] for row in chosen(queries, settings.queries, "removal", settings.seed)]
 
-    removals = []
+    removals: list[Removed] = []
     if settings.groups:
         for name in spec.methods:
             removals += top_groups(rankings, name, queries, settings.groups)

@@ -13,8 +13,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
-    spec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
-    if args.scored:
+    spec: ElboSpec | ConditionalElboSpec = parse_any([ElboSpec, ConditionalElboSpec], spec_text(args.spec))
+    if args.scored and isinstance(spec, ElboSpec):
         from guda.scoring.scored_terms import take_terms
 
         take_terms(args.scored, spec, args.output, args.record)

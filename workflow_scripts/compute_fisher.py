@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="safetensors file to write: a tensor for each of the weights")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
-    spec = parse_any([FisherSpec, PartialFisherSpec], spec_text(args.spec))
+    spec: FisherSpec | PartialFisherSpec = parse_any([FisherSpec, PartialFisherSpec], spec_text(args.spec))
     device = device_of(args)
 
     from guda.core.artifacts import save_tensors, sha256_file

@@ -28,9 +28,9 @@ def main() -> None:
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
     training_set, queries = read_training_set(args.images, spec.images), read_training_set(args.samples, spec.samples)
-    fisher = load_tensors(args.fisher, spec.fisher)[0] if args.fisher else None
+    fisher = load_tensors(args.fisher, spec.fisher)[0] if isinstance(spec, AbuSpec) else {}
     stopwatch = Stopwatch()
-    if fisher is None:
+    if isinstance(spec, MucsSpec):
         scores, evaluations = mucs_influence(base, queries, training_set, spec.settings, args.execution.batch_size)
     else:
         scores, evaluations = abu_influence(

@@ -38,10 +38,10 @@ def main() -> None:
     ids = [query for bucket in buckets for query in bucket.ids]
     rows = chosen(ids, settings.queries, "likelihood", settings.seed)
     images, ids = torch.cat([bucket.images for bucket in buckets])[rows], [ids[row] for row in rows]
-    if buckets[0].captions is not None:
-        model = model.told(torch.cat([bucket.told(range(len(bucket.ids))) for bucket in buckets])[rows])
+    prompts = [told for bucket in buckets if (told := bucket.told(range(len(bucket.ids)))) is not None]
+    denoiser = model.told(torch.cat(prompts)[rows] if prompts else None)
     stopwatch = Stopwatch()
-    found = log_likelihoods(model, images, ids, settings, args.execution.batch_size)
+    found = log_likelihoods(denoiser, images, ids, settings, args.execution.batch_size)
     seconds = stopwatch.seconds()
     save_tensors(
         args.output,

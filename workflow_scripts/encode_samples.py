@@ -1,6 +1,7 @@
 """Encode images with their prompts as a text-to-image model sees them: latents and the embeddings of prompts."""
 
 import sys
+from typing import Literal
 
 from guda.jobs.cli import add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedSpec
@@ -30,14 +31,14 @@ def main() -> None:
     ids, prompts = unpack_ids(images["ids"]), read_prompts(args.prompts, spec.prompts)
     texts = [prompts[sample_id] if spec.prompted else [""] for sample_id in ids]
     stopwatch = Stopwatch()
-    mode = "mean" if spec.seed is None else "sample"
+    mode: Literal["mean", "sample"] = "mean" if spec.seed is None else "sample"
     latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.execution.batch_size)
     captions = encode_captions(pipeline, texts, args.execution.batch_size)
     seconds = stopwatch.seconds()
     health = encoders_health(pipeline.vae, images["images"], captions["pooled"])
     for complaint in complaints(health):
         print(f"warning: {complaint}", file=sys.stderr)
-    save_tensors(args.output, {"latents": latents, "ids": pack_ids(ids)} | captions, spec)
+    save_tensors(args.output, {"latents": latents, "ids": pack_ids(ids), **captions}, spec)
     write_record(args.record, spec, [args.output], health=health, **costs(device, len(ids), seconds))
 
 

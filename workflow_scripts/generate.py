@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--prompts", nargs="?", help="the queries' prompts (write_prompts.py), if they have any")
     parser.add_argument("--output", required=True, help="safetensors file to write: images and ids")
     args = parser.parse_args()
-    spec = parse_any([QueriesSpec, PromptedQueriesSpec], spec_text(args.spec))
+    spec: QueriesSpec | PromptedQueriesSpec = parse_any([QueriesSpec, PromptedQueriesSpec], spec_text(args.spec))
     device = device_of(args)
 
     from guda.core.artifacts import pack_ids, save_tensors

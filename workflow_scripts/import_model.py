@@ -28,7 +28,7 @@ def main() -> None:
     from guda.core.paths import RECORD
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.models.denoisers import load_foreign_denoiser, save_denoiser
+    from guda.models.denoisers import UNetDenoiser, load_foreign_denoiser, save_denoiser
     from guda.models.imported import fetched, source_digest
     from guda.models.stable_diffusion.pipeline import imported_denoiser
     from guda.scoring.probe import measured
@@ -38,9 +38,10 @@ def main() -> None:
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
     training_set = read_training_set(args.samples)
+    denoiser: UNetDenoiser
     if isinstance(spec, ImportedUNetSpec):
-        size = tuple(training_set.images.shape[2:])
-        denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, size)
+        height, width = training_set.images.shape[2:]
+        denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, (height, width))
     else:
         denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
     seconds = stopwatch.seconds()

@@ -25,6 +25,8 @@ def main() -> None:
     from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 
     found = given_queries(data_settings(args.data), queries_settings(args.queries), shape=spec.shape)
+    if found is None:
+        raise DataError("the queries are generated, by the configuration; none are imported")
     ids = queries_by_bucket(list(found.table["id"]), spec.buckets).get(spec.bucket, [])
     bucket = of_bucket(found, ids)
     if content_digest(bucket) != spec.content:

@@ -23,9 +23,9 @@ def main() -> None:
         members = sorted(set().union(*(read_members(file, None) for file in args.groups)))
     else:
         sets = read_json(args.sets)
-        members = sets.get(spec.members) if isinstance(sets, dict) else None
-        if members is None:
+        if not isinstance(sets, dict) or spec.members not in sets:
             raise ArtifactError(f"{args.sets}: has no set {spec.members}. {CURE}")
+        members = sets[spec.members]
     write_members(args.output, spec, members)
 
 

@@ -48,8 +48,9 @@ def main() -> None:
         if args.config:
             known = Experiment(all_settings(args.config)).known_of_queries
         else:
-            known = known_of_queries(given_queries(data_settings(args.data), queries_settings(args.queries)))
-        if digest(known.to_csv(index=False)) != spec.known:
+            given = given_queries(data_settings(args.data), queries_settings(args.queries))
+            known = None if given is None else known_of_queries(given)
+        if known is None or digest(known.to_csv(index=False)) != spec.known:
             raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
         table = table.merge(known, on="query")
     write_csv(paths.query_table(), table)

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from shapes import check_shapes
 
 from guda import config
 from guda.models.denoisers import UNetDenoiser, new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 
 torch.set_num_threads(1)
+CHECKED = check_shapes()
 
 
 @pytest.fixture(scope="session")

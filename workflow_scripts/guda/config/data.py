@@ -94,6 +94,13 @@ class Data(Section):
             raise ValueError("dataset coco needs `table`, its JSON file of annotations")
         return self
 
+    @property
+    def root(self) -> str:
+        """`folder`, of a dataset in files."""
+        if self.folder is None:
+            raise ValueError(f"dataset {self.dataset} is in no folder")
+        return self.folder
+
     @model_validator(mode="after")
     def _groups_fit(self) -> Data:
         if self.memberships is not None and self.conditions is not None:

@@ -60,7 +60,7 @@ class _StrictLoader(yaml.SafeLoader):
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
                 self._check_scalars(value, key)
-        elif node.tag in NUMBERS and not _is_plain(node):
+        elif isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and not _is_plain(node):
             made = self.construct_object(node)
             raise yaml.YAMLError(
                 f"line {node.start_mark.line + 1}: {key}: {node.value} is read as {made}; write the number in plain "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -31,7 +32,7 @@ _WORDS = {
 }
 
 
-def explain(problem: dict[str, Any], section: type[BaseModel]) -> str:
+def explain(problem: Mapping[str, Any], section: type[BaseModel]) -> str:
     """One of pydantic's problems with a `section` in one line: the key, what was found, the nearest known name."""
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)

@@ -25,7 +25,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _truth_values_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        kinds = _kinds(cls.model_fields[info.field_name].annotation)
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         if bool not in kinds and any(isinstance(entry, bool) for entry in _entries(value)):
             expected = QUOTED if str in kinds else "expected another kind of value than true or false"
             raise ValueError(f"{expected} (found {value})")

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
@@ -115,7 +115,7 @@ class Stream(NamedTuple):
     parts: Iterable[np.ndarray]
 
 
-def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spec, **metadata: str) -> None:
+def save_tensors(path: str | Path, tensors: Mapping[str, Array | Stream], spec: Spec, **metadata: str) -> None:
     """Write a safetensors file with the spec, the package version, a checksum and further metadata.
 
     Tensors are read once and not copied. The same content gives the same bytes, in the library's own layout, which
@@ -124,7 +124,8 @@ def save_tensors(path: str | Path, tensors: dict[str, Array | Stream], spec: Spe
     """
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
     streams = {name: _stream(tensor) for name, tensor in tensors.items()}
-    entries, end = {}, 0
+    entries: dict[str, dict[str, Any]] = {}
+    end = 0
     for name in sorted(streams, key=lambda name: (list(TYPES.values()).index(streams[name].dtype), name)):
         dtype, shape, _ = streams[name]
         begin, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
@@ -212,7 +213,7 @@ def load_tensors(
     if framework == "pt":
         import torch
 
-        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        return {name: torch.from_numpy(array) for name, array in tensors.items()}, metadata
     return tensors, metadata
 
 
@@ -244,7 +245,7 @@ def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
-def check_tensors(path: str | Path, found: dict[str, Array], wanted: dict[str, Array]) -> None:
+def check_tensors(path: str | Path, found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
     """Raise ArtifactError unless tensors, read from `path`, have the names, types and shapes of the `wanted` ones."""
     for name in sorted(found.keys() ^ wanted.keys()):
         problem = "lacks tensor" if name in wanted else "has an unknown tensor"
@@ -282,7 +283,7 @@ def made_for(path: str | Path) -> str | None:
         return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
 
 
-def checksum(tensors: dict[str, Array | Stream], metadata: dict[str, str]) -> str:
+def checksum(tensors: Mapping[str, Array | Stream], metadata: dict[str, str]) -> str:
     """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
@@ -294,9 +295,9 @@ def checksum(tensors: dict[str, Array | Stream], metadata: dict[str, str]) -> st
     return result.hexdigest()
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    """An array's bytes in C order, uint8 [n]; copied only where they lie in another order."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+def _bytes(array: np.ndarray) -> memoryview:
+    """An array's bytes in C order; copied only where they lie in another order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def sha256_file(path: str | Path) -> str:

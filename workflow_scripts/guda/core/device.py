@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, TypeVar
+from typing import IO, Required, TypedDict, TypeVar
 
 import torch
 
@@ -15,7 +15,8 @@ from guda.core.locks import lock_folder, take
 
 LOCKS = lock_folder()
 RETRY_SECONDS = 1.0
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _held: list[IO] = []  # locks of this process, which the system releases when it ends, however it ends
 
 
@@ -103,10 +104,20 @@ def training_precision(device: torch.device) -> contextlib.AbstractContextManage
     return contextlib.nullcontext()
 
 
-def costs(device: torch.device, evaluations: int, seconds: float) -> dict[str, str | float]:
+class Costs(TypedDict, total=False):
+    """What a record says of a job's work."""
+
+    seconds: Required[float]
+    evaluations: Required[int]
+    evaluations_per_second: float
+    device: str
+    peak_gpu_memory_bytes: int
+
+
+def costs(device: torch.device, evaluations: int, seconds: float) -> Costs:
     """What a job's record says of its work: seconds, evaluations, and the device; GPU memory is what torch reserved."""
-    found = {"seconds": seconds, "evaluations": evaluations, "evaluations_per_second": evaluations / seconds}
-    if device.type == "cpu":
-        return found | {"device": "cpu"}
-    memory = torch.cuda.max_memory_reserved(device)
-    return found | {"device": torch.cuda.get_device_name(device), "peak_gpu_memory_bytes": memory}
+    found = Costs(seconds=seconds, evaluations=evaluations, evaluations_per_second=evaluations / seconds, device="cpu")
+    if device.type != "cpu":
+        found["device"] = torch.cuda.get_device_name(device)
+        found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_reserved(device)
+    return found

@@ -19,9 +19,9 @@ def downloaded(source: str, kind: Literal["model", "dataset"], patterns: list[st
     """
     from huggingface_hub import snapshot_download
 
-    hub = HUB_ID.fullmatch(source)
+    repository, _, revision = source.partition("@")
     try:
-        folder = snapshot_download(hub["repository"], repo_type=kind, revision=hub["revision"], allow_patterns=patterns)
+        folder = snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{key}: {source} cannot be downloaded ({' '.join(str(error).split())})") from None
     return Path(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,7 +39,7 @@ class Spec(BaseModel):
         return digest(self.canonical())
 
     @classmethod
-    def parse(cls, text: str) -> Spec:
+    def parse(cls, text: str) -> Self:
         """Read a canonical text, as given to a stage's --spec. Raises GudaError."""
         problem = f"--spec is no valid spec of stage {cls.stage}"
         try:
@@ -58,7 +58,7 @@ class Spec(BaseModel):
             raise GudaError(f"{problem}: {'; '.join(lines)}") from None
 
 
-def parse_any(kinds: Iterable[type[Spec]], text: str) -> Spec:
+def parse_any(kinds: Iterable[type[Spec]], text: str) -> Any:
     """Read the canonical text of one of several kinds of specs, told apart by their stage. Raises GudaError."""
     first, *others = kinds
     try:

@@ -59,4 +59,4 @@ class Captions:
         if uniform("prompt dropout", self.seed, step, self.ids[row]) < self.dropout:
             return NO_PROMPT
         start, end = self.starts[row : row + 2].tolist()
-        return self.prompts[start + derive_seed("prompt", self.seed, step, self.ids[row]) % (end - start)].item()
+        return int(self.prompts[start + derive_seed("prompt", self.seed, step, self.ids[row]) % (end - start)])

@@ -14,7 +14,8 @@ import math
 import operator
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from guda.core.errors import ConfigError, nearest_name
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARISONS = {
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -31,7 +32,7 @@ COMPARISONS = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 SYNTAX = 'write it as in: artist == "X" and year < 1950, and columns with spaces or signs as in `birth year` < 1900'
 KEY = "data.conditions"
 SHOWN = 200  # characters of a condition in errors
@@ -114,15 +115,15 @@ class _Evaluation:
     def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> np.ndarray:
         if isinstance(comparison, (ast.In, ast.NotIn)):
             return self._contained(left, isinstance(comparison, ast.In), right)
-        comparison = type(comparison)
+        kind = type(comparison)
         if isinstance(right, ast.Name) and not isinstance(left, ast.Name):
-            left, comparison, right = right, MIRRORED.get(comparison, comparison), left
-        if comparison not in COMPARISONS:
+            left, kind, right = right, MIRRORED.get(kind, kind), left
+        if kind not in COMPARISONS:
             raise self._error(f"{self._text(left)} is compared by `is`; use == or in")
         value = self._value(right)
         values, known = self._column(left, isinstance(value, str))
         rows = np.zeros(len(values), dtype=bool)
-        rows[known] = COMPARISONS[comparison](values[known], value)
+        rows[known] = COMPARISONS[kind](values[known], value)
         return rows
 
     def _contained(self, column: ast.expr, wanted: bool, choices: ast.expr) -> np.ndarray:
@@ -170,15 +171,16 @@ class _Evaluation:
         return numbers.to_numpy(), numbers.notna().to_numpy()
 
     def _value(self, node: ast.expr) -> str | float:
-        negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-        inner = node.operand if negative else node
+        inner, sign = node, 1.0
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            inner, sign = node.operand, -1.0
         match inner:
             case ast.Constant(value=bool()):
                 pass
-            case ast.Constant(value=str()) if not negative:
-                return unicodedata.normalize("NFC", inner.value)
-            case ast.Constant(value=int() | float()):
-                return -self._finite(inner.value) if negative else self._finite(inner.value)
+            case ast.Constant(value=str(text)) if sign > 0:
+                return unicodedata.normalize("NFC", text)
+            case ast.Constant(value=int(number) | float(number)):
+                return sign * self._finite(number)
             case ast.Name() if self.names.get(inner.id, inner.id) in self.table.columns:
                 raise self._error(f"{self._text(inner)} is a column, too; compare a column with a text or a number")
         raise self._error(f"{self._text(node)} is neither a text in quotes nor a number")

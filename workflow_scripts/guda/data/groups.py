@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guda.config import Data, NoisyPartition
 from guda.core.artifacts import CURE, check_spec, read_json, write_json
@@ -89,13 +89,13 @@ def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]
     from guda.data.datasets.table_files import read_table
 
     where = f"data.memberships: {settings.memberships!r}"
-    rows = with_ids(read_table(Path(settings.memberships), "data.memberships"))
+    rows = with_ids(read_table(Path(str(settings.memberships)), "data.memberships"))
     for column in ("id", "group"):
         if column not in rows.columns:
             raise DataError(f"{where} has no column {column!r}; found {', '.join(rows.columns)}")
         for number in rows.index[rows[column].isna()][:1]:
             raise DataError(f"{where}: data row {number + 1} has no {column}; fill it in")
-    names = FileNames(table["id"], settings.folder and Path(settings.folder))
+    names = FileNames(table["id"], Path(settings.folder) if settings.folder else None)
     rows["id"] = [names.find(name, where) or name for name in rows["id"]]
     for _, row in rows[rows.duplicated(["id", "group"])].head(1).iterrows():
         raise DataError(f"{where} lists {row['id']!r} in {row['group']!r} twice; keep one row")
@@ -106,7 +106,7 @@ def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]
             f"{where} lists {missing!r}, but there is no such training image; ids are those of data/table.csv in the "
             f"results, {names.nearest(missing)}"
         )
-    return {name: list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
+    return {str(name): list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
 
 
 def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> dict[str, list[str]]:
@@ -171,7 +171,7 @@ def repeated_images(table: pd.DataFrame, groups: dict[str, list[str]]) -> list[s
     """
     ids_of = table["id"][table["sha256"].duplicated(keep=False)].groupby(table["sha256"], sort=False).agg(list)
     repeated = set(itertools.chain(*ids_of))
-    holders = {sample_id: [] for sample_id in repeated}
+    holders: dict[str, list[str]] = {sample_id: [] for sample_id in repeated}
     for name, members in groups.items():
         for sample_id in repeated.intersection(members):
             holders[sample_id].append(name)
@@ -218,7 +218,7 @@ def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
 
 def _check_names(names: Iterable[str], key: str) -> None:
     """Raise DataError for a name that cannot be shown in one line, or whose files would be those of another group."""
-    folded = {}
+    folded: dict[str, Any] = {}
     for name in names:
         bad = [each for each in name if unicodedata.category(each) in UNSHOWN]
         if bad or not name.strip():

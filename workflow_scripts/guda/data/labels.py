@@ -27,7 +27,7 @@ class Memberships:
     @classmethod
     def of(cls, ids: list[str], groups: list[set[str]]) -> Memberships:
         """Those of the images `ids` in groups of such members."""
-        numbers = {sample_id: [] for sample_id in ids}
+        numbers: dict[str, list[int]] = {sample_id: [] for sample_id in ids}
         for number, members in enumerate(groups):
             for sample_id in members:
                 numbers[sample_id].append(number)
@@ -84,4 +84,4 @@ class DrawnLabels:
         if dropped or start == end:
             return self.no_group
         drawn = derive_seed("label", self.seed, step, self.ids[row]) % (end - start)
-        return self.memberships.labels[start + drawn].item()
+        return int(self.memberships.labels[start + drawn])

@@ -21,7 +21,8 @@ def read_prompt_table(path: str, key: str) -> list[dict[str, Any]]:
 
     Raises DataError, which names the line's place among the rows.
     """
-    rows = read_table(Path(path), key, lists=[DESCRIPTORS]).to_dict("records")
+    read = read_table(Path(path), key, lists=[DESCRIPTORS]).to_dict("records")
+    rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in read]
     if not rows:
         raise DataError(f"{key}: {path!r} has no rows")
     for number, row in enumerate(rows, start=1):
@@ -49,7 +50,7 @@ def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
         if not isinstance(value, dict) or not value:
             raise DataError(f"{where}: expected an object that gives each style a list of phrases")
         pairs = list(value.items())
-    found = {}
+    found: dict[str, Any] = {}
     for name, phrases in pairs:
         if name is None:
             raise DataError(f"{where} has a row without a {style}; name it")

@@ -7,9 +7,10 @@ content and style; neither on which other images there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -73,7 +74,7 @@ class PromptBook:
         Then a row for each content without a style, which is None there. Contents and styles are in the order of text.
         """
         each = range(self.settings.anchors_per_pair)
-        rows = [
+        rows: list[tuple[str, str | None, str]] = [
             (content, style, self.prompt(content, style, self.drawn(style, "anchor", content, style, number)))
             for content in self.contents
             for style in self.styles
@@ -104,7 +105,7 @@ class PromptBook:
             )
         return self.descriptors[style]
 
-    def _made(self, row: dict[str, str | None]) -> list[str]:
+    def _made(self, row: dict[str, Any]) -> list[str]:
         """Prompts of an image, made from a template that tells of its style."""
         style, sample_id = row[self.settings.style], row["id"]
         if style is None:
@@ -136,7 +137,7 @@ def prompt_book(settings: Prompts, table: pd.DataFrame, dataset: str = "") -> Pr
     rows = None if settings.table is None else read_prompt_table(settings.table, f"{KEY}.table")
     given = None
     if rows is not None:
-        given = _matched(rows, table, settings.table)
+        given = _matched(rows, table, str(settings.table))
     elif settings.captions is not None:
         given = _captioned(read_captions(settings.captions, f"{KEY}.captions"), table, settings.captions)
     return PromptBook(settings, table, _descriptors(settings, rows, table, dataset), given)
@@ -151,7 +152,7 @@ def read_prompts(path: str, spec_digest: str) -> dict[str, list[str]]:
     return prompts
 
 
-def filled(template: str, row: dict[str, str | None], descriptors: Iterable[str]) -> str:
+def filled(template: str, row: Mapping[str, str | None], descriptors: Iterable[str]) -> str:
     """A template with the values of a row and with descriptors. Raises ConfigError and DataError for what has none."""
 
     def value(match: re.Match) -> str:
@@ -161,7 +162,7 @@ def filled(template: str, row: dict[str, str | None], descriptors: Iterable[str]
             raise ConfigError(f"{KEY}: {template!r} asks for {match[0]}; {nearest_name(name, [*row, DESCRIPTORS])}")
         if row[name] is None:
             raise DataError(f"{KEY}: {template!r} asks for {match[0]}, of which image {row['id']!r} has no value")
-        return row[name]
+        return str(row[name])
 
     return PLACEHOLDER.sub(value, template)
 
@@ -189,8 +190,8 @@ def _descriptors(settings: Prompts, rows: list[dict] | None, table: pd.DataFrame
         return found
     if dataset in OF_DATASETS:
         return {style: list(phrases) for style, phrases in OF_DATASETS[dataset].items()}
-    styles = table[settings.style].dropna().unique() if settings.style in table.columns else []
-    return {style: [style] for style in sorted(styles)}
+    known_styles = table[settings.style].dropna().unique().tolist() if settings.style in table.columns else []
+    return {style: [style] for style in sorted(known_styles)}
 
 
 def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
@@ -206,7 +207,7 @@ def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list
     prompts: dict[tuple, list[str]] = {}
     for row in rows:
         prompts.setdefault(tuple(row[name] for name in shared), []).append(row[PROMPT])
-    given = {}
+    given: dict[str, list[str]] = {}
     for row in _rows(table):
         values = tuple(row[name] for name in shared)
         if values not in prompts:
@@ -231,7 +232,8 @@ def _with_known_ids(rows: list[dict], table: pd.DataFrame, where: str) -> list[d
 
 def _captioned(captions: dict[str, list[str]], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
     """Captions of each image's id, which is its file's name."""
-    where, ids, given = f"{KEY}.captions: {path!r}", FileNames(table["id"]), {}
+    where, ids = f"{KEY}.captions: {path!r}", FileNames(table["id"])
+    given: dict[str, list[str]] = {}
     for name, texts in captions.items():
         if (sample_id := ids.find(name, where)) is not None:
             given.setdefault(sample_id, []).extend(texts)
@@ -241,5 +243,6 @@ def _captioned(captions: dict[str, list[str]], table: pd.DataFrame, path: str) -
     return given
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, str | None]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in records]

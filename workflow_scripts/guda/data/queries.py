@@ -19,7 +19,7 @@ OWN_COLUMNS = ("query", "bucket", "file")
 
 def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]]:
     """Ids of each bucket, by a stable hash of the id, so that a new query changes one bucket; empty ones are absent."""
-    buckets = {}
+    buckets: dict[str, list[str]] = {}
     for query in queries:
         buckets.setdefault(f"bucket-{derive_seed('bucket', query) % n_buckets:04d}", []).append(query)
     return dict(sorted(buckets.items()))
@@ -38,8 +38,8 @@ def given_queries(
     if queries.folder is None:
         return None
     if training is not None:
-        shape = training.image_shape
-    like = None if shape is None else (LIKE, tuple(shape))
+        shape = list(training.image_shape)
+    like = None if shape is None else (LIKE, (shape[0], shape[1], shape[2]))
     found = read_folder(queries.folder, queries.table, "queries", Conversion.of(data), like=like)
     nameless = queries.table is None and found.table["label"].isna().all()
     return found if not nameless else replace(found, table=found.table.drop(columns="label"))

@@ -36,6 +36,12 @@ class TrainingSet:
         """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.first(torch.tensor(rows))
 
+    def told_captions(self) -> Captions:
+        """The captions. Raises ValueError for images without any."""
+        if self.captions is None:
+            raise ValueError("the images have no captions; a text-to-image network needs them")
+        return self.captions
+
     def query(self, row: int) -> Query:
         """One of the images, as methods take it that unlearn it."""
         return Query(to_network_range(self.images[row]), self.ids[row], self.told([row]))

@@ -26,11 +26,11 @@ def kept_by_subset(groups: list[str], settings: config.Lds) -> list[list[str]]:
     Draws that were drawn before are passed over, so that no two models are trained on the same images; more subsets
     leave the first ones as they are. There must be so many ways to choose.
     """
-    count, found = n_kept(groups, settings), {}
-    for draw in itertools.count():
-        if len(found) == settings.subsets:
-            return [[groups[row] for row in rows] for rows in found]
-        found[tuple(chosen(groups, count, "subset", settings.seed, draw))] = None
+    found: dict[tuple[int, ...], None] = {}
+    count, draws = n_kept(groups, settings), itertools.count()
+    while len(found) < settings.subsets:
+        found[tuple(chosen(groups, count, "subset", settings.seed, next(draws)))] = None
+    return [[groups[row] for row in rows] for rows in found]
 
 
 def n_kept(groups: list[str], settings: config.Lds) -> int:

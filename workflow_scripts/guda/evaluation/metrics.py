@@ -9,12 +9,18 @@ sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations t
 input raises ValueError.
 """
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from guda.evaluation.ranking import finite_matrix, order, places
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
 
@@ -38,38 +44,38 @@ def _positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, found {value}")
 
 
-def _among_first(above, tied, k):
+def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
     """Probability that a group is among the first k, [Q, G]; just 0 or 1 for one that does not tie."""
     return np.clip((k - above) / tied, 0.0, 1.0)
 
 
-def top1(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
     scores, oracle = _pair(scores, oracle)
     return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
-def top3(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = _pair(scores, oracle)
     shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
     return shared.sum(axis=1) / min(3, scores.shape[1])
 
 
-def mrr(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def mrr(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
     scores, oracle = _pair(scores, oracle)
     reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
     return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
-def _expected(by_place, above, tied):
+def _expected(by_place: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:
     """What a group may expect that gets by_place[r - 1] for the place r: [G] -> [Q, G]."""
     sums = np.concatenate([[0.0], np.cumsum(by_place)])
     return np.where(tied == 1, by_place[above], (sums[above + tied] - sums[above]) / tied)
 
 
-def _tied_means(values, above):
+def _tied_means(values: np.ndarray, above: np.ndarray) -> np.ndarray:
     """[Q, G] -> [Q, G]: the mean of the values of all groups that tie with one, hence have as many above them."""
     n_queries, n_groups = values.shape
     runs = (above + n_groups * np.arange(n_queries)[:, None]).ravel()
@@ -77,7 +83,7 @@ def _tied_means(values, above):
     return (sums[runs] / counts[runs]).reshape(values.shape)
 
 
-def _ndcg(scores, oracle, by_place, k):
+def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) -> np.ndarray:
     """DCG of the first k places over its best value, for gains [G] by the oracle's place, which fall."""
     k = min(k, len(by_place))
     discount = np.log2(np.arange(2, k + 2))
@@ -86,7 +92,7 @@ def _ndcg(scores, oracle, by_place, k):
     return (found / discount).sum(axis=1) / (by_place[:k] / discount).sum()
 
 
-def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
@@ -95,14 +101,14 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
 
 
-def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
     return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
 
 
-def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: rank-biased overlap (Webber et al., 2010) cut off at depth G.
 
     (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
@@ -119,7 +125,7 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
 
 
-def _overlap(above):
+def _overlap(above: np.ndarray) -> np.ndarray:
     """|top d of both| for d = 1..G, of rankings without ties: int [2, Q, G] -> [Q, G]."""
     _, n, n_groups = above.shape
     # A group is in both top-d sets once d reaches the worse of its two ranks.
@@ -127,23 +133,25 @@ def _overlap(above):
     return np.bincount(enters, minlength=n * n_groups).reshape(n, n_groups).cumsum(axis=1)
 
 
-def _expected_overlap(first, second):
+def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
 
     Each argument is `places`, int [2, Q, G]. Time grows with Q G^2, memory with Q G.
     """
     depths = range(1, first.shape[2] + 1)
-    shared = [(_among_first(*first, d) * _among_first(*second, d)).sum(axis=1) for d in depths]
+    shared = [(_among_first(first[0], first[1], d) * _among_first(second[0], second[1], d)).sum(axis=1) for d in depths]
     return np.stack(shared, axis=1)
 
 
-def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> np.ndarray:
+def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
     raw = rbo_raw(scores, oracle, p)
     return raw / (1 - p ** np.shape(scores)[1])
 
 
-def _in_blocks(metric, scores, oracle):
+def _in_blocks(
+    metric: Callable[[np.ndarray, np.ndarray], np.ndarray], scores: np.ndarray, oracle: np.ndarray
+) -> np.ndarray:
     """A metric over pairs of groups, for as many queries at a time as memory has room for their pairs: [Q].
 
     No block has a single query unless there is only one: numpy would add its pairs up in another order.
@@ -154,13 +162,13 @@ def _in_blocks(metric, scores, oracle):
     return np.concatenate([metric(*block) for block in blocks])
 
 
-def _pair_differences(values):
+def _pair_differences(values: np.ndarray) -> np.ndarray:
     """[Q, G] -> [Q, G(G-1)/2]: first minus second of every unordered pair of groups."""
     first, second = np.triu_indices(values.shape[1], k=1)
     return values[:, first] - values[:, second]
 
 
-def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
+def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
 
     The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
@@ -168,10 +176,10 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> np.ndarray:
     """
     scores, oracle = _pair(scores, oracle)
     _positive("k", k)
-    return _in_blocks(lambda *rows: _wpra(*rows, k), scores, oracle)
+    return _in_blocks(lambda scored, wanted: _wpra(scored, wanted, k), scores, oracle)
 
 
-def _wpra(scores, oracle, k):
+def _wpra(scores: np.ndarray, oracle: np.ndarray, k: int) -> np.ndarray:
     # Of two groups at most one ties at the border of the top k, unless they differ by nothing: then none has weight.
     in_top = _among_first(*places(oracle), k)
     first, second = np.triu_indices(oracle.shape[1], k=1)
@@ -182,35 +190,35 @@ def _wpra(scores, oracle, k):
     return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
 
 
-def _cosine(a, b):
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Row-wise cosine, 0 where a row is all zero."""
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
 
-def _average_ranks(values):
+def _average_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
 
     return rankdata(values, axis=-1)
 
 
-def _rank_correlation(a, b):
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # Average ranks of n values have mean (n+1)/2 whatever the ties.
     mean = (a.shape[1] + 1) / 2
     return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
 
 
-def spearman(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
     return _rank_correlation(*_pair(scores, oracle))
 
 
-def kendall(scores: ArrayLike, oracle: ArrayLike) -> np.ndarray:
+def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
     return _in_blocks(_kendall, *_pair(scores, oracle))
 
 
-def _kendall(scores, oracle):
+def _kendall(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
 
 

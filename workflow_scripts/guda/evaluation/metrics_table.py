@@ -64,7 +64,7 @@ def metrics_table(
     frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
     seconds = frame["build_seconds"] + frame["query_seconds"]
     frame.insert(
-        frame.columns.get_loc("health_median"), "speedup", seconds[frame["method"] == reference].item() / seconds
+        list(frame.columns).index("health_median"), "speedup", seconds[frame["method"] == reference].item() / seconds
     )
     counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
     return frame.astype(dict.fromkeys(counts, int))

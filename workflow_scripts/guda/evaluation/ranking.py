@@ -3,7 +3,10 @@
 A score matrix is [n_queries, n_groups]; a higher score means a more influential group.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,8 +17,11 @@ from guda.core.seeding import derive_seed
 from guda.evaluation.scores import read_scores
 from guda.specs import RankingsSpec
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
-def finite_matrix(values: ArrayLike, name: str = "scores") -> np.ndarray:
+
+def finite_matrix(values: ArrayLike, name: str = "scores") -> Float[np.ndarray, "q g"]:
     """`values` as float64 [Q, G] with Q, G >= 1 and every entry finite, else ValueError."""
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0:
@@ -30,7 +36,7 @@ def finite_matrix(values: ArrayLike, name: str = "scores") -> np.ndarray:
     return matrix
 
 
-def order(scores: ArrayLike) -> np.ndarray:
+def order(scores: ArrayLike) -> Int[np.ndarray, "q g"]:
     """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G]. Tied groups keep their column order.
 
     For laying out rows alone; what is measured comes from `places`, which favours none of the tied.
@@ -38,7 +44,7 @@ def order(scores: ArrayLike) -> np.ndarray:
     return np.argsort(-finite_matrix(scores), axis=1, kind="stable")
 
 
-def places(scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def places(scores: ArrayLike) -> tuple[Int[np.ndarray, "q g"], Int[np.ndarray, "q g"]]:
     """Which places each group may have in the ranking: [Q, G] -> (above, tied), both int [Q, G].
 
     `above` groups have a higher score and `tied`, itself among them, the same one; where ties are broken at random, the
@@ -57,7 +63,7 @@ def places(scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return above, tied
 
 
-def ranks(scores: ArrayLike) -> np.ndarray:
+def ranks(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
     """Rank of every group, 1 for the first, the mean of their places for tied ones: [Q, G] -> float64 [Q, G]."""
     above, tied = places(scores)
     return above + (tied + 1) / 2
@@ -71,7 +77,7 @@ def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str 
     scores = np.asarray(scores, dtype=np.float64)
     count = min(count, len(scores))
     least = -np.partition(-scores, count - 1)[count - 1]
-    among = np.flatnonzero(scores >= least)
+    among = np.flatnonzero(scores >= least).tolist()
     return sorted(among, key=lambda row: (-scores[row], derive_seed("tie", *parts, names[row])))[:count]
 
 
@@ -92,29 +98,29 @@ def rankings_frame(
     """
     by_rank = order(score)
     shape = by_rank.shape
-    queries, groups = np.asarray(queries), np.asarray(groups)
-    if (queries.shape, groups.shape) != (shape[:1], shape[1:]):
-        raise ValueError(f"score is {shape}, but queries are {queries.shape} and groups {groups.shape}")
+    query_names, group_names = np.asarray(queries), np.asarray(groups)
+    if (query_names.shape, group_names.shape) != (shape[:1], shape[1:]):
+        raise ValueError(f"score is {shape}, but queries are {query_names.shape} and groups {group_names.shape}")
 
-    def column(values, name):
-        values = np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)
-        if values.shape != shape:
-            raise ValueError(f"{name} must have the shape of score {shape}, found {values.shape}")
-        return np.take_along_axis(values, by_rank, axis=1).ravel()
+    def column(values: ArrayLike | None, name: str) -> np.ndarray:
+        found = np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+        if found.shape != shape:
+            raise ValueError(f"{name} must have the shape of score {shape}, found {found.shape}")
+        return np.take_along_axis(found, by_rank, axis=1).ravel()
 
     rank = column(ranks(score), "rank")
     whole = rank % 1 == 0
     if whole.all():
         rank = rank.astype(np.int64)
     else:
-        rank = [int(value) if integral else value for value, integral in zip(rank, whole, strict=True)]
-        rank = np.array(rank, dtype=object)
+        mixed = [int(value) if integral else value for value, integral in zip(rank, whole, strict=True)]
+        rank = np.array(mixed, dtype=object)
     return pd.DataFrame(
         {
             "method": method,
-            "query": np.repeat(queries, shape[1]),
+            "query": np.repeat(query_names, shape[1]),
             "rank": rank,
-            "group": groups[by_rank.ravel()],
+            "group": group_names[by_rank.ravel()],
             "score": column(score, "score"),
             "se": column(se, "se"),
             "p_top1": column(p_top1, "p_top1"),

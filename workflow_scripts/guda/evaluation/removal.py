@@ -113,7 +113,7 @@ def digest_of(model: str, train: TrainSpec | FineTuneSpec, members: dict[str, st
 def worst_by_row(sets: pd.DataFrame, found: dict[str, Health]) -> pd.DataFrame:
     """`health_worst` of each row of the table, by ROW: of the models that it is of, the worst ratio that is known."""
     ratios = sets["model"].map({name: health.ratio for name, health in found.items()}).astype(float)
-    return sets.assign(health_worst=ratios).groupby(ROW, sort=False, as_index=False)["health_worst"].max()
+    return sets.assign(health_worst=ratios).groupby(ROW, sort=False)[["health_worst"]].max().reset_index()
 
 
 def removal_table(
@@ -137,7 +137,7 @@ def removal_table(
         low, high = bootstrap_interval(aimed["loss_rise"], n_bootstrap, seed)
         row = {"method": method, "unit": unit, "k": k, "n_queries": len(removals)}
         row |= {"loss_rise": aimed["loss_rise"].mean(), "loss_rise_low": low, "loss_rise_high": high}
-        row |= aimed.drop(columns="loss_rise").mean().to_dict()
+        row |= {str(name): value for name, value in aimed.drop(columns="loss_rise").mean().items()}
         row |= {f"others_{name}": value for name, value in others.mean().items()}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -15,7 +17,7 @@ def read_elbos(paths: Paths, name: str, model: str, buckets: dict[str, str], set
 
     Up to terms that all models share, and over the window of diffusion steps. Raises ArtifactError.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for bucket, samples in buckets.items():
         expected = ElboSpec(model=model, samples=samples, elbo=settings).digest()
         tensors, _ = load_tensors(paths.elbo(name, bucket), expected, "np")

@@ -52,7 +52,8 @@ def read_scores(path: str, spec_digest: str) -> Scores:
     frame = read_numbers(path)
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))
-    return Scores(queries, groups, *(frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1")))
+    score, se, p_top1 = (frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1"))
+    return Scores(queries, groups, score, se, p_top1)
 
 
 def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -7,6 +7,7 @@ query hard for all of them cancels in their difference.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def resampled_agreement(
         name: np.stack([metric(matrix, oracle) for metric in AVERAGED.values()], axis=1)
         for name, matrix in scores.items()
     }
-    parts = {name: [] for name in scores}
+    parts: dict[str, list[Any]] = {name: [] for name in scores}
     for weights in _weights(len(oracle), n_bootstrap, seed):
         oracle_ranks = weighted_ranks(oracle.max(axis=1), weights)
         for name, matrix in scores.items():

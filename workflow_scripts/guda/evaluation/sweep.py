@@ -48,9 +48,9 @@ def sweep_table(
         rows.append(row | ceiling | build | {"health_worst": worst_of(health[other] for other in others)})
     first = ["variant", "method", "oracle", "chosen"]
     settings = list(dict.fromkeys(key for shown in spec.variants.values() for key in shown))
-    metrics = list(next(iter(found.values())))
+    names = list(next(iter(found.values())))
     # Settings as text, so that a whole number beside an empty value stays one.
-    frame = pd.DataFrame(rows)[[*first, *settings, *metrics, "build_seconds", "health_worst"]]
+    frame = pd.DataFrame(rows)[[*first, *settings, *names, "build_seconds", "health_worst"]]
     return frame.astype(dict.fromkeys(settings, object)).astype({"n_queries": int, "n_groups": int})
 
 

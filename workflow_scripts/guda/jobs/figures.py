@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guda.core.paths import Paths
 from guda.report.queries import query_png
@@ -14,7 +14,7 @@ from guda.specs import FigureSpec, RemovalFigureSpec, Spec, SweepFigureSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES: dict[type[Spec], Callable[[Spec, Paths], Figure]] = {
+FIGURES: dict[type[Spec], Callable[[Any, Paths], Figure]] = {
     FigureSpec: query_png,
     RemovalFigureSpec: removal_png,
     SweepFigureSpec: sweep_png,

@@ -28,8 +28,8 @@ class Recipe:
     """
 
     train: Callable[[Execution], tuple[torch.nn.Module, int]]
-    measure: Callable[[torch.nn.Module], dict[str, Any]]
-    save: Callable[[Path, torch.nn.Module], list[Path]]
+    measure: Callable[[Any], dict[str, Any]]
+    save: Callable[[Path, Any], list[Path]]
     progress: str = "training"  # as what it is shown
 
 

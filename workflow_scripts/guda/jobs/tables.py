@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
     check_recorded(paths.table(), spec.table)
     table = read_csv(paths.table())
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
-    sources = sources_of_content(table, metrics.settings.content, groups)
+    sources = sources_of_content(table, str(metrics.settings.content), groups)
     content_of = contents_of_queries(spec, paths, table)
     queries, matrices = score_matrices(read_rankings(paths.rankings(), metrics.rankings))
     source = np.array([sources.get(content_of[query], "none") for query in queries])
@@ -71,7 +72,8 @@ def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
 
 def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) -> dict[str, str]:
     """Each query's content: what its own table says, else that of its nearest training images, by majority."""
-    content, found = spec.metrics.settings.content, {}
+    content = spec.metrics.settings.content
+    found: dict[str, Any] = {}
     images = load_tensors(paths.images(), spec.images, "np")[0]["images"]
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
@@ -86,7 +88,7 @@ def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) ->
     return found
 
 
-TABLES: dict[type[Spec], Callable[[Spec, Paths], pd.DataFrame]] = {
+TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
     GroupSizesSpec: group_sizes_csv,
     RankingsSpec: rankings_csv,
     MetricsSpec: metrics_csv,

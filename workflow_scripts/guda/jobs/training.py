@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +43,9 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
     """A text-to-image denoiser trained on from the pipeline's, on all encoded images or without some."""
     training_set = read_training_set(args.samples, spec.samples)
     forgotten, rows = _left_out(spec, args, training_set)
-    captions = replace(training_set.captions, seed=spec.training.seed, dropout=spec.prompt_dropout)
-    size = tuple(training_set.images.shape[2:])
-    denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, size)
+    captions = replace(training_set.told_captions(), seed=spec.training.seed, dropout=spec.prompt_dropout)
+    height, width = training_set.images.shape[2:]
+    denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, (height, width))
     select_trainable(denoiser, spec.trainable)
     if args.execution.gradient_checkpointing:
         denoiser.unet.enable_gradient_checkpointing()
@@ -82,7 +83,7 @@ def classifier(spec: ClassifierSpec, args: Namespace, device: torch.device) -> R
     )
 
 
-RECIPES: dict[type[Spec], Callable[[Spec, Namespace, torch.device], Recipe]] = {
+RECIPES: dict[type[Spec], Callable[[Any, Namespace, torch.device], Recipe]] = {
     TrainSpec: from_scratch,
     FineTuneSpec: fine_tuned,
     ConditionalSpec: conditional,

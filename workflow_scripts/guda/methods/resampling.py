@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from guda.core.artifacts import DIVERGED, not_finite
 from guda.core.seeding import derive_seed
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 RESAMPLES = 1000
 
 
 def summarise(
-    terms: np.ndarray, scored: Callable[[np.ndarray], np.ndarray] | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    terms: Float[np.ndarray, "n g s"], scored: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g"], Float[np.ndarray, "n g"]]:
     """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
 
     The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
@@ -43,7 +47,7 @@ def summarise(
     return score, se, p_top1
 
 
-def deviations(terms: np.ndarray) -> np.ndarray:
+def deviations(terms: Float[np.ndarray, "*q s"]) -> Float[np.ndarray, "*q s"]:
     """Each term's deviation from the mean of its two neighbours (at the ends: from its one), [..., S].
 
     Scaled so that for independent errors of equal variance around a linear trend (at the ends: a constant) the expected

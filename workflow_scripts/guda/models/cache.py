@@ -143,10 +143,11 @@ class ModelCache:
 
     def _mode(self) -> int:
         """The permissions of the cache's folder, which is made, by the umask, if it is not there."""
-        if os.path.lexists(self._root) and not self._root.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._root))
-        self._root.mkdir(parents=True, exist_ok=True)
-        return stat.S_IMODE(self._root.stat().st_mode)
+        root = Path(str(self._root))
+        if os.path.lexists(root) and not root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
+        root.mkdir(parents=True, exist_ok=True)
+        return stat.S_IMODE(root.stat().st_mode)
 
     def _address(self, spec: Spec, parent_sha256: str) -> Path | None:
         if self._root is None:

@@ -57,7 +57,7 @@ def model_check(spec: ModelSpec, origin: Origin) -> Check:
         return lambda folder: _check_denoiser(folder, lambda own: network)
 
 
-def _check_denoiser(folder: Path, wanted: Callable[[Shape], torch.nn.Module | None]) -> None:
+def _check_denoiser(folder: Path, wanted: Callable[[Shape], Any]) -> None:
     """`wanted` gives the network for images of the shape that the folder's config.json says, or None: its own."""
     file = folder / CONFIG
     with torch.device("meta"):
@@ -75,12 +75,12 @@ def _check_classifier(folder: Path, spec: ClassifierSpec, shape: Shape | None) -
     found = read_json(file)
     if not isinstance(found, dict):
         raise ArtifactError(f"{file}: no settings of a classifier")
-    shape = shape or found.get("image_shape")
-    _check_shape(file, shape)
-    _compare(file, found, classifier_settings(spec.unet, shape, list(spec.members)))
+    own: Any = shape or found.get("image_shape")
+    _check_shape(file, own)
+    _compare(file, found, classifier_settings(spec.unet, own, list(spec.members)))
     with torch.device("meta"):
         schedule = NoiseSchedule.from_config(spec.noise_schedule)
-        network = GroupClassifier(spec.unet, schedule, shape, len(spec.members))
+        network = GroupClassifier(spec.unet, schedule, own, len(spec.members))
     check_tensors(folder / WEIGHTS, load_tensors(folder / WEIGHTS)[0], network.state_dict())
 
 
@@ -97,7 +97,7 @@ def _network_of(spec: TrainSpec | ConditionalSpec, shape: Shape) -> torch.nn.Mod
     return new_denoiser(spec.unet, NoiseSchedule.from_config(spec.noise_schedule), shape, labels).unet
 
 
-def _pretrained(pipeline: str, shape: Shape | None) -> torch.nn.Module | None:
+def _pretrained(pipeline: str, shape: Shape | None) -> Any:
     """The network of a pipeline for latents of this shape; None where no config.json of it says which that is."""
     file = fetched_pipeline(pipeline, PIPELINE_KEY) / "unet" / CONFIG if pipeline else None
     if file is None or not file.is_file():
@@ -123,7 +123,7 @@ def _check_shape(file: Path, shape: Any) -> None:
         raise ArtifactError(f"{file}: channels, height and width of its images are {shape}")
 
 
-def _settings(unet: torch.nn.Module) -> dict[str, Any]:
+def _settings(unet: Any) -> dict[str, Any]:
     """All that config.json says of a network; the version that wrote it, and where it came from, say nothing."""
     values = json.loads(unet.to_json_string())
     return {name: value for name, value in values.items() if name == "_class_name" or not name.startswith("_")}

@@ -21,6 +21,10 @@ from guda.specs import Spec
 class GroupClassifier(torch.nn.Module):
     """Down and middle blocks of the network that `settings` describe, then one logit a group from all features."""
 
+    encoder: Any  # diffusers' network, whose own types say little
+    gammas: Tensor
+    sigmas: Tensor
+
     def __init__(self, settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...], n_groups: int):
         super().__init__()
         self.settings, self.image_shape, self.n_groups = settings, tuple(image_shape), n_groups

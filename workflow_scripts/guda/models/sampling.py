@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,13 +19,16 @@ from guda.core.seeding import gaussian
 from guda.models.denoisers import Denoiser, GuidedDenoiser
 from guda.models.noise_schedule import scheduler_settings
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
 BATCH_SIZE = 64
 Step = Callable[[Tensor, Tensor, Tensor], Any]  # of diffusers' sampler: predicted noise, t, x_t; gives `prev_sample`
 
 
 def generate(
     denoiser: Denoiser, schedule: config.NoiseSchedule, ids: list[str], seed: int, steps: int, sampler: str = "ddim"
-) -> Tensor:
+) -> UInt8[Tensor, "n c h w"]:
     """Samples of the model, uint8 [len(ids), C, H, W].
 
     ddim: deterministic (Song et al. 2021, eta 0); ddpm: ancestral (the same with eta 1); dpmsolver++: deterministic, of
@@ -51,7 +54,7 @@ def plain(images: Tensor) -> Tensor:
 
 def generate_latents(
     denoiser: GuidedDenoiser, schedule: config.NoiseSchedule, ids: list[str], seed: int, steps: int, sampler: str
-) -> Tensor:
+) -> Float[Tensor, "n c h w"]:
     """Latents for prompts, float32 [len(ids), C, H, W], as `generate` makes images; nothing is clipped.
 
     The denoiser is bound to a prompt for each id. Raises FloatingPointError when one is not finite.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -61,7 +63,7 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
     return figure
 
 
-def _patch(color: str, label: str):
+def _patch(color: str, label: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(color=color, label=label)
@@ -69,7 +71,7 @@ def _patch(color: str, label: str):
 
 def query_png(spec: FigureSpec, paths: Paths) -> Figure:
     """queries.png: some of the queries with their top groups, beside the oracle's scores. Raises ArtifactError."""
-    images = {}
+    images: dict[str, Any] = {}
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
         images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))

@@ -28,10 +28,10 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
         rows = variants[variants["oracle"] == oracle].set_index("variant").loc[order]
         heights = np.arange(len(order)) + 0.24 * (index - (len(oracles) - 1) / 2)
         spread = [rows["top1"] - rows["top1_low"], rows["top1_high"] - rows["top1"]]
-        style = {"color": COLORS[index % len(COLORS)], "label": f"{oracle} ({ROLES[min(index, 2)]})"}
-        axes.errorbar(rows["top1"], heights, xerr=spread, fmt="o", markersize=4, **style)
+        color, shown = COLORS[index % len(COLORS)], f"{oracle} ({ROLES[min(index, 2)]})"
+        axes.errorbar(rows["top1"], heights, xerr=spread, fmt="o", markersize=4, color=color, label=shown)
         ceiling = table.loc[(table["variant"] == CEILING) & (table["oracle"] == oracle), "top1"].item()
-        axes.axvline(ceiling, linestyle="--", linewidth=0.8, color=style["color"])
+        axes.axvline(ceiling, linestyle="--", linewidth=0.8, color=color)
     axes.set_yticks(np.arange(len(order)), order, fontsize=8)
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if choosing.loc[label.get_text(), "chosen"] == "True" else "normal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +16,21 @@ from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import BoundDenoiser, Denoiser
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
+
 # Of images x and noise e [B, C, H, W] at steps t int64 [B], and the images' rows; gives a number or more for each.
 Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 
 
 def kl_terms(
-    denoiser: Denoiser, images: Tensor, ids: list[str], steps: np.ndarray, seed: int, batch_size: int
-) -> Tensor:
+    denoiser: Denoiser,
+    images: Num[Tensor, "n c h w"],
+    ids: list[str],
+    steps: Int[np.ndarray, " s"],
+    seed: int,
+    batch_size: int,
+) -> Float[Tensor, "n s"]:
     """KL_i of every image at every given diffusion step, float32 [n, len(steps)], in nats summed over pixels.
 
     KL_i(x, e) = (SNR_{i-1} / SNR_i - 1) / 2 * ||e - e_theta(x_i, i)||^2 for i >= 1, with one noise e per (seed, id,
@@ -70,8 +79,7 @@ class Draws:
         def of_batch(batch: Sequence[tuple[int, int]]) -> Tensor:
             rows, t = [row for row, _ in batch], torch.tensor([step for _, step in batch])
             noise = np.stack([gaussian(self.seed, self.ids[row], step, shape) for row, step in batch])
-            drawn = (tensor.to(device) for tensor in (x[rows], torch.from_numpy(noise), t))
-            return measure(*drawn, rows).cpu()
+            return measure(x[rows].to(device), torch.from_numpy(noise).to(device), t.to(device), rows).cpu()
 
         parts, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
         for start in track(starts, description, len(starts)):

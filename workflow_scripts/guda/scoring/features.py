@@ -23,6 +23,7 @@ from guda.models.imported import check_vision_model
 POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Num
     from transformers import PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
     from transformers.utils import ModelOutput
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def denoiser_features(
-    denoiser: Denoiser, images: Tensor, ids: list[str], step: int, seed: int, batch_size: int
-) -> Tensor:
+    denoiser: Denoiser, images: Num[Tensor, "n c h w"], ids: list[str], step: int, seed: int, batch_size: int
+) -> Float[Tensor, "n d"]:
     """What leaves the denoiser's middle block at a diffusion step, float32 [n, channels * height * width there].
 
     `images` uint8 [n, C, H, W], or latents; one noise per (seed, id, step), as in the likelihood's terms. Positions are
@@ -45,8 +46,8 @@ def denoiser_features(
 
     def features(rows: Sequence[int]) -> Tensor:
         found.clear()
-        noise = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
-        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(noise).to(denoiser.device)
+        drawn = np.stack([gaussian(seed, ids[row], step, tuple(x.shape[1:])) for row in rows])
+        clean, noise = x[list(rows)].to(denoiser.device), torch.from_numpy(drawn).to(denoiser.device)
         t = torch.full((len(rows),), step, device=denoiser.device)
         denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return found[0].float().flatten(1).cpu()

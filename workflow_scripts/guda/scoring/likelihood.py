@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,14 +28,21 @@ from guda.models.denoisers import Denoiser
 from guda.models.noise_schedule import end_of_signal
 from guda.specs import LikelihoodSettings
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
 STAGES = 4  # of the solver, in each of its steps
 # x [B, C, H, W] and the divergence along each probe, integrated so far [B, P]; as derivatives, both by u.
 State = tuple[Tensor, Tensor]
 
 
 def log_likelihoods(
-    denoiser: Denoiser, images: Tensor, ids: list[str], settings: LikelihoodSettings, batch_size: int
-) -> Tensor:
+    denoiser: Denoiser,
+    images: Num[Tensor, "n c h w"],
+    ids: list[str],
+    settings: LikelihoodSettings,
+    batch_size: int,
+) -> Float[Tensor, "n p"]:
     """log p(x_first) of every image by each probe, in nats, float64 [n, probes]; the estimate is their mean.
 
     x_first is the image at diffusion step `settings.first`, with one noise per (seed, id): noise and probes are the
@@ -51,9 +59,9 @@ def log_likelihoods(
 
     def of_batch(rows: Sequence[int]) -> Tensor:
         names = [ids[row] for row in rows]
-        noise = np.stack([gaussian(settings.seed, name, settings.first, shape) for name in names])
-        signs = np.stack([rademacher(settings.seed, name, settings.probes, shape) for name in names])
-        noise, signs = (torch.from_numpy(array).to(denoiser.device) for array in (noise, signs))
+        normal = np.stack([gaussian(settings.seed, name, settings.first, shape) for name in names])
+        random_signs = np.stack([rademacher(settings.seed, name, settings.probes, shape) for name in names])
+        noise, signs = (torch.from_numpy(array).to(denoiser.device) for array in (normal, random_signs))
         steps = torch.full((len(rows),), settings.first, device=denoiser.device)
         start = denoiser.add_noise(x[list(rows)].to(denoiser.device), noise, steps).double()
         slope = flow(denoiser.of(rows), levels, signs.double().transpose(0, 1))
@@ -71,7 +79,7 @@ def evaluations(settings: LikelihoodSettings) -> int:
     return settings.steps * STAGES * (1 + 2 * settings.probes)
 
 
-def log_normal(x: Tensor) -> Tensor:
+def log_normal(x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """log N(x; 0, 1) of every sample, [B]."""
     return -(x.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
@@ -96,7 +104,9 @@ def flow(denoiser: Denoiser, levels: np.ndarray, probes: Tensor) -> Callable[[fl
     return slope
 
 
-def divergence_along(output: Tensor, x: Tensor, probe: Tensor) -> Tensor:
+def divergence_along(
+    output: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], probe: Float[Tensor, "b c h w"]
+) -> Float[Tensor, " b"]:
     """v^T (d output / dx) v of every sample, [B]: its mean over random signs v is the divergence (Hutchinson 1990).
 
     `output` was computed from `x`; all three are [B, C, H, W].

@@ -7,6 +7,7 @@ predicting nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from guda.core.device import Batches
 from guda.core.seeding import gaussian
 from guda.models.denoisers import Denoiser
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
 
 def evenly_spaced(count: int, n_steps: int) -> np.ndarray:
     """`count` of the diffusion steps 0 .. n_steps-1, each in the midst of its share of them, int64."""
     return ((np.arange(count) + 0.5) * n_steps / count).astype(np.int64)
 
 
-def draw_noise(ids: list[str], steps: np.ndarray, shape: tuple[int, ...], seed: int) -> Tensor:
+def draw_noise(
+    ids: list[str], steps: Int[np.ndarray, " s"], shape: tuple[int, ...], seed: int
+) -> Float[Tensor, "n s c h w"]:
     """Noise of every image at every step, float32 [n, S, C, H, W]: it belongs to (seed, id, step)."""
     drawn = np.empty((len(ids), len(steps), *shape), dtype=np.float32)
     for row, image_id in enumerate(ids):
@@ -31,14 +37,22 @@ def draw_noise(ids: list[str], steps: np.ndarray, shape: tuple[int, ...], seed: 
     return torch.from_numpy(drawn)
 
 
-def squared_errors(denoiser: Denoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def squared_errors(
+    denoiser: Denoiser, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], t: Int[Tensor, " b"]
+) -> Float[Tensor, " b"]:
     """Mean over pixels of (e - e_theta(x_t, t))^2, float32 [B], for images x [B, C, H, W] in network range."""
     x, noise, t = (tensor.to(denoiser.device) for tensor in (x, noise, t))
     return (noise - denoiser.predict_noise(denoiser.add_noise(x, noise, t), t)).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
-def losses(denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, batches: Batches) -> Tensor:
+def losses(
+    denoiser: Denoiser,
+    x: Float[Tensor, "n c h w"],
+    noise: Float[Tensor, "n s c h w"],
+    steps: Int[np.ndarray, " s"],
+    batches: Batches,
+) -> Float[Tensor, "n s"]:
     """Loss of every image at every step, float64 [n, S]: images x [n, C, H, W], their noise [n, S, C, H, W]."""
     n_steps, t = len(steps), torch.from_numpy(steps)
 
@@ -51,7 +65,12 @@ def losses(denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, batc
 
 
 def loss_gradient(
-    denoiser: Denoiser, x: Tensor, noise: Tensor, steps: np.ndarray, parameters: list[Tensor], batches: Batches
+    denoiser: Denoiser,
+    x: Float[Tensor, "c h w"],
+    noise: Float[Tensor, "s c h w"],
+    steps: Int[np.ndarray, " s"],
+    parameters: Sequence[Tensor],
+    batches: Batches,
 ) -> list[Tensor]:
     """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W]."""
     t = torch.from_numpy(steps)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from torch import Tensor
 
 from guda.models.classifier import GroupClassifier
 from guda.scoring.elbo import Draws
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
+
 
 def posteriors(
-    classifier: GroupClassifier, images: Tensor, ids: list[str], steps: np.ndarray, seed: int, batch_size: int
-) -> Tensor:
+    classifier: GroupClassifier,
+    images: Num[Tensor, "n c h w"],
+    ids: list[str],
+    steps: Int[np.ndarray, " s"],
+    seed: int,
+    batch_size: int,
+) -> Float[Tensor, "n s g"]:
     """p(group | x_t, t) of every image at every diffusion step, float32 [n, len(steps), G].
 
     The noise is that of the likelihood terms; arguments are as for `elbo.kl_terms`.

@@ -132,14 +132,18 @@ class RemovalSpec(Spec):
 
     def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
         """Spec of the images that the model of this digest makes of the noise of a bucket's queries."""
+        if self.generation is None:
+            raise ValueError("the queries were given; no model makes them again")
         return self.generation.model_copy(update={"base": model, "ids": ids})
 
 
 class LatentRemovalSpec(RemovalSpec):
     stage, version = "latent_removal", 1
-    train: FineTuneSpec
+    # Where the base says how models are trained from scratch, it is how they are fine-tuned.
+    train: FineTuneSpec  # type: ignore[assignment]
     scored: dict[str, str]  # digest of each bucket as networks see it
-    generation: PromptedQueriesSpec | None  # of the queries, but for base, prompts and ids
+    # Of the queries, but for base, prompts and ids; None: they were given.
+    generation: PromptedQueriesSpec | None  # type: ignore[assignment]
     prompts: dict[str, str]  # digest of each bucket's prompts
 
     @property
@@ -147,6 +151,8 @@ class LatentRemovalSpec(RemovalSpec):
         return self.scored
 
     def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
+        if self.generation is None:
+            raise ValueError("the queries were given; no model makes them again")
         return self.generation.model_copy(update={"base": model, "prompts": self.prompts[bucket], "ids": ids})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from guda.config.model import NoiseSchedule
 from guda.config.pipeline import SmallPipeline
 from guda.config.training import Training
@@ -47,7 +49,7 @@ class FineTuneSpec(ModelSpec):
     noise_schedule: NoiseSchedule
     training: Training
     prompt_dropout: float
-    trainable: str
+    trainable: Literal["full", "cross_attention"]
 
 
 class ImportedUNetSpec(ModelSpec):

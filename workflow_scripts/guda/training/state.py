@@ -7,6 +7,7 @@ numbers of a step depend on (seed, step) alone, so weights, their average and th
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Execution:
 
 
 def state_tensors(
-    parameters: list[Tensor], optimiser: torch.optim.AdamW, average: list[Tensor] | None
+    parameters: Sequence[Tensor], optimiser: torch.optim.AdamW, average: list[Tensor] | None
 ) -> dict[str, Tensor]:
     """Weights, AdamW's moments and the averaged weights, by kind and position."""
     tensors = {f"weights.{index}": parameter for index, parameter in enumerate(parameters)}
@@ -95,7 +96,7 @@ def state_tensors(
 def restore(
     tensors: dict[str, Tensor],
     step: int,
-    parameters: list[Tensor],
+    parameters: Sequence[Tensor],
     optimiser: torch.optim.AdamW,
     average: list[Tensor] | None,
 ) -> None:

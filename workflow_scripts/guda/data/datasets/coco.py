@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +27,7 @@ KEY = "data.table"
 
 
 def load(settings: config.Data) -> Dataset:
-    root, annotated = Path(settings.folder), CocoFile.read(settings.table, KEY, "file of COCO's annotations")
+    root, annotated = Path(settings.root), CocoFile.read(str(settings.table), KEY, "file of COCO's annotations")
     images = sorted(annotated.entries("images"), key=lambda image: annotated.text(image, "file_name"))
     if not images:
         raise DataError(f"{annotated.where} lists no images")
@@ -45,14 +46,14 @@ def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:
     """What is known of each of the images, in their order: license and, where there are any, its category. [N] rows."""
     names = {annotated.number(each): annotated.text(each, "name") for each in annotated.entries("licenses", False)}
     licenses = [None if image.get("license") is None else annotated.number(image, "license") for image in images]
-    table = pd.DataFrame({"license": [names.get(each) for each in licenses]}, dtype=object)
+    table = pd.DataFrame({"license": [names.get(each) if each else None for each in licenses]}, dtype=object)
     if "categories" not in annotated.content:
         return table
     categories = {annotated.number(each): each for each in annotated.entries("categories")}
     largest = _largest_category(annotated)
     for number in set(largest.values()) - categories.keys():
         raise annotated.problem(f"an annotation is of category {number}, which `categories` has not")
-    shown = [categories.get(largest.get(annotated.number(image)), {}) for image in images]
+    shown = [categories.get(largest.get(annotated.number(image), ""), {}) for image in images]
     for column, key in (("category", "name"), ("supercategory", "supercategory")):
         values = [annotated.text(each, key) if each.get(key) else None for each in shown]
         table[column] = pd.Series(values, dtype=object)
@@ -61,7 +62,8 @@ def annotation_table(annotated: CocoFile, images: list[Entry]) -> pd.DataFrame:
 
 def _largest_category(annotated: CocoFile) -> dict[str, str]:
     """Of each image, the category whose objects cover most of it, added up; of equal ones that of the lowest number."""
-    files, areas = annotated.files(), defaultdict(lambda: defaultdict(float))
+    files = annotated.files()
+    areas: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     annotations = annotated.entries("annotations")
     for each in annotations:
         areas[annotated.number(each, "image_id")][annotated.number(each, "category_id")] += _area(annotated, each)
@@ -79,7 +81,7 @@ def _area(annotated: CocoFile, annotation: Entry) -> float:
     area, box = annotation.get("area"), annotation.get("bbox")
     if area is None and not box:
         return 1
-    values = box[2:] if area is None and isinstance(box, list) and len(box) == 4 else [area, 1]
+    values: list[Any] = box[2:] if area is None and isinstance(box, list) and len(box) == 4 else [area, 1]
     if not all(type(each) in (int, float) and each >= 0 for each in values):
         found = f"area {described(area)} and bbox {described(box)}"
         raise annotated.problem(f"an annotation has {found}; give pixels, or [x, y, width, height]")

@@ -107,7 +107,7 @@ class Dataset:
 
     def select(self, rows: Sequence[int]) -> Dataset:
         """The dataset of these rows (ascending) alone."""
-        table = self.table.iloc[rows].reset_index(drop=True)
+        table = self.table.iloc[list(rows)].reset_index(drop=True)
         encoded = self.encoded and self.encoded.select(rows)
 
         def load_images(some: Sequence[int]) -> Iterator[np.ndarray]:

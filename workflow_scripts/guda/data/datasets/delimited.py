@@ -70,6 +70,8 @@ def _delimits(text: str, delimiter: str) -> int:
     """Whether it divides the header (1), and the first row alike (2)."""
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
+        header: list[str]
+        first: list[str]
         header, first, *_ = [*itertools.islice((row for row in rows if any(map(str.strip, row))), 2), [], []]
     except csv.Error:
         return 0

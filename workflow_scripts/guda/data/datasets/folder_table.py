@@ -22,7 +22,7 @@ def table_of_folder(root: Path, names: list[str], key: str) -> tuple[pd.DataFram
     `key` is the setting that names the folder. Raises DataError.
     """
     folders = [PurePosixPath(name).parts[:-1] for name in names]
-    columns: dict[str, list[str | None]] = {"id": names, "label": ["/".join(each) or None for each in folders]}
+    columns: dict[str, list[str | None]] = {"id": [*names], "label": ["/".join(each) or None for each in folders]}
     depth = max(map(len, folders), default=0)
     for level in range(depth if depth > 1 else 0):
         columns[f"folder_{level + 1}"] = [each[level] if len(each) > level else None for each in folders]
@@ -53,7 +53,7 @@ def _metadata(root: Path, names: list[str], key: str) -> tuple[dict[str, dict[st
         for name, row in zip(listed, table.to_dict("records"), strict=True):
             if prefix + name in rows:
                 raise DataError(f"{where} lists {name!r}, as does the metadata of a folder above; keep one row")
-            rows[prefix + name] = row
+            rows[prefix + name] = {str(column): value for column, value in row.items()}
     return rows, notes
 
 

@@ -61,10 +61,12 @@ def load(settings: config.Data) -> Dataset:
     ids = [ids[row] for row in rows]
     names, conversion = [f"{split.source}: {sample_id}" for sample_id in ids], Conversion.of(settings)
 
-    digests, table, first = [], {name: [] for name in columns}, None
+    digests: list[str | None] = []
+    texts: dict[str, list[Any]] = {name: [] for name in columns}
+    first: tuple[str, Any] | None = None
     for batch in split.batches(rows, [image, *columns]):
         for name in columns:
-            table[name] += _texts(batch[name], split.features[name], f"{split.source}: column {name!r}")
+            texts[name] += _texts(batch[name], split.features[name], f"{split.source}: column {name!r}")
         for value in batch[image].to_pylist():
             row = len(digests)
             content = _encoded(value, split.folder, names[row])
@@ -83,14 +85,14 @@ def load(settings: config.Data) -> Dataset:
     if first is None or None in digests:
         raise refusal([fault for fault in faults(encoded, range(len(ids))) if fault], len(ids))
     notes = (f"{split.source}: links to folders are not followed here: {some(split.linked)}",) if split.linked else ()
-    table = pd.DataFrame({"id": ids, "sha256": digests, **table}, dtype=object)
+    table = pd.DataFrame({"id": ids, "sha256": digests, **texts}, dtype=object)
     return Dataset.of_encoded("huggingface", table, encoded, notes)
 
 
 def _open(settings: config.Data) -> Split:
     """The configured split. Raises DataError, and as `downloaded` does."""
     if settings.hub is None:
-        source, folder = settings.folder, Path(settings.folder)
+        source, folder = settings.root, Path(settings.root)
         if not folder.is_dir():
             raise DataError(f"data.folder: {source!r} is no folder")
     else:

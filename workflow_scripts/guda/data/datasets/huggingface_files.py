@@ -116,12 +116,12 @@ def _check_saved(folder: Path) -> None:
             raise DataError(f"{folder}: has no {name}; save the dataset again with save_to_disk")
     _entry(folder / INFO, "features", dict)
     for entry in _entry(folder / STATE, "_data_files", list):
-        name = entry.get("filename") if isinstance(entry, dict) else None
-        if not isinstance(name, str):
+        named = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(named, str):
             raise DataError(f"{folder / STATE}: its '_data_files' are no list of file names; save the dataset again")
-        _check_inside(name, folder / STATE)
-        if (folder / name).exists():  # behind a link to a folder
-            _check_regular(folder / name)
+        _check_inside(named, folder / STATE)
+        if (folder / named).exists():  # behind a link to a folder
+            _check_regular(folder / named)
 
 
 def _entry(file: Path, key: str, kind: type) -> Any:

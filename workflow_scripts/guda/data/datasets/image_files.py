@@ -88,7 +88,8 @@ def _walk(folder: Path) -> tuple[list[str], list[str]]:
     """
     above = [_identity(parent) for parent in folder.resolve().parents]
     seen, files, repeated = set(above), [], []
-    folders, links = [""], []
+    folders = [""]
+    links: list[str] = []
     while folders or links:
         inside = folders.pop() if folders else heapq.heappop(links)
         if (identity := _identity(folder / inside)) in seen:

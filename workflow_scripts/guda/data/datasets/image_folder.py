@@ -20,7 +20,7 @@ from guda.data.datasets.table_files import read_table
 
 def load(settings: config.Data) -> Dataset:
     """The training images in a folder."""
-    return read_folder(settings.folder, settings.table, "data", Conversion.of(settings), settings.subset)
+    return read_folder(settings.root, settings.table, "data", Conversion.of(settings), settings.subset)
 
 
 def read_folder(

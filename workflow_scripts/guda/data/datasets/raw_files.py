@@ -21,7 +21,7 @@ def release_folder(settings: config.Data, below: Sequence[str], *names: str) -> 
 
     Raises DataError for none that there is, and for several with such files.
     """
-    folder = Path(settings.folder)
+    folder = Path(settings.root)
     if not folder.is_dir():
         raise DataError(f"{KEY}: {settings.folder!r} is no folder")
     found = [each for each in ("", *below) if any((folder / each / name).is_file() for name in names)]

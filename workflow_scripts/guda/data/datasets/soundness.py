@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def faults(encoded: Encoded, rows: Sequence[int]) -> Iterator[str | None]:
         return None
 
     with ThreadPoolExecutor(THREADS) as pool:
-        pending = deque()
+        pending: deque[Any] = deque()
         for name, content in encoded.load(rows):
             pending.append(pool.submit(fault, name, content))
             if len(pending) > 2 * THREADS:

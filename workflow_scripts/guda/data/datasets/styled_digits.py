@@ -83,7 +83,7 @@ def load(settings: config.Data) -> Dataset:
     )
     images = np.empty((len(table), 3, SIZE, SIZE), np.uint8)
     for style, rows in table.groupby("style").groups.items():
-        images[rows] = draw(levels[[drawn[row][0] for row in rows]], list(table["id"][rows]), style)
+        images[rows] = draw(levels[[drawn[row][0] for row in rows]], list(table["id"][rows]), str(style))
     return Dataset.build("styled_digits", [images], table, settings.subset, Conversion.of(settings))
 
 

@@ -24,7 +24,7 @@ NAMED = 3  # faults that an error names
 
 
 def load(settings: config.Data) -> Dataset:
-    root = Path(settings.folder)
+    root = Path(settings.root)
     listing = list_images(root, KEY)
     names = [name for name in listing.images if PurePosixPath(name).parts[0] not in PHOTOGRAPHS]
     paths = [PurePosixPath(name).parts for name in names]

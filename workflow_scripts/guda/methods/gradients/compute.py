@@ -35,7 +35,7 @@ def instance_scores(
 
 def damping(spec: GradientScoresSpec, paths: Paths) -> float:
     """The damping of the kernel, chosen or given."""
-    return _kernel_of(spec, paths).damping
+    return float(_kernel_of(spec, paths).damping)
 
 
 def _kernel_of(spec: GradientScoresSpec, paths: Paths) -> Kernel:

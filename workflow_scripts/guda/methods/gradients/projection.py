@@ -33,10 +33,9 @@ class Projection:
 
     def __call__(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """Features float32 [B, d] of B samples' gradients, by name of the tensor, each [B, *shape]."""
-        features = None
+        first = next(iter(gradients.values()))
+        features = first.new_zeros(len(first), self.dim)
         for name, (columns, signs) in self._entries.items():
             rows = gradients[name].flatten(1)
-            if features is None:
-                features = rows.new_zeros(len(rows), self.dim)
             features.index_add_(1, columns, rows * signs)
         return features

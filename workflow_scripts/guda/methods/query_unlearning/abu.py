@@ -51,7 +51,8 @@ def unlearn_image(
 def damped(fisher: dict[str, Tensor], settings: AbuInfluence) -> dict[str, Tensor]:
     """The Fisher information of the weights that move, with `damping` times its mean over them added."""
     chosen = {name: fisher[name] for name in moving(list(fisher), settings.parameters)}
-    mean = sum(values.double().sum() for values in chosen.values()) / sum(v.numel() for v in chosen.values())
+    total = sum((values.double().sum() for values in chosen.values()), torch.zeros((), dtype=torch.float64))
+    mean = total / sum(v.numel() for v in chosen.values())
     return {name: values + settings.damping * mean.float() for name, values in chosen.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
@@ -30,7 +32,7 @@ class _Loss(torch.nn.Module):
     def forward(self, *sample: Tensor) -> Tensor:
         """`sample`: an image, its noise, its diffusion step, and what a conditional network is told of it."""
         x, noise, t, *told = (tensor[None] for tensor in sample)
-        return squared_errors(self.denoiser.told(*told or [None]), x, noise, t)[0]
+        return squared_errors(self.denoiser.told(told[0] if told else None), x, noise, t)[0]
 
 
 def diagonal_fisher(
@@ -55,8 +57,8 @@ def diagonal_fisher(
     gradients = vmap(grad(lambda *sample: functional_call(loss, *sample)), (None, 0))
     total = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
 
-    def squares(rows: range) -> dict[str, Tensor]:
-        samples = tuple(tensor[rows.start : rows.stop].to(denoiser.device) for tensor in drawn)
+    def squares(rows: Sequence[int]) -> dict[str, Tensor]:
+        samples = tuple(tensor[rows[0] : rows[-1] + 1].to(denoiser.device) for tensor in drawn)
         return {name: values.square().sum(0).double() for name, values in gradients(weights, samples).items()}
 
     size = max(1, min(batch_size, GRADIENTS // sum(weight.numel() for weight in weights.values())))

@@ -188,7 +188,7 @@ class AbuMethod(QueryUnlearning):
 
     def settings(self, experiment: Experiment) -> Abu:
         """As configured; of text-to-image models the keys and values of cross-attention move, if none are named."""
-        found = super().settings(experiment)
+        found: Abu = experiment.config.attribution.abu
         if experiment.config.text_to_image is None or found.parameters is not None:
             return found
         return found.model_copy(update={"parameters": KEYS_AND_VALUES})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ COUNTERS = ("I64", "I32")  # beside the weights of transformers' networks: posit
 ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
-class Checkpoint(NamedTuple):
+@dataclass(frozen=True)
+class Checkpoint:
     """A network's files: its settings, the weights in one file or several, and which of these holds which tensor."""
 
     stem: str  # the library's name for weights
@@ -97,7 +99,8 @@ def found_checkpoint(folder: Path, stem: str, key: str) -> Checkpoint:
 
 def _variants(folder: Path, stem: str) -> dict[str, Path]:
     """By its name the file of each variant of the weights: themselves, or the index of their shards."""
-    stem, suffix, found = re.escape(stem), re.escape(SUFFIX), {}
+    stem, suffix = re.escape(stem), re.escape(SUFFIX)
+    found: dict[str, Any] = {}
     for pattern in (rf"{stem}\.(?P<variant>\w+){suffix}", rf"{stem}{suffix}\.index\.(?P<variant>\w+)\.json"):
         for file in sorted(folder.iterdir()):
             match = re.fullmatch(pattern, file.name)

@@ -202,7 +202,8 @@ def _completed(differing: Settings, whole: Config) -> Settings:
     steps = differing.get("noise_schedule", {}).get("num_train_timesteps")
     if steps is None:
         return differing
-    window, queries, beside = whole.elbo.steps, whole.queries, {}
+    window, queries = whole.elbo.steps, whole.queries
+    beside: dict[str, Any] = {}
     if window.last >= steps:
         first = {"first": max(steps // 10, 1)} if window.first >= steps else {}
         beside["elbo"] = {"steps": first | {"last": steps - 1}}

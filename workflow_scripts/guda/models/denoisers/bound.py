@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from guda.models.denoisers.unet import UNetDenoiser
 from guda.models.noise_schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class BoundDenoiser:
         return self.denoiser.schedule
 
     @property
-    def unet(self) -> torch.nn.Module:
+    def unet(self) -> Any:
         return self.denoiser.unet
 
     @property
@@ -44,7 +48,7 @@ class BoundDenoiser:
         """The same for a batch of some of the images, or of one of them several times."""
         return BoundDenoiser(self.denoiser, self.condition[torch.as_tensor(rows)])
 
-    def predict_noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def predict_noise(self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """e_theta(x_t, t, condition), [n, C, H, W], for one x_t of each of the n images."""
         return self.denoiser.predict_noise(x_t, t, self.condition.to(self.device))
 
@@ -62,7 +66,7 @@ class GuidedDenoiser(BoundDenoiser):
     def of(self, rows: Sequence[int] | Tensor) -> GuidedDenoiser:
         return replace(self, condition=self.condition[torch.as_tensor(rows)])
 
-    def predict_noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def predict_noise(self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """e_u + w (e_c - e_u), [n, C, H, W]: w = 1 is the prompt alone, w = 0 none."""
         told = super().predict_noise(x_t, t)
         if self.guidance_scale == 1:

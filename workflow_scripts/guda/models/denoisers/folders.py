@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from guda.core.artifacts import CURE, check_tensors, load_tensors, read_json, save_tensors, sha256_file, write_text
 from guda.core.errors import ArtifactError
@@ -56,7 +55,7 @@ def load_denoiser(
     return denoiser.eval(), metadata
 
 
-def read_network(config_file: Path, family: str | None = None) -> torch.nn.Module:
+def read_network(config_file: Path, family: str | None = None) -> Any:
     """A network with fresh weights, of one of the families that are written here. Raises ArtifactError.
 
     A file that does not name its family is taken to be of `family`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from guda import config
 from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.models.noise_schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
 
 
 class Denoiser(Protocol):
@@ -23,7 +26,7 @@ class Denoiser(Protocol):
     def schedule(self) -> NoiseSchedule: ...
 
     @property
-    def unet(self) -> torch.nn.Module: ...
+    def unet(self) -> Any: ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -51,6 +54,13 @@ class UNetDenoiser(torch.nn.Module):
 
     One with `n_labels` class embeddings takes a label as its condition; the last label says that no group is known.
     """
+
+    unet: Any  # diffusers' network, whose own types say little
+    gammas: Tensor
+    sigmas: Tensor
+    log_noise_ratios: Tensor
+    kl_weights: Tensor
+    log_variance_ranges: Tensor
 
     def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule, n_labels: int | None = None):
         super().__init__()
@@ -85,7 +95,7 @@ class UNetDenoiser(torch.nn.Module):
         """Itself: it is told nothing of the images."""
         return self
 
-    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def scales(self, t: Num[Tensor, " b"]) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
         """gamma_t = sqrt(a_t) and sigma_t = sqrt(1 - a_t), each [B, 1, 1, 1].
 
         For a float t, between two steps, log(sigma / gamma) is interpolated.
@@ -98,12 +108,16 @@ class UNetDenoiser(torch.nn.Module):
             gamma, sigma = self.gammas[t], self.sigmas[t]
         return gamma[:, None, None, None], sigma[:, None, None, None]
 
-    def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def add_noise(
+        self, x: Float[Tensor, "... c h w"], noise: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]
+    ) -> Float[Tensor, "b c h w"]:
         """x_t = gamma_t x + sigma_t e, [B, C, H, W]."""
         gamma, sigma = self.scales(t)
         return gamma * x + sigma * noise
 
-    def predict_noise(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+    def predict_noise(
+        self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"], condition: Num[Tensor, "b ..."] | None = None
+    ) -> Float[Tensor, "b c h w"]:
         """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped.
 
         `condition` int64 [B]: labels of groups; None: no group is known.
@@ -126,19 +140,33 @@ class UNetDenoiser(torch.nn.Module):
             return (x_t - gamma * output) / sigma
         return output
 
-    def target(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def target(
+        self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]
+    ) -> Float[Tensor, "b c h w"]:
         """What the network is to predict, [B, C, H, W]: the noise, the velocity or the image."""
         gamma, sigma = self.scales(t)
         targets = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
         return targets[self.schedule.prediction_type]
 
-    def own_errors(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def own_errors(
+        self,
+        x: Float[Tensor, "b c h w"],
+        noise: Float[Tensor, "b c h w"],
+        t: Int[Tensor, " b"],
+        condition: Tensor | None = None,
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Mean squares over pixels of what the network's own prediction is wrong by, and of its target, each [B]."""
         target, output = self.target(x, noise, t), self._output(self.add_noise(x, noise, t), t, condition)
         wrong = output[:, : x.shape[1]] - target
         return wrong.square().flatten(1).mean(1), target.square().flatten(1).mean(1)
 
-    def training_loss(self, x: Tensor, noise: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+    def training_loss(
+        self,
+        x: Float[Tensor, "b c h w"],
+        noise: Float[Tensor, "b c h w"],
+        t: Int[Tensor, " b"],
+        condition: Num[Tensor, "b ..."] | None = None,
+    ) -> Float[Tensor, ""]:
         """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
 
         A network with a learned variance adds L_vlb = T * mean KL of steps 1 .. T-1, in nats per dimension, weighted by

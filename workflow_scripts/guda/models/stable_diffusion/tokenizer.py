@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -48,7 +48,7 @@ def merges_of(words: Counter[str]) -> list[Pair]:
 
 
 def _pair_counts(split: dict[str, list[str]], words: Counter[str]) -> Counter[Pair]:
-    counts = Counter()
+    counts: Counter[Any] = Counter()
     for word, parts in split.items():
         for pair in pairwise(parts):
             counts[pair] += words[word]
@@ -56,7 +56,7 @@ def _pair_counts(split: dict[str, list[str]], words: Counter[str]) -> Counter[Pa
 
 
 def _merged(parts: list[str], pair: Pair) -> list[str]:
-    merged = []
+    merged: list[Any] = []
     for part in parts:
         if merged and (merged[-1], part) == pair:
             merged[-1] += part

@@ -129,7 +129,7 @@ def pick(weights: Tensor, point: float) -> int:
     """The style into whose share of [0, 1) a point falls, when shares of the sizes `weights` [S] lie side by side."""
     possible = torch.nonzero(weights).flatten()
     place = torch.searchsorted(weights[possible].cumsum(0), point, right=True)
-    return possible[place.clamp_max(len(possible) - 1)].item()
+    return int(possible[place.clamp_max(len(possible) - 1)])
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class DrawnAnchors:
         return torch.tensor([self._of_image(*pair, step) for pair in zip(rows.tolist(), prompts, strict=True)])
 
     def _of_image(self, row: int, prompt: Tensor, step: int) -> int:
-        content, name = self.book.image_contents[row].item(), (self.settings.seed, step, self.ids[row])
+        content, name = int(self.book.image_contents[row]), (self.settings.seed, step, self.ids[row])
         style = NO_STYLE
         if self.settings.strategy != "removed":
             retained = self.retained & self.book.available(content)
@@ -160,7 +160,7 @@ class DrawnAnchors:
         prompts = self.book.of_pair(content, style)
         if not len(prompts):
             raise DataError(f"{self.ids[row]}: no anchor prompt names its content alone")
-        return prompts[derive_seed("anchor prompt", *name) % len(prompts)].item()
+        return int(prompts[derive_seed("anchor prompt", *name) % len(prompts)])
 
     def _weights(self, prompt: Tensor, retained: Tensor) -> Tensor:
         uniform_share = 1.0 if self.settings.strategy == "uniform" else self.settings.uniform_share

@@ -39,7 +39,7 @@ def unlearn(
 
     def draw(step: int) -> list[Tensor]:
         """Images, noise and steps of one term after the other."""
-        drawn = []
+        drawn: list[Tensor] = []
         for name, (_, members) in terms.items():
             rows = batch_rows(step, len(members), settings.batch_size, name, settings.seed)
             drawn += noised(images[members[rows]], full.schedule)
@@ -47,7 +47,7 @@ def unlearn(
 
     def loss(*drawn: Tensor) -> Tensor:
         errors = [denoising_error(student, *drawn[start : start + 3]) for start in range(0, len(drawn), 3)]
-        return sum(weight * error for (weight, _), error in zip(terms.values(), errors, strict=True))
+        return torch.stack([weight * error for (weight, _), error in zip(terms.values(), errors, strict=True)]).sum()
 
     optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD

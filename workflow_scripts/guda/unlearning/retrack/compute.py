@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,16 @@ from guda.unlearning.operator import Job
 from guda.unlearning.redirection import redirect
 from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec, evaluations_per_step
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
+
+def neighbor_weights(
+    x_t: Float[Tensor, "b c h w"],
+    neighbors: Float[Tensor, "b k c h w"],
+    gamma: Float[Tensor, "b 1 1 1"],
+    sigma: Float[Tensor, "b 1 1 1"],
+) -> Float[Tensor, "b k"]:
     """Posterior weight of each neighbour as the origin of x_t, [B, K]; each row sums to one.
 
     w_r = softmax_r(-||x_t - gamma a_r||^2 / (2 sigma^2)), computed as a softmax: exponentials taken one by one all
@@ -28,13 +38,13 @@ def neighbor_weights(x_t: Tensor, neighbors: Tensor, gamma: Tensor, sigma: Tenso
 
 
 def redirected_noise(
-    x_t: Tensor,
-    noise: Tensor,
-    neighbors: Tensor,
-    gamma: Tensor,
-    sigma: Tensor,
+    x_t: Float[Tensor, "b c h w"],
+    noise: Float[Tensor, "b c h w"],
+    neighbors: Float[Tensor, "b k c h w"],
+    gamma: Float[Tensor, "b 1 1 1"],
+    sigma: Float[Tensor, "b 1 1 1"],
     max_correction_norm: float | None = None,
-) -> Tensor:
+) -> Float[Tensor, "b c h w"]:
     """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise seen from the neighbours.
 
     `noise` is the true noise of x_t; `max_correction_norm` clips the difference of the target from it, image by image.

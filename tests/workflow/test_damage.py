@@ -144,7 +144,8 @@ def snapshot(folder):
 
 
 def call(run, command):
-    return subprocess.run(command, cwd=run.directory, capture_output=True, text=True, timeout=300, check=False)
+    where = {"cwd": run.directory, "env": run.variables()}
+    return subprocess.run(command, **where, capture_output=True, text=True, timeout=300, check=False)
 
 
 def error_of(done):

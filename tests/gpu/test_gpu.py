@@ -146,7 +146,7 @@ def test_the_workflow_runs_on_the_gpu_and_says_so(tmp_path):
     shutil.copy(ROOT / "config.yaml", tmp_path)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     experiment = Experiment(load_config(merged(read_yaml(str(ROOT / "config.yaml")), values)))
-    run, paths = Workflow(tmp_path, experiment), experiment.paths
+    run, paths = Workflow(tmp_path, experiment, cold=True), experiment.paths
     unlearned = unlearned_model("guda", "amber")
     records = [paths.model_record(BASE), paths.model_record(unlearned), paths.elbo_record(unlearned, CALIBRATION)]
     done = run.snakemake("--cores", "2", *records)

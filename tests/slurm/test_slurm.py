@@ -5,23 +5,18 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
-import yaml
 from cluster import cluster, devices_of_jobs, why_not
-from harness import ROOT, Workflow, merged
+from harness import ROOT
 
-from guda.config.file import read_yaml
 from guda.core.artifacts import sha256_file
 from guda.core.paths import BASE, logo_model
-from guda.plan.config import load_config
-from guda.plan.experiment import Experiment
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
-# A job costs seconds here whatever it does, so few of them.
-FEWER = {"oracle": {"seeds": [1]}, "methods": ["guda_uncalibrated"], "queries": {"buckets": 1}}
 PROFILE = ["--profile", str(ROOT / "profiles" / "slurm"), "--slurm-init-seconds-before-status-checks", "3"]
 SECONDS = 400  # that anything may take
 LOGO = logo_model("1", "amber")
@@ -35,19 +30,20 @@ def slurm():
 
 
 @pytest.fixture(scope="module")
-def runs(slurm, tmp_path_factory):
-    """The workflow run here, the same run on the cluster with graphics cards for the base model, and what that said."""
-    values = merged(read_yaml(str(ROOT / "tests" / "workflow" / "tiny.yaml")), FEWER)
-    directories = [tmp_path_factory.mktemp(name) for name in ("local", "cluster")]
-    for directory in directories:
-        shutil.copy(ROOT / "config.yaml", directory)
-        (directory / "tiny.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    experiment = Experiment(load_config(merged(read_yaml(str(ROOT / "config.yaml")), values)))
-    here, there = (Workflow(directory, experiment, environment=slurm) for directory in directories)
-    process = start(there, experiment.paths.rankings(), "--set-resources", "train_base:gpu=1", "--retries", "0")
-    done = here.snakemake("--cores", "1", experiment.paths.rankings())
-    assert done.returncode == 0, done.stderr
-    return here, there, said(process)
+def runs(slurm, small, tmp_path_factory):
+    """The workflow run here, the same run on the cluster with graphics cards for the base model, and what that said.
+
+    It is a small one, since a job costs seconds on the cluster whatever it does.
+    """
+    directory = tmp_path_factory.mktemp("cluster")
+    for name in ("config.yaml", "tiny.yaml"):
+        shutil.copy(small.directory / name, directory)
+    there = replace(small, directory=directory, environment=slurm, cold=True)
+    return (
+        small,
+        there,
+        said(start(there, small.experiment.paths.rankings(), "--set-resources", "train_base:gpu=1", "--retries", "0")),
+    )
 
 
 def start(run, *arguments):

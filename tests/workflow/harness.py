@@ -1,13 +1,17 @@
 """The workflow in a folder of its own, driven through the real snakemake."""
 
+import atexit
 import contextlib
 import csv
+import fcntl
+import functools
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -21,6 +25,7 @@ from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
+WARM = Path(__file__).with_name("warm")
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
 UP_TO_DATE = "no update"
 RIVALS = ["conditional_elbo", "classifier", "guda_esd"]  # methods of one network for all groups
@@ -28,11 +33,15 @@ RIVALS = ["conditional_elbo", "classifier", "guda_esd"]  # methods of one networ
 
 @dataclass(frozen=True)
 class Workflow:
-    """The workflow in a folder with config.yaml and tiny.yaml; its results lie there too."""
+    """The workflow in a folder with config.yaml and tiny.yaml; its results lie there too.
+
+    Its programs are forks of a process that has loaded the libraries, unless they are to be `cold`.
+    """
 
     directory: Path
     experiment: Experiment
     project: Path = ROOT
+    cold: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -49,11 +58,14 @@ class Workflow:
         files = ["tiny.yaml", *(f"overlay-{index}.yaml" for index in range(len(overlays)))]
         for file, text in zip(files[1:], overlays, strict=True):
             (self.directory / file).write_text(text, encoding="utf-8")
-        # No profile of the user's, so that the project's own is the one in force.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "GUDA_"))}
         where = ["--snakefile", self.project / "Snakefile", "--directory", self.directory]
         line = [sys.executable, "-m", "snakemake", *where, "--configfile", *files, "--nocolor", *arguments]
-        return line, {"cwd": self.directory, "env": environment | self.environment}
+        return line, {"cwd": self.directory, "env": self.variables()}
+
+    def variables(self) -> dict[str, str]:
+        """The environment of Snakemake and of its jobs. No profile of the user's, so that the project's own holds."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "GUDA_"))}
+        return kept | ({} if self.cold else warm()) | self.environment
 
     def plan(self, overlay: str = "") -> dict[str, bool]:
         """Every file of the configuration, relative to the results, and whether a run would write it now."""
@@ -81,17 +93,55 @@ def merged(base: object, overlay: object) -> object:
     return base | {key: merged(base.get(key), value) for key, value in overlay.items()}
 
 
-def finished(directory: Path, *targets: str) -> Workflow:
-    """The workflow after a run of config.yaml and tiny.yaml in this folder, to the targets in the results or to all."""
-    shutil.copy(ROOT / "config.yaml", directory)
+@functools.cache
+def warm() -> dict[str, str]:
+    """The variables by which programs become forks of a process (warm/server.py) that lives as long as this one."""
+    folder = Path(tempfile.mkdtemp(prefix="guda-warm-"))
+    command = [sys.executable, WARM / "server.py", folder / "socket"]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    @atexit.register
+    def stop() -> None:
+        server.stdin.close()
+        server.wait()
+        shutil.rmtree(folder)
+
+    assert server.stdout.readline() == b"ready\n"
+    return {"WARM_PYTHON": str(folder / "socket"), "PYTHONPATH": str(WARM)}
+
+
+def opened(directory: Path, cold: bool = False) -> Workflow:
+    """The workflow of the config.yaml and the tiny.yaml in this folder."""
     with contextlib.chdir(directory):
         values = merged(read_yaml("config.yaml"), read_yaml("tiny.yaml"))
-        done = Workflow(directory, Experiment(load_config(values)))
-        assert done.experiment.buckets
+        workflow = Workflow(directory, Experiment(load_config(values)), cold=cold)
+        assert workflow.experiment.buckets
+    return workflow
+
+
+def finished(directory: Path, *targets: str, cold: bool = False) -> Workflow:
+    """The workflow after a run of config.yaml and tiny.yaml in this folder, to the targets in the results or to all."""
+    shutil.copy(ROOT / "config.yaml", directory)
+    done = opened(directory, cold)
     results = done.experiment.config.results
     run = done.snakemake("--cores", "2", *(f"{results}/{target}" for target in targets))
     assert run.returncode == 0, run.stderr
     return done
+
+
+def shared(folder: Path, make: Callable[[Path], object]) -> Workflow:
+    """A copy, for this process, of the run that `make` finishes in a new folder, for all processes of the tests."""
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    original = (folder.parents[1] if several else folder.parent) / f"{folder.name}-original"
+    whole = original.with_suffix(".whole")
+    with original.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(original, ignore_errors=True)
+            make(original)
+            whole.touch()
+    shutil.copytree(original, folder)
+    return opened(folder)
 
 
 def matcher(job: str) -> Callable[[str], bool]:

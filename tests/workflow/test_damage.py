@@ -144,7 +144,8 @@ def snapshot(folder):
 
 
 def call(run, command):
-    return subprocess.run(command, cwd=run.directory, capture_output=True, text=True, timeout=300, check=False)
+    where = {"cwd": run.directory, "env": run.variables()}
+    return subprocess.run(command, **where, capture_output=True, text=True, timeout=300, check=False)
 
 
 def error_of(done):
@@ -287,7 +288,7 @@ def test_a_full_disk_is_said_and_once_there_is_room_the_same_call_works(
 
 
 # It reads CIFAR's python release, and writes down what a pickle names instead of calling it.
-INERT = ROOT / "workflow_scripts" / "guda" / "datasets" / "inert_pickle.py"
+INERT = ROOT / "workflow_scripts" / "guda" / "data" / "datasets" / "inert_pickle.py"
 
 
 def test_no_program_can_unpickle():

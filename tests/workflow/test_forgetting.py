@@ -20,7 +20,7 @@ FORGOTTEN = "neon"
 SAME_LOOK = "lantern"  # a style that draws as it does and is asked for by other words
 LOOKS = {style: " ".join(map(str, look_of(style))) for style in DESCRIPTORS}
 IMAGES = 40  # of each kind of prompts
-pytestmark = pytest.mark.slow  # about a quarter of an hour: the pipeline and the base model are made
+pytestmark = pytest.mark.long  # about a quarter of an hour: the pipeline and the base model are made
 
 
 @pytest.fixture(scope="module")

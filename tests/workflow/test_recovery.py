@@ -19,8 +19,7 @@ from guda.evaluation.metrics_table import COSTS
 
 # Seconds from a start of snakemake to the kill: from before the first job to well into the run.
 EARLIEST, LATEST = 3, 25
-SAMPLE = 1
-WHOLE = 20
+ROUNDS = 10  # with two kills of each kind, so that 20 of each kind in all
 
 
 def kill_snakemake(process, rng):
@@ -66,11 +65,11 @@ def measured(run):
 
 
 def fresh(run, directory):
-    """The same configuration in another folder, without results."""
+    """The same configuration in another folder, without results, and with programs that can be killed."""
     directory.mkdir()
     for name in ("config.yaml", "tiny.yaml"):
         shutil.copy(run.directory / name, directory)
-    return replace(run, directory=directory)
+    return replace(run, directory=directory, cold=True)
 
 
 def start(run):
@@ -78,17 +77,24 @@ def start(run):
     return subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("kill", [kill_job, kill_snakemake])
 @pytest.mark.parametrize(
-    "times", [pytest.param(SAMPLE, id="sample"), pytest.param(WHOLE, id="whole", marks=pytest.mark.slow)]
+    "kills",
+    [
+        pytest.param([kill_job, kill_snakemake], id="sample"),
+        *(
+            pytest.param([kill, kill], id=f"{kill.__name__}-{number}", marks=pytest.mark.slow)
+            for kill in (kill_job, kill_snakemake)
+            for number in range(ROUNDS)
+        ),
+    ],
 )
-def test_after_kills_at_random_moments_the_results_are_the_same(workflow, kill, times, tmp_path):
-    rng = random.Random(f"{kill.__name__} {times}")
-    run, killed = fresh(workflow, tmp_path / "run"), 0
-    while killed < times:
+def test_after_kills_at_random_moments_the_results_are_the_same(small, kills, tmp_path, request):
+    rng = random.Random(request.node.callspec.id)
+    run, killed = fresh(small, tmp_path / "run"), 0
+    while killed < len(kills):
         process = start(run)
         time.sleep(rng.uniform(EARLIEST, LATEST))
-        while process.poll() is None and not kill(process, rng):
+        while process.poll() is None and not kills[killed](process, rng):
             time.sleep(0.1)
         if process.returncode == 0:
             shutil.rmtree(run.results)  # nothing left to kill: start over
@@ -98,8 +104,8 @@ def test_after_kills_at_random_moments_the_results_are_the_same(workflow, kill, 
         assert unlocked.returncode == 0, unlocked.stderr
     recovered = run.snakemake("--cores", "2")
     assert recovered.returncode == 0, recovered.stderr
-    assert contents(run) == contents(workflow)
-    assert measured(run).equals(measured(workflow))
+    assert contents(run) == contents(small)
+    assert measured(run).equals(measured(small))
     assert not list(run.results.rglob(STATE))
     assert run.planned() == set()
 

@@ -1,8 +1,9 @@
 """Every stage is a program of its own: it explains itself, and answers a bad spec in one line."""
 
 import ast
-import os
 import re
+import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,23 @@ STAGES = [path for path in PROGRAMS if "stage_parser" in path.read_text(encoding
 BAD_SPECS = ["{}", '{"stage":"nowhere","version":1}']
 
 
-def call(path, *arguments):
-    """Run a program in a fresh interpreter; wide lines, so that its help is not wrapped."""
-    environment = os.environ | {"COLUMNS": "1000"}
-    return subprocess.run(
-        [sys.executable, path, *arguments], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs a program in this interpreter, with wide lines, so that its help is not wrapped."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+    def run(path, *arguments):
+        command, handler = [str(path), *map(str, arguments)], signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+        signal.signal(signal.SIGTERM, handler)
+        output, errors = capsys.readouterr()
+        if isinstance(ended.value.code, str):  # printed by the interpreter, which then exits with 1
+            return subprocess.CompletedProcess(command, 1, output, f"{errors}{ended.value.code}\n")
+        return subprocess.CompletedProcess(command, ended.value.code, output, errors)
+
+    return run
 
 
 def words(text):
@@ -42,7 +54,7 @@ def test_there_is_a_stage_for_every_rule_with_a_program():
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_help_tells_what_the_program_does(path):
+def test_help_tells_what_the_program_does(path, call):
     done = call(path, "--help")
     assert done.returncode == 0, done.stderr
     assert words(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))) in words(done.stdout)
@@ -50,7 +62,7 @@ def test_help_tells_what_the_program_does(path):
 
 
 @pytest.mark.parametrize("path", STAGES, ids=lambda path: path.stem)
-def test_a_bad_spec_is_answered_in_one_line(path, tmp_path):
+def test_a_bad_spec_is_answered_in_one_line(path, call, tmp_path):
     flags = [part for flag in required_flags(path) for part in (flag, str(tmp_path / "absent"))]
     if "--method" in flags:
         flags[flags.index("--method") + 1] = "random"
@@ -65,9 +77,10 @@ def test_a_bad_spec_is_answered_in_one_line(path, tmp_path):
 
 
 def test_a_spec_file_that_is_missing_is_named(tmp_path):
-    done = call(
-        SCRIPTS / "write_images.py", "--spec", tmp_path / "absent.json", "--output", tmp_path / "out", "--data", "{}"
-    )
+    """By a program in a process of its own."""
+    flags = ["--spec", tmp_path / "absent.json", "--output", tmp_path / "out", "--data", "{}"]
+    command = [sys.executable, SCRIPTS / "write_images.py", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()[1:]
     assert line.startswith("error: ")
@@ -75,7 +88,7 @@ def test_a_spec_file_that_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("method", "message"), [("gda", "did you mean 'guda'"), ("logo-x", "logo-x")])
-def test_an_unknown_method_is_answered_in_one_line(tmp_path, method, message):
+def test_an_unknown_method_is_answered_in_one_line(tmp_path, call, method, message):
     flags = ["--method", method, "--results", tmp_path, "--output", tmp_path / "out", "--record", tmp_path / "record"]
     done = call(SCRIPTS / "attribute.py", "--spec", "{}", *flags)
     assert done.returncode == 1

@@ -16,12 +16,12 @@ SMALL = {"oracle": {"seeds": [1]}, "methods": ["guda_uncalibrated"], "queries": 
 
 @pytest.fixture(scope="session")
 def workflow(tmp_path_factory) -> Workflow:
-    """A finished run on two providers of the digits, with generated queries. Each job was a program of its own."""
+    """A finished run on two providers of the digits, with generated queries."""
 
     def make(directory: Path) -> None:
         directory.mkdir()
         shutil.copy(TINY, directory)
-        finished(directory, cold=True)
+        finished(directory)
 
     return shared(tmp_path_factory.getbasetemp() / "workflow", make)
 

@@ -110,19 +110,19 @@ def warm() -> dict[str, str]:
     return {"WARM_PYTHON": str(folder / "socket"), "PYTHONPATH": str(WARM)}
 
 
-def opened(directory: Path, cold: bool = False) -> Workflow:
+def opened(directory: Path) -> Workflow:
     """The workflow of the config.yaml and the tiny.yaml in this folder."""
     with contextlib.chdir(directory):
         values = merged(read_yaml("config.yaml"), read_yaml("tiny.yaml"))
-        workflow = Workflow(directory, Experiment(load_config(values)), cold=cold)
+        workflow = Workflow(directory, Experiment(load_config(values)))
         assert workflow.experiment.buckets
     return workflow
 
 
-def finished(directory: Path, *targets: str, cold: bool = False) -> Workflow:
+def finished(directory: Path, *targets: str) -> Workflow:
     """The workflow after a run of config.yaml and tiny.yaml in this folder, to the targets in the results or to all."""
     shutil.copy(ROOT / "config.yaml", directory)
-    done = opened(directory, cold)
+    done = opened(directory)
     results = done.experiment.config.results
     run = done.snakemake("--cores", "2", *(f"{results}/{target}" for target in targets))
     assert run.returncode == 0, run.stderr

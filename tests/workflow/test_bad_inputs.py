@@ -113,7 +113,7 @@ def job(of, name):
         arguments = ["--spec", of.images_spec.canonical(), "--data", of.config.data.model_dump_json()]
         return "write_images", [*arguments, "--output", "out"], paths.images(), paths.log("training_images")
     arguments = ["--spec", of.model_spec(BASE).canonical(), "--imports", json.dumps(of.imports), "--name", BASE]
-    arguments += ["--images", paths.images()]
+    arguments += ["--samples", paths.images()]
     return "import_model", [*arguments, "--model", "out"], paths.model_weights(BASE), paths.log("models", BASE)
 
 

@@ -24,6 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     spec = parse_any([ImportedModelSpec, ImportedUNetSpec], spec_text(args.spec))
 
+    from guda.core.artifacts import tensor_shapes
     from guda.core.errors import ArtifactError
     from guda.core.paths import RECORD
     from guda.core.records import Stopwatch, write_record
@@ -37,14 +38,14 @@ def main() -> None:
     stopwatch = Stopwatch()
     if source_digest(source, key) != spec.content:
         raise ArtifactError(f"{key}: {source} changed since the workflow was planned; run snakemake again")
-    training_set = read_training_set(args.samples)
     denoiser: UNetDenoiser
     if isinstance(spec, ImportedUNetSpec):
-        height, width = training_set.images.shape[2:]
+        *_, height, width = tensor_shapes(args.samples)["latents"]
         denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, (height, width))
     else:
         denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
     seconds = stopwatch.seconds()
+    training_set = read_training_set(args.samples)
     health = measured(denoiser, spec, training_set, training_set.in_group(args.group) if args.group else None)
     written = save_denoiser(args.model, denoiser, spec)
     write_record(f"{args.model}/{RECORD}", spec, written, health=health, seconds=seconds)

@@ -16,7 +16,6 @@ from torch import Tensor
 MODULES = [
     "guda.evaluation.ranking",
     "guda.evaluation.metrics",
-    "guda.models.denoisers.variance",
     "guda.models.denoisers.unet",
     "guda.models.denoisers.bound",
     "guda.models.sampling",

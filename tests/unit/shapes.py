@@ -24,7 +24,7 @@ MODULES = [
     "guda.scoring.posteriors",
     "guda.scoring.likelihood",
     "guda.scoring.features",
-    "guda.unlearning.retrack",
+    "guda.unlearning.retrack.compute",
     "guda.methods.resampling",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}

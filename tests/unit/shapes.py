@@ -52,3 +52,6 @@ def array_hints(function):
     """A function's annotations that give shapes."""
     texts = {name: str(hint) for name, hint in function.__annotations__.items()}
     return {name: eval(text, dict(NAMES)) for name, text in texts.items() if any(f"{kind}[" in text for kind in KINDS)}
+
+
+CHECKED = check_shapes()

@@ -27,15 +27,15 @@ def main() -> None:
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
-    task = spec.noise_schedule, spec.ids, spec.seed, spec.sampling_steps, spec.sampler
+    process, steps = spec.noise_schedule, spec.sampling_steps
     if isinstance(spec, QueriesSpec):
-        images = generate(base, *task)
+        images = generate(base, process, spec.ids, spec.seed, steps, spec.sampler)
     else:
         pipeline = opened_pipeline(args.pipeline, spec.pipeline).to(device)
         prompts = read_prompts(args.prompts, spec.prompts)
         embeddings, _ = encode_prompts(pipeline, ["", *(prompts[query][0] for query in spec.ids)], DECODED)
         guided = GuidedDenoiser(base, embeddings[1:], embeddings[0], spec.guidance_scale)
-        latents = generate_latents(guided, *task)
+        latents = generate_latents(guided, process, spec.ids, spec.seed, steps, spec.sampler)
         images = decode_latents(pipeline.vae, latents, DECODED)
     if count := plain(images).sum().item():
         print(

@@ -1,15 +1,14 @@
 """What the tests of networks share: one thread, one process, and the smallest real network."""
 
 import pytest
+import shapes  # noqa: F401  (from here on the library's functions check their arrays)
 import torch
-from shapes import check_shapes
 
 from guda import config
 from guda.models.denoisers import UNetDenoiser, new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 
 torch.set_num_threads(1)
-CHECKED = check_shapes()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from torch import Tensor
 MODULES = [
     "guda.evaluation.ranking",
     "guda.evaluation.metrics",
-    "guda.models.denoisers.variance",
     "guda.models.denoisers.unet",
     "guda.models.denoisers.bound",
     "guda.models.sampling",
@@ -25,7 +24,7 @@ MODULES = [
     "guda.scoring.posteriors",
     "guda.scoring.likelihood",
     "guda.scoring.features",
-    "guda.unlearning.retrack",
+    "guda.unlearning.retrack.compute",
     "guda.methods.resampling",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}
@@ -53,3 +52,6 @@ def array_hints(function):
     """A function's annotations that give shapes."""
     texts = {name: str(hint) for name, hint in function.__annotations__.items()}
     return {name: eval(text, dict(NAMES)) for name, text in texts.items() if any(f"{kind}[" in text for kind in KINDS)}
+
+
+CHECKED = check_shapes()

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKED
 from jaxtyping import TypeCheckError
+from shapes import CHECKED
 
 from guda.evaluation.ranking import ranks
 from guda.methods.resampling import deviations, summarise
 from guda.scoring.elbo import kl_terms
 from guda.scoring.losses import squared_errors
-from guda.unlearning.retrack import neighbor_weights
+from guda.unlearning.retrack.compute import neighbor_weights
 
 STEPS = torch.tensor([1, 40])
 

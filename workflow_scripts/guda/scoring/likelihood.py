@@ -79,7 +79,7 @@ def evaluations(settings: LikelihoodSettings) -> int:
     return settings.steps * STAGES * (1 + 2 * settings.probes)
 
 
-def log_normal(x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+def log_normal(x: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """log N(x; 0, 1) of every sample, [B]."""
     return -(x.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
@@ -105,7 +105,7 @@ def flow(denoiser: Denoiser, levels: np.ndarray, probes: Tensor) -> Callable[[fl
 
 
 def divergence_along(
-    output: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], probe: Float[Tensor, "b c h w"]
+    output: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], probe: Float[Tensor, "b ..."]
 ) -> Float[Tensor, " b"]:
     """v^T (d output / dx) v of every sample, [B]: its mean over random signs v is the divergence (Hutchinson 1990).
 

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 VLB_WEIGHT = 1e-3  # lambda of L_hybrid = L_simple + lambda L_vlb
 
 
-def reverse_step_kl(
-    output: Float[Tensor, "b c h w"],
-    noise_error: Float[Tensor, "b c h w"],
-    kl_weights: Float[Tensor, "b 1 1 1"],
-    log_ranges: Float[Tensor, "b 1 1 1"],
-) -> Float[Tensor, "b c h w"]:
+def reverse_step_kl(output: Tensor, noise_error: Tensor, kl_weights: Tensor, log_ranges: Tensor) -> Tensor:
     """KL of the true posterior q(x_{i-1} | x_i, x) from the model's reverse step, in nats per dimension, [B, C, H, W].
 
     With `output` v in [-1, 1] the model's log variance is (v + 1) / 2 log beta_i + (1 - v) / 2 log beta~_i (eq. 15).

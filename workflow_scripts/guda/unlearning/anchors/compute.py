@@ -237,7 +237,7 @@ def anchor_evaluations(settings: Anchors) -> int:
 
 def run(job: Job[AnchorsSpec]) -> tuple[TextDenoiser, int]:
     """See `Operator.run`."""
-    captions = replace(job.training_set.captions, seed=job.spec.settings.seed)
+    captions = replace(job.training_set.told_captions(), seed=job.spec.settings.seed)
     book = read_anchors(job.files[0], job.spec.anchors)
     return unlearn(
         job.full,

@@ -209,7 +209,7 @@ CONFIGURATION = [
     row("adapters and whole networks", styled("sweep: {unlearn: [{trainable: lora}]}"),
         r"^sweep\.unlearn\.trainable: adapters and whole networks are different files; give each an experiment"),
     row("pixels' settings in a sweep", styled("sweep: {unlearn: [{n_neighbors: 3}]}"),
-        r"sweep\.unlearn\.n_neighbors: unknown key; known: adam_beta2, "),
+        r"sweep\.unlearn\.n_neighbors: unknown key; did you mean"),
     row("grey styles", styled("data: {dataset: digits, group_by: provider, subset: null}"),
         r"^text_to_image: images need three channels, but have 1; set data\.channels to 3$"),
     row("nameless folder", "queries: {folder: ''}", r"  queries\.folder: must not be empty"),

@@ -204,6 +204,85 @@ def test_encoded_samples_are_as_promised(canvas):
     np.testing.assert_array_equal(tensors["empty"], tensors["embeddings"][0])
 
 
+# --- what else evaluates methods, and models of others ----------------------------------------------------
+
+EVALUATED = {
+    "results": "results/styles",
+    "data": {"groups": ["neon", "pop"]},
+    "text_to_image": {"anchors": {**SHORT, "trainable": "lora", "lora_rank": 2}},
+    "elbo": {"steps": {"stride": 300}},
+    "attribution": {"calibration": {"count": 6}},
+    "methods": ["guda_uncalibrated", "nearest"],
+    "metrics": {"bootstrap_samples": 50},
+    "lds": {"subsets": 2},
+    "removal": {"queries": 1, "groups": [1], "images": [2]},
+    "likelihood": {"queries": 2, "first": 300, "steps": 2, "probes": 1},
+    "sweep": {"unlearn": [{"steps": 3}]},
+}
+BASE_FOLDER = "brought/base"
+
+
+@pytest.fixture(scope="module")
+def evaluated(styles, tmp_path_factory) -> Workflow:
+    """The styled digits with unlearning by adapters and everything else that evaluates methods."""
+    run = styles.copied(tmp_path_factory.mktemp("evaluated") / "run")
+    (run.directory / "tiny.yaml").write_text(yaml.dump(merged(STYLES, EVALUATED)), encoding="utf-8")
+    return finished(run.directory)
+
+
+def test_subsets_removals_likelihoods_and_variants_are_measured(evaluated):
+    tables = {
+        name: pd.read_csv(evaluated.results / f"{name}.csv") for name in ("lds", "removal", "likelihood", "sweep")
+    }
+    methods = ["logo", *EVALUATED["methods"]]
+    assert list(tables["lds"]["method"]) == methods
+    assert list(tables["likelihood"]["method"]) == ["logo", "guda_uncalibrated"]
+    assert set(tables["sweep"]["variant"]) == {"guda", "guda@steps=3", "ceiling"}
+    removal = tables["removal"].set_index(["unit", "method"])
+    assert set(removal.index) == {
+        *(("groups", name) for name in (*methods, "random_removal")),
+        *(("images", name) for name in ("nearest", "random_removal")),
+    }
+    assert np.isfinite(removal[["loss_rise", "mse", "ssim"]]).all(axis=None)
+
+
+def test_removing_one_group_costs_the_query_what_the_oracle_says(evaluated):
+    sets = pd.read_csv(evaluated.results / "removal" / "sets.csv").set_index(["unit", "method"])
+    query, model = sets.loc[("groups", "logo"), ["query", "model"]]
+    (bounds, ids), (without, _) = (kl_sums(evaluated, name, "bucket-0000") for name in (BASE, model))
+    rise = (without - bounds)[ids.index(query)]
+    removal = pd.read_csv(evaluated.results / "removal.csv").set_index(["unit", "method"])
+    assert removal.loc[("groups", "logo"), "loss_rise"] == pytest.approx(rise, rel=1e-6)
+
+
+def test_models_that_are_brought_along_give_the_scores_that_they_gave(evaluated, tmp_path):
+    """The base model and one that was retrained without a group, as if that had unlearned it."""
+    run, paths = evaluated.copied(tmp_path / "run"), evaluated.experiment.paths
+    shutil.copytree(run.results / "models" / BASE, run.directory / BASE_FOLDER)
+    shutil.copytree(run.results / "models" / logo_model(1, "pop"), run.directory / "brought" / "pop")
+    brought = (
+        f"model: {{pretrained: {BASE_FOLDER}}}\nunlearn: {{import: {{pop: brought/pop}}}}\nresults: results/brought"
+    )
+    shutil.copytree(run.results / "pipeline", run.directory / "results" / "brought" / "pipeline")
+    alone = "lds: {subsets: 0}\nremoval: {queries: 0}\nlikelihood: {queries: 0}\nsweep: {unlearn: []}"
+    scores = "results/brought/scores/guda_uncalibrated.csv"
+    done = run.snakemake("--cores", "2", scores, overlays=(f"results: results/brought\n{brought}\n{alone}",))
+    assert done.returncode == 0, done.stderr
+    oracle = pd.read_csv(run.directory / paths.scores("logo-1")).set_index(["query", "group"])["score"]
+    found = pd.read_csv(run.directory / scores).set_index(["query", "group"])["score"]
+    pd.testing.assert_series_equal(found.xs("pop", level="group"), oracle.xs("pop", level="group"), check_names=False)
+
+
+def test_a_network_of_another_shape_is_refused_when_planning(canvas, tmp_path, monkeypatch):
+    shutil.copytree(canvas.directory / "sd" / "unet", tmp_path / "unet")
+    file = tmp_path / "unet" / "config.json"
+    file.write_text(json.dumps(read_json(file) | {"layers_per_block": 3}), encoding="utf-8")
+    values = canvas.experiment.config.model_dump(by_alias=True) | {"model": {"pretrained": str(tmp_path / "unet")}}
+    monkeypatch.chdir(canvas.directory)
+    with pytest.raises(ArtifactError, match=r"^model\.pretrained: its network has layers_per_block 3, but that of the"):
+        Experiment(load_config(values))
+
+
 # --- what changes make again ----------------------------------------------------------------------------
 
 UNMADE = {"data/groups", "significance", "figures/queries"}  # these hang on the files that the run was asked for

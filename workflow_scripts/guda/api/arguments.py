@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from guda.core.errors import ArgumentError
 if TYPE_CHECKING:
     from PIL import Image
 
-    Images = Tensor | np.ndarray | Sequence[Image.Image]
+    Images: TypeAlias = Tensor | np.ndarray | Sequence[Image.Image]
 
 
 def as_images(images: Images, argument: str = "images") -> Tensor:

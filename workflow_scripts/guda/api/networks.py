@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from guda.models.noise_schedule import NoiseSchedule
 if TYPE_CHECKING:
     from diffusers import DDPMPipeline, SchedulerMixin, UNet2DModel
 
-    Model = UNet2DModel | DDPMPipeline | UNetDenoiser
-    Scheduler = SchedulerMixin | NoiseSchedule
+    Model: TypeAlias = UNet2DModel | DDPMPipeline | UNetDenoiser
+    Scheduler: TypeAlias = SchedulerMixin | NoiseSchedule
 
 
 def as_denoiser(model: Model, scheduler: Scheduler | None, argument: str = "model") -> UNetDenoiser:
@@ -43,9 +43,10 @@ def as_denoiser(model: Model, scheduler: Scheduler | None, argument: str = "mode
     if unet.dtype != torch.float32:
         raise ArgumentError(f"{argument}: its weights are {unet.dtype}; differences need float32, call .float() first")
     own = getattr(model, "schedule", None) or getattr(model, "scheduler", None)
-    if scheduler is None and own is None:
+    process = scheduler or own
+    if process is None:
         raise ArgumentError("scheduler: must be given with a network alone; give the one that it was trained with")
-    schedule = as_schedule(scheduler or own)
+    schedule = as_schedule(process)
     if own is not None and not _alike(as_schedule(own), schedule):
         raise ArgumentError(f"{argument}: its own scheduler is of another process than the one it would be used with")
     return UNetDenoiser(unet, schedule).to(unet.device)

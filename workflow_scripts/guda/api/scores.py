@@ -101,8 +101,8 @@ def attribute(
     without = [
         as_denoiser(model, full.schedule, f"counterfactuals[{group!r}]") for group, model in counterfactuals.items()
     ]
-    bound, pixels, harm = _bound(full.schedule, seed, steps, batch_size), as_images(images), 0.0
-    names = as_ids(ids, len(pixels))
+    bound, pixels = _bound(full.schedule, seed, steps, batch_size), as_images(images)
+    names, harm = as_ids(ids, len(pixels)), np.zeros(())
     for denoiser in (full, *without):
         check_images(denoiser, pixels)
     if calibration is not None and members is not None:
@@ -136,7 +136,7 @@ class _Bound:
         self, full: UNetDenoiser, without: list[UNetDenoiser], images: Tensor, ids: list[str]
     ) -> np.ndarray:
         """Weighted differences of the terms of models from those of the full one, float64 [n, G, S]."""
-        counterfactual = [self.kl(denoiser, images, ids) for denoiser in without]
+        counterfactual = (self.kl(denoiser, images, ids) for denoiser in without)
         return weighted_differences(self.kl(full, images, ids), counterfactual, self.weights)
 
 

@@ -12,6 +12,7 @@ from guda.api.arguments import as_images, as_mask
 from guda.api.networks import as_denoiser, check_images, evaluating
 from guda.config.messages import from_arguments
 from guda.core.errors import ArgumentError
+from guda.training.state import Execution
 from guda.unlearning.neighbors import nearest_retained
 from guda.unlearning.retrack import unlearn as retrack
 
@@ -60,5 +61,6 @@ def unlearn(
         raise ArgumentError("model: all its weights are frozen; call requires_grad_(True) first")
     neighbors, _ = nearest_retained(pixels, mask, chosen.n_neighbors)
     with evaluating(denoiser):
-        student, _ = retrack(denoiser, pixels, mask, neighbors, chosen, micro_batch_size=micro_batch_size)
+        how = Execution(micro_batch_size=micro_batch_size, progress="unlearning")
+        student, _ = retrack(denoiser, pixels, mask, neighbors, chosen, how)
     return student.unet

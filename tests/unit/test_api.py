@@ -41,6 +41,7 @@ from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.counterfactual.plan import CounterfactualSpec
 from guda.models.denoisers import load_denoiser
 from guda.models.noise_schedule import NoiseSchedule, elbo_steps
+from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec
 
 SCRIPTS = Path(guda.__file__).parents[1]
 BUCKET = "bucket-0000"
@@ -96,7 +97,7 @@ def make_models(paths, groups):
         files["record"] = paths.neighbors_record(group)
         run_stage(find_neighbors, spec=near.canonical(), images=paths.images(), **files)
         of = {"method": "guda", "base": full.digest(), "group": members, "neighbors": near.digest()}
-        spec = specs.UnlearnSpec(**how, **of, settings=config.Unlearning(**UNLEARN))
+        spec = UnlearnSpec(**how, **of, settings=Unlearning(**UNLEARN))
         files = {"samples": paths.images(), "group": paths.group(group), "files": paths.neighbors(group)}
         places = {"base": folder_of(paths, BASE), "model": folder_of(paths, f"guda/{group}")}
         run_stage(unlearn, spec=spec.canonical(), **files, **places)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKED
 from jaxtyping import TypeCheckError
 
+from conftest import CHECKED
 from guda.evaluation.ranking import ranks
 from guda.methods.resampling import deviations, summarise
 from guda.scoring.elbo import kl_terms

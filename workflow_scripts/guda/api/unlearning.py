@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from guda import config
 from guda.api.arguments import as_images, as_mask
 from guda.api.networks import as_denoiser, check_images, evaluating
 from guda.config.messages import from_arguments
 from guda.core.errors import ArgumentError
 from guda.training.state import Execution
-from guda.unlearning.neighbors import nearest_retained
-from guda.unlearning.retrack import unlearn as retrack
+from guda.unlearning.retrack.compute import unlearn as retrack
+from guda.unlearning.retrack.neighbors import nearest_retained
+from guda.unlearning.retrack.plan import Unlearning
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
@@ -50,7 +50,7 @@ def unlearn(
     Returns a `UNet2DModel` in evaluation mode. Raises GudaError where an argument is wrong, and FloatingPointError
     where the weights diverge.
     """
-    chosen = from_arguments(config.Unlearning, settings)
+    chosen = from_arguments(Unlearning, settings)
     pixels = as_images(images)
     mask = as_mask(forget, len(pixels), "forget")
     if not mask.any():

@@ -247,7 +247,10 @@ ALL = {"a": np.ones(12, bool), "b": B}
         ({"scheduler": "ddpm"}, "scheduler: expected one of diffusers' that is given by betas"),
         ({"scheduler": FlowMatchEulerDiscreteScheduler()}, "found FlowMatchEulerDiscreteScheduler"),
         ({"scheduler": DDPMScheduler(100, rescale_betas_zero_snr=True)}, "has rescale_betas_zero_snr True, but only"),
-        ({"scheduler": DDPMScheduler(100, beta_schedule="laplace")}, "beta_schedule: must be 'squaredcos_cap_v2'"),
+        (
+            {"scheduler": DDPMScheduler(100, beta_schedule="laplace")},
+            "scheduler.beta_schedule: must be 'squaredcos_cap_v2'",
+        ),
         ({"base": torch.nn.Linear(1, 1)}, "base: expected diffusers' UNet2DModel, or a pipeline of one, found Linear"),
         ({"base": unet(num_class_embeds=3)}, "base: its network is conditional on a class"),
         ({"base": unet().half()}, "base: its weights are torch.float16"),

@@ -59,7 +59,7 @@ def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
     found: dict[str, Any] = dict(getattr(scheduler, "config", {}))
     if "num_train_timesteps" not in found or not {"beta_schedule", "trained_betas"} & found.keys():
         raise ArgumentError(
-            f"scheduler: expected one of diffusers' that is given by betas, such as DDPMScheduler, found "
+            "scheduler: expected one of diffusers' that is given by betas, such as DDPMScheduler, found "
             f"{type(scheduler).__name__}"
         )
     for name, value in UNCHANGED_PROCESS.items():
@@ -69,7 +69,7 @@ def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
     known = [name for name in config.NoiseSchedule.model_fields if name in found]
     if betas is not None:  # they take the place of the others
         known = [name for name in known if name in ("num_train_timesteps", "prediction_type")]
-    settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known})
+    settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known}, "scheduler.")
     if betas is None:
         return NoiseSchedule.from_config(settings)
     return NoiseSchedule(np.cumprod(1 - np.asarray(betas, dtype=np.float64)), settings.prediction_type)

@@ -47,12 +47,12 @@ def explain(problem: Mapping[str, Any], section: type[BaseModel]) -> str:
     return f"{key}: {message}{shown}" if key else message  # one about several keys names them itself
 
 
-def from_arguments(section: type[S], arguments: Mapping[str, Any]) -> S:
-    """A section from keyword arguments of a function, which have its keys' names. Raises ArgumentError."""
+def from_arguments(section: type[S], arguments: Mapping[str, Any], prefix: str = "") -> S:
+    """A section from arguments of a function that have its keys' names, after the prefix. Raises ArgumentError."""
     try:
         return section.model_validate(arguments)
     except ValidationError as error:
-        raise ArgumentError("; ".join(explain(problem, section) for problem in error.errors())) from None
+        raise ArgumentError("; ".join(prefix + explain(problem, section) for problem in error.errors())) from None
 
 
 def _short(value: Any) -> str:

@@ -1,7 +1,12 @@
 """The places that name packages and commands say the same."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,3 +59,46 @@ def test_every_document_that_the_readme_points_to_exists():
     targets = re.findall(r"\]\(((?!http)[^)#]+)", (ROOT / "README.md").read_text())
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+# --- the package -------------------------------------------------------------------------------------
+
+LIBRARY = ROOT / "workflow_scripts" / "guda"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of the package, by pip from a copy of what it needs, without a download."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(LIBRARY, source / "workflow_scripts" / "guda", ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", made, source]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options], check=True)
+    (file,) = made.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_every_file_of_the_library(wheel):
+    files = [path for path in LIBRARY.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if name.startswith("guda/")}
+    assert packed == {path.relative_to(LIBRARY.parent).as_posix() for path in files}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"guda", "guda_workflow"}
+
+
+def test_the_readmes_example_runs_with_the_wheel_from_another_folder(wheel, tmp_path):
+    """It attributes digits to themselves. Its last lines print the scores and how far they agree with the oracle's."""
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    code = f"""{example}
+import pathlib
+assert pathlib.Path(guda.__file__).is_relative_to({str(tmp_path / "installed")!r}), guda.__file__
+first = scores.loc[scores.groupby("query")["score"].idxmax()]
+assert (first["group"].astype(int) == digits.target[first["query"].astype(int)]).mean() > 0.8, first
+assert guda.metrics.agreement(scores, oracle)["top1"] > 0.8
+"""
+    places = {"PYTHONPATH": str(tmp_path / "installed"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", code]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | places, check=True)

@@ -7,7 +7,7 @@ from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.evaluation import Figure, Lds, Likelihood, Removal
 from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
-from guda.config.scoring import Elbo, Metrics, Queries, StepSchedule
+from guda.config.scoring import Agreement, Elbo, Metrics, Queries, StepSchedule
 from guda.config.section import Section
 from guda.config.training import (
     Optimisation,
@@ -16,6 +16,7 @@ from guda.config.training import (
 )
 
 __all__ = [
+    "Agreement",
     "Data",
     "Elbo",
     "Execution",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from guda.core.errors import nearest_name
+from guda.core.errors import ArgumentError, nearest_name
+
+S = TypeVar("S", bound=BaseModel)
 
 QUOTED = "expected text; put numbers and the words yes, no, on, off, and dates in quotes"
 SHOWN = 100  # characters of a value
@@ -43,6 +45,14 @@ def explain(problem: Mapping[str, Any], section: type[BaseModel]) -> str:
     found = problem.get("input")
     shown = f" (found {_short(found)})" if problem["type"] != "value_error" and problem["loc"] else ""
     return f"{key}: {message}{shown}" if key else message  # one about several keys names them itself
+
+
+def from_arguments(section: type[S], arguments: Mapping[str, Any], prefix: str = "") -> S:
+    """A section from arguments of a function that have its keys' names, after the prefix. Raises ArgumentError."""
+    try:
+        return section.model_validate(arguments)
+    except ValidationError as error:
+        raise ArgumentError("; ".join(prefix + explain(problem, section) for problem in error.errors())) from None
 
 
 def _short(value: Any) -> str:

@@ -58,7 +58,9 @@ class Elbo(Section):
     steps: StepSchedule = Field(StepSchedule(), description="Diffusion steps at which the KL terms are computed.")
 
 
-class Metrics(Section):
+class Agreement(Section):
+    """What the measures of agreement with the oracle depend on."""
+
     bootstrap_samples: int = Field(
         2000,
         ge=MIN_RESAMPLES,
@@ -68,6 +70,9 @@ class Metrics(Section):
     decisive_ratio: float = Field(
         2.0, ge=1, description="A query is decisive when every oracle's first score is this many times its second."
     )
+
+
+class Metrics(Agreement):
     content: str | None = Field(
         "label",
         description="Column whose values are contents. Queries whose content has a single group as its source are "

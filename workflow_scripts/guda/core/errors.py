@@ -11,6 +11,10 @@ class ConfigError(GudaError):
     """The configuration is wrong."""
 
 
+class ArgumentError(GudaError, ValueError):
+    """An argument of a function of the Python interface is wrong."""
+
+
 class DataError(GudaError):
     """The training data, a group or a query is not what the configuration says."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +20,43 @@ from guda.models.noise_schedule import step_weights
 def scores(method: Counterfactual, spec: CounterfactualSpec, paths: Paths) -> Scores:
     """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated."""
     paths = paths.with_schedule(method.schedule)
-    damage = 0.0 if spec.calibration is None else _damage(spec, paths)
+    harm = 0.0 if spec.calibration is None else _read_damage(spec, paths, spec.calibration)
     queries, summaries = [], []
     for bucket, samples in spec.buckets.items():  # the terms of all of them would be too many
         ids, terms = _score_terms(spec, paths, bucket, samples)
         queries += ids
-        summaries.append(summarise(terms - damage))
+        summaries.append(summarise(terms - harm))
     score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
     return Scores(queries, list(spec.models), score, se, p_top1)
+
+
+def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """w_i (KL_i without k - KL_i full) of every image, group and step, float64 [n, G, S]: a score is their sum.
+
+    `full` float64 [n, S] are the terms of the base model, `without` those of each group's counterfactual model, and
+    `weights` [S] say how many steps each stands for.
+    """
+    return np.stack([terms - full for terms in without], axis=1) * weights
+
+
+def damage(terms: np.ndarray, held: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean weighted terms [M, G, S] of each group's unlearned model on retained training images, float64 [G, S].
+
+    `held` says of each group which of the M images are its members, bool [M], not all. A true counterfactual explains
+    what was retained as well as the full model does; what an unlearned model loses there is damage by the unlearning,
+    differs from group to group, and is subtracted from the group's scores.
+    """
+    return np.stack([terms[~members, column].mean(0) for column, members in enumerate(held)])
 
 
 def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
     """Ids of a bucket and its weighted terms w_i (KL_i without k - KL_i full), float64 [n, G, S]."""
     ids, full, metadata = _read_elbo(spec, paths, BASE, spec.base, bucket, samples)
-    columns = []
-    for group, model in spec.models.items():
+    weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
+
+    def without(group: str) -> np.ndarray:
         name = spec.model_names[group]
-        group_ids, terms, group_metadata = _read_elbo(spec, paths, name, model, bucket, samples)
+        group_ids, terms, group_metadata = _read_elbo(spec, paths, name, spec.models[group], bucket, samples)
         if group_ids != ids:
             raise ArtifactError(
                 f"{paths.elbo(name, bucket)}: its samples differ from those of the base model's file. "
@@ -47,9 +68,9 @@ def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: s
                 f"{paths.elbo(name, bucket)}: its model was unlearned from another base checkpoint than the one it is "
                 f"compared with. Delete the folder {Path(paths.model_weights(name)).parent} and run snakemake again."
             )
-        columns.append(terms - full)
-    weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
-    return ids, np.stack(columns, axis=1) * weights
+        return terms
+
+    return ids, weighted_differences(full, map(without, spec.models), weights)
 
 
 def _read_elbo(
@@ -59,21 +80,16 @@ def _read_elbo(
     return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
 
 
-def _damage(spec: CounterfactualSpec, paths: Paths) -> np.ndarray:
-    """Mean weighted terms of each unlearned model on retained training images, float64 [G, S].
-
-    A true counterfactual explains what was retained as well as the full model does; what an unlearned model loses
-    there is damage by the unlearning, differs from group to group, and is subtracted from the group's scores.
-    """
-    ids, terms = _score_terms(spec, paths, CALIBRATION, spec.calibration)
-    damage = []
-    for column, (group, expected) in enumerate(spec.members.items()):
+def _read_damage(spec: CounterfactualSpec, paths: Paths, calibration: str) -> np.ndarray:
+    """`damage` by the files of the calibration images, which are of the spec with the digest `calibration`."""
+    ids, terms = _score_terms(spec, paths, CALIBRATION, calibration)
+    held = []
+    for group, expected in spec.members.items():
         members = read_members(paths.group(group), expected)
-        retained = np.array([sample_id not in members for sample_id in ids])
-        if not retained.any():
+        held.append(np.array([sample_id in members for sample_id in ids]))
+        if held[-1].all():
             raise ArtifactError(
                 f"{paths.group(group)}: holds every calibration image, so none is retained; "
                 "raise attribution.calibration.count"
             )
-        damage.append(terms[retained, column].mean(0))
-    return np.stack(damage)
+    return damage(terms, held)

@@ -1,0 +1,110 @@
+"""diffusers' networks and schedulers as the library's denoisers and noise schedules."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guda import config
+from guda.config.messages import from_arguments
+from guda.core.errors import ArgumentError
+from guda.models.checkpoints.settings import UNCHANGED_PROCESS
+from guda.models.denoisers import UNetDenoiser
+from guda.models.noise_schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from diffusers import DDPMPipeline, SchedulerMixin, UNet2DModel
+
+    Model: TypeAlias = UNet2DModel | DDPMPipeline | UNetDenoiser
+    Scheduler: TypeAlias = SchedulerMixin | NoiseSchedule
+
+
+def as_denoiser(model: Model, scheduler: Scheduler | None, argument: str = "model") -> UNetDenoiser:
+    """The model's own network, not a copy, with the noise schedule of `scheduler`, or the one that it brings along.
+
+    Raises ArgumentError for what is no unconditional UNet2DModel with weights in float32, and where no schedule is
+    known.
+    """
+    from diffusers import UNet2DModel
+
+    unet = getattr(model, "unet", model)
+    if not isinstance(unet, UNet2DModel):
+        raise ArgumentError(
+            f"{argument}: expected diffusers' UNet2DModel, or a pipeline of one, found {type(unet).__name__}; "
+            "text-to-image models are attributed by the workflow, see docs/text-to-image.md"
+        )
+    if unet.config.num_class_embeds is not None or unet.config.class_embed_type is not None:
+        raise ArgumentError(f"{argument}: its network is conditional on a class; give an unconditional one")
+    if unet.dtype != torch.float32:
+        raise ArgumentError(f"{argument}: its weights are {unet.dtype}; differences need float32, call .float() first")
+    own = getattr(model, "schedule", None) or getattr(model, "scheduler", None)
+    process = scheduler or own
+    if process is None:
+        raise ArgumentError("scheduler: must be given with a network alone; give the one that it was trained with")
+    schedule = as_schedule(process)
+    if own is not None and not _alike(as_schedule(own), schedule):
+        raise ArgumentError(f"{argument}: its own scheduler is of another process than the one it would be used with")
+    return UNetDenoiser(unet, schedule).to(unet.device)
+
+
+def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
+    """The process that a scheduler of diffusers was configured for, in float64. Raises ArgumentError."""
+    if isinstance(scheduler, NoiseSchedule):
+        return scheduler
+    found: dict[str, Any] = dict(getattr(scheduler, "config", {}))
+    if "num_train_timesteps" not in found or not {"beta_schedule", "trained_betas"} & found.keys():
+        raise ArgumentError(
+            "scheduler: expected one of diffusers' that is given by betas, such as DDPMScheduler, found "
+            f"{type(scheduler).__name__}"
+        )
+    for name, value in UNCHANGED_PROCESS.items():
+        if found.get(name, value) != value:
+            raise ArgumentError(f"scheduler: has {name} {found[name]!r}, but only {value!r} is supported")
+    betas = found.get("trained_betas")
+    known = [name for name in config.NoiseSchedule.model_fields if name in found]
+    if betas is not None:  # they take the place of the others
+        known = [name for name in known if name in ("num_train_timesteps", "prediction_type")]
+    settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known}, "scheduler.")
+    if betas is None:
+        return NoiseSchedule.from_config(settings)
+    return NoiseSchedule(np.cumprod(1 - np.asarray(betas, dtype=np.float64)), settings.prediction_type)
+
+
+def _alike(a: NoiseSchedule, b: NoiseSchedule) -> bool:
+    """Whether two schedules are of one process, but for rounding to float32."""
+    same = a.prediction_type == b.prediction_type and len(a.alphas_cumprod) == len(b.alphas_cumprod)
+    return same and np.allclose(a.alphas_cumprod, b.alphas_cumprod, rtol=1e-4, atol=0)
+
+
+def check_images(denoiser: UNetDenoiser, images: Tensor, argument: str = "images") -> None:
+    """Raise ArgumentError for images [n, C, H, W] that the network cannot take."""
+    settings = denoiser.unet.config
+    channels, *sides = images.shape[1:]
+    if channels != settings.in_channels:
+        raise ArgumentError(
+            f"{argument}: have {channels} channels, but the network takes {settings.in_channels}; convert them"
+        )
+    divisor = 2 ** (len(settings.block_out_channels) - 1)
+    if any(side % divisor for side in sides):
+        raise ArgumentError(
+            f"{argument}: are of {sides} pixels, but the network halves them to {len(settings.block_out_channels)} "
+            f"resolutions; give sides that are multiples of {divisor}"
+        )
+
+
+@contextlib.contextmanager
+def evaluating(denoiser: UNetDenoiser) -> Iterator[UNetDenoiser]:
+    """The network in evaluation mode, and convolutions in full float32 (no TF32); afterwards as before."""
+    training, tf32 = denoiser.unet.training, torch.backends.cudnn.allow_tf32
+    denoiser.eval()
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield denoiser
+    finally:
+        denoiser.unet.train(training)
+        torch.backends.cudnn.allow_tf32 = tf32

@@ -1,0 +1,168 @@
+"""Likelihood bounds of images under diffusers models, and scores of groups by models without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from guda import config
+from guda.api.arguments import as_ids, as_images, as_mask
+from guda.api.networks import as_denoiser, check_images, evaluating
+from guda.config.messages import from_arguments
+from guda.core.errors import ArgumentError
+from guda.evaluation.scores import Scores, scores_frame
+from guda.methods.counterfactual.compute import damage, weighted_differences
+from guda.methods.resampling import summarise
+from guda.models.denoisers import UNetDenoiser
+from guda.models.noise_schedule import NoiseSchedule, elbo_steps, step_weights
+from guda.scoring.elbo import kl_terms
+
+if TYPE_CHECKING:
+    from guda.api.arguments import Images
+    from guda.api.networks import Model, Scheduler
+
+BATCH_SIZE = config.Execution().batch_size
+
+
+def elbo(
+    model: Model,
+    images: Images,
+    *,
+    ids: Sequence[str] | None = None,
+    scheduler: Scheduler | None = None,
+    seed: int = 0,
+    steps: Mapping[str, Any] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> pd.DataFrame:
+    """Terms of the evidence lower bound of every image, in nats: their sum is its ELBO, up to what all models share.
+
+    A row per image, named by its id, and a column per diffusion step i, which holds -w_i KL_i. KL_i is that of the
+    reverse step, with one noise per (seed, id, step), the same for all models; w_i says for how many steps of the
+    window it stands. So `elbo(a, x).sum(axis=1) - elbo(b, x).sum(axis=1)` compares two models (docs/method.md).
+
+    model: a diffusers `UNet2DModel`, or a pipeline of one such as `DDPMPipeline`, on the device where it is to run.
+    images: uint8 [n, C, H, W] with levels 0 to 255 (torch or numpy), or n PIL images.
+    ids: names of the images, each another; None: the numbers of their rows.
+    scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
+    seed: of the noise.
+    steps: keys of the section `elbo.steps` of the configuration, with its defaults: `kind`, `first`, `last`, `stride`,
+        `count`; {"kind": "all", "first": 1, "last": 999} takes them all.
+    batch_size: pairs of image and step in a forward pass; changes no number beyond rounding.
+
+    Raises GudaError where an argument is wrong.
+    """
+    denoiser, pixels = as_denoiser(model, scheduler), as_images(images)
+    names, bound = as_ids(ids, len(pixels)), _bound(denoiser.schedule, seed, steps, batch_size)
+    check_images(denoiser, pixels)
+    terms = -bound.kl(denoiser, pixels, names) * bound.weights
+    return pd.DataFrame(terms, index=pd.Index(names, name="image"), columns=pd.Index(bound.steps, name="step"))
+
+
+def attribute(
+    base: Model,
+    counterfactuals: Mapping[str, Model],
+    images: Images,
+    *,
+    ids: Sequence[str] | None = None,
+    scheduler: Scheduler | None = None,
+    calibration: Images | None = None,
+    members: Mapping[str, ArrayLike | Tensor] | None = None,
+    calibration_ids: Sequence[str] | None = None,
+    seed: int = 0,
+    steps: Mapping[str, Any] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> pd.DataFrame:
+    """Scores of groups of training data for images: how much worse is each explained by a model without the group?
+
+    score = ELBO(x; base) - ELBO(x; without the group), in nats (GUDA, arXiv 2601.22651). With unlearned models
+    (`guda.unlearn`) that is GUDA, with models retrained without each group the oracle to compare it with.
+
+    base: the model of all training data, and counterfactuals: one without each group, by the group's name. Diffusers'
+        `UNet2DModel`, or pipelines of one such as `DDPMPipeline`, on the device where they are to run.
+    images, ids, scheduler, seed, steps, batch_size: as for `guda.elbo`; `scheduler` is that of all models, None: the
+        base's own.
+    calibration, members, calibration_ids: training images to calibrate on, like `images`; which of them each group
+        holds, bool [M] by the group's name; their names (None: calibration-0, ...). What an unlearned model loses on
+        those outside its group is damage, and subtracted. Without them scores are those of `guda_uncalibrated`.
+
+    Returns a row per image and group, as results/scores/METHOD.csv has it: query (the image's id), group, score, its
+    standard error se, and p_top1, the probability that the group is first; the last two are NaN for a single step.
+    Raises GudaError where an argument is wrong, and FloatingPointError where a model has diverged.
+    """
+    if not isinstance(counterfactuals, Mapping) or not counterfactuals:
+        raise ArgumentError("counterfactuals: expected a mapping of one group or more to the model without it")
+    full = as_denoiser(base, scheduler, "base")
+    without = [
+        as_denoiser(model, full.schedule, f"counterfactuals[{group!r}]") for group, model in counterfactuals.items()
+    ]
+    bound, pixels = _bound(full.schedule, seed, steps, batch_size), as_images(images)
+    names, harm = as_ids(ids, len(pixels)), np.zeros(())
+    for denoiser in (full, *without):
+        check_images(denoiser, pixels)
+    if calibration is not None and members is not None:
+        probes = as_images(calibration, "calibration")
+        probe_names = as_ids(calibration_ids, len(probes), "calibration_ids", "calibration-")
+        held = _held(members, list(counterfactuals), len(probes))
+        check_images(full, probes, "calibration")
+        harm = damage(bound.differences(full, without, probes, probe_names), held)
+    elif calibration is not None or members is not None:
+        raise ArgumentError("calibration and members: one is missing; give both, or neither")
+    terms = bound.differences(full, without, pixels, names)
+    return scores_frame(Scores(names, list(counterfactuals), *summarise(terms - harm)))
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Where and with which noise terms are computed: at `steps` int64 [S], each for `weights` [S] steps."""
+
+    steps: np.ndarray
+    weights: np.ndarray
+    seed: int
+    batch_size: int
+
+    def kl(self, denoiser: UNetDenoiser, images: Tensor, ids: list[str]) -> np.ndarray:
+        """KL_i of every image at every step, float64 [n, S]."""
+        with evaluating(denoiser):
+            terms = kl_terms(denoiser, images, ids, self.steps, self.seed, self.batch_size)
+        return terms.double().numpy()
+
+    def differences(
+        self, full: UNetDenoiser, without: list[UNetDenoiser], images: Tensor, ids: list[str]
+    ) -> np.ndarray:
+        """Weighted differences of the terms of models from those of the full one, float64 [n, G, S]."""
+        counterfactual = (self.kl(denoiser, images, ids) for denoiser in without)
+        return weighted_differences(self.kl(full, images, ids), counterfactual, self.weights)
+
+
+def _bound(schedule: NoiseSchedule, seed: int, steps: Mapping[str, Any] | None, batch_size: int) -> _Bound:
+    """Raises ArgumentError for settings that are none of the sections `elbo` and `execution`, or of other steps."""
+    settings = from_arguments(config.Elbo, {"seed": seed, "steps": steps or {}})
+    size = from_arguments(config.Execution, {"batch_size": batch_size}).batch_size
+    window, last = settings.steps, len(schedule.alphas_cumprod) - 1
+    if window.last > last:
+        raise ArgumentError(
+            f"steps.last is {window.last}, but the scheduler's last step is {last}; choose an earlier one"
+        )
+    chosen = elbo_steps(window)
+    return _Bound(chosen, step_weights(chosen, window.first, window.last), settings.seed, size)
+
+
+def _held(members: Mapping[str, ArrayLike | Tensor], groups: list[str], count: int) -> list[np.ndarray]:
+    """Which calibration images each group holds, bool [M] in the order of the groups. Raises ArgumentError."""
+    if members.keys() != {*groups}:
+        raise ArgumentError(
+            f"members: of the groups {list(members)}, but counterfactuals of {groups}; give both the same"
+        )
+    held = [as_mask(members[group], count, f"members[{group!r}]").numpy() for group in groups]
+    for group, mask in zip(groups, held, strict=True):
+        if mask.all():
+            raise ArgumentError(
+                f"members[{group!r}]: marks every calibration image, so none is retained; give more of them"
+            )
+    return held

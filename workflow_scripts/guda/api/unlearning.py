@@ -1,0 +1,66 @@
+"""Unlearning of a diffusers model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from guda.api.arguments import as_images, as_mask
+from guda.api.networks import as_denoiser, check_images, evaluating
+from guda.config.messages import from_arguments
+from guda.core.errors import ArgumentError
+from guda.training.state import Execution
+from guda.unlearning.retrack.compute import unlearn as retrack
+from guda.unlearning.retrack.neighbors import nearest_retained
+from guda.unlearning.retrack.plan import Unlearning
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
+
+    from guda.api.arguments import Images
+    from guda.api.networks import Model, Scheduler
+
+
+def unlearn(
+    model: Model,
+    images: Images,
+    forget: ArrayLike | Tensor,
+    *,
+    scheduler: Scheduler | None = None,
+    micro_batch_size: int | None = None,
+    **settings: Any,
+) -> UNet2DModel:
+    """A copy of the model that approximates training without some of its training images: by ReTrack, as GUDA does.
+
+    On images to forget it is redirected to the denoising directions of their nearest neighbours among the retained
+    images, in pixel space, and held where it was on these (docs/method.md; arXiv 2601.22651). The same arguments give
+    the same weights on the same CPU, and those of the workflow's `models/guda/GROUP`.
+
+    model: a diffusers `UNet2DModel`, or a pipeline of one such as `DDPMPipeline`; it stays as it is, and where it is.
+    images: the training images, uint8 [N, C, H, W] with levels 0 to 255 (torch or numpy), or N PIL images.
+    forget: which of them to unlearn, bool [N].
+    scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
+    micro_batch_size: images that a step works off at a time, which saves memory alone; None: all.
+    settings: keys of the section `unlearn` of the configuration, with its defaults: `steps`, `batch_size`,
+        `learning_rate`, `forget_weight`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ... (config.yaml says how
+        to choose them).
+
+    Returns a `UNet2DModel` in evaluation mode. Raises GudaError where an argument is wrong, and FloatingPointError
+    where the weights diverge.
+    """
+    chosen = from_arguments(Unlearning, settings)
+    pixels = as_images(images)
+    mask = as_mask(forget, len(pixels), "forget")
+    if not mask.any():
+        raise ArgumentError("forget: marks no image; mark those to unlearn")
+    denoiser = as_denoiser(model, scheduler)
+    check_images(denoiser, pixels)
+    if not any(weight.requires_grad for weight in denoiser.parameters()):
+        raise ArgumentError("model: all its weights are frozen; call requires_grad_(True) first")
+    neighbors, _ = nearest_retained(pixels, mask, chosen.n_neighbors)
+    with evaluating(denoiser):
+        how = Execution(micro_batch_size=micro_batch_size, progress="unlearning")
+        student, _ = retrack(denoiser, pixels, mask, neighbors, chosen, how)
+    return student.unet

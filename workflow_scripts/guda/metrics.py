@@ -1,0 +1,79 @@
+"""How far scores agree with those of an oracle, for notebooks and other code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from guda import config
+from guda.config.messages import from_arguments
+from guda.core.errors import ArgumentError
+from guda.evaluation import metrics
+from guda.evaluation.metrics_table import score_matrices
+
+__all__ = ["agreement"]
+
+
+def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame], **settings: Any) -> pd.Series:
+    """The measures of agreement that stand in metrics.csv, of a method's scores with an oracle's.
+
+    Both are frames as `guda.attribute` returns them, or as results/scores/METHOD.csv holds them: a row per `query` and
+    `group`, with its `score`. Rows may have any order. Of several oracles, models retrained with other seeds, scores
+    are compared with the first; all of them decide which queries are decisive.
+
+    `settings` are keys of the section `metrics`, with its defaults: `bootstrap_samples`, `seed` and `decisive_ratio`.
+
+    Returns n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr,
+    rbo, rbo_raw, wpra@3, spearman, kendall, effect_spearman and decisive_auroc, which is NaN where all queries are
+    decisive, or none. Formulas and sources stand in docs/method.md and at each function in `guda.evaluation.metrics`.
+    Raises GudaError for frames that are not of the same queries and groups, and for unknown settings.
+    """
+    chosen = from_arguments(config.Agreement, settings)
+    oracles = [oracle] if isinstance(oracle, pd.DataFrame) else list(oracle)
+    if not oracles:
+        raise ArgumentError("oracle: an empty list; give the scores of one oracle or more")
+    frames = {"scores": _checked(scores, "scores")}
+    for number, frame in enumerate(oracles):
+        name = "oracle" if len(oracles) == 1 else f"oracle[{number}]"
+        frames[name] = _checked(frame, name)
+        _check_same(frames["scores"], frames[name], name)
+    _, matrices = score_matrices(pd.concat(frame.assign(method=name) for name, frame in frames.items()))
+    found, *references = matrices.values()
+    decisive = metrics.decisive(references, chosen.decisive_ratio)
+    return pd.Series(
+        metrics.agreement(found, references[0], decisive, n_bootstrap=chosen.bootstrap_samples, seed=chosen.seed)
+    )
+
+
+def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
+    """The columns query, group and score of a frame with one finite score for each query and group, of two or more."""
+    columns = ["query", "group", "score"]
+    if not isinstance(frame, pd.DataFrame) or not {*columns} <= {*frame.columns}:
+        found = list(frame.columns) if isinstance(frame, pd.DataFrame) else type(frame).__name__
+        raise ArgumentError(f"{argument}: expected a frame with the columns {', '.join(columns)}, found {found}")
+    repeated = frame.loc[frame.duplicated(["query", "group"]), ["query", "group"]]
+    if len(repeated):
+        query, group = repeated.iloc[0]
+        raise ArgumentError(f"{argument}: query {query!r} has group {group!r} twice; give the scores of one method")
+    n_queries, n_groups = frame["query"].nunique(), frame["group"].nunique()
+    if len(frame) != n_queries * n_groups or n_groups < 2:
+        raise ArgumentError(
+            f"{argument}: has {len(frame)} rows for {n_queries} queries and {n_groups} groups; give every query a "
+            "score of every group, of two or more"
+        )
+    if bad := int((~np.isfinite(frame["score"].to_numpy(dtype=float))).sum()):
+        raise ArgumentError(f"{argument}: {bad} of {len(frame)} scores are not finite; leave out what has none")
+    return frame[columns]
+
+
+def _check_same(scores: pd.DataFrame, other: pd.DataFrame, argument: str) -> None:
+    for column in ("query", "group"):
+        if differing := sorted({*scores[column]} ^ {*other[column]}, key=str):
+            names = ", ".join(map(repr, differing[:3]))
+            raise ArgumentError(
+                f"{argument}: its column {column!r} is not that of scores, {len(differing)} names stand in one alone "
+                f"({names}); give both the same"
+            )

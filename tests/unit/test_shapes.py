@@ -6,7 +6,6 @@ import torch
 from jaxtyping import TypeCheckError
 from shapes import CHECKED
 
-from conftest import CHECKED
 from guda.evaluation.ranking import ranks
 from guda.methods.resampling import deviations, summarise
 from guda.scoring.elbo import kl_terms

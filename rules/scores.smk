@@ -148,7 +148,7 @@ rule influence:
 rule gradients:
     input:
         **model_files(BASE),
-        samples=lambda wc: experiment.pixels(wc.bucket),
+        samples=lambda wc: experiment.scored_samples(wc.bucket),
         foreign=foreign(
             paths.features("{method}", "{bucket}"), lambda wc: features_spec(experiment, wc.bucket, wc.method)
         ),

@@ -10,7 +10,7 @@ from guda.data.captions import Captions
 from guda.data.training_set import TrainingSet
 from guda.methods.embedding.plan import FeaturesSpec
 from guda.methods.gradients.features import projected_gradients
-from guda.methods.gradients.plan import GradientsSpec
+from guda.methods.gradients.plan import GradientsSpec, PartialGradientsSpec
 from guda.methods.query_unlearning.fisher import diagonal_fisher
 from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
 from guda.methods.query_unlearning.plan import (
@@ -81,7 +81,7 @@ def gradients(tmp_path):
     ):
         changes = {"function": function, "normalise": normalise, "own_noise": own_noise}
         spec = GRADIENTS.model_copy(update=changes)
-        phi, residuals = projected_gradients(fixed_denoiser(), torch.from_numpy(QUERIES), ["q0", "q1"], spec, 4)
+        phi, residuals = projected_gradients(fixed_denoiser(), QUERY_SET, spec, 4)
         numbers += [*phi[1].tolist(), residuals[1].item()]
     return numbers
 
@@ -97,11 +97,24 @@ def fisher(tmp_path):
     return [evaluations, *(found[f"conv_{end}.{kind}"].sum().item() for end in ("in", "out") for kind in PARTS)]
 
 
-def partial_fisher(tmp_path):
+def prompted():
     latents = torch.cos(0.3 * torch.arange(12 * 4 * 64, dtype=torch.float64)).reshape(12, 4, 8, 8).float()
     prompts = torch.sin(0.7 * torch.arange(13 * TOKENS * WIDTH, dtype=torch.float64)).reshape(13, TOKENS, WIDTH).float()
     captions = Captions(prompts[:12], prompts[:12, 0], torch.arange(12), torch.arange(13), prompts[12], IDS, seed=0)
-    task = TrainingSet(latents, IDS, captions), Fisher(images=3, steps=2, seed=1), 4, [r"attn2\.to_[kv]"]
+    return TrainingSet(latents, IDS, captions)
+
+
+def partial_gradients(tmp_path):
+    numbers = []
+    for parameters, rank in (([r"attn2\.to_[kv]"], None), ([r"\.lora_B\."], 2)):
+        spec = PartialGradientsSpec(**dict(GRADIENTS), parameters=parameters, lora_rank=rank)
+        phi, residuals = projected_gradients(fixed(text_denoiser()), prompted(), spec, 16)
+        numbers += [*(1000 * phi[1].astype(float)).tolist(), residuals[1].item()]
+    return numbers
+
+
+def partial_fisher(tmp_path):
+    task = prompted(), Fisher(images=3, steps=2, seed=1), 4, [r"attn2\.to_[kv]"]
     found, evaluations = diagonal_fisher(fixed(text_denoiser()), *task)
     first = (values.sum().sqrt().item() for name, values in found.items() if name.startswith("down_blocks"))
     return [evaluations, len(found), *first]
@@ -124,6 +137,7 @@ STAGES = {
     specs.ElboSpec: elbo,
     specs.LikelihoodSpec: likelihood,
     GradientsSpec: gradients,
+    PartialGradientsSpec: partial_gradients,
     specs.ConditionalElboSpec: conditional_elbo,
     specs.PosteriorsSpec: classified,
     FeaturesSpec: seen,
@@ -138,6 +152,8 @@ GOLDEN = {
     specs.LikelihoodSpec: (1, [-526.653, -526.481, -520.919, -533.035]),
     GradientsSpec: (1, [1.24931, -1.36344, 2.13235, -0.45024, 1.11128, 1.37642, -1.43645, 2.62482, -0.674487,
         1.28088, 0.358145, -0.539418, 0.809311, -0.143913, 1.28088]),
+    PartialGradientsSpec: (1, [-320.106, -394.423, 301.425, -109.067, 1.26865, 905.627, -312.671,
+        406.421, -475.518, 1.26865]),
     specs.ConditionalElboSpec: (1, [53.4569, 4.57313, 10.4217, 90.1709, 5.10697, 10.8635]),
     specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
     FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),

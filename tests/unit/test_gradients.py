@@ -10,6 +10,7 @@ from guda.core.errors import GudaError
 from guda.core.paths import TRAINING, Paths
 from guda.core.seeding import chosen
 from guda.data.groups import write_members
+from guda.data.training_set import TrainingSet
 from guda.methods import get_method
 from guda.methods.gradients.compute import Kernel, gram
 from guda.methods.gradients.damping import GRID, choose_damping
@@ -102,8 +103,8 @@ def test_blocks_of_images_give_the_same(monkeypatch):
 def test_a_query_that_is_a_training_image_finds_it(denoiser, images, own_noise, places):
     """Under noise of its own, which its other name brings, among the first three of twelve."""
     spec = gradients_spec("s", steps=list(range(50, 1000, 50)), own_noise=own_noise, projection_dim=256)
-    training, _ = projected_gradients(denoiser, images, [f"image-{row}" for row in range(12)], spec, 240)
-    queries, _ = projected_gradients(denoiser, images[:4], [f"query-{row}" for row in range(4)], spec, 240)
+    training, _ = projected_gradients(denoiser, TrainingSet(images, [f"image-{row}" for row in range(12)]), spec, 240)
+    queries, _ = projected_gradients(denoiser, TrainingSet(images[:4], [f"query-{row}" for row in range(4)]), spec, 240)
     order = (-kernel(training, 1.0)(queries)).argsort(axis=1)
     assert all(row in order[row, :places] for row in range(4))
 

@@ -7,6 +7,7 @@ import torch
 from guda import config
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
+from guda.data.training_set import TrainingSet
 from guda.methods.gradients.features import COMMON, projected_gradients
 from guda.methods.gradients.plan import GradientsSpec
 from guda.methods.gradients.projection import Projection
@@ -109,7 +110,7 @@ def by_autograd(denoiser, image, name, function, step):
 def test_features_are_those_of_a_loop_of_autograd(denoiser, images, function, normalise):
     projection = projection_for(denoiser)
     spec = settings(function=function, normalise=normalise)
-    found, residuals = projected_gradients(denoiser, images[:3], IDS[:3], spec, batch_size=5)
+    found, residuals = projected_gradients(denoiser, TrainingSet(images[:3], IDS[:3]), spec, batch_size=5)
     for row in range(3):
         expected, errors = torch.zeros(DIM, dtype=torch.float64), []
         for step in STEPS:
@@ -125,9 +126,9 @@ def test_features_are_those_of_a_loop_of_autograd(denoiser, images, function, no
 @pytest.mark.parametrize("normalise", [False, True])
 def test_neither_batch_size_nor_other_images_change_a_feature(denoiser, images, normalise):
     spec = settings(normalise=normalise)
-    whole, _ = projected_gradients(denoiser, images, IDS, spec, 1000)
-    parts, _ = projected_gradients(denoiser, images, IDS, spec, 4)
-    alone, _ = projected_gradients(denoiser, images[5:6], IDS[5:6], spec, 1000)
+    whole, _ = projected_gradients(denoiser, TrainingSet(images, IDS), spec, 1000)
+    parts, _ = projected_gradients(denoiser, TrainingSet(images, IDS), spec, 4)
+    alone, _ = projected_gradients(denoiser, TrainingSet(images[5:6], IDS[5:6]), spec, 1000)
     scale = np.abs(whole).max()
     np.testing.assert_allclose(parts, whole, atol=1e-5 * scale)
     np.testing.assert_allclose(alone[0], whole[5], atol=1e-5 * scale)
@@ -141,7 +142,7 @@ def test_gradients_stand_apart_through_attention(schedule, images):
         add_attention=True,
     )
     denoiser = new_denoiser(unet, schedule, (1, 8, 8)).eval()
-    found, _ = projected_gradients(denoiser, images[:2], IDS[:2], settings(steps=STEPS[:1]), 2)
+    found, _ = projected_gradients(denoiser, TrainingSet(images[:2], IDS[:2]), settings(steps=STEPS[:1]), 2)
     gradients, _ = by_autograd(denoiser, images[1], IDS[1], "loss", STEPS[0])
     expected = projection_for(denoiser)(gradients)[0].numpy()
     np.testing.assert_allclose(found[1], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -149,7 +150,7 @@ def test_gradients_stand_apart_through_attention(schedule, images):
 
 def test_no_weight_is_changed_and_none_keeps_a_gradient(denoiser, images):
     before = [weight.clone() for weight in denoiser.parameters()]
-    projected_gradients(denoiser, images[:2], IDS[:2], settings(), 2)
+    projected_gradients(denoiser, TrainingSet(images[:2], IDS[:2]), settings(), 2)
     assert all(
         torch.equal(old, new) and new.grad is None for old, new in zip(before, denoiser.parameters(), strict=True)
     )
@@ -157,9 +158,9 @@ def test_no_weight_is_changed_and_none_keeps_a_gradient(denoiser, images):
 
 def test_with_common_noise_an_image_has_the_same_gradient_under_any_name(denoiser, images):
     twice, names = images[[3, 3]], ["one", "other"]
-    common, _ = projected_gradients(denoiser, twice, names, settings(own_noise=False), 100)
+    common, _ = projected_gradients(denoiser, TrainingSet(twice, names), settings(own_noise=False), 100)
     np.testing.assert_array_equal(common[0], common[1])
-    named, _ = projected_gradients(denoiser, images[3:4], [COMMON], settings(), 100)
+    named, _ = projected_gradients(denoiser, TrainingSet(images[3:4], [COMMON]), settings(), 100)
     np.testing.assert_allclose(named[0], common[0], atol=1e-5 * np.abs(common).max())
-    own, _ = projected_gradients(denoiser, twice, names, settings(), 100)
+    own, _ = projected_gradients(denoiser, TrainingSet(twice, names), settings(), 100)
     assert np.abs(own[0] - own[1]).max() > 0.1 * np.abs(own).max()

@@ -19,10 +19,18 @@ from guda.data.pixels import to_network_range
 from guda.data.training_set import TrainingSet, read_training_set
 from guda.methods import get_method
 from guda.methods.instance import Aggregation
+from guda.methods.parameters import matching
 from guda.methods.query_unlearning import abu, mucs
 from guda.methods.query_unlearning.fisher import diagonal_fisher
 from guda.methods.query_unlearning.influence import abu_influence, mean_increase, mucs_influence, relative_increase
-from guda.methods.query_unlearning.plan import AbuInfluence, Fisher, FisherSpec, InfluenceScoresSpec, MucsInfluence
+from guda.methods.query_unlearning.plan import (
+    PARAMETERS,
+    AbuInfluence,
+    Fisher,
+    FisherSpec,
+    InfluenceScoresSpec,
+    MucsInfluence,
+)
 from guda.models.denoisers import UNetDenoiser
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
@@ -215,7 +223,7 @@ def test_only_the_named_weights_move(denoiser, training_set):
 
 def test_weights_that_are_in_no_name_are_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"attribution.abu.parameters: 'conv_im' .* 3 weights; the nearest: conv_in"):
-        abu.moving(["conv_in.weight", "conv_out.weight", "mid.bias"], ["bias", "conv_im"])
+        matching(["conv_in.weight", "conv_out.weight", "mid.bias"], ["bias", "conv_im"], PARAMETERS)
 
 
 def test_what_is_no_regular_expression_is_refused():

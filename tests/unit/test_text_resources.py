@@ -7,8 +7,9 @@ from pipelines import PROCESS, write_pipeline
 from text_experiments import text_experiment
 
 from guda.core.paths import WEIGHTS
-from guda.methods.query_unlearning.abu import moving
+from guda.methods.parameters import matching
 from guda.methods.query_unlearning.plan import KEYS_AND_VALUES as PATTERNS
+from guda.methods.query_unlearning.plan import PARAMETERS
 from guda.plan.families import FLOAT
 from guda.plan.families.fine_tuned import KEYS_AND_VALUES, WEIGHTS_OF_SD
 from guda.plan.resources import needs
@@ -20,7 +21,7 @@ def test_stable_diffusion_has_so_many_weights_and_so_few_that_abu_moves():
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
     sizes = {name: weight.numel() for name, weight in unet.named_parameters()}
-    moved = sum(sizes[name] for name in moving(list(sizes), PATTERNS))
+    moved = sum(sizes[name] for name in matching(list(sizes), PATTERNS, PARAMETERS))
     assert sum(sizes.values()) * FLOAT == pytest.approx(WEIGHTS_OF_SD, rel=0.01)
     assert moved / sum(sizes.values()) == pytest.approx(KEYS_AND_VALUES, rel=0.01)
 

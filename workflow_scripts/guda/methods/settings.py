@@ -9,7 +9,7 @@ from guda.methods.classifier.plan import Classifier
 from guda.methods.conditional.plan import Conditional
 from guda.methods.counterfactual.plan import Calibration
 from guda.methods.embedding.plan import Embedding
-from guda.methods.gradients.plan import Gradients
+from guda.methods.gradients.plan import ComparedGradients
 from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
 from guda.methods.similarity.plan import Nearest
@@ -28,10 +28,10 @@ class Attribution(Section):
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")
     mucs: Mucs = Field(Mucs(), description="Mirrored unlearning of the query (MUCS).")
-    trak: Gradients = Field(Gradients(), description="TRAK: gradients of the denoising loss.")
-    dtrak: Gradients = Field(Gradients(), description="D-TRAK: gradients of the squared output.")
-    das: Gradients = Field(
-        Gradients(), description="Diffusion Attribution Score: gradients of the output, and residuals."
+    trak: ComparedGradients = Field(ComparedGradients(), description="TRAK: gradients of the denoising loss.")
+    dtrak: ComparedGradients = Field(ComparedGradients(), description="D-TRAK: gradients of the squared output.")
+    das: ComparedGradients = Field(
+        ComparedGradients(), description="Diffusion Attribution Score: gradients of the output, and residuals."
     )
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")

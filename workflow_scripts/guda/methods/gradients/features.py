@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,11 +15,14 @@ from guda.core.device import Batches
 from guda.core.progress import track
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
-from guda.methods.gradients.plan import GRADIENTS, GradientsSpec
+from guda.data.training_set import TrainingSet
+from guda.methods.gradients.plan import GRADIENTS, GradientsSpec, PartialGradientsSpec
 from guda.methods.gradients.projection import Projection
-from guda.models.denoisers import UNetDenoiser
+from guda.methods.parameters import matching
+from guda.models.denoisers import UNetDenoiser, add_adapters
 
 COMMON = "every image"  # in place of an id
+PARAMETERS = "attribution, `parameters` of trak, dtrak or das"
 Function = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -41,22 +45,28 @@ FUNCTIONS: dict[str, Function] = {"loss": loss, "squared_output": squared_output
 
 
 def projected_gradients(
-    denoiser: UNetDenoiser, images: Tensor, ids: list[str], spec: GradientsSpec, batch_size: int
+    denoiser: UNetDenoiser, samples: TrainingSet, spec: GradientsSpec, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Projected gradients of f, averaged over diffusion steps, float32 [n, d]; and residuals, float32 [n].
 
-    phi_i = P^T mean_t g_it, g_it the gradient with respect to all weights of f(e_theta(x_t, t), e) of image i, at one
+    phi_i = P^T mean_t g_it, g_it the gradient with respect to the weights of f(e_theta(x_t, t), e) of image i, at one
     noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalise` each g_it is brought to length
     1 before the mean. The residual is the root mean square of e - e_theta, averaged over steps.
 
-    `images` uint8 [n, C, H, W]; of the spec, what it says beside digests. At most `batch_size` evaluations at a time.
+    The weights are all, or those that a `PartialGradientsSpec` names, in a copy of the network with fresh adapters if
+    it says so. Images with captions are told the first of them. Of the spec, what it says beside digests counts. At
+    most `batch_size` evaluations at a time. Raises ConfigError for an expression that is found in no weight's name.
     """
-    x = to_network_range(images)
+    x, ids = to_network_range(samples.images), samples.ids
+    denoiser, patterns = _differentiated(denoiser, spec)
     output = _Output(denoiser, FUNCTIONS[spec.function])
-    weights = {name: weight.detach() for name, weight in output.named_parameters()}
+    parameters = dict(denoiser.unet.named_parameters())
+    chosen = matching(list(parameters), patterns, PARAMETERS)
+    weights = {f"denoiser.unet.{name}": parameters[name].detach() for name in chosen}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     projection = Projection(shapes, spec.projection_dim, spec.seed, denoiser.device)
-    gradients = vmap(grad(_value, argnums=1, has_aux=True), in_dims=(None, None, 0, 0, 0))
+    each = (0, 0, 0) if samples.captions is None else (0, 0, 0, 0)
+    gradients = vmap(grad(_value, argnums=1, has_aux=True), in_dims=(None, None, *each))
     # The gradient of the mean over steps is one backward pass; only where each is normalised are there several.
     parts = [[step] for step in spec.steps] if spec.normalise else [spec.steps]
     rows = [(row, part) for row in range(len(x)) for part in parts]
@@ -66,8 +76,12 @@ def projected_gradients(
 
     def projected(batch: Sequence[tuple[int, list[int]]]) -> tuple[Tensor, Tensor]:
         noise = np.stack([[noise_of(row, step) for step in part] for row, part in batch])
-        drawn = x[[row for row, _ in batch]], torch.from_numpy(noise), torch.tensor([part for _, part in batch])
-        with sdpa_kernel(SDPBackend.MATH):  # the one that works on all samples at a time
+        of_batch = [row for row, _ in batch]
+        drawn = [x[of_batch], torch.from_numpy(noise), torch.tensor([part for _, part in batch])]
+        told = samples.told(of_batch)
+        drawn += [] if told is None else [told]
+        # Weights that gradients are not of would else be tracked; of the attentions, MATH takes all samples at a time.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             found, residual = gradients(output, weights, *(tensor.to(denoiser.device) for tensor in drawn))
         phi = projection(found)
         if spec.normalise:
@@ -87,6 +101,16 @@ def projected_gradients(
     return phi.numpy(), residuals.numpy()
 
 
+def _differentiated(denoiser: UNetDenoiser, spec: GradientsSpec) -> tuple[UNetDenoiser, list[str] | None]:
+    """The network that gradients are taken of, and expressions of the names of its weights; None: of all."""
+    if not isinstance(spec, PartialGradientsSpec):
+        return denoiser, None
+    if spec.lora_rank is not None:
+        denoiser = copy.deepcopy(denoiser)
+        add_adapters(denoiser, spec.lora_rank, spec.lora_rank, spec.seed)
+    return denoiser, spec.parameters
+
+
 class _Output(torch.nn.Module):
     """f and the residual of one image, both averaged over its diffusion steps."""
 
@@ -94,9 +118,10 @@ class _Output(torch.nn.Module):
         super().__init__()
         self.denoiser, self.function = denoiser, function
 
-    def forward(self, clean: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]."""
-        prediction = self.denoiser.predict_noise(self.denoiser.add_noise(clean, noise, t), t)
+    def forward(self, clean: Tensor, noise: Tensor, t: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]; `told` [L, D] is the embedding of its prompt."""
+        condition = None if told is None else told.expand(len(t), *told.shape)
+        prediction = self.denoiser.predict_noise(self.denoiser.add_noise(clean, noise, t), t, condition)
         residual = (noise - prediction).square().flatten(1).mean(1).sqrt().mean()
         return self.function(prediction, noise), residual
 

@@ -9,17 +9,21 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from guda.config.model import NoiseSchedule
 from guda.config.section import Seed
+from guda.core.errors import ConfigError
 from guda.core.paths import BASE, TRAINING, Paths
 from guda.core.spec import Spec
 from guda.evaluation.scores import Scores
-from guda.methods.instance import Aggregation, InstanceLevel
+from guda.methods.instance import Aggregation, InstanceLevel, part
 from guda.methods.method import Needs
+from guda.methods.parameters import check_expressions
 from guda.models.noise_schedule import elbo_steps
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 GRADIENTS = 2**26  # numbers in the gradients of a batch: 256 MiB
+CROSS_ATTENTION = [r"\.attn2\."]  # in the names of the weights that fine-tuning then trains alone
+LORA, OF_ADAPTERS = "lora", [r"\.lora_B\."]
 
 
 class Gradients(Aggregation):
@@ -46,6 +50,24 @@ class Gradients(Aggregation):
         return value
 
 
+class ComparedGradients(Gradients):
+    parameters: Literal["lora"] | list[str] | None = Field(
+        None,
+        description="Weights that gradients are of: regular expressions, each found in the names of some; lora: those "
+        "of fresh adapters, for text-to-image models; null: all, or those that `text_to_image.trainable` names.",
+    )
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _lora_or_regular_expressions(cls, value: Any) -> Any:
+        if value in (None, LORA):
+            return value
+        if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"expected lora, a list of regular expressions, or null (found {value!r})")
+        check_expressions(value)
+        return value
+
+
 class GradientsSpec(Spec):
     stage, version = "gradients", 1
     base: str
@@ -57,6 +79,12 @@ class GradientsSpec(Spec):
     own_noise: bool  # else all images have the same
     seed: int
     projection_dim: int
+
+
+class PartialGradientsSpec(GradientsSpec):
+    stage, version = "partial_gradients", 1
+    parameters: list[str]  # regular expressions of the names of the weights that gradients are of
+    lora_rank: int | None  # of adapters that the network is given first; None: it is given none
 
 
 class GradientScoresSpec(Spec):
@@ -83,21 +111,24 @@ class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
         self.function = function
         self.of_output = of_output
 
-    def applies(self, experiment: Experiment) -> bool:
-        return experiment.config.text_to_image is None
-
-    def settings(self, experiment: Experiment) -> Gradients:
+    def settings(self, experiment: Experiment) -> ComparedGradients:
         return getattr(experiment.config.attribution, self.name)
+
+    def check(self, experiment: Experiment) -> None:
+        if self.settings(experiment).parameters == LORA and experiment.config.text_to_image is None:
+            raise ConfigError(
+                f"attribution.{self.name}.parameters: lora is for text-to-image models; give regular expressions of "
+                "weights' names, or null for all"
+            )
 
     def features_spec(self, experiment: Experiment, bucket: str) -> GradientsSpec:
         """Spec of the features of the training images (TRAINING), or of a bucket of queries."""
         settings = self.settings(experiment)
         window = experiment.config.elbo.steps.model_copy(update={"kind": "geometric", "count": settings.steps})
-        samples = experiment.images_spec if bucket == TRAINING else experiment.bucket_spec(bucket)
-        return GradientsSpec(
+        spec = GradientsSpec(
             base=experiment.model_digest(BASE),
             noise_schedule=experiment.config.noise_schedule,
-            samples=samples.digest(),
+            samples=experiment.scored_digest(bucket),
             function=self.function,
             normalise=self.of_output,
             steps=elbo_steps(window).tolist(),
@@ -105,6 +136,12 @@ class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
             seed=settings.seed,
             projection_dim=settings.projection_dim,
         )
+        parameters, text = settings.parameters, experiment.config.text_to_image
+        if parameters == LORA:
+            return PartialGradientsSpec(**dict(spec), parameters=OF_ADAPTERS, lora_rank=text.anchors.lora_rank)
+        if parameters is None and text is not None and text.trainable == "cross_attention":
+            parameters = CROSS_ATTENTION
+        return spec if parameters is None else PartialGradientsSpec(**dict(spec), parameters=parameters, lora_rank=None)
 
     def spec(self, experiment: Experiment) -> GradientScoresSpec:
         return GradientScoresSpec(
@@ -113,7 +150,7 @@ class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
             members={group: experiment.group_digest(group) for group in experiment.groups},
             training=self.features_spec(experiment, TRAINING).digest(),
             queries={bucket: self.features_spec(experiment, bucket).digest() for bucket in experiment.buckets},
-            settings=self.settings(experiment),
+            settings=part(self.settings(experiment), Gradients),
         )
 
     def needs(self, spec: GradientScoresSpec, paths: Paths) -> Needs:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import re
 
 import torch
 from torch import Tensor
 
 from guda.core.device import Batches
-from guda.core.errors import ConfigError
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.data.training_set import Query
-from guda.methods.query_unlearning.plan import AbuInfluence
+from guda.methods.parameters import matching
+from guda.methods.query_unlearning.plan import PARAMETERS, AbuInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import draw_noise, evenly_spaced, loss_gradient
-
-NEAREST_NAMES = 3
 
 
 def unlearn_image(
@@ -50,24 +46,7 @@ def unlearn_image(
 
 def damped(fisher: dict[str, Tensor], settings: AbuInfluence) -> dict[str, Tensor]:
     """The Fisher information of the weights that move, with `damping` times its mean over them added."""
-    chosen = {name: fisher[name] for name in moving(list(fisher), settings.parameters)}
+    chosen = {name: fisher[name] for name in matching(list(fisher), settings.parameters, PARAMETERS)}
     total = sum((values.double().sum() for values in chosen.values()), torch.zeros((), dtype=torch.float64))
     mean = total / sum(v.numel() for v in chosen.values())
     return {name: values + settings.damping * mean.float() for name, values in chosen.items()}
-
-
-def moving(names: list[str], patterns: list[str] | None) -> list[str]:
-    """Those of the names in which one of the regular expressions is found; None: all.
-
-    Raises ConfigError for an expression that is found in none.
-    """
-    if patterns is None:
-        return names
-    for pattern in patterns:
-        if not any(re.search(pattern, name) for name in names):
-            near = difflib.get_close_matches(pattern, names, NEAREST_NAMES, cutoff=0)
-            raise ConfigError(
-                f"attribution.abu.parameters: {pattern!r} is found in no name of the network's {len(names)} weights; "
-                f"the nearest: {', '.join(near)}"
-            )
-    return [name for name in names if any(re.search(pattern, name) for pattern in patterns)]

@@ -14,8 +14,8 @@ from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.pixels import to_network_range
 from guda.data.training_set import TrainingSet
-from guda.methods.query_unlearning.abu import moving
-from guda.methods.query_unlearning.plan import Fisher
+from guda.methods.parameters import matching
+from guda.methods.query_unlearning.plan import PARAMETERS, Fisher
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import squared_errors
 
@@ -53,10 +53,11 @@ def diagonal_fisher(
     drawn = _samples(training_set, settings, len(denoiser.schedule.alphas_cumprod))
     loss = _Loss(denoiser)
     n, prefix, parameters = len(drawn[0]), "denoiser.unet.", dict(denoiser.unet.named_parameters())
-    weights = {prefix + name: parameters[name].detach() for name in moving(list(parameters), patterns)}
+    weights = {prefix + name: parameters[name].detach() for name in matching(list(parameters), patterns, PARAMETERS)}
     gradients = vmap(grad(lambda *sample: functional_call(loss, *sample)), (None, 0))
     total = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
 
+    @torch.no_grad()  # the weights that gradients are not of would else be tracked
     def squares(rows: Sequence[int]) -> dict[str, Tensor]:
         samples = tuple(tensor[rows[0] : rows[-1] + 1].to(denoiser.device) for tensor in drawn)
         return {name: values.square().sum(0).double() for name, values in gradients(weights, samples).items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
@@ -16,12 +15,14 @@ from guda.core.seeding import chosen
 from guda.core.spec import Spec
 from guda.methods.instance import Aggregation, InstanceLevel, part
 from guda.methods.method import Needs
+from guda.methods.parameters import check_expressions
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 # Keys and values of a text-to-image network's cross-attention.
 KEYS_AND_VALUES = [r"attn2\.to_[kv]"]
+PARAMETERS = "attribution.abu.parameters"
 
 
 class Influence(Section):
@@ -59,11 +60,7 @@ class AbuInfluence(Influence):
     @field_validator("parameters")
     @classmethod
     def _regular_expressions(cls, value: list[str] | None) -> list[str] | None:
-        for pattern in value or []:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        check_expressions(value or [])
         return value
 
 

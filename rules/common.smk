@@ -38,7 +38,6 @@ from guda.core.paths import (
     logo_model,
     record_of,
     unlearned_model,
-    weights_of,
 )
 from guda.plan.resources import needs as stage_needs
 from guda.core.spec import digest

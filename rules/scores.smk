@@ -8,9 +8,9 @@ scheduled = paths.with_schedule("{schedule}")
 
 rule elbo:
     input:
-        unpack(lambda wc: model_files(weights_of(wc.model))),
-        base=lambda wc: experiment.family.adapted_files(weights_of(wc.model)),
-        samples=lambda wc: experiment.scored_samples(wc.bucket),
+        unpack(lambda wc: model_files(experiment.weights_of(wc.model))),
+        base=lambda wc: experiment.family.adapted_files(experiment.weights_of(wc.model)),
+        samples=lambda wc: experiment.scored_samples(experiment.elbo_samples(wc.model, wc.bucket)),
         scored=lambda wc: experiment.scored_files(wc.model, wc.bucket, wc.schedule),
         foreign=foreign(scheduled.elbo("{model}", "{bucket}"), elbo_spec),
     output:

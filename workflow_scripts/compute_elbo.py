@@ -41,9 +41,10 @@ def main() -> None:
     model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.to(device)
     samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
-    ids, condition = samples.ids, samples.told(range(len(samples.ids)))
-    if isinstance(spec, ConditionalElboSpec):
-        condition = torch.full((len(ids),), spec.label)
+    ids, rows = samples.ids, range(len(samples.ids))
+    condition = samples.told(rows)
+    if isinstance(spec, ConditionalElboSpec):  # the first prompt names no group
+        condition = torch.full((len(ids),), spec.label) if condition is None else samples.told(rows, 1 + spec.label)
     stopwatch = Stopwatch()
     kl = kl_terms(model.told(condition), samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size)
     seconds = stopwatch.seconds()

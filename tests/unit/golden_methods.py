@@ -9,7 +9,12 @@ from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
 from guda.methods import get_method
 from guda.methods.classifier.plan import MeanPosteriorSpec
-from guda.methods.conditional.plan import ConditionalPosteriorSpec, LikelihoodRatioSpec
+from guda.methods.conditional.plan import (
+    ConditionalPosteriorSpec,
+    LikelihoodRatioSpec,
+    PromptedPosteriorSpec,
+    PromptedRatioSpec,
+)
 from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
@@ -25,10 +30,16 @@ def guided_counterfactual(tmp_path):
     return counterfactual(tmp_path, GuidedCounterfactualSpec, "guda_esd", conditional="c")
 
 
-def log_posterior(tmp_path):
-    return likelihood_ratio(
-        tmp_path, ConditionalPosteriorSpec, "conditional_posterior", members=save_groups(Paths(tmp_path))
-    )
+def log_posterior(tmp_path, kind=ConditionalPosteriorSpec):
+    return likelihood_ratio(tmp_path, kind, "conditional_posterior", members=save_groups(Paths(tmp_path)))
+
+
+def prompted_ratio(tmp_path):
+    return likelihood_ratio(tmp_path, PromptedRatioSpec)
+
+
+def prompted_posterior(tmp_path):
+    return log_posterior(tmp_path, PromptedPosteriorSpec)
 
 
 def likelihood_ratio(tmp_path, kind=LikelihoodRatioSpec, method="conditional_elbo", **fields):
@@ -150,6 +161,8 @@ STAGES = {
     GuidedCounterfactualSpec: guided_counterfactual,
     ConditionalPosteriorSpec: log_posterior,
     LikelihoodRatioSpec: likelihood_ratio,
+    PromptedPosteriorSpec: prompted_posterior,
+    PromptedRatioSpec: prompted_ratio,
     MeanPosteriorSpec: mean_posterior,
     NearestSpec: nearest,
     EmbeddingSpec: embedding,
@@ -165,7 +178,11 @@ GOLDEN = {
         0.888, 0.112, 0.235, 0.765]),
     ConditionalPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
         0.235, 0.765, 0.888, 0.112]),
+    PromptedPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
+        0.235, 0.765, 0.888, 0.112]),
     LikelihoodRatioSpec: (2, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
+        0.235, 0.765, 0.888, 0.112]),
+    PromptedRatioSpec: (1, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
         0.235, 0.765, 0.888, 0.112]),
     MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),

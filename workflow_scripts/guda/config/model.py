@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Location, Section
+from guda.core.errors import ConfigError
 
 # Of diffusers' blocks, those that work in a network of the arguments that `UNet` has.
 DownBlock = Literal["DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"]
@@ -112,6 +113,16 @@ class UNet(Section):
             raise ValueError(
                 f"attention_head_dim is {self.attention_head_dim}, but self-attention stands at a resolution of "
                 f"{min(attended)} channels; use {min(attended)} or less"
+            )
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ConfigError unless each resolution but the coarsest can halve such images, and double them again."""
+        n_resolutions = len(self.block_out_channels)
+        divisor = 2 ** (n_resolutions - 1)
+        if height % divisor or width % divisor:
+            raise ConfigError(
+                f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
+                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
             )
 
 

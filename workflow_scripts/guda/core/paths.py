@@ -80,9 +80,9 @@ def conditioned_model(group: str) -> str:
     return f"{CONDITIONAL}/{group_file(group)}"
 
 
-def weights_of(model: str) -> str:
-    """Name under models/ of the weights that `model` has."""
-    return CONDITIONAL if model.startswith(f"{CONDITIONAL}/") else model
+def conditioned_samples(bucket: str) -> str:
+    """Name, under prompts/ and encoded/, of a bucket's images with prompts that name each group."""
+    return f"{CONDITIONAL}/{bucket}"
 
 
 def unlearned_model(method: str, group: str) -> str:

@@ -53,7 +53,11 @@ class Captions:
 
     def first(self, rows: Tensor) -> Tensor:
         """Embeddings of the first prompt of each of the images `rows`, float32 [n, L, D]."""
-        return self.embeddings[self.prompts[self.starts[rows]]]
+        return self.numbered(rows, 0)
+
+    def numbered(self, rows: Tensor, number: int) -> Tensor:
+        """Embeddings of the prompt of this number, from 0, of each of the images `rows`, float32 [n, L, D]."""
+        return self.embeddings[self.prompts[self.starts[rows] + number]]
 
     def _chosen(self, row: int, step: int) -> int:
         if uniform("prompt dropout", self.seed, step, self.ids[row]) < self.dropout:

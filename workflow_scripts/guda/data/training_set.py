@@ -32,9 +32,9 @@ class TrainingSet:
     ids: list[str]
     captions: Captions | None = None
 
-    def told(self, rows: Sequence[int]) -> Tensor | None:
-        """Embeddings of the first prompts of the images `rows`, float32 [n, L, D]; None for images without prompts."""
-        return None if self.captions is None else self.captions.first(torch.tensor(rows))
+    def told(self, rows: Sequence[int], number: int = 0) -> Tensor | None:
+        """Embeddings of the images' prompts of this number, float32 [n, L, D]; None for images without prompts."""
+        return None if self.captions is None else self.captions.numbered(torch.tensor(rows), number)
 
     def told_captions(self) -> Captions:
         """The captions. Raises ValueError for images without any."""

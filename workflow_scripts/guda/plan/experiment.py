@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from guda.config.file import read_yaml
@@ -21,7 +22,6 @@ from guda.core.paths import (
     Paths,
     group_file,
     unlearned_model,
-    weights_of,
 )
 from guda.data.datasets import Dataset, load_dataset
 from guda.data.groups import read_groups, repeated_images
@@ -348,12 +348,12 @@ class Experiment:
         return self.family.generated(bucket)
 
     def pixels_digest(self, samples: str) -> str:
-        """Digest of the images of the training set (TRAINING), the calibration sample or a bucket."""
-        return self.images_digest if samples == TRAINING else self.bucket_digest(samples)
+        """Digest of the images of the training set (TRAINING), the calibration sample or a (conditional/) bucket."""
+        return self.images_digest if samples == TRAINING else self.bucket_digest(PurePosixPath(samples).name)
 
     def pixels(self, samples: str) -> str:
         """The file of these images."""
-        return self.paths.images() if samples == TRAINING else self.paths.queries(samples)
+        return self.paths.images() if samples == TRAINING else self.paths.queries(PurePosixPath(samples).name)
 
     def scored_digest(self, samples: str) -> str:
         """Digest of the same as the networks see it."""
@@ -377,13 +377,21 @@ class Experiment:
     def elbo_spec(self, model: str, bucket: str, schedule: str = "") -> ElboSpec | ConditionalElboSpec:
         """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
         values = {
-            "model": self.model_digest(weights_of(model)),
-            "samples": self.scored_digest(bucket),
+            "model": self.model_digest(self.weights_of(model)),
+            "samples": self.scored_digest(self.elbo_samples(model, bucket)),
             "elbo": self.elbo_settings_of(schedule),
         }
-        if weights_of(model) == model:
-            return ElboSpec(**values)
-        return ConditionalElboSpec(**values, label=self.labels[self.group_of(model.split("/")[1])])
+        if model.startswith(f"{CONDITIONAL}/"):
+            return ConditionalElboSpec(**values, label=self.labels[self.group_of(model.split("/")[1])])
+        return ElboSpec(**values)
+
+    def weights_of(self, model: str) -> str:
+        """Name under models/ of the weights that likelihood terms are of."""
+        return self.family.conditional if model.split("/")[0] == CONDITIONAL else model
+
+    def elbo_samples(self, model: str, bucket: str) -> str:
+        """Name of the samples that they are computed on."""
+        return self.family.conditional_samples(bucket) if model.split("/")[0] == CONDITIONAL else bucket
 
     def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
         return PosteriorsSpec(

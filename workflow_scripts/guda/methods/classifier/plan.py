@@ -39,8 +39,10 @@ class MeanPosterior(Method[MeanPosteriorSpec]):
 
     kind = MeanPosteriorSpec
 
-    def applies(self, experiment: Experiment) -> bool:
-        return experiment.config.text_to_image is None
+    def check(self, experiment: Experiment) -> None:
+        """The classifier is a network of the section `unet`, and sees pixels whatever the base model sees."""
+        _, height, width = experiment.dataset.image_shape
+        experiment.config.unet.check_size(height, width)
 
     def spec(self, experiment: Experiment) -> MeanPosteriorSpec:
         return MeanPosteriorSpec(

@@ -3,18 +3,21 @@
 conditional_elbo: score_k(x) = ELBO(x | k) - ELBO(x), both of the group-conditional network: an estimate of
 log p(x | k) / p(x). The second term, where the network is told no group, is the same for all k.
 conditional_posterior: score_k(x) = log p(k | x) by Bayes' rule, from the same bounds and the groups' sizes.
+A text-to-image model is conditional as it is: it is told a prompt that names the group, or the empty one.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from guda.config.prompts import DESCRIPTORS, placeholders
 from guda.config.section import Fraction, Section
-from guda.core.paths import CONDITIONAL, Paths, conditioned_model
-from guda.core.spec import Spec
+from guda.core.errors import ConfigError
+from guda.core.paths import BASE, CONDITIONAL, Paths, conditioned_model
+from guda.core.spec import Spec, parse_any
 from guda.methods.method import Method, Needs
 from guda.specs import ConditionalElboSpec, ElboSettings, ElboSpec
 
@@ -33,6 +36,7 @@ class Conditional(Section):
 
 class LikelihoodRatioSpec(Spec):
     stage, version = "likelihood_ratio", 2
+    network: ClassVar[str] = CONDITIONAL  # name under models/ of what is conditioned on the group
     elbo: ElboSettings
     model: str
     groups: list[str]  # in the order of the labels
@@ -45,26 +49,59 @@ class LikelihoodRatioSpec(Spec):
         return [job.digest() for job in [ElboSpec(**values), *conditioned]]
 
 
+class PromptedRatioSpec(LikelihoodRatioSpec):
+    stage, version = "prompted_ratio", 1
+    network = BASE
+
+
 class ConditionalPosteriorSpec(LikelihoodRatioSpec):
     stage, version = "conditional_posterior", 1
     members: dict[str, str]  # digest of each group, whose size is in the prior
 
 
+class PromptedPosteriorSpec(ConditionalPosteriorSpec):
+    stage, version = "prompted_posterior", 1
+    network = BASE
+
+
 class LikelihoodRatio(Method[LikelihoodRatioSpec]):
     """Scores by the likelihood terms of the conditional network, conditioned on each group in turn."""
 
-    kind = LikelihoodRatioSpec
+    kind, prompted = LikelihoodRatioSpec, PromptedRatioSpec
 
-    def applies(self, experiment: Experiment) -> bool:
-        return experiment.config.text_to_image is None
+    def check(self, experiment: Experiment) -> None:
+        """Prompts must be able to name each group."""
+        if experiment.config.text_to_image is None:
+            return
+        prompts = experiment.config.text_to_image.prompts
+        if not {DESCRIPTORS, prompts.style} & set(placeholders(prompts.template)):
+            raise ConfigError(
+                f"text_to_image.prompts.template: {self.name} tells the model prompts that name each group's style; "
+                f"put {{{DESCRIPTORS}}} or {{{prompts.style}}} into it"
+            )
+        for group in experiment.groups:
+            if not experiment.family.styles_held(group):
+                raise ConfigError(
+                    f"text_to_image.prompts.style: group {group!r} holds half of the images of no {prompts.style}; "
+                    f"{self.name} tells the model each group's style, so name the column that the groups are of"
+                )
 
     def spec(self, experiment: Experiment) -> LikelihoodRatioSpec:
-        return LikelihoodRatioSpec(
-            elbo=experiment.elbo_settings,
-            model=experiment.model_digest(CONDITIONAL),
-            groups=list(experiment.labels),
-            buckets=experiment.bucket_digests(),
-        )
+        kind = self.kind if experiment.config.text_to_image is None else self.prompted
+        return kind(**self.fields(experiment))
+
+    def fields(self, experiment: Experiment) -> dict[str, Any]:
+        """What the spec says, of either kind of models."""
+        samples = {bucket: experiment.elbo_samples(CONDITIONAL, bucket) for bucket in experiment.buckets}
+        return {
+            "elbo": experiment.elbo_settings,
+            "model": experiment.model_digest(experiment.weights_of(CONDITIONAL)),
+            "groups": list(experiment.labels),
+            "buckets": {bucket: experiment.scored_digest(name) for bucket, name in samples.items()},
+        }
+
+    def parse(self, text: str) -> LikelihoodRatioSpec:
+        return parse_any([self.kind, self.prompted], text)
 
     def needs(self, spec: LikelihoodRatioSpec, paths: Paths) -> Needs:
         models = [CONDITIONAL, *map(conditioned_model, spec.groups)]
@@ -74,21 +111,23 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
             for model, expected in zip(models, spec.elbo_digests(bucket), strict=True)
         }
         files = [paths.elbo(model, bucket) for model in models for bucket in spec.buckets]
-        return Needs(files, {paths.model_record(CONDITIONAL): spec.model}, records)
+        record = paths.model_record(spec.network)
+        built = {} if spec.network == BASE else {record: spec.model}  # the base model is not built for the method
+        return Needs([*files, record], built, records)
 
     def judged(self, spec: LikelihoodRatioSpec) -> dict[str, str]:
-        return {CONDITIONAL: spec.model}
+        return {spec.network: spec.model}
 
 
 class LogPosterior(LikelihoodRatio):
     """Scores by the posterior of the groups: the same terms, with the prior that training drew the groups by."""
 
-    kind = ConditionalPosteriorSpec
+    kind, prompted = ConditionalPosteriorSpec, PromptedPosteriorSpec
     computed_by = "log_posteriors"
 
-    def spec(self, experiment: Experiment) -> ConditionalPosteriorSpec:
+    def fields(self, experiment: Experiment) -> dict[str, Any]:
         members = {group: experiment.group_digest(group) for group in experiment.labels}
-        return ConditionalPosteriorSpec(**dict(super().spec(experiment)), members=members)
+        return super().fields(experiment) | {"members": members}
 
     def needs(self, spec: ConditionalPosteriorSpec, paths: Paths) -> Needs:
         needs = super().needs(spec, paths)

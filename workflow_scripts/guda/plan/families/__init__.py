@@ -44,6 +44,7 @@ class Family(Protocol):
     """What an experiment asks of its family of models."""
 
     title: str  # in messages
+    conditional: str  # name of the model that can be told an image's group
 
     @property
     def known_of_queries(self) -> pd.DataFrame | None:
@@ -67,6 +68,10 @@ class Family(Protocol):
 
     def samples(self, name: str) -> str:
         """The file of the training set, the calibration sample or a bucket, as networks see them."""
+        ...
+
+    def conditional_samples(self, bucket: str) -> str:
+        """Name of a bucket's images as they are where that model is told each group."""
         ...
 
     def samples_digest(self, name: str) -> str:

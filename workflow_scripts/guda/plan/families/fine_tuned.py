@@ -13,9 +13,9 @@ import pandas as pd
 
 from guda.core.errors import ArtifactError, ConfigError, nearest_name
 from guda.core.hub import HUB_ID
-from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, TRAINING, record_of
+from guda.core.paths import ANCHORS, BASE, CALIBRATION, CONFIG, TRAINING, conditioned_samples, record_of
 from guda.core.records import read_record
-from guda.core.seeding import chosen
+from guda.core.seeding import chosen, derive_seed
 from guda.data.prompt_files import read_query_prompts
 from guda.data.prompts import PromptBook, prompt_book
 from guda.data.queries import known_of_queries
@@ -64,6 +64,7 @@ class FineTuned:
     """Models are a pipeline's denoiser, and see encoded samples: latents, with encoded prompts; see `Family`."""
 
     title = "text-to-image models"
+    conditional = BASE
 
     def __init__(self, experiment: Experiment, text: TextToImage):
         self.experiment, self.text = experiment, text
@@ -113,14 +114,17 @@ class FineTuned:
         """Prompts of the training images, the calibration sample, a bucket of queries, or the anchors.
 
         Columns id and prompt, with a row for each prompt of an image; scored images have one, training images also
-        their content and style. Those of anchors are content, style and prompt, then the descriptors, each with its
-        style alone.
+        their content and style. A query of conditional/BUCKET has the empty prompt, and then one that names each group,
+        in the order of `Experiment.labels`. Those of anchors are content, style and prompt, then the descriptors, each
+        with its style alone.
         """
         if samples == ANCHORS:
             phrases = {style: self.book.descriptors_of(style) for style in self.book.styles}
             described = [(None, style, phrase) for style, known in phrases.items() for phrase in known]
             columns = ["content", "style", "prompt"]
             return pd.concat([self.book.anchors(), pd.DataFrame(described, columns=columns, dtype=object)])
+        if samples in self._conditioned:
+            return self._naming_groups(self._conditioned[samples])
         if samples in self.experiment.buckets:
             known = self.known_of_queries.rename(columns={"query": "id"})
             return known.loc[known["id"].isin(self.experiment.buckets[samples]), ["id", "prompt"]]
@@ -134,6 +138,35 @@ class FineTuned:
         for name in sorted({columns.content, columns.style} & set(table.columns)):
             listed[name] = listed["id"].map(dict(zip(ids, table[name], strict=True)))
         return listed
+
+    @property
+    def _conditioned(self) -> dict[str, str]:
+        """Names of samples that have prompts of each group, with those of their buckets."""
+        return {conditioned_samples(bucket): bucket for bucket in self.experiment.buckets}
+
+    def _naming_groups(self, bucket: str) -> pd.DataFrame:
+        known = self.known_of_queries.set_index("query").reindex(columns=[self.text.prompts.content])
+        contents = known.iloc[:, 0].astype(object).where(known.iloc[:, 0].notna(), None)
+        rows = [
+            (query, prompt)
+            for query in self.experiment.buckets[bucket]
+            for prompt in ["", *(self._naming(group, query, contents[query]) for group in self.experiment.labels)]
+        ]
+        return pd.DataFrame(rows, columns=["id", "prompt"])
+
+    def _naming(self, group: str, query: str, content: str | None) -> str:
+        """The first anchor prompt of a query's content in a style of the group; without a content, its descriptors."""
+        styles = self.styles_held(group)
+        style = styles[derive_seed("style of a group", group, query) % len(styles)]
+        if content is None:
+            return ", ".join(self.book.drawn(style, "anchor", style, 0))
+        return self.book.prompt(content, style, self.book.drawn(style, "anchor", content, style, 0))
+
+    def styles_held(self, group: str) -> list[str]:
+        """The styles of which a group holds half of the images or more, in the order of text."""
+        styles = self.book.styles_of_images
+        shares = styles[self.experiment.groups[group]].value_counts() / styles.value_counts()
+        return sorted(shares.index[shares >= 1 / 2])
 
     @cache  # noqa: B019
     def prompts_spec(self, samples: str) -> PromptsSpec:
@@ -177,7 +210,7 @@ class FineTuned:
             images=self.experiment.pixels_digest(samples),
             prompts=self.prompts_spec(samples).digest(),
             seed=self.text.latents_seed if self.text.latents == "sample" else None,
-            prompted=samples == TRAINING or self.text.score_prompt == "own",
+            prompted=samples == TRAINING or samples in self._conditioned or self.text.score_prompt == "own",
         )
 
     def encoded_anchors_spec(self) -> EncodedAnchorsSpec:
@@ -189,6 +222,9 @@ class FineTuned:
 
     def samples(self, name: str) -> str:
         return self.experiment.paths.encoded(name)
+
+    def conditional_samples(self, bucket: str) -> str:
+        return conditioned_samples(bucket)
 
     def samples_digest(self, name: str) -> str:
         return self.encoded_spec(name).digest()

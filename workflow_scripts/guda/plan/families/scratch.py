@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from guda.core.errors import ConfigError
-from guda.core.paths import BASE
+from guda.core.paths import BASE, CONDITIONAL
 from guda.data.queries import known_of_queries
 from guda.models.imported import NETWORK, check_is_folder, check_model, source_digest
 from guda.plan.families import FLOAT, Network
@@ -24,6 +23,7 @@ class FromScratch:
     """Models are `UNet2DModel`s, and see the images themselves; see `Family`."""
 
     title = "models without prompts"
+    conditional = CONDITIONAL
     training_files: tuple[str, ...] = ()
     pipeline_folder = ""
 
@@ -42,6 +42,9 @@ class FromScratch:
 
     def samples(self, name: str) -> str:
         return self.experiment.pixels(name)
+
+    def conditional_samples(self, bucket: str) -> str:
+        return bucket
 
     def samples_digest(self, name: str) -> str:
         return self.experiment.pixels_digest(name)
@@ -111,15 +114,8 @@ class FromScratch:
         )
 
     def check(self) -> None:
-        """Each resolution of the network but the coarsest halves the image, and must be able to double it again."""
         _, height, width = self.experiment.dataset.image_shape
-        n_resolutions = len(self.experiment.config.unet.block_out_channels)
-        divisor = 2 ** (n_resolutions - 1)
-        if height % divisor or width % divisor:
-            raise ConfigError(
-                f"unet.block_out_channels: {n_resolutions} resolutions need width and height that are multiples of "
-                f"{divisor}, but the training images have {width}x{height} pixels; give fewer, or set data.size"
-            )
+        self.experiment.config.unet.check_size(height, width)
 
     def notes(self) -> list[str]:
         return []

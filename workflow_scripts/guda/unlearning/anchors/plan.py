@@ -81,11 +81,9 @@ class AnchorReTrack(Operator[AnchorsSpec]):
 
     def check(self, experiment: Experiment) -> None:
         """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-        column, styles = experiment.config.text_to_image.prompts.style, experiment.family.book.styles_of_images
-        counts = styles.value_counts()
-        for group, members in experiment.groups.items():
-            shares = styles[members].value_counts() / counts
-            if not (shares >= 1 / 2).any():
+        column = experiment.config.text_to_image.prompts.style
+        for group in experiment.groups:
+            if not experiment.family.styles_held(group):
                 raise ConfigError(
                     f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning "
                     "by anchors exchanges styles, so name the column that the groups are of"

@@ -22,6 +22,7 @@ from guda.core.records import write_record
 from guda.data.captions import TENSORS, Captions
 from guda.data.prompts import prompt_book
 from guda.data.query_prompts import query_prompts
+from guda.data.training_set import TrainingSet
 from guda.methods import get_method
 from guda.methods.prompt.plan import PromptOverlapSpec
 from guda.models.denoisers import TextDenoiser, load_denoiser, save_denoiser
@@ -30,8 +31,13 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import save_pipeline
 from guda.training.loop import finetune
 from guda.training.small_pipeline import make_small_pipeline
+from guda.training.state import Execution
 from guda.unlearning.anchors import compute as anchors
 from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
+from guda.unlearning.esd.plan import Esd
+from guda.unlearning.operator import Job
+from guda.unlearning.prompted_esd import compute as prompted_esd
+from guda.unlearning.prompted_esd.plan import PromptedEsdSpec
 
 STYLES = ["ink", "neon", "ink", "neon", None, "ink"]
 OBJECTS = ["cat", "cat", "dog", "dog", "cat", "cat"]
@@ -235,6 +241,24 @@ def redirected(tmp_path):
     return [evaluations, *summary(student)]
 
 
+def erased(tmp_path):
+    _, denoiser = fixed_pipeline(tmp_path)
+    settings = Esd(**OPTIMISATION, forget_weight=0.5, guidance=2.0, preserve="distillation")
+    spec = PromptedEsdSpec(
+        base="b",
+        samples="s",
+        group="g",
+        noise_schedule=PROCESS,
+        settings=settings,
+        trainable="full",
+        lora_rank=None,
+        lora_alpha=None,
+    )
+    samples = TrainingSet(wave(6, 4, 8, 8), IDS[:6], captions())
+    student, evaluations = prompted_esd.run(Job(spec, denoiser, samples, torch.arange(6) < 2, [], Execution()))
+    return [evaluations, *summary(student)]
+
+
 def prompted_queries(tmp_path):
     folder, base = fixed_pipeline(tmp_path / "pipeline")
     any_spec = pipelines.AnySpec()
@@ -275,6 +299,7 @@ STAGES = {
     specs.FineTuneSpec: fine_tuned,
     specs.ImportedUNetSpec: imported,
     AnchorsSpec: redirected,
+    PromptedEsdSpec: erased,
     specs.PromptedQueriesSpec: prompted_queries,
     PromptOverlapSpec: overlap,
 }
@@ -295,6 +320,7 @@ GOLDEN = {
     specs.FineTuneSpec: (1, [72, -1, 2, 3, 4, 1, 2, 0.116415, 0.138333, 0.189286, 0.280541, 0.0119584]),
     specs.ImportedUNetSpec: (1, [0.117631, 0.528664, 0.197032, 0.922595, 0.13779]),
     AnchorsSpec: (1, [192, 0.117554, 0.5287, 0.197139, 0.922407, 0.138465]),
+    PromptedEsdSpec: (1, [216, 0.11634, 0.492468, 0.199416, 0.84571, 0.127159]),
     specs.PromptedQueriesSpec: (1, [179.228, 179.503, 41.9231, 43.1142]),
     PromptOverlapSpec: (1, [2.0, 1.0, 1.0, 1.0]),
 }  # fmt: skip

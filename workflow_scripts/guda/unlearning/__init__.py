@@ -15,6 +15,7 @@ from guda.unlearning.esd.plan import ErasedDiffusion
 from guda.unlearning.finetune.plan import ContinuedTraining
 from guda.unlearning.neggrad.plan import GradientAscent
 from guda.unlearning.operator import Job, Operator
+from guda.unlearning.prompted_esd.plan import SelfErasedDiffusion
 from guda.unlearning.retrack.plan import ReTrack
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ OPERATORS: tuple[Operator, ...] = (
     ContinuedTraining("finetune"),
     GradientAscent("neggrad"),
     AnchorReTrack(GUDA),
+    SelfErasedDiffusion("guda_esd"),
     AnchorReTrack("guda_weighted", "weighted"),
     AnchorReTrack("guda_uniform", "uniform"),
     AnchorReTrack("guda_removed", "removed"),

@@ -15,7 +15,7 @@ from guda.config.section import Section, Seed
 from guda.core.errors import ConfigError
 from guda.core.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model
 from guda.core.seeding import chosen
-from guda.core.spec import Spec
+from guda.core.spec import Spec, parse_any
 from guda.methods.method import Method, Needs
 from guda.methods.variants import parts_of
 from guda.specs import ElboSettings, ElboSpec
@@ -156,16 +156,21 @@ class Unlearned(Counterfactual):
 
 
 class GuidedUnlearned(Unlearned):
-    """The full model after unlearning by the guidance of the conditional network, which counts as built for it."""
+    """The full model after unlearning by guidance: its own, or a conditional network's, which then counts as built."""
 
-    kind = GuidedCounterfactualSpec
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        spec = super().spec(experiment)
+        if experiment.family.conditional == BASE:
+            return spec
+        return GuidedCounterfactualSpec(**dict(spec), conditional=experiment.model_digest(CONDITIONAL))
 
-    def spec(self, experiment: Experiment) -> GuidedCounterfactualSpec:
-        values = dict(super().spec(experiment))
-        return GuidedCounterfactualSpec(**values, conditional=experiment.model_digest(CONDITIONAL))
+    def parse(self, text: str) -> CounterfactualSpec:
+        return parse_any([GuidedCounterfactualSpec, CounterfactualSpec], text)
 
-    def needs(self, spec: GuidedCounterfactualSpec, paths: Paths) -> Needs:
+    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
         needs = super().needs(spec, paths)
+        if not isinstance(spec, GuidedCounterfactualSpec):
+            return needs
         built = needs.build_records | {paths.model_record(CONDITIONAL): spec.conditional}
         return replace(needs, build_records=built)
 

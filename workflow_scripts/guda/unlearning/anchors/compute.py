@@ -6,7 +6,6 @@ does to a prompt of the same content in another style, the anchor. arXiv 2601.22
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -19,13 +18,13 @@ from guda.core.errors import DataError
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import derive_seed, uniform
 from guda.data.captions import Captions
-from guda.models.denoisers import Denoiser, TextDenoiser, add_adapters
-from guda.models.denoisers.text_unet import select_trainable
+from guda.models.denoisers import Denoiser, TextDenoiser
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
-from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.loop import optimise
 from guda.training.state import Execution
 from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 from guda.unlearning.operator import Job
+from guda.unlearning.prompted import PromptedDraws, student_of
 
 NO_STYLE = -1  # of a prompt that names the content alone
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")
@@ -184,24 +183,18 @@ def unlearn(
     """
     if captions.dropout:
         raise ValueError(f"a share {captions.dropout} of the captions is dropped; an empty prompt has no anchor")
-    student, batch_size = copy.deepcopy(full), settings.batch_size
-    if settings.trainable == "lora":
-        add_adapters(student, settings.lora_rank, settings.lora_alpha, settings.seed)
-    else:
-        select_trainable(student, settings.trainable)
+    adapters = (settings.lora_rank, settings.lora_alpha) if settings.trainable == "lora" else None
+    student = student_of(full, settings.trainable, adapters, settings.seed)
+    draws = PromptedDraws(latents, captions, settings, full.schedule)
     forget_rows, retained_rows = torch.nonzero(forget).flatten(), torch.nonzero(~forget).flatten()
     anchors = DrawnAnchors(book, book.retained_styles(forget), captions.ids, settings)
 
     def draw(step: int) -> list[Tensor]:
         """Latents, noise, steps and prompts of the forget images, then of the retained ones; and the anchors."""
-        drawn = []
-        for name, members in (("forget", forget_rows), ("retain", retained_rows)):
-            rows = members[batch_rows(step, len(members), batch_size, name, settings.seed)]
-            x, prompts = latents[rows], captions.choose(rows, step)
-            drawn += [x, torch.randn_like(x), random_steps(batch_size, full.schedule), captions.embedded(prompts)]
-            if name == "forget":
-                chosen = anchors.choose(rows, captions.pooled[prompts], step)
-        return [*drawn, book.embeddings[chosen]]
+        rows, prompts, forgotten = draws.of(forget_rows, "forget", step)
+        _, _, retained = draws.of(retained_rows, "retain", step)
+        chosen = anchors.choose(rows, captions.pooled[prompts], step)
+        return [*forgotten, *retained, book.embeddings[chosen]]
 
     def loss(*drawn: Tensor) -> Tensor:
         x, noise, t, prompts = (torch.cat(pair) for pair in zip(drawn[:4], drawn[4:8], strict=True))

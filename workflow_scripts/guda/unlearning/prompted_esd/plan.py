@@ -1,0 +1,60 @@
+"""ESD by a text-to-image model's own guidance: forget images are steered away from what their prompts ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from guda.config.model import NoiseSchedule
+from guda.core.paths import BASE, TRAINING
+from guda.specs import ModelSpec
+from guda.unlearning.esd.plan import Esd
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class PromptedEsdSpec(ModelSpec):
+    stage, version = "prompted_esd", 1
+    cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
+    base: str
+    samples: str
+    group: str
+    noise_schedule: NoiseSchedule
+    settings: Esd
+    trainable: Literal["full", "cross_attention", "lora"]
+    lora_rank: int | None  # of adapters, for lora
+    lora_alpha: int | None
+
+    @property
+    def adapters(self) -> tuple[int, int] | None:
+        return None if self.lora_rank is None else (self.lora_rank, self.lora_alpha)
+
+
+class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
+    """By the guidance of the full model itself. The same weights move as in unlearning by anchors."""
+
+    kind = PromptedEsdSpec
+
+    def applies(self, experiment: Experiment) -> bool:
+        return experiment.config.text_to_image is not None
+
+    def settings(self, experiment: Experiment, group: str) -> Esd:
+        return experiment.config.attribution.guda_esd
+
+    def spec(self, experiment: Experiment, group: str) -> PromptedEsdSpec:
+        anchors = experiment.config.text_to_image.anchors
+        lora = anchors.trainable == "lora"
+        return PromptedEsdSpec(
+            base=experiment.model_digest(BASE),
+            samples=experiment.scored_digest(TRAINING),
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+            trainable=anchors.trainable,
+            lora_rank=anchors.lora_rank if lora else None,
+            lora_alpha=anchors.lora_alpha if lora else None,
+        )
+
+    def samples_digest(self, spec: PromptedEsdSpec) -> str:
+        return spec.samples

@@ -433,6 +433,11 @@ def text_specs():
     yield from [of.model_spec(BASE), of.model_spec(unlearned_model("guda", group)), of.bucket_spec("bucket-0000")]
     yield from [of.method_spec("prompt"), METHODS["abu"].fisher_spec(of)]
     yield reports.removal_spec(text_experiment(removal={"queries": 2}))
+    told = text_experiment(methods=["conditional_elbo", "conditional_posterior", "guda_esd", "das"])
+    yield from [told.model_spec(unlearned_model("guda_esd", group)), *map(told.method_spec, told.config.methods)]
+    yield told.elbo_spec(conditioned_model(group), "bucket-0000")
+    adapted = text_experiment(methods=["das"], attribution={"das": {"parameters": "lora"}})
+    yield METHODS["das"].features_spec(adapted, TRAINING)
     yield text_experiment(model={"pretrained": f"someone/model@{'0' * 40}"}).model_spec(BASE)
 
 

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from guda.config.training import Optimisation
 from guda.data.captions import Captions
-from guda.models.denoisers import TextDenoiser, add_adapters
-from guda.models.denoisers.text_unet import select_trainable
+from guda.models.denoisers import UNetDenoiser, add_adapters
+from guda.models.denoisers.text_unet import Trainable, select_trainable
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import batch_rows, random_steps
+from guda.unlearning.anchors.plan import Anchors
+from guda.unlearning.esd.plan import Esd
+
+Denoiser = TypeVar("Denoiser", bound=UNetDenoiser)
 
 
-def student_of(full: TextDenoiser, trainable: str, adapters: tuple[int, float] | None, seed: int) -> TextDenoiser:
-    """A copy of the full model of which training moves some weights: full, cross_attention, or lora.
+def student_of(
+    full: Denoiser, trainable: Trainable | Literal["lora"], adapters: tuple[int, int] | None, seed: int
+) -> Denoiser:
+    """A copy of the full model of which training moves some weights.
 
-    With `adapters`, rank and alpha, it moves fresh adapters alone, drawn from the seed.
+    For `lora` these are of fresh adapters, of the rank and alpha `adapters`, which are drawn from the seed.
     """
     student = copy.deepcopy(full)
-    if adapters is None:
+    if trainable != "lora":
         select_trainable(student, trainable)
-    else:
+    elif adapters is not None:
         add_adapters(student, *adapters, seed)
     return student
 
@@ -35,7 +41,7 @@ class PromptedDraws:
 
     latents: Tensor
     captions: Captions
-    settings: Optimisation  # batch_size, seed
+    settings: Anchors | Esd
     schedule: NoiseSchedule
 
     def of(self, members: Tensor, kind: str, step: int) -> tuple[Tensor, Tensor, list[Tensor]]:

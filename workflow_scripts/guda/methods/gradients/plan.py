@@ -137,11 +137,13 @@ class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
             projection_dim=settings.projection_dim,
         )
         parameters, text = settings.parameters, experiment.config.text_to_image
-        if parameters == LORA:
+        if parameters == LORA and text is not None:
             return PartialGradientsSpec(**dict(spec), parameters=OF_ADAPTERS, lora_rank=text.anchors.lora_rank)
         if parameters is None and text is not None and text.trainable == "cross_attention":
             parameters = CROSS_ATTENTION
-        return spec if parameters is None else PartialGradientsSpec(**dict(spec), parameters=parameters, lora_rank=None)
+        if parameters is None:
+            return spec
+        return PartialGradientsSpec(**dict(spec), parameters=parameters, lora_rank=None)
 
     def spec(self, experiment: Experiment) -> GradientScoresSpec:
         return GradientScoresSpec(

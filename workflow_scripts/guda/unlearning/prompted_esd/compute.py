@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from guda.core.records import FORWARD_AND_BACKWARD
-from guda.models.denoisers import TextDenoiser
+from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import optimise
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.operator import Job
@@ -17,7 +17,7 @@ from guda.unlearning.prompted_esd.plan import PromptedEsdSpec
 
 
 @torch.no_grad()
-def erased_noise(full: TextDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, empty: Tensor, guidance: float) -> Tensor:
+def erased_noise(full: UNetDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, empty: Tensor, guidance: float) -> Tensor:
     """ESD's target, [B, C, H, W]: e(x_t, "") - guidance (e(x_t, c) - e(x_t, "")) of the full model.
 
     x_t [B, C, H, W], t int64 [B]; `prompts` [B, L, D] are the embeddings of c, `empty` [L, D] that of "".
@@ -27,7 +27,7 @@ def erased_noise(full: TextDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, em
 
 
 def erasing_loss(
-    student: TextDenoiser, full: TextDenoiser, forgotten: list[Tensor], retained: list[Tensor], empty: Tensor, how: Esd
+    student: UNetDenoiser, full: UNetDenoiser, forgotten: list[Tensor], retained: list[Tensor], empty: Tensor, how: Esd
 ) -> Tensor:
     """lambda ||e_theta(x_t^f, c_f) - erased noise||^2 + ||e_theta(x_t^r, c_r) - target||^2, means over pixels.
 
@@ -44,10 +44,10 @@ def erasing_loss(
     return how.forget_weight * error[:n].mean() + error[n:].mean()
 
 
-def run(job: Job[PromptedEsdSpec]) -> tuple[TextDenoiser, int]:
+def run(job: Job[PromptedEsdSpec]) -> tuple[UNetDenoiser, int]:
     """See `Operator.run`. At each step an image is told one of its own prompts."""
     full, settings = job.full, job.spec.settings
-    captions = replace(job.training_set.captions, seed=settings.seed)
+    captions = replace(job.training_set.told_captions(), seed=settings.seed)
     student = student_of(full, job.spec.trainable, job.spec.adapters, settings.seed)
     draws = PromptedDraws(job.training_set.images, captions, settings, full.schedule)
     forget_rows, retained_rows = torch.nonzero(job.forget).flatten(), torch.nonzero(~job.forget).flatten()

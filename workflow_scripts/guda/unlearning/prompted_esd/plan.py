@@ -28,7 +28,7 @@ class PromptedEsdSpec(ModelSpec):
 
     @property
     def adapters(self) -> tuple[int, int] | None:
-        return None if self.lora_rank is None else (self.lora_rank, self.lora_alpha)
+        return None if self.lora_rank is None or self.lora_alpha is None else (self.lora_rank, self.lora_alpha)
 
 
 class SelfErasedDiffusion(Operator[PromptedEsdSpec]):

@@ -29,7 +29,7 @@ def main() -> None:
     from guda.core.paths import RECORD
     from guda.core.records import Stopwatch, write_record
     from guda.data.training_set import read_training_set
-    from guda.models.denoisers import UNetDenoiser, load_foreign_denoiser, save_denoiser
+    from guda.models.denoisers import UNetDenoiser, load_imported_denoiser, save_denoiser
     from guda.models.imported import fetched, source_digest
     from guda.models.stable_diffusion.pipeline import imported_denoiser
     from guda.scoring.probe import measured
@@ -43,7 +43,7 @@ def main() -> None:
         *_, height, width = tensor_shapes(args.samples)["latents"]
         denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, (height, width))
     else:
-        denoiser = load_foreign_denoiser(fetched(source, key), spec, key)
+        denoiser = load_imported_denoiser(fetched(source, key), spec, key)
     seconds = stopwatch.seconds()
     training_set = read_training_set(args.samples)
     health = measured(denoiser, spec, training_set, training_set.in_group(args.group) if args.group else None)

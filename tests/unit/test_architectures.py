@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from guda import config
 from guda.core.errors import ArtifactError
 from guda.core.paths import CONFIG, WEIGHTS
-from guda.models.denoisers import load_foreign_denoiser
+from guda.models.denoisers import load_imported_denoiser
 from guda.plan.config import load_config
 from guda.specs import ImportedModelSpec
 
@@ -53,7 +53,7 @@ def imported(folder, shape, unet, process=None):
     """What is read from a folder with these settings."""
     process = process or config.NoiseSchedule()
     spec = ImportedModelSpec(content="c", shape=shape, unet=unet, noise_schedule=process)
-    return load_foreign_denoiser(folder, spec, KEY)
+    return load_imported_denoiser(folder, spec, KEY)
 
 
 def imported_as_told(folder):

@@ -17,7 +17,7 @@ from guda.core.artifacts import sha256_file
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import CONFIG, WEIGHTS
 from guda.models.checkpoints.files import DIFFUSERS, TRANSFORMERS, Checkpoint
-from guda.models.denoisers import load_foreign_denoiser
+from guda.models.denoisers import load_imported_denoiser
 from guda.models.imported import check_model, notes_of, source_digest, vision_digest
 from guda.models.stable_diffusion.folder import pipeline_digest
 from guda.specs import ImportedModelSpec, digest
@@ -33,7 +33,7 @@ def taken(tiny_unet):
 
     def take(folder):
         spec = ImportedModelSpec(content="c", shape=[1, 8, 8], unet=tiny_unet, noise_schedule=PROCESS)
-        return load_foreign_denoiser(Path(folder), spec, KEY).unet.state_dict()
+        return load_imported_denoiser(Path(folder), spec, KEY).unet.state_dict()
 
     return take
 

@@ -17,7 +17,7 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import CONFIG
 from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
 from guda.models.checkpoints.settings import UNET_DEFAULTS, network_of
-from guda.models.denoisers import load_foreign_denoiser, new_denoiser
+from guda.models.denoisers import load_imported_denoiser, new_denoiser
 from guda.models.imported import check_model
 from guda.models.noise_schedule import betas_of
 from guda.plan.config import load_config
@@ -254,7 +254,7 @@ def test_what_the_advice_would_break_elsewhere_is_said_with_it(foreign):
 def imported(folder, process):
     unet = config.UNet(block_out_channels=[8, 8], norm_num_groups=8)
     spec = ImportedModelSpec(content="c", shape=[1, 8, 8], unet=unet, noise_schedule=process)
-    return load_foreign_denoiser(folder, spec, KEY)
+    return load_imported_denoiser(folder, spec, KEY)
 
 
 @pytest.mark.parametrize("beta_schedule", ["linear", "sigmoid", "squaredcos_cap_v2"])

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from guda import config
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import CONFIG, WEIGHTS
-from guda.models.denoisers import load_foreign_denoiser
+from guda.models.denoisers import load_imported_denoiser
 from guda.models.imported import fetched, source_digest
 from guda.specs import ImportedModelSpec
 
@@ -40,7 +40,7 @@ def import_from(tiny_unet):
     def read(folder, unet=tiny_unet, shape=(1, 8, 8), **schedule):
         process = config.NoiseSchedule(**schedule)
         spec = ImportedModelSpec(content="c", shape=list(shape), unet=unet, noise_schedule=process)
-        return load_foreign_denoiser(folder, spec, KEY)
+        return load_imported_denoiser(folder, spec, KEY)
 
     return read
 

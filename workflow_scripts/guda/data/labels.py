@@ -49,7 +49,7 @@ class Memberships:
         return shares
 
 
-def read_memberships(paths: Paths, ids: list[str], members: dict[str, str]) -> Memberships:
+def read_labels(paths: Paths, ids: list[str], members: dict[str, str]) -> Memberships:
     """Those of the images `ids` in groups with such digests of their specs, in that order. Raises ArtifactError."""
     return Memberships.of(ids, [read_members(paths.group(group), expected) for group, expected in members.items()])
 

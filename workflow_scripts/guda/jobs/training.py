@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from guda.core.paths import Paths
-from guda.data.labels import DrawnLabels, Memberships, read_memberships
+from guda.data.labels import DrawnLabels, Memberships, read_labels
 from guda.data.training_set import TrainingSet, read_training_set
 from guda.jobs.model import Recipe
 from guda.models.classifier import save_classifier
@@ -103,7 +103,7 @@ def _left_out(
 
 def _grouped(spec: ConditionalSpec | ClassifierSpec, args: Namespace) -> tuple[TrainingSet, Memberships]:
     training_set = read_training_set(args.samples, spec.images)
-    return training_set, read_memberships(Paths(args.results), training_set.ids, spec.members)
+    return training_set, read_labels(Paths(args.results), training_set.ids, spec.members)
 
 
 def _denoiser_recipe(

@@ -26,7 +26,7 @@ class PromptsSpec(Spec):
 
 class EncodedSpec(Spec):
     stage, version = "encoded", 1
-    pipeline: str  # digest of the spec of the small pipeline, or of the content of a foreign one
+    pipeline: str  # digest of the spec of the small pipeline, or of the content of a user's
     images: str  # digest of the training images, the calibration sample or a bucket of queries
     prompts: str
     seed: int | None  # of the latents; None: they are means

@@ -2,7 +2,7 @@
 
 from guda.models.denoisers.adapters import add_adapters, save_adapters
 from guda.models.denoisers.bound import BoundDenoiser, GuidedDenoiser
-from guda.models.denoisers.folders import load_denoiser, load_foreign_denoiser, load_pretrained_unet, save_denoiser
+from guda.models.denoisers.folders import load_denoiser, load_imported_denoiser, load_pretrained_unet, save_denoiser
 from guda.models.denoisers.text_unet import TextDenoiser
 from guda.models.denoisers.unet import Denoiser, UNetDenoiser, new_denoiser
 
@@ -14,7 +14,7 @@ __all__ = [
     "UNetDenoiser",
     "add_adapters",
     "load_denoiser",
-    "load_foreign_denoiser",
+    "load_imported_denoiser",
     "load_pretrained_unet",
     "new_denoiser",
     "save_adapters",

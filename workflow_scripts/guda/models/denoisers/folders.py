@@ -85,7 +85,7 @@ def _load_adapted(
     return denoiser, metadata
 
 
-def load_foreign_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
+def load_imported_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
     """Read a model that was not written here, from a diffusers folder or a whole pipeline.
 
     `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of

@@ -15,7 +15,16 @@ from PIL import Image
 from guda.config.file import read_yaml
 from guda.core.artifacts import load_tensors, read_json, unpack_ids
 from guda.core.errors import ArtifactError
-from guda.core.paths import BASE, CALIBRATION, WEIGHTS, logo_model, unlearned_model
+from guda.core.paths import (
+    ADAPTER,
+    BASE,
+    CALIBRATION,
+    CONDITIONAL,
+    WEIGHTS,
+    conditioned_model,
+    logo_model,
+    unlearned_model,
+)
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
@@ -281,6 +290,68 @@ def test_a_network_of_another_shape_is_refused_when_planning(canvas, tmp_path, m
     monkeypatch.chdir(canvas.directory)
     with pytest.raises(ArtifactError, match=r"^model\.pretrained: its network has layers_per_block 3, but that of the"):
         Experiment(load_config(values))
+
+
+# --- methods that compare gradients, are told prompts of the groups, or turn guidance round ----------------
+
+COMPARED = ["trak", "dtrak", "das", "conditional_elbo", "conditional_posterior", "classifier", "guda_esd"]
+SMALL = {"steps": 2, "projection_dim": 16}
+METHODS = {
+    "methods": COMPARED,
+    "attribution": {
+        "trak": SMALL,
+        "dtrak": SMALL | {"parameters": [r"attn2\.to_[kv]"]},
+        "das": SMALL | {"parameters": "lora"},
+        "classifier": {"training": SHORT},
+        "guda_esd": SHORT,
+    },
+    "oracle": {"seeds": [1]},
+    "lds": {"subsets": 0},
+    "removal": {"queries": 0},
+    "likelihood": {"queries": 0},
+    "sweep": {"unlearn": []},
+}
+
+
+@pytest.fixture(scope="module")
+def compared(evaluated, tmp_path_factory) -> Workflow:
+    """The same run, whose configuration then names these methods."""
+    run = evaluated.copied(tmp_path_factory.mktemp("compared") / "run")
+    values = merged(merged(STYLES, EVALUATED), METHODS)
+    (run.directory / "tiny.yaml").write_text(yaml.dump(values), encoding="utf-8")
+    return finished(run.directory, "metrics.csv")
+
+
+def test_they_come_to_the_tables_and_only_what_is_new_was_made(evaluated, compared):
+    assert list(pd.read_csv(compared.results / "metrics.csv")["method"]) == ["logo", *COMPARED]
+    for path in (compared.experiment.paths.model_weights(BASE), compared.experiment.paths.encoded("bucket-0000")):
+        old, new = (run.directory / path for run in (evaluated, compared))
+        assert old.stat().st_mtime_ns == new.stat().st_mtime_ns
+    made = {path.name for path in (compared.results / "models").iterdir()}
+    assert {"classifier", "guda_esd"} <= made
+    assert "conditional" not in made
+    assert [path.name for path in (compared.results / "models" / "guda_esd" / "pop").glob("*.safetensors")] == [ADAPTER]
+
+
+def test_scores_of_prompted_groups_follow_from_the_base_models_terms(compared):
+    none, queries = kl_sums(compared, CONDITIONAL, "bucket-0000")
+    frame = pd.read_csv(compared.directory / compared.experiment.paths.scores("conditional_elbo"))
+    scores = frame.pivot(index="query", columns="group", values="score").loc[queries]
+    for group in EVALUATED["data"]["groups"]:
+        told, _ = kl_sums(compared, conditioned_model(group), "bucket-0000")
+        np.testing.assert_allclose(scores[group], none - told, rtol=1e-6, atol=1e-9)
+    prompts = pd.read_csv(compared.results / "prompts" / "conditional" / "bucket-0000.csv", keep_default_na=False)
+    assert list(prompts["prompt"][::3]) == [""] * 4
+
+
+def test_gradients_are_of_latents_and_of_the_weights_that_each_method_names(compared):
+    for method, parameters in (("trak", None), ("dtrak", [r"attn2\.to_[kv]"]), ("das", [r"\.lora_B\."])):
+        for samples, n in (("training", 60), ("bucket-0000", 4)):
+            file = compared.directory / compared.experiment.paths.features(method, samples)
+            tensors, metadata = load_tensors(file, framework="np")
+            assert tensors["features"].shape == (n, 16)
+            assert np.isfinite(tensors["features"]).all()
+            assert json.loads(metadata["spec"]).get("parameters") == parameters
 
 
 # --- what changes make again ----------------------------------------------------------------------------

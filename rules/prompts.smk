@@ -6,7 +6,7 @@ if experiment.family.training_files:
         input:
             images=paths.images(),
             prompts=paths.prompts(TRAINING),
-            foreign=foreign(paths.pipeline_weights(), lambda wc: experiment.family.pipeline_spec()),
+            foreign=foreign(paths.pipeline_weights(), lambda wc: experiment.fine_tuned.pipeline_spec()),
         output:
             files=paths.pipeline_files(),
             record=paths.pipeline_record(),
@@ -19,7 +19,7 @@ if experiment.family.training_files:
         resources:
             **needs("train", gpu=True),
         params:
-            **parameters(lambda wc: experiment.family.pipeline_spec()),
+            **parameters(lambda wc: experiment.fine_tuned.pipeline_spec()),
             folder=lambda wc: experiment.on_disk.pipeline(),
             style=settings.text_to_image.prompts.style,
         message:
@@ -35,7 +35,7 @@ if experiment.family.training_files:
 
 rule prompts:
     input:
-        foreign=foreign(paths.prompts("{samples}"), lambda wc: experiment.family.prompts_spec(wc.samples)),
+        foreign=foreign(paths.prompts("{samples}"), lambda wc: experiment.fine_tuned.prompts_spec(wc.samples)),
     output:
         **recorded(paths.prompts("{samples}")),
     log:
@@ -47,7 +47,7 @@ rule prompts:
     resources:
         **needs("table"),
     params:
-        **parameters(lambda wc: experiment.family.prompts_spec(wc.samples)),
+        **parameters(lambda wc: experiment.fine_tuned.prompts_spec(wc.samples)),
     message:
         "Writing prompts, {wildcards.samples}"
     shell:
@@ -59,7 +59,7 @@ rule encoded_samples:
         experiment.family.training_files,
         images=lambda wc: experiment.pixels(wc.samples),
         prompts=paths.prompts("{samples}"),
-        foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.family.encoded_spec(wc.samples)),
+        foreign=foreign(paths.encoded("{samples}"), lambda wc: experiment.fine_tuned.encoded_spec(wc.samples)),
     output:
         **recorded(paths.encoded("{samples}")),
     log:
@@ -73,7 +73,7 @@ rule encoded_samples:
     resources:
         **needs("encoded", gpu=True),
     params:
-        **parameters(lambda wc: experiment.family.encoded_spec(wc.samples)),
+        **parameters(lambda wc: experiment.fine_tuned.encoded_spec(wc.samples)),
     message:
         "Encoding images and prompts, {wildcards.samples}"
     shell:
@@ -90,7 +90,7 @@ rule encoded_anchors:
         experiment.family.training_files,
         prompts=paths.prompts(ANCHORS),
         of_images=paths.prompts(TRAINING),
-        foreign=foreign(paths.encoded(ANCHORS), lambda wc: experiment.family.encoded_anchors_spec()),
+        foreign=foreign(paths.encoded(ANCHORS), lambda wc: experiment.fine_tuned.encoded_anchors_spec()),
     output:
         **recorded(paths.encoded(ANCHORS)),
     log:
@@ -103,7 +103,7 @@ rule encoded_anchors:
     resources:
         **needs("encoded", gpu=True),
     params:
-        **parameters(lambda wc: experiment.family.encoded_anchors_spec()),
+        **parameters(lambda wc: experiment.fine_tuned.encoded_anchors_spec()),
         content=settings.text_to_image.prompts.content,
         style=settings.text_to_image.prompts.style,
     message:

@@ -19,7 +19,7 @@ def main() -> None:
     from guda.plan.experiment import Experiment
 
     stopwatch = Stopwatch()
-    prompts = Experiment(all_settings(args.config)).family.prompts(args.samples)
+    prompts = Experiment(all_settings(args.config)).fine_tuned.prompts(args.samples)
     if digest(prompts.to_csv(index=False)) != spec.content:
         raise DataError("the prompts changed since the workflow was planned; run snakemake again")
     write_csv(args.output, prompts)

@@ -477,6 +477,13 @@ def test_of_many_groups_only_specs_that_rules_pass_in_files_grow_beyond_an_argum
     assert all(len(spec.canonical().encode()) < 8192 for spec in passed)
 
 
+def test_what_only_text_to_image_models_have_is_refused_of_others():
+    of = text_experiment()
+    assert of.fine_tuned is of.family
+    with pytest.raises(ConfigError, match="text_to_image: models without prompts are configured"):
+        _ = Experiment(load_config({}), DATASET).fine_tuned
+
+
 def test_unknown_names_are_refused():
     of = experiment()
     with pytest.raises(ConfigError, match=r"there is no group 'ambr'; did you mean 'amber'"):

@@ -39,7 +39,7 @@ from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
 from guda.plan.checks import check
 from guda.plan.config import Config, load_config
-from guda.plan.families import family_of
+from guda.plan.families import FineTuned, family_of
 from guda.plan.health_notes import health_notes
 from guda.specs import (
     CalibrationSpec,
@@ -51,9 +51,9 @@ from guda.specs import (
     ExclusionSpec,
     GroupSizesSpec,
     GroupSpec,
+    ModelSpec,
     NeighborsSpec,
     PosteriorsSpec,
-    QueriesSpec,
     QueryFilesSpec,
     QueryTableSpec,
     Spec,
@@ -97,6 +97,13 @@ class Experiment:
         self.images_spec = self.dataset.images_spec()
         self.family = family_of(self)
         check(self)
+
+    @property
+    def fine_tuned(self) -> FineTuned:
+        """The family, where it is that of text-to-image models. Raises ConfigError where it is another."""
+        if not isinstance(self.family, FineTuned):
+            raise ConfigError(f"text_to_image: {self.family.title} are configured; add this section for others")
+        return self.family
 
     # Digests that thousands of specs name are computed once.
 
@@ -257,7 +264,7 @@ class Experiment:
         return GroupSizesSpec(members={group: self.group_digest(group) for group in self.groups})
 
     @cache  # noqa: B019
-    def model_spec(self, model: str) -> Spec:
+    def model_spec(self, model: str) -> ModelSpec:
         """Spec of a model by its name under models/.
 
         That is base, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or
@@ -304,7 +311,7 @@ class Experiment:
         ids = set().union(*(self.groups[group] for group in self.left_out_groups[int(name)]))
         return ExclusionSpec(members=digest_lines(sorted(ids)))
 
-    def regenerated_spec(self, model: str, bucket: str) -> QueriesSpec:
+    def regenerated_spec(self, model: str, bucket: str) -> Spec:
         """Spec of the images that another model makes of the noise of the queries."""
         return self.bucket_spec(bucket).model_copy(update={"base": self.model_digest(model)})
 

@@ -67,7 +67,8 @@ class PromptedPosteriorSpec(ConditionalPosteriorSpec):
 class LikelihoodRatio(Method[LikelihoodRatioSpec]):
     """Scores by the likelihood terms of the conditional network, conditioned on each group in turn."""
 
-    kind, prompted = LikelihoodRatioSpec, PromptedRatioSpec
+    kind: type[LikelihoodRatioSpec] = LikelihoodRatioSpec
+    prompted: type[LikelihoodRatioSpec] = PromptedRatioSpec
 
     def check(self, experiment: Experiment) -> None:
         """Prompts must be able to name each group."""
@@ -80,7 +81,7 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
                 f"put {{{DESCRIPTORS}}} or {{{prompts.style}}} into it"
             )
         for group in experiment.groups:
-            if not experiment.family.styles_held(group):
+            if not experiment.fine_tuned.styles_held(group):
                 raise ConfigError(
                     f"text_to_image.prompts.style: group {group!r} holds half of the images of no {prompts.style}; "
                     f"{self.name} tells the model each group's style, so name the column that the groups are of"
@@ -129,6 +130,6 @@ class LogPosterior(LikelihoodRatio):
         members = {group: experiment.group_digest(group) for group in experiment.labels}
         return super().fields(experiment) | {"members": members}
 
-    def needs(self, spec: ConditionalPosteriorSpec, paths: Paths) -> Needs:
+    def needs(self, spec: LikelihoodRatioSpec, paths: Paths) -> Needs:
         needs = super().needs(spec, paths)
-        return replace(needs, files=[*needs.files, *map(paths.group, spec.members)])
+        return replace(needs, files=[*needs.files, *map(paths.group, spec.groups)])

@@ -28,7 +28,7 @@ class PromptOverlap(Method[PromptOverlapSpec]):
 
     def spec(self, experiment: Experiment) -> PromptOverlapSpec:
         return PromptOverlapSpec(
-            descriptors={group: experiment.family.descriptors_of(group) for group in experiment.groups},
+            descriptors={group: experiment.fine_tuned.descriptors_of(group) for group in experiment.groups},
             queries=experiment.query_table_spec().digest(),
         )
 

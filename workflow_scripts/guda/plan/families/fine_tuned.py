@@ -31,7 +31,7 @@ from guda.models.stable_diffusion.folder import (
     pipeline_digest,
     pipeline_notes,
 )
-from guda.plan.families import FLOAT, Network
+from guda.plan.families.family import FLOAT, Network
 from guda.specs import (
     EncodedAnchorsSpec,
     EncodedSpec,
@@ -121,8 +121,8 @@ class FineTuned:
         if samples == ANCHORS:
             phrases = {style: self.book.descriptors_of(style) for style in self.book.styles}
             described = [(None, style, phrase) for style, known in phrases.items() for phrase in known]
-            columns = ["content", "style", "prompt"]
-            return pd.concat([self.book.anchors(), pd.DataFrame(described, columns=columns, dtype=object)])
+            alone = pd.DataFrame(described, columns=["content", "style", "prompt"], dtype=object)
+            return pd.concat([self.book.anchors(), alone])
         if samples in self._conditioned:
             return self._naming_groups(self._conditioned[samples])
         if samples in self.experiment.buckets:
@@ -190,8 +190,7 @@ class FineTuned:
 
     def notes(self) -> list[str]:
         source = self.text.pipeline
-        given = source is not None and not HUB_ID.fullmatch(source)
-        of_files = pipeline_notes(Path(source), PIPELINE_KEY) if given else []
+        of_files = [] if source is None or HUB_ID.fullmatch(source) else pipeline_notes(Path(source), PIPELINE_KEY)
         return [*of_files, *_encoder_notes(self)]
 
     def pipeline_spec(self) -> PipelineSpec:

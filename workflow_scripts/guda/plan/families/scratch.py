@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from guda.core.paths import BASE, CONDITIONAL
 from guda.data.queries import known_of_queries
 from guda.models.imported import NETWORK, check_is_folder, check_model, source_digest
-from guda.plan.families import FLOAT, Network
+from guda.plan.families.family import FLOAT, Network
 from guda.specs import ImportedModelSpec, QueriesSpec, RemovalSpec, TrainSpec
 
 if TYPE_CHECKING:
@@ -145,15 +145,15 @@ def layers(unet: config.UNet, pixels: int) -> Iterator[Layer]:
     """The network's residual layers, in order, for images of so many pixels."""
     channels, before = unet.block_out_channels, unet.block_out_channels[0]
     sizes = [pixels / 4**level for level in range(len(channels))]
-    for size, here, block in zip(sizes, channels, unet.down_block_types, strict=True):
+    for size, here, down in zip(sizes, channels, unet.down_block_types, strict=True):
         for _ in range(unet.layers_per_block):
-            yield Layer(size, before, here, block.startswith("Attn"))
+            yield Layer(size, before, here, down.startswith("Attn"))
             before = here
     if unet.mid_block_type:
         yield from [Layer(sizes[-1], before, before, unet.add_attention)] * 2
-    for size, here, block in zip(reversed(sizes), reversed(channels), unet.up_block_types, strict=True):
+    for size, here, up in zip(reversed(sizes), reversed(channels), unet.up_block_types, strict=True):
         for _ in range(unet.layers_per_block + 1):
-            yield Layer(size, before + here, here, block.startswith("Attn"))
+            yield Layer(size, before + here, here, up.startswith("Attn"))
             before = here
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from guda.core.errors import GudaError
 from guda.jobs.cli import run, spec_text, stage_parser
-from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, Spec, TrainSpec, parse_any
+from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, ModelSpec, TrainSpec, parse_any
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--pipeline", default="", help="what is fine-tuned: a diffusers folder, or OWNER/NAME@COMMIT")
     parser.add_argument("--model", required=True, help="folder to write")
     args = parser.parse_args()
-    spec: Spec = parse_any([TrainSpec, FineTuneSpec, ConditionalSpec, ClassifierSpec], spec_text(args.spec))
+    spec: ModelSpec = parse_any([TrainSpec, FineTuneSpec, ConditionalSpec, ClassifierSpec], spec_text(args.spec))
     if bool(args.exclude) != bool(getattr(spec, "excluded", None)):
         raise GudaError("--exclude must be given exactly when the spec names what is excluded")
     if isinstance(spec, ConditionalSpec | ClassifierSpec) and not args.results:

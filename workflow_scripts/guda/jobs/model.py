@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from guda.core.paths import MODEL_FILES, RECORD
 from guda.jobs.cli import device_of
 from guda.models.cache import ModelCache
-from guda.specs import Spec
+from guda.specs import ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class Recipe:
 
 def make_model(
     args: Namespace,
-    spec: Spec,
+    spec: ModelSpec,
     prepare: Callable[[torch.device], Recipe],
     parent_sha256: str = "",
     files: tuple[str, ...] = MODEL_FILES,

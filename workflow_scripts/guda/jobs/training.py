@@ -21,7 +21,7 @@ from guda.models.denoisers.text_unet import select_trainable
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import pretrained_denoiser
 from guda.scoring.probe import measured, measured_classifier
-from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, Spec, TrainSpec
+from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, ModelSpec, TrainSpec
 from guda.training.classifier import train_classifier
 from guda.training.loop import finetune, train
 from guda.training.state import Execution
@@ -83,7 +83,7 @@ def classifier(spec: ClassifierSpec, args: Namespace, device: torch.device) -> R
     )
 
 
-RECIPES: dict[type[Spec], Callable[[Any, Namespace, torch.device], Recipe]] = {
+RECIPES: dict[type[ModelSpec], Callable[[Any, Namespace, torch.device], Recipe]] = {
     TrainSpec: from_scratch,
     FineTuneSpec: fine_tuned,
     ConditionalSpec: conditional,
@@ -107,7 +107,7 @@ def _grouped(spec: ConditionalSpec | ClassifierSpec, args: Namespace) -> tuple[T
 
 
 def _denoiser_recipe(
-    spec: Spec,
+    spec: ModelSpec,
     args: Namespace,
     trained: Callable[[Execution], tuple[torch.nn.Module, int]],
     training_set: TrainingSet,

@@ -11,12 +11,14 @@ from guda.jobs.model import Recipe
 from guda.models.denoisers import TextDenoiser, load_denoiser, save_adapters, save_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.scoring.probe import measured
-from guda.specs import ModelSpec
+from guda.specs import UnlearnedSpec
 from guda.training.state import Execution
 from guda.unlearning import Job, Operator
 
 
-def unlearned(operator: Operator, spec: ModelSpec, args: Namespace, parent_sha256: str, device: torch.device) -> Recipe:
+def unlearned(
+    operator: Operator, spec: UnlearnedSpec, args: Namespace, parent_sha256: str, device: torch.device
+) -> Recipe:
     """The base model, without a group, by the operator.
 
     `args.files` are those that the operator reads beside the base model and the training set.
@@ -25,7 +27,7 @@ def unlearned(operator: Operator, spec: ModelSpec, args: Namespace, parent_sha25
     if isinstance(base, TextDenoiser) and args.execution.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     base.to(device)
-    training_set = read_training_set(args.samples, operator.samples_digest(spec))
+    training_set = read_training_set(args.samples, spec.seen)
     forget = training_set.in_group(args.group, spec.group)
     micro_batch_size = args.execution.micro_batch_size
 

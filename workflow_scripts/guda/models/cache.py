@@ -26,7 +26,7 @@ from guda.core.files import regular
 from guda.core.paths import MODEL_FILES, RECORD, STATE
 from guda.core.records import read_record
 from guda.models.health import warn
-from guda.specs import Spec
+from guda.specs import ModelSpec
 
 
 class ModelCache:
@@ -42,7 +42,7 @@ class ModelCache:
         except RuntimeError:
             raise GudaError(f"GUDA_CACHE is {folder!r}, but there is no such home folder; give a whole path") from None
 
-    def fetch(self, model: str | Path, spec: Spec, parent_sha256: str = "", **origin: str) -> bool:
+    def fetch(self, model: str | Path, spec: ModelSpec, parent_sha256: str = "", **origin: str) -> bool:
         """Copy the model of this spec into the folder `model`, if it is here and can be read.
 
         `origin` is what the job has at hand of the network to expect: see `guda.models.check.Origin`. Raises
@@ -66,7 +66,7 @@ class ModelCache:
             warn(record["health"], spec)
         return True
 
-    def store(self, model: str | Path, spec: Spec, parent_sha256: str = "") -> None:
+    def store(self, model: str | Path, spec: ModelSpec, parent_sha256: str = "") -> None:
         """Keep a copy of a finished model; whoever comes second with the same one leaves the first in place.
 
         A cache that cannot be written to is no reason to lose the model: it is said, and that is all.
@@ -94,7 +94,9 @@ class ModelCache:
             pass  # absent or damaged, which is no question of rights
         return None
 
-    def _checked_record(self, source: Path, spec: Spec, parent_sha256: str, origin: dict[str, str]) -> dict[str, Any]:
+    def _checked_record(
+        self, source: Path, spec: ModelSpec, parent_sha256: str, origin: dict[str, str]
+    ) -> dict[str, Any]:
         """The record of a cached model. Raises ArtifactError for one that is damaged or of another network."""
         from guda.models.check import Origin, model_check  # and with it torch, once there is a model to check
 
@@ -149,7 +151,7 @@ class ModelCache:
         root.mkdir(parents=True, exist_ok=True)
         return stat.S_IMODE(root.stat().st_mode)
 
-    def _address(self, spec: Spec, parent_sha256: str) -> Path | None:
+    def _address(self, spec: ModelSpec, parent_sha256: str) -> Path | None:
         if self._root is None:
             return None
         return self._root / "models" / "-".join(filter(None, [spec.digest(), parent_sha256[:20]]))

@@ -47,8 +47,8 @@ def model_check(spec: ModelSpec, origin: Origin) -> Check:
     with torch.device("meta"):
         shape = _image_shape(origin.images)
         base = read_network(Path(origin.base) / CONFIG) if origin.base else None
-        if spec.adapters:
-            return lambda folder: _check_adapters(folder, spec.adapters, base)
+        if adapters := spec.adapters:
+            return lambda folder: _check_adapters(folder, adapters, base)
         if isinstance(spec, ClassifierSpec):
             return lambda folder: _check_classifier(folder, spec, shape)
         if isinstance(spec, (TrainSpec, ConditionalSpec)):

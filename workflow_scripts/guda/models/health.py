@@ -126,7 +126,7 @@ def _complaint(health: Health) -> str:
 
 
 def _cure(poor: Iterable[Health]) -> str:
-    known = {kind.stage: kind.cure for kind in _kinds_of(ModelSpec)}
+    known = {kind.stage: kind.cure for kind in _kinds_of(ModelSpec) if "stage" in vars(kind)}
     cures = "; ".join(known[stage] for stage in dict.fromkeys(health.stage for health in poor))
     return f"{cures[0].upper()}{cures[1:]}."
 

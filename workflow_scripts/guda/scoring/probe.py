@@ -18,7 +18,7 @@ from guda.data.training_set import TrainingSet
 from guda.models.denoisers import UNetDenoiser
 from guda.models.health import BATCH_SIZE, PROBES, SHARED, warn
 from guda.scoring.losses import evenly_spaced
-from guda.specs import Spec
+from guda.specs import ModelSpec
 
 if TYPE_CHECKING:
     from guda.data.labels import Memberships
@@ -79,7 +79,7 @@ def probe_errors(
 
 def measured(
     denoiser: UNetDenoiser,
-    spec: Spec,
+    spec: ModelSpec,
     training_set: TrainingSet,
     forgotten: Tensor | None = None,
     base: UNetDenoiser | None = None,
@@ -108,7 +108,7 @@ def measured(
 
 @torch.no_grad()
 def measured_classifier(
-    classifier: GroupClassifier, spec: Spec, training_set: TrainingSet, memberships: Memberships
+    classifier: GroupClassifier, spec: ModelSpec, training_set: TrainingSet, memberships: Memberships
 ) -> dict[str, Any]:
     """The same of a classifier of groups: its loss is the cross-entropy, over that of guessing."""
     classifier.eval()

@@ -19,6 +19,39 @@ class ModelSpec(Spec):
         return None
 
 
+class UnlearnedSpec(ModelSpec):
+    """Base of the specs of models that have unlearned a group."""
+
+    base: str
+    group: str
+    noise_schedule: config.NoiseSchedule
+
+    @property
+    def seen(self) -> str:
+        """Digest of the training samples as networks see them."""
+        raise NotImplementedError
+
+
+class PixelUnlearnedSpec(UnlearnedSpec):
+    """Base of those of models that see the images themselves."""
+
+    images: str
+
+    @property
+    def seen(self) -> str:
+        return self.images
+
+
+class LatentUnlearnedSpec(UnlearnedSpec):
+    """Base of those of text-to-image models."""
+
+    samples: str  # digest of the encoded training set
+
+    @property
+    def seen(self) -> str:
+        return self.samples
+
+
 class TrainSpec(ModelSpec):
     stage, version = "train", 1
     cure = "lower learning_rate in `training`, or raise steps"

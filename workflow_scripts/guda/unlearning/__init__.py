@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guda.core.spec import parse_any
-from guda.specs import ModelSpec
+from guda.specs import UnlearnedSpec
 from guda.unlearning.anchors.plan import AnchorReTrack
 from guda.unlearning.esd.plan import ErasedDiffusion
 from guda.unlearning.finetune.plan import ContinuedTraining
@@ -41,7 +41,7 @@ def operators_of(experiment: Experiment) -> dict[str, Operator]:
     return {operator.name: operator for operator in OPERATORS if operator.applies(experiment)}
 
 
-def operator_of(text: str) -> tuple[Operator, ModelSpec]:
+def operator_of(text: str) -> tuple[Operator, UnlearnedSpec]:
     """An operator that makes the model of a spec, and the spec, from its canonical text. Raises GudaError."""
     operators = {operator.kind: operator for operator in OPERATORS}
     spec = parse_any(operators, text)

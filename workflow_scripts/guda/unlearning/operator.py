@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from guda.specs import ModelSpec
+from guda.specs import UnlearnedSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
     from guda.training.state import Execution
 
-S = TypeVar("S", bound=ModelSpec)
+S = TypeVar("S", bound=UnlearnedSpec)
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,6 @@ class Operator(Generic[S]):
     def files(self, experiment: Experiment, group: str) -> list[str]:
         """Inputs beside the base model, the training samples and the group, in the order in which `run` reads them."""
         return []
-
-    def samples_digest(self, spec: S) -> str:
-        """Digest of the training samples, from the spec of a model."""
-        return spec.images
 
     def batch(self, settings: Optimisation) -> int:
         """Samples that the network sees in a step."""

@@ -18,7 +18,7 @@ from guda.core.errors import DataError
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.core.seeding import derive_seed, uniform
 from guda.data.captions import Captions
-from guda.models.denoisers import Denoiser, TextDenoiser
+from guda.models.denoisers import Denoiser, UNetDenoiser
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
 from guda.training.loop import optimise
 from guda.training.state import Execution
@@ -167,14 +167,14 @@ class DrawnAnchors:
 
 
 def unlearn(
-    full: TextDenoiser,
+    full: UNetDenoiser,
     latents: Tensor,
     forget: Tensor,
     captions: Captions,
     book: AnchorBook,
     settings: Anchors,
     execution: Execution = Execution(),
-) -> tuple[TextDenoiser, int]:
+) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `anchor_loss`.
 
     With `trainable` lora, the copy has adapters, and its other weights are the full model's.
@@ -228,7 +228,7 @@ def anchor_evaluations(settings: Anchors) -> int:
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)
 
 
-def run(job: Job[AnchorsSpec]) -> tuple[TextDenoiser, int]:
+def run(job: Job[AnchorsSpec]) -> tuple[UNetDenoiser, int]:
     """See `Operator.run`."""
     captions = replace(job.training_set.told_captions(), seed=job.spec.settings.seed)
     book = read_anchors(job.files[0], job.spec.anchors)

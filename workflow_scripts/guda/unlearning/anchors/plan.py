@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from guda.config.model import NoiseSchedule
 from guda.config.section import Seed
 from guda.config.training import Optimisation
 from guda.core.errors import ConfigError
 from guda.core.paths import ANCHORS, BASE, TRAINING
-from guda.specs import ModelSpec
+from guda.specs import LatentUnlearnedSpec
 from guda.unlearning.operator import Operator
 
 if TYPE_CHECKING:
@@ -51,14 +50,10 @@ class Anchors(Optimisation):
     lora_alpha: PositiveInt = Field(8, description="alpha: adapters are scaled by alpha / r, for `lora`.")
 
 
-class AnchorsSpec(ModelSpec):
+class AnchorsSpec(LatentUnlearnedSpec):
     stage, version = "anchors", 1
     cure = "lower learning_rate or steps in `text_to_image.anchors`"
-    base: str
-    samples: str
     anchors: str
-    group: str
-    noise_schedule: NoiseSchedule
     settings: Anchors
 
     @property
@@ -81,16 +76,16 @@ class AnchorReTrack(Operator[AnchorsSpec]):
 
     def check(self, experiment: Experiment) -> None:
         """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
-        column = experiment.config.text_to_image.prompts.style
+        column = experiment.fine_tuned.text.prompts.style
         for group in experiment.groups:
-            if not experiment.family.styles_held(group):
+            if not experiment.fine_tuned.styles_held(group):
                 raise ConfigError(
                     f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning "
                     "by anchors exchanges styles, so name the column that the groups are of"
                 )
 
     def settings(self, experiment: Experiment, group: str) -> Anchors:
-        return experiment.config.text_to_image.anchors.model_copy(update=self.variation)
+        return experiment.fine_tuned.text.anchors.model_copy(update=self.variation)
 
     def variant(self, name: str, variation: dict[str, Any]) -> AnchorReTrack:
         return AnchorReTrack(name, variation=variation)
@@ -99,7 +94,7 @@ class AnchorReTrack(Operator[AnchorsSpec]):
         return AnchorsSpec(
             base=experiment.model_digest(BASE),
             samples=experiment.scored_digest(TRAINING),
-            anchors=experiment.family.encoded_anchors_spec().digest(),
+            anchors=experiment.fine_tuned.encoded_anchors_spec().digest(),
             group=experiment.group_digest(group),
             noise_schedule=experiment.config.noise_schedule,
             settings=self.settings(experiment, group),
@@ -107,6 +102,3 @@ class AnchorReTrack(Operator[AnchorsSpec]):
 
     def files(self, experiment: Experiment, group: str) -> list[str]:
         return [experiment.paths.encoded(ANCHORS)]
-
-    def samples_digest(self, spec: AnchorsSpec) -> str:
-        return spec.samples

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.model import NoiseSchedule
 from guda.config.section import Seed
 from guda.config.training import Optimisation
 from guda.core.paths import BASE, CONDITIONAL
-from guda.specs import ModelSpec
+from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
 if TYPE_CHECKING:
@@ -33,15 +32,11 @@ class Esd(Optimisation):
     )
 
 
-class EsdSpec(ModelSpec):
+class EsdSpec(PixelUnlearnedSpec):
     stage, version = "esd", 1
     cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
-    base: str
     conditional: str
     label: int
-    images: str
-    group: str
-    noise_schedule: NoiseSchedule
     settings: Esd
 
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
-from guda.config.model import NoiseSchedule
 from guda.config.section import Section, Seed
 from guda.config.training import Optimisation
 from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
-from guda.specs import ModelSpec
+from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 from guda.unlearning.retrack.plan import Unlearning, evaluations_per_step
 
@@ -29,13 +28,9 @@ class FineTuning(Optimisation):
     seed: Seed
 
 
-class FinetuneSpec(ModelSpec):
+class FinetuneSpec(PixelUnlearnedSpec):
     stage, version = "finetune", 1
     cure = "lower learning_rate in `attribution.finetune`, or steps in `unlearn`"
-    base: str
-    images: str
-    group: str
-    noise_schedule: NoiseSchedule
     settings: FineTuning
 
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.model import NoiseSchedule
 from guda.config.section import Seed
 from guda.config.training import Optimisation
 from guda.core.paths import BASE
-from guda.specs import ModelSpec
+from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
 if TYPE_CHECKING:
@@ -31,13 +30,9 @@ class NegGrad(Optimisation):
     )
 
 
-class NegGradSpec(ModelSpec):
+class NegGradSpec(PixelUnlearnedSpec):
     stage, version = "neggrad", 1
     cure = "lower learning_rate or steps in `attribution.neggrad`"
-    base: str
-    images: str
-    group: str
-    noise_schedule: NoiseSchedule
     settings: NegGrad
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from guda.config.model import NoiseSchedule
 from guda.core.paths import BASE, TRAINING
-from guda.specs import ModelSpec
+from guda.specs import LatentUnlearnedSpec
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.operator import Operator
 
@@ -14,13 +13,9 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class PromptedEsdSpec(ModelSpec):
+class PromptedEsdSpec(LatentUnlearnedSpec):
     stage, version = "prompted_esd", 1
     cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
-    base: str
-    samples: str
-    group: str
-    noise_schedule: NoiseSchedule
     settings: Esd
     trainable: Literal["full", "cross_attention", "lora"]
     lora_rank: int | None  # of adapters, for lora
@@ -43,7 +38,7 @@ class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
         return experiment.config.attribution.guda_esd
 
     def spec(self, experiment: Experiment, group: str) -> PromptedEsdSpec:
-        anchors = experiment.config.text_to_image.anchors
+        anchors = experiment.fine_tuned.text.anchors
         lora = anchors.trainable == "lora"
         return PromptedEsdSpec(
             base=experiment.model_digest(BASE),
@@ -55,6 +50,3 @@ class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
             lora_rank=anchors.lora_rank if lora else None,
             lora_alpha=anchors.lora_alpha if lora else None,
         )
-
-    def samples_digest(self, spec: PromptedEsdSpec) -> str:
-        return spec.samples

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from guda.config.messages import explain
-from guda.config.model import NoiseSchedule
 from guda.config.section import Location, Seed
 from guda.config.training import Optimisation
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
-from guda.specs import ModelSpec
+from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
 if TYPE_CHECKING:
@@ -70,15 +69,11 @@ class Unlearn(Unlearning):
         return self
 
 
-class UnlearnSpec(ModelSpec):
+class UnlearnSpec(PixelUnlearnedSpec):
     stage, version = "unlearn", 1
     cure = "lower learning_rate, steps or forget_weight in `unlearn`"
     method: str
-    base: str
-    images: str
-    group: str
     neighbors: str
-    noise_schedule: NoiseSchedule
     settings: Unlearning
 
 

@@ -1,6 +1,6 @@
 """What networks say of images, one file per model and bucket, and the scores of every method."""
 
-from guda.plan.precomputed import FEATURES_OF_GRADIENTS, features_spec, fisher_spec, influence_spec
+from guda.plan.precomputed import FEATURES_OF_GRADIENTS, features_spec, fisher_spec, gradients_spec, influence_spec
 from guda.plan.reports import likelihood_spec
 
 scheduled = paths.with_schedule("{schedule}")
@@ -150,7 +150,7 @@ rule gradients:
         **model_files(BASE),
         samples=lambda wc: experiment.scored_samples(wc.bucket),
         foreign=foreign(
-            paths.features("{method}", "{bucket}"), lambda wc: features_spec(experiment, wc.bucket, wc.method)
+            paths.features("{method}", "{bucket}"), lambda wc: gradients_spec(experiment, wc.method, wc.bucket)
         ),
     output:
         **recorded(paths.features("{method}", "{bucket}")),
@@ -165,7 +165,7 @@ rule gradients:
     resources:
         **needs("gradients", gpu=True),
     params:
-        **parameters(lambda wc: features_spec(experiment, wc.bucket, wc.method)),
+        **parameters(lambda wc: gradients_spec(experiment, wc.method, wc.bucket)),
     message:
         "Computing gradients for {wildcards.method}, {wildcards.bucket}"
     shell:

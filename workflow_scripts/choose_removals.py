@@ -26,7 +26,8 @@ def main() -> None:
     from guda.data.groups import read_members
     from guda.evaluation.metrics_table import read_rankings
     from guda.evaluation.removal import GROUPS, IMAGES, at_random, removal_sets, top_groups, top_images
-    from guda.methods import get_method
+    from guda.methods import method_of
+    from guda.methods.instance import InstanceLevel
     from guda.specs import RankingsSpec
 
     stopwatch, paths, settings = Stopwatch(), Paths(args.results), spec.settings
@@ -44,7 +45,7 @@ def main() -> None:
         removals += at_random(list(members), GROUPS, queries, settings.groups, settings.seed)
     if settings.images:
         for name in spec.instance_level:
-            method = get_method(ranked.files[name])
+            method = method_of(InstanceLevel, ranked.files[name])
             recorded = read_record(paths.scores_record(ranked.files[name]), ranked.scores[name])
             scored = method.parse(recorded["spec"])
             blocks = method.instance_scores(scored, paths)

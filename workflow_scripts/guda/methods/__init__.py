@@ -6,6 +6,7 @@ A method is an object declared in `plan.py` of a folder, with `compute.py` besid
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 from guda.core.errors import GudaError, nearest_name
 from guda.evaluation.scores import Scores
@@ -20,6 +21,8 @@ from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
 from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
 from guda.unlearning import GUDA
+
+M = TypeVar("M", bound=Method)
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -63,4 +66,12 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-__all__ = ["GRADIENT_METHODS", "METHODS", "Method", "Scores", "get_method"]
+def method_of(kind: type[M], name: str) -> M:
+    """The method of this name, which is one of a kind. Raises GudaError."""
+    method = get_method(name)
+    if not isinstance(method, kind):
+        raise GudaError(f"method {name!r} is a {type(method).__name__}, not a {kind.__name__}; name one that is")
+    return method
+
+
+__all__ = ["GRADIENT_METHODS", "METHODS", "Method", "Scores", "get_method", "method_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -11,9 +11,10 @@ from pydantic import Field, PositiveInt
 from guda.config.section import Section
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
+from guda.core.spec import Spec
 from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
-from guda.methods.method import Method, S
+from guda.methods.method import Method
 
 Part = TypeVar("Part", bound=Section)
 
@@ -27,21 +28,29 @@ class Aggregation(Section):
     top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the highest score alone.")
 
 
-class InstanceSpec(Protocol):
-    """What the spec of such a method says beside its own settings."""
+class InstanceSpec(Spec):
+    """Base of the specs of such methods."""
 
-    images: str  # digest of the training images
     members: dict[str, str]  # digest of each group
     settings: Aggregation
+
+
+class SimilaritySpec(InstanceSpec):
+    """Base of those of methods that compare a query with every training image."""
+
+    images: str  # digest of the training images
+
+
+S = TypeVar("S", bound=InstanceSpec)
+C = TypeVar("C", bound=SimilaritySpec)
 
 
 class InstanceLevel(Method[S]):
     """A method whose `compute.py` has `instance_scores` in place of `scores`."""
 
     def train_ids(self, spec: S, paths: Paths) -> list[str]:
-        """Ids of the training images that are scored: all, in the order of the training table."""
-        training, _ = load_tensors(paths.images(), spec.images, "np")
-        return unpack_ids(training["ids"])
+        """Ids of the training images that are scored."""
+        raise NotImplementedError
 
     def instance_scores(self, spec: S, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
         """Block after block of the queries: their ids and the score of every image of `train_ids`, float64 [q, N].
@@ -57,6 +66,14 @@ class InstanceLevel(Method[S]):
             queries += ids
             score.append(aggregate(of_images, membership, spec.settings))
         return Scores(queries, list(spec.members), np.concatenate(score))
+
+
+class Similarity(InstanceLevel[C]):
+    """A method that compares a query with every training image, in the order of the training table."""
+
+    def train_ids(self, spec: C, paths: Paths) -> list[str]:
+        training, _ = load_tensors(paths.images(), spec.images, "np")
+        return unpack_ids(training["ids"])
 
 
 def part(section: Section, kind: type[Part]) -> Part:

@@ -27,7 +27,8 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _keys_are_settings(self) -> Sweep:
-        for name, section in [("elbo_steps", StepSchedule), ("nearest", Nearest)]:
+        sections: dict[str, type[Section]] = {"elbo_steps": StepSchedule, "nearest": Nearest}
+        for name, section in sections.items():
             check_keys(name, getattr(self, name), section)
         return self
 

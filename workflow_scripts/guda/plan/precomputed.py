@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guda.methods import GRADIENT_METHODS, METHODS
+from guda.methods import GRADIENT_METHODS, method_of
+from guda.methods.embedding.plan import FeatureSimilarity
+from guda.methods.query_unlearning.plan import AbuMethod, QueryUnlearning
 from guda.specs import Spec
 
 if TYPE_CHECKING:
@@ -15,14 +17,19 @@ FEATURES_OF_GRADIENTS = list(GRADIENT_METHODS)  # methods
 
 def fisher_spec(experiment: Experiment) -> Spec:
     """Spec of the base model's Fisher information, by which AbU unlearns queries."""
-    return METHODS["abu"].fisher_spec(experiment)
+    return method_of(AbuMethod, "abu").fisher_spec(experiment)
 
 
 def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
     """Spec of the influence of training images on a bucket of queries, by a method that unlearns the queries."""
-    return METHODS[method].influence_spec(experiment, bucket)
+    return method_of(QueryUnlearning, method).influence_spec(experiment, bucket)
 
 
-def features_spec(experiment: Experiment, samples: str, method: str = "embedding") -> Spec:
-    """Spec of the features by which a method compares the training images (TRAINING) with a bucket's queries."""
-    return METHODS[method].features_spec(experiment, samples)
+def features_spec(experiment: Experiment, samples: str) -> Spec:
+    """Spec of the features by which `embedding` compares the training images (TRAINING) with a bucket's queries."""
+    return method_of(FeatureSimilarity, "embedding").features_spec(experiment, samples)
+
+
+def gradients_spec(experiment: Experiment, method: str, samples: str) -> Spec:
+    """Spec of the projected gradients by which a method of FEATURES_OF_GRADIENTS does."""
+    return GRADIENT_METHODS[method].features_spec(experiment, samples)

@@ -14,7 +14,7 @@ from guda.core.errors import ConfigError
 from guda.core.hub import HUB_ID
 from guda.core.paths import BASE, TRAINING, Paths
 from guda.core.spec import Spec
-from guda.methods.instance import Aggregation, InstanceLevel, part
+from guda.methods.instance import Aggregation, Similarity, SimilaritySpec, part
 from guda.methods.method import Needs
 from guda.models.imported import check_is_folder, check_vision_model, vision_digest, vision_notes
 
@@ -51,16 +51,14 @@ class FeaturesSpec(Spec):
     noise: FeatureNoise | None  # None: by a vision model
 
 
-class EmbeddingSpec(Spec):
+class EmbeddingSpec(SimilaritySpec):
     stage, version = "embedding", 1
-    images: str
     training: str  # digest of the training images' features
     buckets: dict[str, str]  # digest of the features of each bucket
-    members: dict[str, str]
     settings: Aggregation
 
 
-class FeatureSimilarity(InstanceLevel[EmbeddingSpec]):
+class FeatureSimilarity(Similarity[EmbeddingSpec]):
     """An image's score is the cosine of its features and the query's."""
 
     kind = EmbeddingSpec

@@ -13,7 +13,7 @@ from guda.core.errors import ConfigError
 from guda.core.paths import BASE, TRAINING, Paths
 from guda.core.spec import Spec
 from guda.evaluation.scores import Scores
-from guda.methods.instance import Aggregation, InstanceLevel, part
+from guda.methods.instance import Aggregation, Similarity, SimilaritySpec, part
 from guda.methods.method import Needs
 from guda.methods.parameters import check_expressions
 from guda.models.noise_schedule import elbo_steps
@@ -87,17 +87,15 @@ class PartialGradientsSpec(GradientsSpec):
     lora_rank: int | None  # of adapters that the network is given first; None: it is given none
 
 
-class GradientScoresSpec(Spec):
+class GradientScoresSpec(SimilaritySpec):
     stage, version = "gradient_scores", 1
     method: str
-    images: str
-    members: dict[str, str]
     training: str  # digest of the training images' features
     queries: dict[str, str]  # digest of the features of each bucket
     settings: Gradients
 
 
-class GradientSimilarity(InstanceLevel[GradientScoresSpec]):
+class GradientSimilarity(Similarity[GradientScoresSpec]):
     """A method on gradients of one function of the base model's output, by its name in `features.FUNCTIONS`.
 
     With `of_output` (DAS) gradients are brought to length 1 at each diffusion step, and a score is (k(x, i) r_i)^2 with

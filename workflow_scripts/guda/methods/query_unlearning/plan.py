@@ -13,7 +13,7 @@ from guda.core.errors import ConfigError
 from guda.core.paths import BASE, TRAINING, Paths
 from guda.core.seeding import chosen
 from guda.core.spec import Spec
-from guda.methods.instance import Aggregation, InstanceLevel, part
+from guda.methods.instance import Aggregation, InstanceLevel, InstanceSpec, part
 from guda.methods.method import Needs
 from guda.methods.parameters import check_expressions
 
@@ -126,12 +126,10 @@ class MucsSpec(Spec):
     settings: MucsInfluence
 
 
-class InfluenceScoresSpec(Spec):
+class InfluenceScoresSpec(InstanceSpec):
     stage, version = "influence_scores", 1
-    members: dict[str, str]
     influence: dict[str, str]  # digest of each bucket's influence
     fisher: str | None
-    settings: Aggregation
 
 
 class QueryUnlearning(InstanceLevel[InfluenceScoresSpec]):

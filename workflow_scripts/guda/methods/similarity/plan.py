@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from guda.core.paths import Paths
-from guda.core.spec import Spec
-from guda.methods.instance import Aggregation, InstanceLevel
+from guda.methods.instance import Aggregation, Similarity, SimilaritySpec
 from guda.methods.method import Needs
 
 if TYPE_CHECKING:
@@ -19,15 +18,13 @@ class Nearest(Aggregation):
     similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
 
 
-class NearestSpec(Spec):
+class NearestSpec(SimilaritySpec):
     stage, version = "nearest", 1
-    images: str
-    members: dict[str, str]
     buckets: dict[str, str]
     settings: Nearest
 
 
-class PixelSimilarity(InstanceLevel[NearestSpec]):
+class PixelSimilarity(Similarity[NearestSpec]):
     """An image's score is its similarity to the query."""
 
     kind = NearestSpec

@@ -116,8 +116,13 @@ def another_spec(text):
     for key in outer:
         section = section[key]
     section[last] += 1 if isinstance(section[last], int) else "x"
-    (kind,) = (kind for kind in specs.Spec.__subclasses__() if kind.stage == values["stage"])
+    (kind,) = (kind for kind in derived(specs.Spec) if vars(kind).get("stage") == values["stage"])
     return kind.parse(json.dumps(values))
+
+
+def derived(kind):
+    """All classes that derive from this one, at any distance."""
+    return [each for child in kind.__subclasses__() for each in (child, *derived(child))]
 
 
 def header_end(data):

@@ -66,7 +66,7 @@ def _check_groups(experiment: Experiment) -> None:
     for group, members in experiment.groups.items():
         if len(members) == n_images:
             raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
-    for key, named in [("overrides", unlearn.overrides), ("import", unlearn.imported)]:
+    for key, named in {"overrides": list(unlearn.overrides), "import": list(unlearn.imported)}.items():
         for group in named:
             if group not in experiment.groups:
                 raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")

@@ -38,6 +38,6 @@ def health_notes(experiment: Experiment) -> list[str]:
         titles[tuple((name, experiment.model_digest(name)) for name in [BASE, *names])] = [title]
     (base,) = read({BASE: experiment.model_digest(BASE)}).values()
     found = describe("base model", {BASE: of_record(base, {})} if "health" in base else {})
-    for models, named in titles.items():
-        found += describe(", ".join(named), healths(read(dict(models))))
+    for judged, named in titles.items():
+        found += describe(", ".join(named), healths(read(dict(judged))))
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from test_golden import GOLDEN
 
-from guda.core.errors import ConfigError
-from guda.methods import METHODS
+from guda.core.errors import ConfigError, GudaError
+from guda.methods import METHODS, method_of
 from guda.methods.instance import InstanceLevel
 from guda.methods.settings import Attribution
 from guda.plan.config import Config, load_config
@@ -119,3 +119,9 @@ def test_a_typo_in_a_key_is_refused_with_the_key_that_was_meant(section):
     key = next(iter(section_schema(section)["properties"]))
     with pytest.raises(ConfigError, match=rf"  {re.escape(section)}\.{key}s: unknown key; did you mean '{key}'"):
         load_config(nested(f"{section}.{key}s", 1))
+
+
+def test_a_method_of_another_kind_is_refused_by_name():
+    assert method_of(InstanceLevel, "nearest") is METHODS["nearest"]
+    with pytest.raises(GudaError, match="method 'guda' is of kind Unlearned, not InstanceLevel"):
+        method_of(InstanceLevel, "guda")

@@ -70,7 +70,7 @@ def method_of(kind: type[M], name: str) -> M:
     """The method of this name, which is one of a kind. Raises GudaError."""
     method = get_method(name)
     if not isinstance(method, kind):
-        raise GudaError(f"method {name!r} is a {type(method).__name__}, not a {kind.__name__}; name one that is")
+        raise GudaError(f"method {name!r} is of kind {type(method).__name__}, not {kind.__name__}; name one that is")
     return method
 
 

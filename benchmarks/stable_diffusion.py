@@ -118,14 +118,14 @@ def samples(args: argparse.Namespace):
 
 
 def fine_tuning(trainable: str, args: argparse.Namespace, device):
-    from guda.training.loop import finetune
+    from guda.training.loop import fine_tune
     from guda.training.state import Execution
 
     denoiser, (latents, captions), settings = network(args, device), samples(args), preset().training
 
     def run(steps: int) -> int:
         changed = settings.model_copy(update={"steps": steps})
-        return finetune(denoiser, latents, captions, changed, Execution(None, args.micro_batch_size, device))[1]
+        return fine_tune(denoiser, latents, captions, changed, Execution(None, args.micro_batch_size, device))[1]
 
     return run
 

@@ -17,7 +17,7 @@ from guda.training.loop import train
 from guda.unlearning.esd import compute as esd
 from guda.unlearning.esd.plan import Esd, EsdSpec
 from guda.unlearning.finetune import compute as finetune
-from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 from guda.unlearning.neggrad import compute as neggrad
 from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
 from guda.unlearning.retrack.compute import unlearn
@@ -51,7 +51,7 @@ def unlearned(tmp_path):
 
 def finetuned(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = FineTuning(**OPTIMISATION)
+    settings = ContinuedSettings(**OPTIMISATION)
     denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
     return [evaluations, *summary(denoiser)]
 
@@ -111,7 +111,7 @@ STAGES = {
     specs.TrainSpec: trained,
     UnlearnSpec: unlearned,
     EsdSpec: guided,
-    FinetuneSpec: finetuned,
+    ContinuedTrainingSpec: finetuned,
     NegGradSpec: driven,
     specs.ImportedModelSpec: imported,
     specs.ConditionalSpec: conditional,
@@ -122,7 +122,7 @@ GOLDEN = {
     specs.TrainSpec: (1, [72, 0.0728278, 0.223771, -0.121722, -0.22489, 0.144224]),
     UnlearnSpec: (1, [144, 0.116679, 0.326993, 0.162894, 0.254282, 0.295345]),
     EsdSpec: (1, [240, 0.116456, 0.564062, 0.168741, 0.526958, 0.465119]),
-    FinetuneSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
+    ContinuedTrainingSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
     NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
     specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
     specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,

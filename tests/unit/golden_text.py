@@ -29,7 +29,7 @@ from guda.models.denoisers import TextDenoiser, load_denoiser, save_denoiser
 from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import save_pipeline
-from guda.training.loop import finetune
+from guda.training.loop import fine_tune
 from guda.training.small_pipeline import make_small_pipeline
 from guda.training.state import Execution
 from guda.unlearning.anchors import compute as anchors
@@ -191,7 +191,7 @@ def fine_tuned(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
     _, denoiser = fixed_pipeline(tmp_path)
     told = Captions(**vars(captions()) | {"dropout": 0.3})
-    denoiser, evaluations = finetune(denoiser, wave(6, 4, 8, 8), told, settings)
+    denoiser, evaluations = fine_tune(denoiser, wave(6, 4, 8, 8), told, settings)
     return [evaluations, *told.choose(torch.arange(6), 1).tolist(), *summary(denoiser)]
 
 

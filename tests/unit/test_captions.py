@@ -13,7 +13,7 @@ from guda.data.captions import NO_PROMPT, TENSORS
 from guda.data.training_set import read_training_set
 from guda.models.denoisers.text_unet import select_trainable
 from guda.specs import ImagesSpec
-from guda.training.loop import batch_rows, finetune
+from guda.training.loop import batch_rows, fine_tune
 from guda.training.state import Execution, TrainingState
 
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
@@ -77,7 +77,7 @@ def test_a_file_is_read_back_and_must_be_of_these_images(tmp_path):
 
 
 def finetuned(settings=SHORT, of=None, **options):
-    return weights_of(finetune(text_denoiser(), LATENTS, of or captions(), settings, **options)[0])
+    return weights_of(fine_tune(text_denoiser(), LATENTS, of or captions(), settings, **options)[0])
 
 
 def test_fine_tuning_repeats_bit_for_bit_and_begins_at_the_given_weights():
@@ -97,7 +97,7 @@ def test_it_sees_latents_and_prompts_of_the_rows_alone():
     denoiser.training_loss = lambda x, noise, t, condition: (
         seen.append((x, condition)) or type(denoiser).training_loss(denoiser, x, noise, t, condition)
     )
-    _, evaluations = finetune(denoiser, LATENTS, captions(dropout=0.5), SHORT, rows=rows)
+    _, evaluations = fine_tune(denoiser, LATENTS, captions(dropout=0.5), SHORT, rows=rows)
     assert evaluations == 4 * 4 * 3
     for step, (x, condition) in enumerate(seen):
         expected = rows[batch_rows(step, 3, 4, "train", 3)]
@@ -139,7 +139,7 @@ def test_batches_are_worked_off_in_parts(tmp_path):
             sizes.append(len(x)) or type(of).training_loss(of, x, *drawn)
         )
         settings = SHORT.changed({"steps": 1, "warmup_steps": 0})
-        finetune(denoiser, LATENTS, captions(), settings, Execution(state, size))
+        fine_tune(denoiser, LATENTS, captions(), settings, Execution(state, size))
         tensors = state.load()[1]
         moments.append(torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]))
     assert sizes == [4, 3, 1]
@@ -151,7 +151,7 @@ def test_frozen_weights_stay():
     denoiser = text_denoiser()
     before = {name: weight.clone() for name, weight in denoiser.unet.named_parameters()}
     select_trainable(denoiser, "cross_attention")
-    finetune(denoiser, LATENTS, captions(), SHORT)
+    fine_tune(denoiser, LATENTS, captions(), SHORT)
     moved = {name for name, weight in denoiser.unet.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if ".attn2." in name}
 

@@ -27,10 +27,12 @@ from guda.scoring.losses import evenly_spaced
 from guda.scoring.probe import measured, measured_classifier, probe_errors, probes
 from guda.training.loop import optimise
 from guda.training.state import Execution, TrainingState
-from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
 
-SPEC = FinetuneSpec(base="b", images="i", group="g", noise_schedule=SCHEDULE, settings=FineTuning(seed=0))
+SPEC = ContinuedTrainingSpec(
+    base="b", images="i", group="g", noise_schedule=SCHEDULE, settings=ContinuedSettings(seed=0)
+)
 MANY = [f"i{index:03d}" for index in range(400)]
 
 

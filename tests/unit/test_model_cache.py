@@ -25,7 +25,7 @@ from guda.models import check as model_check
 from guda.models.cache import ModelCache
 from guda.models.classifier import GroupClassifier, load_classifier, save_classifier
 from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
-from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 
 SCRIPTS = Path(train_stage.__file__).parent
 FILES = sorted([*MODEL_FILES, RECORD])
@@ -565,8 +565,8 @@ def test_a_conditional_network_has_as_many_labels_as_groups_and_one(cache, sched
 
 def test_an_unlearned_model_has_the_base_models_network(cache, denoiser, schedule, tiny_unet, tmp_path):
     """Its spec names no network, but the job has the base model."""
-    spec = FinetuneSpec(
-        base="b", images="i", group="g", noise_schedule=config.NoiseSchedule(), settings=FineTuning(seed=0)
+    spec = ContinuedTrainingSpec(
+        base="b", images="i", group="g", noise_schedule=config.NoiseSchedule(), settings=ContinuedSettings(seed=0)
     )
     write_model(tmp_path / "base", denoiser, spec)
     cache.store(write_model(tmp_path / "model", denoiser, spec, parent_sha256=PARENT), spec, PARENT)

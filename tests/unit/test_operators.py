@@ -18,7 +18,7 @@ from guda.training.state import Execution, TrainingState
 from guda.unlearning.esd import compute as esd
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.finetune import compute as finetune
-from guda.unlearning.finetune.plan import Finetune, FineTuning
+from guda.unlearning.finetune.plan import ContinuedSettings, Finetune
 from guda.unlearning.finetune.plan import at_the_price_of_retrack as finetuning
 from guda.unlearning.neggrad import compute as neggrad
 from guda.unlearning.neggrad.plan import NegGrad
@@ -31,7 +31,7 @@ FORGET = torch.tensor([True] * 5 + [False] * 7)
 RATE = 1e-3
 # One epoch of the five forget images, or five of the retained ones; the rate does not fall within a step.
 ONE_STEP = {"steps": 1, "batch_size": 5, "learning_rate": RATE, "warmup_steps": 0, "seed": 4, "weight_decay": 0.0}
-SETTINGS = {retrack: Unlearning, esd: Esd, finetune: FineTuning, neggrad: NegGrad}
+SETTINGS = {retrack: Unlearning, esd: Esd, finetune: ContinuedSettings, neggrad: NegGrad}
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 
 
@@ -60,7 +60,7 @@ def moved_against(before, after, gradient):
 
 
 def test_fine_tuning_goes_down_the_denoising_loss_of_retained_images(denoiser, images):
-    tuned, evaluations = finetune.unlearn(denoiser, images, FORGET, FineTuning(**ONE_STEP))
+    tuned, evaluations = finetune.unlearn(denoiser, images, FORGET, ContinuedSettings(**ONE_STEP))
     moved_against(weights_of(denoiser), weights_of(tuned), gradient_by_hand(denoiser, images, ~FORGET, "retain"))
     assert evaluations == 1 * 5 * 3
 
@@ -74,7 +74,7 @@ def test_ascent_goes_up_the_denoising_loss_of_forget_images(denoiser, images):
 def test_fine_tuning_never_sees_the_forget_images_and_ascent_alone_never_the_retained(denoiser, images):
     other_forget, other_retained = images.clone(), images.clone()
     other_forget[FORGET], other_retained[~FORGET] = 255 - images[FORGET], 255 - images[~FORGET]
-    tuning, ascent = FineTuning(**ONE_STEP), NegGrad(**ONE_STEP)
+    tuning, ascent = ContinuedSettings(**ONE_STEP), NegGrad(**ONE_STEP)
     tuned = [weights_of(finetune.unlearn(denoiser, each, FORGET, tuning)[0]) for each in (images, other_forget)]
     driven = [weights_of(neggrad.unlearn(denoiser, each, FORGET, ascent)[0]) for each in (images, other_retained)]
     assert torch.equal(*tuned)

@@ -23,7 +23,7 @@ from guda.models.stable_diffusion.pipeline import pretrained_denoiser
 from guda.scoring.probe import measured, measured_classifier
 from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, ModelSpec, TrainSpec
 from guda.training.classifier import train_classifier
-from guda.training.loop import finetune, train
+from guda.training.loop import fine_tune, train
 from guda.training.state import Execution
 
 
@@ -51,7 +51,7 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
         denoiser.unet.enable_gradient_checkpointing()
 
     def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
-        return finetune(denoiser, training_set.images, captions, spec.training, execution, rows)
+        return fine_tune(denoiser, training_set.images, captions, spec.training, execution, rows)
 
     return _denoiser_recipe(spec, args, trained, training_set, forgotten)
 

@@ -170,7 +170,7 @@ def train(
     return denoiser, _fit(denoiser, images, settings, execution, rows, labels)
 
 
-def finetune(
+def fine_tune(
     denoiser: TextDenoiser,
     latents: Tensor,
     captions: Captions,

@@ -18,7 +18,7 @@ from guda.models.denoisers import TextDenoiser
 from guda.models.noise_schedule import NoiseSchedule, scheduler_settings
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_captions, encode_latents
 from guda.models.stable_diffusion.tokenizer import new_tokenizer
-from guda.training.loop import batch_rows, finetune, optimise
+from guda.training.loop import batch_rows, fine_tune, optimise
 from guda.training.state import Execution
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def make_small_pipeline(
     pipeline = Pipeline(vae, text_encoder, tokenizer, scheduler_settings(process))
     told = encode_captions(pipeline, prompts, ENCODING_BATCH)
     captions = Captions(**told, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
-    finetune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, executions[1], rows)
+    fine_tune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, executions[1], rows)
     trainings = settings.autoencoder, settings.text_encoder, settings.pretraining
     samples = sum(training.steps * training.batch_size for training in trainings)
     return pipeline, denoiser.unet, samples * FORWARD_AND_BACKWARD

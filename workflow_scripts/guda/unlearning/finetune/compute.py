@@ -13,7 +13,7 @@ from guda.models.denoisers import UNetDenoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.loop import batch_rows, optimise, random_steps
 from guda.training.state import Execution
-from guda.unlearning.finetune.plan import FinetuneSpec, FineTuning
+from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 from guda.unlearning.operator import Job
 
 
@@ -32,7 +32,7 @@ def unlearn(
     full: UNetDenoiser,
     images: Tensor,
     forget: Tensor,
-    settings: FineTuning,
+    settings: ContinuedSettings,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the full model that went on training without the forget images, and the evaluations spent.
@@ -52,6 +52,6 @@ def unlearn(
     return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 
-def run(job: Job[FinetuneSpec]) -> tuple[UNetDenoiser, int]:
+def run(job: Job[ContinuedTrainingSpec]) -> tuple[UNetDenoiser, int]:
     """See `Operator.run`."""
     return unlearn(job.full, job.training_set.images, job.forget, job.spec.settings, job.execution)

@@ -22,28 +22,28 @@ class Finetune(Section):
     learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
 
 
-class FineTuning(Optimisation):
+class ContinuedSettings(Optimisation):
     """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
 
     seed: Seed
 
 
-class FinetuneSpec(PixelUnlearnedSpec):
+class ContinuedTrainingSpec(PixelUnlearnedSpec):
     stage, version = "finetune", 1
     cure = "lower learning_rate in `attribution.finetune`, or steps in `unlearn`"
-    settings: FineTuning
+    settings: ContinuedSettings
 
 
-class ContinuedTraining(Operator[FinetuneSpec]):
+class ContinuedTraining(Operator[ContinuedTrainingSpec]):
     """Training goes on without the forget images."""
 
-    kind = FinetuneSpec
+    kind = ContinuedTrainingSpec
 
-    def settings(self, experiment: Experiment, group: str) -> FineTuning:
+    def settings(self, experiment: Experiment, group: str) -> ContinuedSettings:
         return at_the_price_of_retrack(experiment.config.unlearn, experiment.config.attribution.finetune)
 
-    def spec(self, experiment: Experiment, group: str) -> FinetuneSpec:
-        return FinetuneSpec(
+    def spec(self, experiment: Experiment, group: str) -> ContinuedTrainingSpec:
+        return ContinuedTrainingSpec(
             base=experiment.model_digest(BASE),
             images=experiment.images_digest,
             group=experiment.group_digest(group),
@@ -55,10 +55,10 @@ class ContinuedTraining(Operator[FinetuneSpec]):
         return settings.batch_size
 
 
-def at_the_price_of_retrack(unlearn: Unlearning, finetune: Finetune) -> FineTuning:
+def at_the_price_of_retrack(unlearn: Unlearning, finetune: Finetune) -> ContinuedSettings:
     """Settings of fine-tuning: ReTrack's steps, each on as many retained images as its evaluations buy."""
-    settings = {name: getattr(unlearn, name) for name in FineTuning.model_fields}
+    settings = {name: getattr(unlearn, name) for name in ContinuedSettings.model_fields}
     settings["batch_size"] = round(evaluations_per_step(unlearn) / FORWARD_AND_BACKWARD)
     if finetune.learning_rate is not None:
         settings["learning_rate"] = finetune.learning_rate
-    return FineTuning(**settings)
+    return ContinuedSettings(**settings)

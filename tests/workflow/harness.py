@@ -28,7 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 WARM = Path(__file__).with_name("warm")
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
 UP_TO_DATE = "no update"
-RIVALS = ["conditional_elbo", "classifier", "guda_esd"]  # methods of one network for all groups
+# Methods of one network for all groups.
+RIVALS = ["conditional_elbo", "conditional_posterior", "classifier", "guda_esd"]
+    "conditional_elbo",
+    "conditional_posterior",
+    "classifier",
+    "guda_esd",
+]  # methods of one network for all groups
 
 
 @dataclass(frozen=True)

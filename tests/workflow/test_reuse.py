@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from harness import logged_call
 
 from guda.core.artifacts import sha256_file
 from guda.core.paths import BASE, MODEL_FILES, logo_model, unlearned_model
@@ -69,8 +70,8 @@ def test_queries_of_any_name_have_a_picture_that_their_table_names(own_data):
 
 
 def test_jobs_are_given_no_cache_unless_there_is_one(own_data):
-    log = own_data.directory / own_data.experiment.paths.log("models", BASE)
-    assert "--cache ''" in log.read_text()
+    call = logged_call(own_data, "models", BASE)
+    assert json.loads(call[call.index("--execution") + 1])["cache"] == ""
 
 
 def test_models_brought_along_give_the_scores_that_they_gave_where_they_were_made(own_data, tmp_path):

@@ -79,7 +79,8 @@ def released(run, tmp_path):
     project = project_copy(tmp_path)
     edit(project / "workflow_scripts" / "guda" / "__init__.py", '__version__ = "', '__version__ = "9')
     edit(project / "rules" / "models.smk", '"Unlearning group {wildcards.group} by', '"Unlearning {wildcards.group} by')
-    edit(project / "rules" / "scores.smk", "{output.elbo:q} --record {output.record:q}", "{output.elbo:q}")
+    flags = "--output {output.file:q}", "--record {output.record:q}"
+    edit(project / "rules" / "common.smk", " ".join(flags), " ".join(reversed(flags)))
     return replace(run, project=project), "", {}
 
 
@@ -154,7 +155,7 @@ def training_image(run, tmp_path):
 def version_raised(run, tmp_path):
     project = project_copy(tmp_path)
     edit(
-        project / "workflow_scripts" / "guda" / "specs" / "models.py",
+        project / "workflow_scripts" / "guda" / "unlearning" / "retrack" / "plan.py",
         'stage, version = "unlearn", 1',
         'stage, version = "unlearn", 2',
     )

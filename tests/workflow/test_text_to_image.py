@@ -269,9 +269,7 @@ def test_models_that_are_brought_along_give_the_scores_that_they_gave(evaluated,
     run, paths = evaluated.copied(tmp_path / "run"), evaluated.experiment.paths
     shutil.copytree(run.results / "models" / BASE, run.directory / BASE_FOLDER)
     shutil.copytree(run.results / "models" / logo_model(1, "pop"), run.directory / "brought" / "pop")
-    brought = (
-        f"model: {{pretrained: {BASE_FOLDER}}}\nunlearn: {{import: {{pop: brought/pop}}}}\nresults: results/brought"
-    )
+    brought = f"model: {{pretrained: {BASE_FOLDER}}}\nunlearn: {{import: {{pop: brought/pop}}}}"
     shutil.copytree(run.results / "pipeline", run.directory / "results" / "brought" / "pipeline")
     alone = "lds: {subsets: 0}\nremoval: {queries: 0}\nlikelihood: {queries: 0}\nsweep: {unlearn: []}"
     scores = "results/brought/scores/guda_uncalibrated.csv"

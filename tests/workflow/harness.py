@@ -30,11 +30,6 @@ WARM = Path(__file__).with_name("warm")
 UP_TO_DATE = "no update"
 # Methods of one network for all groups.
 RIVALS = ["conditional_elbo", "conditional_posterior", "classifier", "guda_esd"]
-    "conditional_elbo",
-    "conditional_posterior",
-    "classifier",
-    "guda_esd",
-]  # methods of one network for all groups
 
 
 @dataclass(frozen=True)

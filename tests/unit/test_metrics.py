@@ -286,6 +286,102 @@ def test_effect_that_does_not_vary_is_zero():
     assert metrics.effect_spearman(varying[:1], varying[:1]) == 0
 
 
+def test_what_is_left_of_the_first_score():
+    # Means 2, 0 and 3; the second scores are 3, 0 and 3, the last a tie.
+    scores = [[4, 3, -1], [6, 0, -6], [3, 3, 3]]
+    assert metrics.level(scores).tolist() == [4, 6, 3]
+    assert metrics.contrast(scores).tolist() == [2, 6, 0]
+    assert metrics.margin(scores).tolist() == [1, 6, 0]
+    assert metrics.contrast([[0.1] * 3]).tolist() == [0]  # though the mean of three times 0.1 is not 0.1
+
+
+def test_contrast_and_margin_are_correlated_over_images():
+    # The oracle's contrasts 2, 6, 4 and margins 1, 6, 3 both have the ranks 1, 3, 2.
+    oracle = [[4, 3, -1], [6, 0, -6], [5, 2, -4]]
+    scores = [[2, 0, 1], [9, 7, 5], [4, 3, -4]]
+    assert metrics.contrast(scores).tolist() == [1, 2, 3]
+    assert metrics.contrast_spearman(scores, oracle) == pytest.approx(1 - 6 * 2 / 24)
+    assert metrics.margin(scores).tolist() == [1, 2, 1]
+    # Centred average ranks (-.5 1 -.5) and (-1 1 0): 1.5 / sqrt(1.5 * 2).
+    assert metrics.margin_spearman(scores, oracle) == pytest.approx(math.sqrt(3) / 2)
+
+
+@PROPERTY
+@given(tied_pairs(), st.randoms(use_true_random=False))
+def test_what_the_groups_of_a_query_share_cancels_in_contrast_and_margin(pair, random):
+    scores, oracle = pair
+    shared = np.array([[random.randint(-50, 50)] for _ in scores])
+    for metric in (metrics.contrast_spearman, metrics.margin_spearman):
+        assert metric(scores + shared, oracle) == metric(scores, oracle + shared) == metric(scores, oracle)
+
+
+def one_hot(groups, n_groups):
+    return np.eye(n_groups)[groups]
+
+
+def test_kappa_of_a_confusion_matrix():
+    """Rows the oracle's first group, columns the method's: [[20, 5], [10, 15]], as in Cohen's example.
+
+    p_o = 35/50; p_e = (25/50)(30/50) + (25/50)(20/50) = 1/2; kappa = (0.7 - 0.5) / 0.5.
+    """
+    wanted, found = np.repeat([0, 0, 1, 1], [20, 5, 10, 15]), np.repeat([0, 1, 0, 1], [20, 5, 10, 15])
+    scores, oracle = one_hot(found, 2), one_hot(wanted, 2)
+    assert metrics.kappa(scores, oracle) == pytest.approx(0.4)
+    assert metrics.top1_balanced(scores, oracle) == pytest.approx((20 / 25 + 15 / 25) / 2)
+    # A third group that nobody puts first changes nothing.
+    aside = np.full((50, 1), -1.0)
+    assert metrics.kappa(np.hstack([scores, aside]), np.hstack([oracle, aside])) == pytest.approx(0.4)
+    assert metrics.top1_balanced(np.hstack([scores, aside]), np.hstack([oracle, aside])) == pytest.approx(0.7)
+
+
+def test_kappa_and_balanced_top1_where_first_places_are_shared():
+    # First places 1 0, 1/2 1/2 and 0 1 against 1 0, 1 0 and 1/2 1/2: p_o = (1 + 1/2 + 1/2) / 3; both marginals are
+    # 1/2 1/2 and 5/6 1/6: p_e = 1/2.
+    scores, oracle = [[2, 1], [1, 1], [0, 1]], [[1, 0], [1, 0], [3, 3]]
+    assert metrics.kappa(scores, oracle) == pytest.approx((2 / 3 - 1 / 2) / (1 / 2))
+    # Group 0 is first 2.5 times and met 1.5 times, group 1 half a time, and met.
+    assert metrics.top1_balanced(scores, oracle) == pytest.approx((1.5 / 2.5 + 1) / 2)
+
+
+def test_kappa_of_one_answer_for_all_is_zero():
+    oracle = one_hot([0, 0, 0, 1, 2], 3)
+    for answer in range(3):
+        assert metrics.kappa(one_hot([answer] * 5, 3), oracle) == 0
+        assert metrics.top1_balanced(one_hot([answer] * 5, 3), oracle) == pytest.approx(1 / 3)
+    assert metrics.kappa(one_hot([1] * 5, 3), one_hot([1] * 5, 3)) == 0
+    assert metrics.kappa(oracle, oracle) == metrics.top1_balanced(oracle, oracle) == 1
+    # Of two groups each the other's: p_o = 0, p_e = 1/2.
+    assert metrics.kappa([[1, 0], [0, 1]], [[0, 1], [1, 0]]) == -1
+
+
+@PROPERTY
+@given(st.integers(1, 3).flatmap(lambda n: st.tuples(*[arrays(np.int64, (n, 3), elements=st.integers(0, 2))] * 2)))
+def test_shared_first_places_are_those_of_all_orders_of_the_tied(pair):
+    """Every query in every order of its tied groups, of both sides apart, all equally often."""
+    orders = 1e-9 * np.array(list(itertools.permutations(range(3))))
+    found, wanted = (np.add(values[:, None], orders) for values in pair)
+    scores = np.concatenate([np.repeat(query, 6, axis=0) for query in found])
+    oracle = np.concatenate([np.tile(query, (6, 1)) for query in wanted])
+    for metric in (metrics.kappa, metrics.top1_balanced):
+        assert metric(*pair) == pytest.approx(metric(scores, oracle), abs=1e-12)
+
+
+@PROPERTY
+@given(untied_pairs())
+def test_kappa_is_cohens(pair):
+    """By its definition, from the counts of a confusion matrix."""
+    found, wanted = (matrix.argmax(axis=1) for matrix in pair)
+    n, n_groups = pair[0].shape
+    counts = np.zeros((n_groups, n_groups))
+    np.add.at(counts, (wanted, found), 1)
+    chance = (counts.sum(axis=0) * counts.sum(axis=1)).sum() / n**2
+    expected = (np.trace(counts) / n - chance) / (1 - chance) if chance < 1 else 0
+    assert metrics.kappa(*pair) == pytest.approx(expected, abs=1e-12)
+    first = counts.sum(axis=1) > 0
+    recall = np.diag(counts)[first] / counts.sum(axis=1)[first]
+    assert metrics.top1_balanced(*pair) == pytest.approx(recall.mean())
+
+
 DECISIVE_CASES = [
     # One seed's scores, the other's, and whether the image is decisive.
     ([4, 2, 0], [6, 1, 1], True),  # 4 is just twice 2
@@ -321,9 +417,17 @@ def test_auroc_of_the_first_place_score():
     assert metrics.decisive_auroc([[1, 0]] * 3, [True, False, False]) == 0.5
 
 
+def test_auroc_of_the_margin():
+    # Margins 3, 1, 1 and 0; decisive 3 and 1 against 1 and 0: three wins and a tie. By level, 5 and 9 against 8 and 9.
+    scores = [[5, 2], [8, 9], [8, 7], [9, 9]]
+    assert metrics.decisive_auroc_margin(scores, [True, True, False, False]) == 3.5 / 4
+    assert metrics.decisive_auroc(scores, [True, True, False, False]) == 1.5 / 4
+
+
 @pytest.mark.parametrize("value", [True, False])
 def test_auroc_needs_both_kinds(value):
     assert math.isnan(metrics.decisive_auroc([[3, 0], [0, 2]], [value, value]))
+    assert math.isnan(metrics.decisive_auroc_margin([[3, 0], [0, 2]], [value, value]))
 
 
 # --- summaries ---------------------------------------------------------------------------------------
@@ -367,12 +471,17 @@ def test_agreement_reports_every_metric_in_order():
         "wpra@3": (0.8 + 1) / 2,
         "spearman": (0.6 + 1) / 2,
         "kendall": (1 / 3 + 1) / 2,
+        "top1_balanced": 1 / 2,  # the oracle's group 1 is missed, its group 0 met
+        "kappa": 0,  # one answer for both
         "effect_spearman": -1,  # first-place scores 4 < 9, the oracle's 4 > 2
+        "contrast_spearman": 0,  # 1.5 < 5.25, the oracle's 1.5 both
+        "margin_spearman": 0,  # 1 < 6, the oracle's 1 both
         "decisive_auroc": 0,  # the decisive image scores 4, the other 9
+        "decisive_auroc_margin": 0,  # 1, the other 6
     }
     assert list(row) == list(expected)
     assert row == pytest.approx(expected)
-    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 14
+    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 19
 
 
 def test_agreement_bounds_top1_by_its_bootstrap():
@@ -417,6 +526,11 @@ def test_per_query_metrics_refuse_bad_matrices(metric, scores, oracle, found):
         (lambda: metrics.ndcg_exp([S], [G], k=0), "k must be at least 1, found 0"),
         (lambda: metrics.rbo([S], [G], p=1), "p must lie strictly between 0 and 1, found 1"),
         (lambda: metrics.effect_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.kappa([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.top1_balanced([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.contrast_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.margin_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: metrics.decisive_auroc_margin([S], [True, False]), r"shape \(1,\), found \(2,\)"),
         (lambda: metrics.decisive([]), r"one or more matrices of one shape, found shapes \[\]"),
         (lambda: metrics.decisive([[[1, 2]], [[1, 2, 3]]]), r"found shapes \[\(1, 2\), \(1, 3\)\]"),
         (lambda: metrics.decisive([[[1, 2]], [[1, np.nan]]]), r"oracles\[1\] must be finite"),

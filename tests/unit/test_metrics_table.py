@@ -18,6 +18,9 @@ from guda.core.errors import ArtifactError, DataError
 from guda.core.paths import Paths, record_of
 from guda.core.records import write_record
 from guda.evaluation.metrics_table import (
+    CEILING,
+    CONSTANT,
+    constant_scores,
     metrics_table,
     read_costs,
     read_rankings,
@@ -27,12 +30,14 @@ from guda.evaluation.metrics_table import (
 )
 from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.scores import Scores, read_scores, scores_frame
+from guda.methods import METHODS
 from guda.methods.random.plan import RandomSpec
 from guda.specs import MetricsSpec, RankingsSpec
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
-    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
+    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
+    "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
     "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst",
 ]  # fmt: skip
@@ -76,12 +81,12 @@ def test_the_columns_are_those_that_users_rely_on():
 def test_rows_are_the_oracle_then_the_methods_in_their_order():
     matrices = {"z": METHOD, "logo": ORACLE, "m": METHOD}
     frame = metrics_table(matrices, ["logo"], ["z", "m"], COSTS | {"z": cost(1.0, 1.0)}, SETTINGS)
-    assert list(frame["method"]) == ["logo", "z", "m"]
+    assert list(frame["method"]) == ["logo", "z", "m", "constant"]
 
 
 def test_the_ceiling_needs_a_second_oracle(two_oracles):
-    assert list(table({"logo": ORACLE, "m": METHOD}, ["logo"]).index) == ["logo", "m"]
-    assert list(two_oracles.index) == ["logo", "m", "ceiling"]
+    assert list(table({"logo": ORACLE, "m": METHOD}, ["logo"]).index) == ["logo", "m", "constant"]
+    assert list(two_oracles.index) == ["logo", "m", "constant", "ceiling"]
 
 
 def test_counts_and_evaluations_are_whole_numbers(two_oracles):
@@ -103,8 +108,16 @@ def test_counts_and_evaluations_are_whole_numbers(two_oracles):
         ("top3", 1, 1),
         # First-place scores: method 1 1 1; second oracle 4 5 5 against 5 4 6, centred ranks (-1 .5 .5).(0 -1 1) = 0.
         ("effect_spearman", 0, 0),
+        # Contrasts 3, 5/3, 3 of the oracle; 2/3 each of the method; 7/3, 8/3, 2 of the second: (0 1 -1).(.5 -1 .5) < 0.
+        ("contrast_spearman", 0, -1.5 / math.sqrt(1.5 * 2)),
+        # Margins 4, 1, 4; 1, 1, 1; 3, 3, 2: (.5 .5 -1).(.5 -1 .5) of length sqrt(1.5) each.
+        ("margin_spearman", 0, -0.75 / 1.5),
+        # a, b, c against a, b, a, and against a, c, c: p_o = 2/3, p_e = (1 * 2 + 1 * 1) / 9.
+        ("kappa", 1 / 2, 1 / 2),
+        ("top1_balanced", 2 / 3, 2 / 3),
         # Only the first query is decisive: 4 >= 2 * 3 fails in the second, 5 >= 2 * 3 in the third.
         ("decisive_auroc", 1 / 2, 0),
+        ("decisive_auroc_margin", 1 / 2, 3 / 4),
     ],
 )
 def test_agreement_by_hand(two_oracles, column, of_method, of_ceiling):
@@ -116,6 +129,7 @@ def test_the_oracle_agrees_with_itself(two_oracles):
     perfect = ["top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr", "rbo", "wpra@3", "spearman"]
     assert (two_oracles.loc["logo", [*perfect, "kendall", "effect_spearman"]] == 1).all()
     assert two_oracles.loc["logo", "rbo_raw"] == pytest.approx(1 - 0.9**3)
+    assert (two_oracles.loc["logo", ["top1_balanced", "kappa", "contrast_spearman", "margin_spearman"]] == 1).all()
     assert two_oracles.loc["logo", "decisive_auroc"] == 1 / 2  # 5 lies between 4 and 6
 
 
@@ -138,11 +152,46 @@ def test_rows_select_queries():
     assert math.isnan(one.loc["m", "decisive_auroc"])  # every selected query is decisive
 
 
+# --- one answer for all ------------------------------------------------------------------------------
+
+
+def test_the_constant_answer_is_the_commonest_first_group_and_costs_nothing():
+    oracle = np.array([[1.0, 5, 0], [0, 4, 3], [1, 2, 6], [2, 3, 1], [7, 0, 1]])  # b, b, c, b, a
+    row = metrics_table({"logo": oracle, "m": -oracle}, ["logo"], ["m"], COSTS, SETTINGS).set_index("method")
+    found = row.loc["constant"]
+    assert found[["top1", "kappa", "top1_balanced"]].tolist() == pytest.approx([3 / 5, 0, 1 / 3])
+    # Always b, then a or c.
+    assert found["mrr"] == pytest.approx((3 + 2 * (1 / 2 + 1 / 3) / 2) / 5)
+    assert found[["effect_spearman", "contrast_spearman", "margin_spearman"]].tolist() == [0, 0, 0]
+    assert (found[["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]] == 0).all()
+    assert found[["speedup", "health_median", "health_worst"]].isna().all()
+
+
+def test_groups_that_are_commonest_alike_share_the_constant_answer(two_oracles):
+    assert constant_scores(ORACLE).tolist() == [[1, 1, 1]] * 3
+    assert two_oracles.loc["constant", "top1"] == pytest.approx(1 / 3)
+    assert two_oracles.loc["constant", "kappa"] == pytest.approx(0)
+    # a is first once and in two ties of two, b once and in one, c in one: 2, 1.5 and 0.5.
+    tied = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 0]])
+    assert constant_scores(tied).tolist() == [[1, 0, 0]] * 4
+
+
+def test_the_constant_answer_is_that_of_the_queries_it_is_measured_on():
+    matrices = {"logo": np.vstack([ORACLE, ORACLE[:1]]), "m": np.vstack([METHOD, METHOD[:1]])}
+    assert table(matrices, ["logo"]).loc["constant", "top1"] == 1 / 2  # a, twice of four
+    last = table(matrices, ["logo"], np.array([False, False, True, False]))
+    assert last.loc["constant", "top1"] == 1  # c
+
+
+def test_no_method_has_the_name_of_a_row_that_the_table_adds():
+    assert not {CEILING, CONSTANT} & set(METHODS)
+
+
 # --- cost --------------------------------------------------------------------------------------------
 
 
 def test_speedup_is_the_oracles_seconds_over_the_methods(two_oracles):
-    assert two_oracles["speedup"].to_dict() == {"logo": 1, "m": 100 / 20, "ceiling": 100 / 80}
+    assert two_oracles["speedup"].drop("constant").to_dict() == {"logo": 1, "m": 100 / 20, "ceiling": 100 / 80}
 
 
 def test_costs_stand_in_the_table_as_recorded(two_oracles):

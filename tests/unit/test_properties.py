@@ -17,8 +17,9 @@ from guda.evaluation.ranking import order, rankings_frame, ranks
 from guda.models.noise_schedule import elbo_steps, step_weights
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
-CORRELATIONS = {"spearman", "kendall", "effect_spearman"}
-PERFECT = ["top1", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr", "rbo", "wpra@3", "spearman", "kendall"]
+CORRELATIONS = {"spearman", "kendall", "kappa", "effect_spearman", "contrast_spearman", "margin_spearman"}
+OF_DECISIVE = {"decisive_auroc", "decisive_auroc_margin"}
+PERFECT = ["top1", "top1_balanced", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr", "rbo", "wpra@3", "spearman", "kendall"]
 SHAPES = st.tuples(st.integers(1, 6), st.integers(2, 7))
 WHOLE = st.integers(-50, 50)
 
@@ -55,7 +56,7 @@ def test_every_column_stays_in_its_range(comparison):
     assert (found["n_queries"], found["n_groups"]) == comparison[0].shape
     for name in found.keys() - {"n_queries", "n_groups"}:
         lowest = -1 if name in CORRELATIONS else 0
-        if name == "decisive_auroc" and comparison[2].all() | (~comparison[2]).all():
+        if name in OF_DECISIVE and comparison[2].all() | (~comparison[2]).all():
             assert np.isnan(found[name])
         else:
             assert lowest - 1e-12 <= found[name] <= 1 + 1e-12, name
@@ -69,8 +70,11 @@ def test_the_oracle_in_another_unit_is_perfect(comparison, scale, shift):
     found = row(scale * oracle + shift, oracle, decisive)
     assert [found[name] for name in PERFECT] == pytest.approx([1] * len(PERFECT), abs=1e-12)
     assert found["top1_low"] == found["top1_high"] == 1
-    varies = len(set(oracle.max(axis=1))) > 1
-    assert found["effect_spearman"] == pytest.approx(1 if varies else 0, abs=1e-12)
+    for name, size in {"effect": metrics.level, "contrast": metrics.contrast, "margin": metrics.margin}.items():
+        varies = len(set(size(oracle))) > 1
+        assert found[f"{name}_spearman"] == pytest.approx(1 if varies else 0, abs=1e-12)
+    varies = len(set(oracle.argmax(axis=1))) > 1
+    assert found["kappa"] == pytest.approx(1 if varies else 0, abs=1e-12)
 
 
 @PROPERTY

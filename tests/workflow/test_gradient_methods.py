@@ -48,7 +48,7 @@ def test_only_what_is_new_was_made(workflow, compared, at, paths):
     for path in (paths.model_weights(BASE), paths.images(), paths.scores("logo-1")):
         assert at(path).stat().st_mtime_ns == (workflow.directory / path).stat().st_mtime_ns
     assert not (workflow.results / "features").exists()
-    assert list(pd.read_csv(at(paths.metrics()))["method"]) == ["logo", *METHODS, "ceiling"]
+    assert list(pd.read_csv(at(paths.metrics()))["method"]) == ["logo", *METHODS, "constant", "ceiling"]
 
 
 def test_features_are_as_promised(compared, at, paths):

@@ -37,7 +37,7 @@ def scores_of(at, paths, bucket_ids, method):
 
 def test_every_method_has_its_row(at, paths):
     frame = pd.read_csv(at(paths.metrics())).set_index("method")
-    assert list(frame.index) == ["logo", *RIVALS, "ceiling"]
+    assert list(frame.index) == ["logo", *RIVALS, "constant", "ceiling"]
     assert frame["top1"].between(0, 1).all()
 
 

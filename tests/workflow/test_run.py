@@ -21,7 +21,8 @@ CAPTIONS = ROOT / "rules" / "captions"
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
-    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "effect_spearman", "decisive_auroc",
+    "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
+    "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
     "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst",
 ]  # fmt: skip
@@ -103,7 +104,7 @@ def test_rankings_hold_every_group_once_for_every_method_and_query(workflow, at,
 def test_metrics_have_the_promised_columns_and_rows(at, paths):
     frame = pd.read_csv(at(paths.metrics())).set_index("method", drop=False)
     assert list(frame.columns) == COLUMNS
-    assert list(frame.index) == [*METHODS, "ceiling"]
+    assert list(frame.index) == [*METHODS, "constant", "ceiling"]
     assert (frame.loc["logo", ["top1", "mrr", "spearman", "speedup"]] == 1).all()
     assert frame["top1"].between(0, 1).all()
     # Any rank correlation of two groups is 1 when their order is the oracle's and -1 when not: 2 top1 - 1.
@@ -209,14 +210,15 @@ def test_evaluations_are_what_one_counts_by_hand(workflow, at, paths, first_seed
         "guda_uncalibrated": 2 * unlearn,
         "nearest": 0,
         "random": 0,
+        "constant": 0,
         "ceiling": 2 * train,
     }
     counterfactual = dict.fromkeys(["logo", "guda", "guda_uncalibrated", "ceiling"], query)
-    assert frame["query_evaluations"].to_dict() == counterfactual | {"nearest": 0, "random": 0}
+    assert frame["query_evaluations"].to_dict() == counterfactual | {"nearest": 0, "random": 0, "constant": 0}
 
 
 def test_seconds_add_up_over_the_records(at, paths, first_seed):
-    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    frame = pd.read_csv(at(paths.metrics())).set_index("method").drop("constant")
     built = [record(at(paths.model_record(logo_model(first_seed, group))))["seconds"] for group in GROUPS]
     assert frame.loc["logo", "build_seconds"] == pytest.approx(sum(built))
     seconds = frame["build_seconds"] + frame["query_seconds"]

@@ -55,6 +55,11 @@ def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
+def first_shares(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
+    """[Q, G] -> [Q, G]: the probability that a group is first: 1 for the first, 1/n for each of n that tie for it."""
+    return _among_first(*places(_matrix(scores, "scores")), 1)
+
+
 def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = _pair(scores, oracle)
@@ -222,13 +227,81 @@ def _kendall(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
 
 
+def level(scores: ArrayLike) -> Float[np.ndarray, " q"]:
+    """[Q, G] -> [Q]: the first score."""
+    return _matrix(scores, "scores").max(axis=1)
+
+
+def contrast(scores: ArrayLike) -> Float[np.ndarray, " q"]:
+    """[Q, G] -> [Q]: the first score less the mean over groups; what all groups of a query share cancels."""
+    scores = _matrix(scores, "scores")
+    # As a mean of differences, so that it is exactly zero where all groups tie.
+    return (scores.max(axis=1, keepdims=True) - scores).mean(axis=1)
+
+
+def margin(scores: ArrayLike) -> Float[np.ndarray, " q"]:
+    """[Q, G] -> [Q]: the first score less the second."""
+    second, first = np.partition(_matrix(scores, "scores"), (-2, -1), axis=1)[:, -2:].T
+    return first - second
+
+
 def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
     """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
 
     0 where either does not vary, hence also for a single image.
     """
+    return _spearman_over_images(level, scores, oracle)
+
+
+def contrast_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: the same of the two contrasts (see `contrast`)."""
+    return _spearman_over_images(contrast, scores, oracle)
+
+
+def margin_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: the same of the two margins of the first score over the second."""
+    return _spearman_over_images(margin, scores, oracle)
+
+
+def _spearman_over_images(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike, oracle: ArrayLike) -> float:
     scores, oracle = _pair(scores, oracle)
-    return float(_rank_correlation(scores.max(axis=1)[None], oracle.max(axis=1)[None])[0])
+    return float(_rank_correlation(size(scores)[None], size(oracle)[None])[0])
+
+
+def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: Cohen's kappa (Cohen, 1960) of the two first groups, over images.
+
+    (p_o - p_e) / (1 - p_e): p_o is the mean of top1, p_e what two independent answers with the same frequencies of
+    first groups would have. 0 for an answer that is the same for every image, also where the oracle's is that one.
+    Groups that tie share first places, in p_o and p_e alike.
+    """
+    scores, oracle = _pair(scores, oracle)
+    return float(weighted_kappa(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
+
+
+def top1_balanced(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: the mean of top1 over the oracle's first groups, each counting alike.
+
+    The balanced accuracy (Brodersen et al., 2010) of the first group. The top1 of a group is that of the images it is
+    first for, an image in which n groups tie for that counting 1/n. Groups that are nowhere first are left out.
+    """
+    scores, oracle = _pair(scores, oracle)
+    return float(weighted_top1_balanced(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
+
+
+def weighted_kappa(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " b"]:
+    """`kappa` of images that stand weights[b, q] times: first places [Q, G] x2 (`first_shares`), [B, Q] -> [B]."""
+    n = weights.sum(axis=1)
+    observed = weights @ (first * wanted).sum(axis=1) / n
+    by_chance = ((weights @ first) * (weights @ wanted)).sum(axis=1) / n**2
+    return np.divide(observed - by_chance, 1 - by_chance, out=np.zeros(len(n)), where=by_chance < 1)
+
+
+def weighted_top1_balanced(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " b"]:
+    """`top1_balanced` of images that stand weights[b, q] times: [Q, G] x2, [B, Q] -> [B]."""
+    met, times = weights @ (first * wanted), weights @ wanted
+    shares = np.divide(met, times, out=np.zeros(times.shape), where=times > 0)
+    return shares.sum(axis=1) / (times > 0).sum(axis=1)
 
 
 def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
@@ -253,6 +326,15 @@ def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
     The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
     when no image, or every image, is decisive.
     """
+    return _decisive_auroc(level, scores, is_decisive)
+
+
+def decisive_auroc_margin(scores: ArrayLike, is_decisive: ArrayLike) -> float:
+    """[Q, G], bool [Q] -> float: the same of the margin of the first score over the second."""
+    return _decisive_auroc(margin, scores, is_decisive)
+
+
+def _decisive_auroc(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike, is_decisive: ArrayLike) -> float:
     scores, is_decisive = _matrix(scores, "scores"), np.asarray(is_decisive, dtype=bool)
     if is_decisive.shape != scores.shape[:1]:
         raise ValueError(f"is_decisive must have shape {scores.shape[:1]}, found {is_decisive.shape}")
@@ -260,7 +342,7 @@ def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
     negative = len(is_decisive) - positive
     if positive == 0 or negative == 0:
         return float("nan")
-    rank_sum = _average_ranks(scores.max(axis=1))[is_decisive].sum()
+    rank_sum = _average_ranks(size(scores))[is_decisive].sum()
     return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
 
 
@@ -303,6 +385,15 @@ AVERAGED = {
     "spearman": spearman,
     "kendall": kendall,
 }
+# The same of what is measured over all images at once, and of what needs the decisive ones.
+OVERALL = {
+    "top1_balanced": top1_balanced,
+    "kappa": kappa,
+    "effect_spearman": effect_spearman,
+    "contrast_spearman": contrast_spearman,
+    "margin_spearman": margin_spearman,
+}
+OF_DECISIVE = {"decisive_auroc": decisive_auroc, "decisive_auroc_margin": decisive_auroc_margin}
 
 
 def agreement(
@@ -322,8 +413,8 @@ def agreement(
         "top1_low": low,
         "top1_high": high,
         **means,
-        "effect_spearman": effect_spearman(scores, oracle),
-        "decisive_auroc": decisive_auroc(scores, is_decisive),
+        **{name: metric(scores, oracle) for name, metric in OVERALL.items()},
+        **{name: metric(scores, is_decisive) for name, metric in OF_DECISIVE.items()},
     }
 
 

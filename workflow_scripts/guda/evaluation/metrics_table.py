@@ -9,7 +9,7 @@ from guda import config
 from guda.core.errors import DataError
 from guda.core.paths import Paths, record_of
 from guda.core.records import check_recorded, read_record
-from guda.evaluation.metrics import agreement, decisive, mean_agreement
+from guda.evaluation.metrics import agreement, decisive, first_shares, mean_agreement
 from guda.evaluation.scores import read_numbers
 from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
@@ -17,6 +17,7 @@ from guda.specs import MetricsSpec, RankingsSpec
 COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
 HEALTH = ["health_median", "health_worst"]
 CEILING = "ceiling"
+CONSTANT = "constant"
 VOTERS = 5
 
 
@@ -26,6 +27,15 @@ def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndar
     queries = sorted(rankings["query"].unique())
     matrices = {name: wide.loc[name].reindex(queries).to_numpy() for name in rankings["method"].unique()}
     return queries, matrices
+
+
+def constant_scores(oracle: np.ndarray) -> np.ndarray:
+    """Scores [n, G] that put the oracle's commonest first group first for every query; other groups tie, at 0.
+
+    Groups that are commonest alike tie for the first place.
+    """
+    times = first_shares(oracle).sum(axis=0)
+    return np.tile(np.isclose(times, times.max(), rtol=1e-12, atol=0).astype(np.float64), (len(oracle), 1))
 
 
 def metrics_table(
@@ -38,34 +48,37 @@ def metrics_table(
 ) -> pd.DataFrame:
     """Agreement of every method with the first oracle, its cost, and its models' health.
 
-    `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `ceiling`, present with two
-    oracle seeds or more, is the mean over the others of one oracle against the first: what no method can be asked to
-    beat. `speedup` is the first oracle's build and query seconds over the method's.
+    `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `constant` gives every query
+    the group that the first oracle puts first most often among these queries, at no cost: only what a method has beyond
+    it comes from the queries. The row `ceiling`, present with two oracle seeds or more, is the mean over the others of
+    one oracle against the first: what no method can be asked to beat. `speedup` is the first oracle's build and query
+    seconds over the method's, NaN for `constant`.
     """
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
     reference, others = oracles[0], oracles[1:]
     is_decisive = decisive([matrices[name] for name in oracles], settings.decisive_ratio)
 
-    def measured(name: str) -> dict[str, float]:
+    def measured(scores: np.ndarray) -> dict[str, float]:
         return agreement(
-            matrices[name],
+            scores,
             matrices[reference],
             is_decisive,
             n_bootstrap=settings.bootstrap_samples,
             seed=settings.seed,
         )
 
-    table = {name: measured(name) | costs[name] for name in [reference, *methods]}
+    table = {name: measured(matrices[name]) | costs[name] for name in [reference, *methods]}
+    free = dict.fromkeys(COSTS, 0) | dict.fromkeys(HEALTH, np.nan)
+    table[CONSTANT] = measured(constant_scores(matrices[reference])) | free
     if others:
         mean = {key: float(np.mean([costs[name][key] for name in others])) for key in (*COSTS, "health_median")}
         worst = {"health_worst": worst_of(costs[name]["health_worst"] for name in others)}
-        table[CEILING] = mean_agreement([measured(name) for name in others]) | mean | worst
+        table[CEILING] = mean_agreement([measured(matrices[name]) for name in others]) | mean | worst
     frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
     seconds = frame["build_seconds"] + frame["query_seconds"]
-    frame.insert(
-        list(frame.columns).index("health_median"), "speedup", seconds[frame["method"] == reference].item() / seconds
-    )
+    speedup = (seconds[frame["method"] == reference].item() / seconds).mask(frame["method"] == CONSTANT)
+    frame.insert(list(frame.columns).index("health_median"), "speedup", speedup)
     counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
     return frame.astype(dict.fromkeys(counts, int))
 

@@ -13,12 +13,25 @@ import numpy as np
 import pandas as pd
 
 from guda.core.paths import Paths
-from guda.evaluation.metrics import AVERAGED, decisive, resamples
+from guda.evaluation.metrics import (
+    AVERAGED,
+    OF_DECISIVE,
+    OVERALL,
+    contrast,
+    decisive,
+    first_shares,
+    level,
+    margin,
+    resamples,
+    weighted_kappa,
+    weighted_top1_balanced,
+)
 from guda.evaluation.metrics_table import CEILING, read_rankings, score_matrices
 from guda.specs import SignificanceSpec
 
 COLUMNS = ["method", "reference", "metric", "difference", "low", "high", "p", "p_holm", "n_queries"]
-METRICS = [*AVERAGED, "effect_spearman", "decisive_auroc"]
+METRICS = [*AVERAGED, *OVERALL, *OF_DECISIVE]
+SIZES = [level, contrast, margin]  # of effects, that are correlated over queries
 AT_ONCE = 256  # resamples in memory
 LEVEL = 0.95
 
@@ -36,7 +49,7 @@ def significance_table(
     `matrices` holds scores [Q, G] by name. `low` and `high` bound the difference at 95 % by percentiles of its
     resamples, `p` is two-sided (see `p_value`), `p_holm` adjusts it for the several methods compared by one metric.
     The row `ceiling`, present with two oracles or more, is the mean over the others of one oracle against the first.
-    decisive_auroc is not defined on resamples without both kinds of queries: these count for nothing.
+    AUROC of decisive queries is not defined on resamples without both kinds of queries: these count for nothing.
     """
     others = oracles[1:]
     is_decisive = decisive([matrices[name] for name in oracles], decisive_ratio)
@@ -71,14 +84,20 @@ def resampled_agreement(
         name: np.stack([metric(matrix, oracle) for metric in AVERAGED.values()], axis=1)
         for name, matrix in scores.items()
     }
+    wanted, first = first_shares(oracle), {name: first_shares(matrix) for name, matrix in scores.items()}
     parts: dict[str, list[Any]] = {name: [] for name in scores}
     for weights in _weights(len(oracle), n_bootstrap, seed):
-        oracle_ranks = weighted_ranks(oracle.max(axis=1), weights)
+        oracle_ranks = [weighted_ranks(size(oracle), weights) for size in SIZES]
         for name, matrix in scores.items():
-            ranks = weighted_ranks(matrix.max(axis=1), weights)
-            means = weights @ per_query[name] / len(oracle)
-            effect = _weighted_correlation(ranks, oracle_ranks, weights)
-            parts[name].append(np.column_stack([means, effect, _weighted_auroc(ranks, is_decisive, weights)]))
+            ranks = [weighted_ranks(size(matrix), weights) for size in SIZES]
+            columns = [
+                weights @ per_query[name] / len(oracle),
+                weighted_top1_balanced(first[name], wanted, weights),
+                weighted_kappa(first[name], wanted, weights),
+                *(_weighted_correlation(*pair, weights) for pair in zip(ranks, oracle_ranks, strict=True)),
+                *(_weighted_auroc(ranks[SIZES.index(size)], is_decisive, weights) for size in (level, margin)),
+            ]
+            parts[name].append(np.column_stack(columns))
     return {name: np.concatenate(blocks) for name, blocks in parts.items()}
 
 

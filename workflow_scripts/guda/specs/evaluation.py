@@ -26,7 +26,7 @@ class QueryTableSpec(Spec):
 
 
 class MetricsSpec(Spec):
-    stage, version = "metrics", 2
+    stage, version = "metrics", 3
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]
@@ -35,7 +35,7 @@ class MetricsSpec(Spec):
 
 
 class SignificanceSpec(Spec):
-    stage, version = "significance", 2
+    stage, version = "significance", 3
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]  # the others are compared with the first
@@ -45,7 +45,7 @@ class SignificanceSpec(Spec):
 
 
 class SourcesSpec(Spec):
-    stage, version = "metrics_by_source", 2
+    stage, version = "metrics_by_source", 3
     metrics: MetricsSpec
     images: str
     table: str
@@ -55,7 +55,7 @@ class SourcesSpec(Spec):
 
 
 class SweepSpec(Spec):
-    stage, version = "sweep", 2
+    stage, version = "sweep", 3
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
     oracles: list[str]  # the one that is reported against first, the one to choose by second
     methods: dict[str, str]  # the method that each variant is one of

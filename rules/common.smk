@@ -29,6 +29,7 @@ from guda.plan.handover import exports
 from guda.core.paths import (
     ANCHORS,
     BASE,
+    BASES,
     BUCKET,
     CALIBRATION,
     CLASSIFIER,
@@ -36,6 +37,7 @@ from guda.core.paths import (
     MEMORY,
     TRAINING,
     logo_model,
+    own_base,
     record_of,
     unlearned_model,
 )
@@ -233,7 +235,7 @@ wildcard_constraints:
     group=r"[^/]+",
     seed=r"\d+",
     bucket=rf"{CALIBRATION}|{BUCKET}",
-    model=r"base|conditional|[^/]+/[^/]+",
+    model=rf"{BASES}|{CONDITIONAL}|[^/]+/[^/]+",
     method=one_of([*experiment.score_names, *experiment.variants]),
     operator=one_of(experiment.operators),
     # In parentheses: Snakemake takes an empty constraint, as of the configured schedule alone, for none.

@@ -54,6 +54,24 @@ if BASE not in experiment.imports:
             "Training the base model"
 
 
+if settings.oracle.own_base:
+
+    use rule train_logo as train_own_base with:
+        input:
+            experiment.family.training_files,
+            samples=experiment.scored_samples(TRAINING),
+            excluded=[],
+            foreign=foreign_model(own_base("{seed}")),
+        output:
+            **made_model(own_base("{seed}")),
+        log:
+            **logs("models", own_base("{seed}")),
+        params:
+            **parameters(model_spec(own_base("{seed}"))),
+        message:
+            "Training the oracle's own base model, seed {wildcards.seed}"
+
+
 use rule train_logo as train_conditional with:
     input:
         [paths.group(group) for group in experiment.groups],

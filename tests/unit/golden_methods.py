@@ -15,7 +15,7 @@ from guda.methods.conditional.plan import (
     PromptedPosteriorSpec,
     PromptedRatioSpec,
 )
-from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec
+from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec, OwnBaseCounterfactualSpec
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
 from guda.methods.instance import Aggregation
@@ -28,6 +28,10 @@ ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], f
 
 def guided_counterfactual(tmp_path):
     return counterfactual(tmp_path, GuidedCounterfactualSpec, "guda_esd", conditional="c")
+
+
+def own_base_counterfactual(tmp_path):
+    return counterfactual(tmp_path, OwnBaseCounterfactualSpec, "logo-1", own_base="base-1")
 
 
 def log_posterior(tmp_path, kind=ConditionalPosteriorSpec):
@@ -65,11 +69,11 @@ def mean_posterior(tmp_path):
 
 
 def counterfactual(tmp_path, kind=CounterfactualSpec, method="guda", **fields):
-    paths, models = Paths(tmp_path), {BASE: 0, "guda/a": 1, "guda/b": 2}
+    paths, models = Paths(tmp_path), {fields.get("own_base", BASE): 0, "guda/a": 1, "guda/b": 2}
     spec = kind(
         **fields,
         elbo=ELBO,
-        base=BASE,
+        base=fields.get("own_base", BASE),
         models={"a": "guda/a", "b": "guda/b"},
         model_names={"a": "guda/a", "b": "guda/b"},
         neighbors={},
@@ -159,6 +163,7 @@ STAGES = {
     CounterfactualSpec: counterfactual,
     GradientScoresSpec: gradient_scores,
     GuidedCounterfactualSpec: guided_counterfactual,
+    OwnBaseCounterfactualSpec: own_base_counterfactual,
     ConditionalPosteriorSpec: log_posterior,
     LikelihoodRatioSpec: likelihood_ratio,
     PromptedPosteriorSpec: prompted_posterior,
@@ -175,6 +180,8 @@ GOLDEN = {
         0.888, 0.112, 0.235, 0.765]),
     GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
     GuidedCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765]),
+    OwnBaseCounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765]),
     ConditionalPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
         0.235, 0.765, 0.888, 0.112]),

@@ -20,7 +20,7 @@ from guda.core.paths import (
     unlearned_model,
 )
 from guda.data.datasets import Dataset, load_dataset
-from guda.methods import METHODS
+from guda.methods import METHODS, get_method
 from guda.methods.random.plan import RandomSpec
 from guda.plan import reports
 from guda.plan.config import load_config
@@ -194,6 +194,27 @@ def test_an_added_oracle_seed_adds_jobs_and_leaves_the_others():
     added = after.keys() - BEFORE.keys()
     assert added == matching(["model:logo-3/*", "elbo:logo-3/*", "scores:logo-3"], after)
     assert BEFORE.keys() <= after.keys()
+
+
+def test_oracles_with_bases_of_their_own_change_their_scores_and_what_is_measured_against_them():
+    of = experiment(oracle={"own_base": True})
+    assert changed(digests(of)) == matching(["scores:logo-?", *TABLES])
+    for seed in (1, 2):
+        own, oracle = of.model_spec(f"base-{seed}"), of.method_spec(f"logo-{seed}")
+        base, logo = of.model_spec(BASE), of.model_spec(logo_model(seed, "amber"))
+        assert own.excluded is None
+        assert own == logo.model_copy(update={"excluded": None})
+        assert own == base.model_copy(update={"training": logo.training})
+        assert (oracle.base, oracle.base_name) == (own.digest(), f"base-{seed}")
+        assert get_method(f"logo-{seed}").parse(oracle.canonical()) == oracle
+        assert get_method(f"logo-{seed}").judged(oracle).keys() == {f"base-{seed}", *oracle.model_names.values()}
+        needs = get_method(f"logo-{seed}").needs(oracle, of.paths)
+        built = {of.paths.model_record(name) for name in (f"base-{seed}", *oracle.model_names.values())}
+        assert set(needs.build_records) == built
+        assert not {file for file in [*needs.files, *needs.query_records] if "/base/" in file}
+    assert of.method_spec("guda").base == of.model_digest(BASE)
+    assert list(reports.likelihood_models(of)) == ["guda_uncalibrated"]
+    assert list(reports.likelihood_models(experiment())) == ["logo-1", "guda_uncalibrated"]
 
 
 def test_an_added_group_adds_jobs_and_changes_scores_only():
@@ -418,6 +439,8 @@ def default_specs():
     yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
+    own_base = Experiment(load_config({"oracle": {"own_base": True}}), DATASET)
+    yield own_base.method_spec("logo-1")
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
     yield from [reports.sweep_spec(swept), reports.sweep_figure_spec(swept)]
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")

@@ -187,6 +187,11 @@ def record(stage="train", **health):
     return {"spec": json.dumps({"stage": stage}), "health": health}
 
 
+def test_models_of_an_oracle_are_compared_with_its_own_base():
+    known = {"base-2": record(loss=0.1, errors={"a": 0.1}), "logo-2/a": record(loss=0.2, errors={"a": 0.3})}
+    assert healths(known) == {"logo-2/a": Health(0.2, pytest.approx(3), "train")}
+
+
 def test_models_without_the_figure_are_left_out():
     known = {
         BASE: record(loss=0.1, errors={"a": 0.1}),

@@ -46,6 +46,10 @@ class Oracle(Section):
         min_length=1,
         description="Training seeds of the LOGO models. The first is reported against; the others serve the ceiling.",
     )
+    own_base: bool = Field(
+        False,
+        description="Each seed's models are compared with one trained on everything from that seed, not with the base.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Oracle:

@@ -10,6 +10,7 @@ SNAKEMAKE = Path(".snakemake")
 MEMORY = SNAKEMAKE / "guda"  # what is kept here between runs, and may be deleted
 
 BASE = "base"
+BASES = rf"{BASE}(-\d+)?"  # shape of the names of it and of the oracle seeds' own
 CALIBRATION = "calibration"
 BUCKET = r"bucket-\d+"  # shape of a name
 TRAINING = "training"  # among sets of images that have features, the training set
@@ -73,6 +74,11 @@ def _hashed(name: str, shown: str) -> str:
 def logo_model(seed: int | str, group: str) -> str:
     """Name of the model retrained without `group` from `seed`."""
     return f"logo-{seed}/{group_file(group)}"
+
+
+def own_base(seed: int | str) -> str:
+    """Name of the model trained on everything from the seed of an oracle, with which that is compared."""
+    return f"{BASE}-{seed}"
 
 
 def conditioned_model(group: str) -> str:

@@ -10,13 +10,14 @@ records are there. Records from before health was measured have none of this. To
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from guda.core.paths import BASE
+from guda.core.paths import BASES
 from guda.core.records import read_record
 from guda.specs import ModelSpec
 
@@ -69,12 +70,14 @@ def warn(found: dict[str, Any], spec: ModelSpec) -> None:
 
 
 def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
-    """Health of models from their records by name, against the base model's where that is among them.
+    """Health of models from their records by name, against that of the base model, or of an oracle's own, among them.
 
-    The base model's own is not among what is returned, nor that of models whose records tell none.
+    A base model's own is not among what is returned, nor that of models whose records tell none.
     """
-    base = records.get(BASE, {}).get("health", {})
-    return {name: of_record(record, base) for name, record in records.items() if name != BASE and "health" in record}
+    bases = [name for name in records if re.fullmatch(BASES, name)]
+    base = records[bases[0]].get("health", {}) if bases else {}
+    told = {name: record for name, record in records.items() if name not in bases and "health" in record}
+    return {name: of_record(record, base) for name, record in told.items()}
 
 
 def of_record(record: dict[str, Any], base: dict[str, Any]) -> Health:

@@ -5,6 +5,7 @@ Made from the configuration and the training table alone, without torch, each ti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from guda.config.file import read_yaml
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
     BASE,
+    BASES,
     CALIBRATION,
     CLASSIFIER,
     CONDITIONAL,
@@ -267,13 +269,15 @@ class Experiment:
     def model_spec(self, model: str) -> ModelSpec:
         """Spec of a model by its name under models/.
 
-        That is base, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP, subset-SEED/INDEX or
-        removed-SEED/MEMBERS.
+        That is base, base-SEED, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP,
+        subset-SEED/INDEX or removed-SEED/MEMBERS.
         """
         if model in self.imports:
             return self.family.imported(*self.imports[model])
         if model == BASE:
             return self.family.trained(self.config.training.seed, None)
+        if re.fullmatch(BASES, model):
+            return self.family.trained(int(model.removeprefix(f"{BASE}-")), None)
         if model == CONDITIONAL:
             settings = self.config.attribution.conditional
             return ConditionalSpec(**self._of_groups(settings.training), label_dropout=settings.label_dropout)

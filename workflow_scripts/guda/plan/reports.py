@@ -214,12 +214,13 @@ def likelihood_spec(experiment: Experiment, model: str) -> LikelihoodSpec:
 def likelihood_models(experiment: Experiment) -> dict[str, dict[str, str]]:
     """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
 
-    A calibrated method's scores are not its models' differences.
+    A calibrated method's scores are not its models' differences, and those of an oracle with a base of its own are none
+    from the base model.
     """
     groups, found = experiment.config.likelihood.groups or list(experiment.groups), {}
     for name in [experiment.oracles[0], *experiment.config.methods]:
         spec = experiment.method_spec(name)
-        if isinstance(spec, CounterfactualSpec) and spec.calibration is None:
+        if isinstance(spec, CounterfactualSpec) and spec.calibration is None and spec.base_name == BASE:
             found[name] = {group: spec.model_names[group] for group in groups}
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.errors import ArtifactError
-from guda.core.paths import BASE, CALIBRATION, Paths
+from guda.core.paths import CALIBRATION, Paths
 from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
 from guda.methods.counterfactual.plan import Counterfactual, CounterfactualSpec
@@ -51,7 +51,7 @@ def damage(terms: np.ndarray, held: Sequence[np.ndarray]) -> np.ndarray:
 
 def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
     """Ids of a bucket and its weighted terms w_i (KL_i without k - KL_i full), float64 [n, G, S]."""
-    ids, full, metadata = _read_elbo(spec, paths, BASE, spec.base, bucket, samples)
+    ids, full, metadata = _read_elbo(spec, paths, spec.base_name, spec.base, bucket, samples)
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
 
     def without(group: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 
 from guda.config.section import Section, Seed
 from guda.core.errors import ConfigError
-from guda.core.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model
+from guda.core.paths import BASE, CALIBRATION, CONDITIONAL, Paths, logo_model, own_base
 from guda.core.seeding import chosen
 from guda.core.spec import Spec, parse_any
 from guda.methods.method import Method, Needs
@@ -41,6 +41,11 @@ class CounterfactualSpec(Spec):
     calibration: str | None
     members: dict[str, str]  # digest of each group, where calibration needs its members
 
+    @property
+    def base_name(self) -> str:
+        """Name under models/ of the model that counterfactual ones are compared with; `base` is its digest."""
+        return BASE
+
     def elbo_digest(self, model: str, samples: str) -> str:
         """Digest of the spec of likelihood terms, from the digests of the model and of the images."""
         return ElboSpec(model=model, samples=samples, elbo=self.elbo).digest()
@@ -49,6 +54,15 @@ class CounterfactualSpec(Spec):
 class GuidedCounterfactualSpec(CounterfactualSpec):
     stage, version = "guided_counterfactual", 2
     conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
+
+
+class OwnBaseCounterfactualSpec(CounterfactualSpec):
+    stage, version = "own_base_counterfactual", 1
+    own_base: str  # name of the oracle seed's own base model
+
+    @property
+    def base_name(self) -> str:
+        return self.own_base
 
 
 class Counterfactual(Method[CounterfactualSpec]):
@@ -101,7 +115,10 @@ class Counterfactual(Method[CounterfactualSpec]):
 
         built = {paths.model_record(name): spec.models[group] for group, name in spec.model_names.items()}
         built |= {paths.neighbors_record(group): expected for group, expected in spec.neighbors.items()}
-        files = [paths.model_record(BASE), *(paths.elbo(name, bucket) for name in models for bucket in spec.buckets)]
+        files = [
+            paths.model_record(spec.base_name),
+            *(paths.elbo(name, bucket) for name in models for bucket in spec.buckets),
+        ]
         if spec.calibration is not None:
             files += [paths.group(group) for group in spec.members]
             files += [paths.elbo(name, CALIBRATION) for name in models]
@@ -109,11 +126,14 @@ class Counterfactual(Method[CounterfactualSpec]):
         return Needs(files, built, elbo_records(spec.buckets))
 
     def judged(self, spec: CounterfactualSpec) -> dict[str, str]:
-        return {BASE: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
+        return {spec.base_name: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
 
 
 class Oracle(Counterfactual):
-    """LOGO: a model retrained from scratch without each group."""
+    """LOGO: a model retrained from scratch without each group.
+
+    It is compared with the base model, or with its seed's own, which then counts as built.
+    """
 
     def __init__(self, seed: int):
         super().__init__(f"logo-{seed}")
@@ -121,6 +141,23 @@ class Oracle(Counterfactual):
 
     def model(self, experiment: Experiment, group: str) -> str:
         return logo_model(self.seed, group)
+
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        spec = super().spec(experiment)
+        if not experiment.config.oracle.own_base:
+            return spec
+        name = own_base(self.seed)
+        own = dict(spec) | {"base": experiment.model_digest(name), "own_base": name}
+        return OwnBaseCounterfactualSpec(**own)
+
+    def parse(self, text: str) -> CounterfactualSpec:
+        return parse_any([CounterfactualSpec, OwnBaseCounterfactualSpec], text)
+
+    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().needs(spec, paths)
+        if not isinstance(spec, OwnBaseCounterfactualSpec):
+            return needs
+        return replace(needs, build_records=needs.build_records | {paths.model_record(spec.base_name): spec.base})
 
 
 class Unlearned(Counterfactual):

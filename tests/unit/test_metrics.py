@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from guda.evaluation import metrics
+from guda.evaluation.bootstrap import bootstrap_interval
 
 S, G = [4, 3, 2, 1], [3, 4, 1, 2]
 LOG = 1 / math.log2(3)
@@ -435,19 +436,19 @@ def test_auroc_needs_both_kinds(value):
 
 def test_bootstrap_of_two_values():
     # Resampled means of 0 and 1 are 0, 1/2, 1 with odds 1/4, 1/2, 1/4.
-    assert metrics.bootstrap_interval([0, 1], 2000, seed=0) == (0, 1)
-    assert metrics.bootstrap_interval([0, 1], 2000, seed=0, level=0.4) == (0.5, 0.5)
+    assert bootstrap_interval([0, 1], 2000, seed=0) == (0, 1)
+    assert bootstrap_interval([0, 1], 2000, seed=0, level=0.4) == (0.5, 0.5)
 
 
 def test_bootstrap_width_is_that_of_the_mean():
     # 400 zeros and ones in equal parts: the mean has a standard error of 0.5 / 20, so 0.5 -+ 1.96 * 0.025.
-    low, high = metrics.bootstrap_interval([0, 1] * 200, 2000, seed=3)
+    low, high = bootstrap_interval([0, 1] * 200, 2000, seed=3)
     assert (low, high) == pytest.approx((0.451, 0.549), abs=0.006)
 
 
 def test_bootstrap_depends_on_the_seed_alone():
     values = np.arange(20.0) ** 2
-    first, again, other = (metrics.bootstrap_interval(values, 50, seed) for seed in (1, 1, 2))
+    first, again, other = (bootstrap_interval(values, 50, seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
@@ -487,7 +488,7 @@ def test_agreement_reports_every_metric_in_order():
 def test_agreement_bounds_top1_by_its_bootstrap():
     scores, oracle = np.random.default_rng(0).normal(size=(2, 30, 4))
     row = metrics.agreement(scores, oracle, np.arange(30) < 9, n_bootstrap=40, seed=9)
-    interval = metrics.bootstrap_interval(metrics.top1(scores, oracle), 40, seed=9)
+    interval = bootstrap_interval(metrics.top1(scores, oracle), 40, seed=9)
     assert (row["top1_low"], row["top1_high"]) == interval
 
 
@@ -535,10 +536,10 @@ def test_per_query_metrics_refuse_bad_matrices(metric, scores, oracle, found):
         (lambda: metrics.decisive([[[1, 2]], [[1, 2, 3]]]), r"found shapes \[\(1, 2\), \(1, 3\)\]"),
         (lambda: metrics.decisive([[[1, 2]], [[1, np.nan]]]), r"oracles\[1\] must be finite"),
         (lambda: metrics.decisive_auroc([S], [True, False]), r"shape \(1,\), found \(2,\)"),
-        (lambda: metrics.bootstrap_interval([], 10, seed=0), r"found shape \(0,\)"),
-        (lambda: metrics.bootstrap_interval([1, np.nan], 10, seed=0), r"\(2,\) with 1 NaN or infinite"),
-        (lambda: metrics.bootstrap_interval([1], 0, seed=0), "n_bootstrap must be at least 1, found 0"),
-        (lambda: metrics.bootstrap_interval([1], 9, seed=0, level=95), "level must .* found 95"),
+        (lambda: bootstrap_interval([], 10, seed=0), r"found shape \(0,\)"),
+        (lambda: bootstrap_interval([1, np.nan], 10, seed=0), r"\(2,\) with 1 NaN or infinite"),
+        (lambda: bootstrap_interval([1], 0, seed=0), "n_bootstrap must be at least 1, found 0"),
+        (lambda: bootstrap_interval([1], 9, seed=0, level=95), "level must .* found 95"),
         (lambda: metrics.agreement([S], [G], [True] * 2, n_bootstrap=9, seed=0), r"shape \(1,\), found \(2,\)"),
         (lambda: metrics.mean_agreement([]), r"found \[\]"),
         (lambda: metrics.mean_agreement([ROW, ROW | {"n_groups": 6}]), r"found \[\(8, 5\), \(8, 6\)\]"),

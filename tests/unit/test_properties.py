@@ -13,6 +13,7 @@ from guda import config
 from guda.core.seeding import derive_seed, gaussian, uniform
 from guda.data.queries import queries_by_bucket
 from guda.evaluation import metrics
+from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.ranking import order, rankings_frame, ranks
 from guda.models.noise_schedule import elbo_steps, step_weights
 
@@ -127,12 +128,12 @@ def test_swapping_method_and_oracle_leaves_what_is_symmetric(comparison):
 )
 def test_bootstrap_intervals_lie_in_the_values_nest_and_follow_the_unit(values, n_bootstrap, seed, levels):
     # Means of eighths of up to 20 values; not that the mean lies inside, which few resamples do not promise.
-    narrow, wide = (metrics.bootstrap_interval(values, n_bootstrap, seed, level) for level in sorted(levels))
+    narrow, wide = (bootstrap_interval(values, n_bootstrap, seed, level) for level in sorted(levels))
     assert min(values) - 1e-9 <= wide[0] <= narrow[0] + 1e-9
     assert narrow[0] <= narrow[1] <= wide[1] + 1e-9 <= max(values) + 2e-9
-    scaled = metrics.bootstrap_interval([3 * value - 7 for value in values], n_bootstrap, seed, min(levels))
+    scaled = bootstrap_interval([3 * value - 7 for value in values], n_bootstrap, seed, min(levels))
     assert scaled == pytest.approx([3 * bound - 7 for bound in narrow], abs=1e-9)
-    assert metrics.bootstrap_interval(values[:1] * 9, n_bootstrap, seed) == (values[0], values[0])
+    assert bootstrap_interval(values[:1] * 9, n_bootstrap, seed) == (values[0], values[0])
 
 
 # --- buckets -----------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from guda.evaluation.metrics import agreement, decisive, effect_spearman, resamples
+from guda.evaluation.bootstrap import resamples
+from guda.evaluation.metrics import agreement, decisive, effect_spearman
 from guda.evaluation.significance import (
     COLUMNS,
     METRICS,

@@ -13,7 +13,8 @@ import pandas as pd
 from guda import config
 from guda.core.paths import BASE, Paths, subset_model
 from guda.core.seeding import chosen
-from guda.evaluation.metrics import bootstrap_interval, spearman
+from guda.evaluation.bootstrap import bootstrap_interval
+from guda.evaluation.metrics import spearman
 from guda.evaluation.metrics_table import read_rankings, score_matrices
 from guda.evaluation.retrained import read_elbos
 from guda.models.health import read_healths, warn_of, worst_of

@@ -8,7 +8,8 @@ import pandas as pd
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, Paths
-from guda.evaluation.metrics import bootstrap_interval, resamples, top1
+from guda.evaluation.bootstrap import bootstrap_interval, resamples
+from guda.evaluation.metrics import top1
 from guda.evaluation.scores import read_scores
 from guda.specs import LikelihoodTableSpec
 

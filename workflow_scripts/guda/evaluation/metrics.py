@@ -11,12 +11,13 @@ input raises ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.ranking import finite_matrix, order, places
 
 if TYPE_CHECKING:
@@ -344,32 +345,6 @@ def _decisive_auroc(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike,
         return float("nan")
     rank_sum = _average_ranks(size(scores))[is_decisive].sum()
     return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def resamples(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows of n images, drawn n at a time with replacement: int [n], `n_bootstrap` times.
-
-    Whatever is resampled by the same (n, seed) sees the same images, so that differences are paired.
-    """
-    _positive("n_bootstrap", n_bootstrap)
-    rng = np.random.default_rng(seed)
-    # One at a time, so that memory does not grow with n_bootstrap.
-    return (rng.integers(n, size=n) for _ in range(n_bootstrap))
-
-
-def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: float = 0.95) -> tuple[float, float]:
-    """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
-    values = np.asarray(values, dtype=np.float64)
-    bad = int((~np.isfinite(values)).sum())
-    if values.ndim != 1 or values.size == 0 or bad:
-        raise ValueError(
-            f"values must be a non-empty finite vector, found shape {values.shape} with {bad} NaN or infinite"
-        )
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, found {level}")
-    means = [values[rows].mean() for rows in resamples(len(values), n_bootstrap, seed)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 # Column name -> per-query metric whose mean is reported, in the order of the report; top1 has an interval beside it.

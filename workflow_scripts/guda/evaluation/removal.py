@@ -16,8 +16,8 @@ from guda.core.errors import DataError
 from guda.core.paths import BASE, Paths, group_file, logo_model, removed_model
 from guda.core.records import check_recorded
 from guda.core.seeding import chosen
+from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.image_metrics import mse, ssim
-from guda.evaluation.metrics import bootstrap_interval
 from guda.evaluation.ranking import first_rows
 from guda.evaluation.retrained import read_elbos, read_queries, read_regenerated
 from guda.models.health import Health, read_healths, warn_of

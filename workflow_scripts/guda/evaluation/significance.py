@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from guda.core.paths import Paths
+from guda.evaluation.bootstrap import resamples
 from guda.evaluation.metrics import (
     AVERAGED,
     OF_DECISIVE,
@@ -22,7 +23,6 @@ from guda.evaluation.metrics import (
     first_shares,
     level,
     margin,
-    resamples,
     weighted_kappa,
     weighted_top1_balanced,
 )

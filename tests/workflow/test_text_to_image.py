@@ -155,7 +155,7 @@ def test_a_damaged_part_of_the_pipeline_is_refused_by_name(styles, tmp_path, par
 
 def test_all_methods_have_their_rows(canvas):
     metrics = pd.read_csv(canvas.results / "metrics.csv").set_index("method")
-    assert list(metrics.index) == ["logo", "guda", "prompt"]
+    assert list(metrics.index) == ["logo", "guda", "prompt", "constant"]
     assert (metrics["n_queries"] == 4).all()
     assert (metrics["n_groups"] == 2).all()
     rankings = pd.read_csv(canvas.results / "rankings.csv")
@@ -321,7 +321,7 @@ def compared(evaluated, tmp_path_factory) -> Workflow:
 
 
 def test_they_come_to_the_tables_and_only_what_is_new_was_made(evaluated, compared):
-    assert list(pd.read_csv(compared.results / "metrics.csv")["method"]) == ["logo", *COMPARED]
+    assert list(pd.read_csv(compared.results / "metrics.csv")["method"]) == ["logo", *COMPARED, "constant"]
     for path in (compared.experiment.paths.model_weights(BASE), compared.experiment.paths.encoded("bucket-0000")):
         old, new = (run.directory / path for run in (evaluated, compared))
         assert old.stat().st_mtime_ns == new.stat().st_mtime_ns

@@ -166,7 +166,7 @@ def harmed_and_refused(prepared, tmp_path, name, harm, reader):
     assert snapshot(tmp_path) == before
     assert not planted_at(file).exists()
     assert "Delete" in message
-    by_record = file.suffix == ".csv" and harm == "another configuration" and name != "table"
+    by_record = file.suffix == ".csv" and harm == "another configuration"
     named = Path(record_of(file)) if by_record else file
     assert str(named.relative_to(run.directory)) in message
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from guda.core.artifacts import ANEW, DIVERGED, not_finite, read_csv
 from guda.core.errors import ArtifactError
 from guda.core.records import check_recorded
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Scores:
 
 def scores_frame(scores: Scores) -> pd.DataFrame:
     """One row per query and group: query, group, score, se, p_top1 (the last two empty where a method has none)."""
+    import pandas as pd
+
     n, n_groups = scores.score.shape
     absent = np.full((n, n_groups), np.nan)
     columns = {"score": scores.score, "se": scores.se, "p_top1": scores.p_top1}

@@ -17,11 +17,12 @@ from guda.config import Data, Execution, Queries
 from guda.core.artifacts import write_text
 from guda.core.errors import GudaError, nearest_name
 from guda.core.paths import MEMORY
-from guda.plan.config import Config
-from guda.specs import digest
+from guda.core.spec import digest
 
 if TYPE_CHECKING:
     import torch
+
+    from guda.plan.config import Config
 
 INTERRUPTED = 130
 
@@ -87,6 +88,8 @@ def queries_settings(argument: str) -> Queries:
 
 def all_settings(argument: str) -> Config:
     """The settings of --config, which has the whole configuration. Raises GudaError."""
+    from guda.plan.config import Config  # with the sections of all methods, which few jobs need
+
     return _read("--config: no valid configuration", Config, argument)
 
 

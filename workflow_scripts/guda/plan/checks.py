@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.core.errors import ConfigError, DataError, nearest_name
@@ -11,9 +10,7 @@ from guda.core.hub import HUB_ID
 from guda.data.datasets.soundness import check_sound
 from guda.evaluation.lds import n_kept
 from guda.methods import METHODS, get_method
-from guda.models.imported import check_is_folder, check_process
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
-from guda.models.stable_diffusion.folder import PIPELINE, PIPELINE_KEY, check_pipeline
 from guda.plan.reports import instance_level
 
 if TYPE_CHECKING:
@@ -39,26 +36,14 @@ def check(experiment: Experiment) -> None:
     _check_removal(experiment)
     _check_likelihood(experiment)
     # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
-    _check_brought_models(experiment)
-    for model in experiment.imports:
+    for model, (source, key) in experiment.imports.items():
+        if not HUB_ID.fullmatch(source):  # those of the hub are looked at by the first job
+            experiment.family.check_imported(source, key)
         experiment.model_spec(model)
     for name in [*config.methods, *experiment.variants]:
         get_method(name).check(experiment)
         experiment.method_spec(name)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
-
-
-def _check_brought_models(experiment: Experiment) -> None:
-    """What can be known of models in folders without making them; those of the hub are looked at by the first job."""
-    config = experiment.config
-    for source, key in experiment.imports.values():
-        if not HUB_ID.fullmatch(source):
-            experiment.family.check_imported(source, key)
-    pipeline = None if config.text_to_image is None else config.text_to_image.pipeline
-    if pipeline is not None and not HUB_ID.fullmatch(pipeline):
-        check_is_folder(pipeline, PIPELINE_KEY, PIPELINE, "pipeline")
-        check_pipeline(Path(pipeline), PIPELINE_KEY)
-        check_process(Path(pipeline), config.noise_schedule, PIPELINE_KEY, config)
 
 
 def _check_groups(experiment: Experiment) -> None:

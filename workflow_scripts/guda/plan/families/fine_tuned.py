@@ -26,7 +26,9 @@ from guda.models.stable_diffusion.encoder_health import complaints
 from guda.models.stable_diffusion.folder import (
     DEFAULTS,
     NETWORK,
+    PIPELINE,
     PIPELINE_KEY,
+    check_pipeline,
     check_unet,
     pipeline_digest,
     pipeline_notes,
@@ -312,7 +314,28 @@ class FineTuned:
         return network(weights, unet["block_out_channels"], 4 ** (len(vae["block_out_channels"]) - 1), pixels)
 
     def check(self) -> None:
-        _check(self)
+        experiment, config, pipeline = self.experiment, self.experiment.config, self.text.pipeline
+        channels = experiment.dataset.image_shape[0]
+        if channels != 3:
+            raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
+        if config.training.flip:
+            raise ConfigError(
+                "training.flip: images are encoded once, and mirrored latents are not those of mirrored images; leave "
+                "it out, or add mirrored images to the data"
+            )
+        if any("trainable" in settings for settings in config.sweep.unlearn):
+            raise ConfigError(
+                "sweep.unlearn.trainable: adapters and whole networks are different files; give each an experiment of "
+                "its own"
+            )
+        for style in self.text.small_pipeline.styles:
+            if style not in self.book.styles:
+                known = nearest_name(style, self.book.styles)
+                raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")
+        if pipeline is not None and not HUB_ID.fullmatch(pipeline):
+            check_is_folder(pipeline, PIPELINE_KEY, PIPELINE, "pipeline")
+            check_pipeline(Path(pipeline), PIPELINE_KEY)
+            check_process(Path(pipeline), config.noise_schedule, PIPELINE_KEY, config)
 
 
 def network(weights: float, channels: list[int], shrinking: int, pixels: int) -> Network:
@@ -343,24 +366,3 @@ def _encoder_notes(family: FineTuned) -> list[str]:
         )
         return complaints(record.get("health", {}))
     return []
-
-
-def _check(family: FineTuned) -> None:
-    experiment, config = family.experiment, family.experiment.config
-    channels = experiment.dataset.image_shape[0]
-    if channels != 3:
-        raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
-    if config.training.flip:
-        raise ConfigError(
-            "training.flip: images are encoded once, and mirrored latents are not those of mirrored images; leave "
-            "it out, or add mirrored images to the data"
-        )
-    if any("trainable" in settings for settings in config.sweep.unlearn):
-        raise ConfigError(
-            "sweep.unlearn.trainable: adapters and whole networks are different files; give each an experiment of its "
-            "own"
-        )
-    for style in family.text.small_pipeline.styles:
-        if style not in family.book.styles:
-            known = nearest_name(style, family.book.styles)
-            raise ConfigError(f"text_to_image.small_pipeline.styles: no image has style {style!r}; {known}")

@@ -31,7 +31,6 @@ def main() -> None:
     from guda.core.paths import Paths, record_of
     from guda.core.records import Stopwatch, write_record
     from guda.data.queries import given_queries, known_of_queries
-    from guda.plan.experiment import Experiment
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
     buckets = {
@@ -46,6 +45,8 @@ def main() -> None:
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
         if args.config:
+            from guda.plan.experiment import Experiment
+
             known = Experiment(all_settings(args.config)).known_of_queries
         else:
             given = given_queries(data_settings(args.data), queries_settings(args.queries))

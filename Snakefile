@@ -32,6 +32,5 @@ include: "rules/evaluation.smk"
 rule all:
     default_target: True
     input:
-        paths.metrics(),
         reports.final_outputs(experiment),
     localrule: True

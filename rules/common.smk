@@ -52,9 +52,12 @@ def load_experiment():
     """The experiment of the merged configuration, or one readable message instead of a traceback."""
     with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
         Path(".snakemake").mkdir(exist_ok=True)
+    main = workflow.modifier.is_main_snakefile()
     try:
-        files = workflow.configfiles if workflow.modifier.is_main_snakefile() else []
-        return planned(config, files, located)
+        experiment = planned(config, workflow.configfiles if main else [], located)
+        if main and workflow.exec_mode == ExecMode.DEFAULT:
+            reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
+        return experiment
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
@@ -226,7 +229,7 @@ if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a c
 
 # Models that are retrained to evaluate methods.
 SUBSETS = rf"subset-{settings.lds.seed}/\d+"
-REMOVED = rf"removed-{settings.oracle.seeds[0]}/[0-9a-f]+"
+REMOVED = r"removed-\d+/[0-9a-f]+"
 
 
 # Shapes, not lists, of what there may be thousands of: Snakemake searches the constraint's text for each file, too. The

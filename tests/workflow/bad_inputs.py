@@ -89,7 +89,7 @@ CONFIGURATION = [
     row("oracle as method", "methods: [logo-1]",
         r"methods: unknown method 'logo-1'; known: .*guda, .*guda_uncalibrated"),
     row("oracle seed twice", "oracle: {seeds: [1, 2, 1]}", r"  oracle: seeds \[1, 2, 1\] repeats a seed; two"),
-    row("no oracle seed", "oracle: {seeds: []}", r"  oracle\.seeds: must not be empty"),
+    row("own base of no seed", "oracle: {seeds: [], own_base: true}", r"  oracle: own_base .*seeds`, which are \[\]"),
     row("warm-up", "training: {steps: 9, warmup_steps: 10}",
         r"  training: warmup_steps is 10 .* 9 steps; make it smaller"),
     row("no queries", "queries: {count: 0}", r"  queries\.count: must be greater than 0 \(found 0\)"),

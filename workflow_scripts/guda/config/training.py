@@ -43,8 +43,8 @@ class Training(Optimisation):
 class Oracle(Section):
     seeds: list[Seed] = Field(
         [1, 2],
-        min_length=1,
-        description="Training seeds of the LOGO models. The first is reported against; the others serve the ceiling.",
+        description="Training seeds of the LOGO models. The first is reported against; the others serve the ceiling. "
+        "None: nothing is retrained, nor compared with retraining.",
     )
     own_base: bool = Field(
         False,
@@ -55,4 +55,6 @@ class Oracle(Section):
     def _distinct(self) -> Oracle:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeats a seed; two oracles of one seed are the same model")
+        if self.own_base and not self.seeds:
+            raise ValueError("own_base is for the models of each of `seeds`, which are []; add a seed or leave it out")
         return self

@@ -94,6 +94,7 @@ class Config(Section):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         self._check_training("conditional", self.attribution.conditional.training)
         self._check_training("classifier", self.attribution.classifier.training)
+        self._check_retrained()
         self._check_sweep()
         return self
 
@@ -108,6 +109,14 @@ class Config(Section):
         except ValidationError as error:
             problem = explain(error.errors()[0], Training)
             raise ValueError(f"attribution.{network}.training.{problem}") from None
+
+    def _check_retrained(self) -> None:
+        for name, asked in (("lds.subsets", self.lds.subsets), ("removal.queries", self.removal.queries)):
+            if asked and not self.oracle.seeds:
+                raise ValueError(
+                    f"{name} is {asked}, but its models are retrained from the first of oracle.seeds, which are []; "
+                    "add a seed"
+                )
 
     def _check_sweep(self) -> None:
         sweep = self.sweep

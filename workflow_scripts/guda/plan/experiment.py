@@ -193,7 +193,7 @@ class Experiment:
 
     @property
     def oracles(self) -> list[str]:
-        """Names of the oracle's score files, the one that is reported against first."""
+        """Names of the oracle's score files, the one that is reported against first; none: nothing is retrained."""
         return [f"logo-{seed}" for seed in self.config.oracle.seeds]
 
     @property
@@ -203,7 +203,7 @@ class Experiment:
 
     def table_name(self, name: str) -> str:
         """A score file's name in the tables, where the oracle that is reported against is simply 'logo'."""
-        return "logo" if name == self.oracles[0] else name
+        return "logo" if name in self.oracles[:1] else name
 
     @cache  # noqa: B019 - one experiment lives as long as the process
     def method_spec(self, name: str) -> Spec:

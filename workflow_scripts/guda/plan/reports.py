@@ -6,10 +6,11 @@ Rankings, agreement, LDS, removal, likelihoods and sweep. Torch-free, like the r
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.core.artifacts import read_csv
-from guda.core.errors import ArtifactError
+from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE, subset_model
 from guda.core.records import check_recorded
 from guda.methods import get_method
@@ -37,16 +38,51 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-def final_outputs(experiment: Experiment) -> list[str]:
-    """What a whole run makes beside metrics.csv, from which everything else here follows."""
+def reasons_against(experiment: Experiment) -> dict[str, str]:
+    """Every table and figure there may be, and why this configuration does not make it; '': it does."""
     config, paths = experiment.config, experiment.paths
-    tables = [paths.rankings(), paths.significance(), paths.figure(), paths.group_sizes()]
-    by_source = [paths.metrics_by_source()] if config.metrics.content else []
-    lds = [paths.lds()] if config.lds.subsets else []
-    removal = [paths.removal(), paths.removal_figure()] if config.removal.queries else []
-    sweep = [paths.sweep(), paths.sweep_figure()] if experiment.variants else []
-    likelihood = [paths.likelihood_table()] if config.likelihood.queries else []
-    return [*tables, *by_source, *lds, *removal, *sweep, *likelihood]
+    compared = "" if config.oracle.seeds else "oracle.seeds is [], so nothing is compared with retraining; add a seed"
+    removal, sweep = (
+        "" if config.removal.queries else "removal.queries is 0",
+        "" if experiment.variants else "sweep is empty",
+    )
+    return {
+        paths.rankings(): "",
+        paths.figure(): "",
+        paths.group_sizes(): "",
+        paths.metrics(): compared,
+        paths.significance(): compared,
+        paths.metrics_by_source(): compared or ("" if config.metrics.content else "metrics.content is null"),
+        paths.lds(): "" if config.lds.subsets else "lds.subsets is 0",
+        paths.removal(): removal,
+        paths.removal_figure(): removal,
+        paths.sweep(): sweep,
+        paths.sweep_figure(): sweep,
+        paths.likelihood_table(): "" if config.likelihood.queries else "likelihood.queries is 0",
+    }
+
+
+def final_outputs(experiment: Experiment) -> list[str]:
+    """What a whole run makes, from which everything else here follows."""
+    return [path for path, reason in reasons_against(experiment).items() if not reason]
+
+
+def check_asked(experiment: Experiment, words: list[str]) -> None:
+    """Raise ConfigError where the words of a command ask for a table or figure that this configuration does not make.
+
+    Some setting leaves it out, or it is in another results folder: Snakemake would find no rule for it, or take an old
+    file for made.
+    """
+    for path, reason in reasons_against(experiment).items():
+        own, name = Path(path), Path(path).relative_to(experiment.paths.results).parts
+        for word in map(Path, words):
+            asked = word.parts[-len(name) :] == name
+            if asked and word.absolute() != own.absolute():
+                raise ConfigError(
+                    f"{word}: the results of this configuration are in {experiment.paths.results}; ask for {own}"
+                )
+            if reason and (asked or str(word) == own.stem):
+                raise ConfigError(f"{word} is not made by this configuration: {reason}")
 
 
 def rankings_spec(experiment: Experiment) -> RankingsSpec:
@@ -101,14 +137,14 @@ def figure_spec(experiment: Experiment) -> FigureSpec:
         rankings=rankings_spec(experiment).digest(),
         buckets=experiment.bucket_digests(),
         method=experiment.config.methods[0],
-        oracle=experiment.table_name(experiment.oracles[0]),
+        oracle=next(map(experiment.table_name, experiment.oracles), ""),
         settings=experiment.config.figure,
     )
 
 
 def reported(experiment: Experiment) -> list[str]:
-    """Names in the tables of the oracle that is reported against, and of the methods."""
-    return [experiment.table_name(experiment.oracles[0]), *experiment.config.methods]
+    """Names in the tables of the oracle that is reported against, if any, and of the methods."""
+    return [*map(experiment.table_name, experiment.oracles[:1]), *experiment.config.methods]
 
 
 def instance_level(experiment: Experiment) -> list[str]:
@@ -218,7 +254,7 @@ def likelihood_models(experiment: Experiment) -> dict[str, dict[str, str]]:
     from the base model.
     """
     groups, found = experiment.config.likelihood.groups or list(experiment.groups), {}
-    for name in [experiment.oracles[0], *experiment.config.methods]:
+    for name in [*experiment.oracles[:1], *experiment.config.methods]:
         spec = experiment.method_spec(name)
         if isinstance(spec, CounterfactualSpec) and spec.calibration is None and spec.base_name == BASE:
             found[name] = {group: spec.model_names[group] for group in groups}

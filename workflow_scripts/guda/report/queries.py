@@ -22,8 +22,8 @@ LINEAR_NATS = 5
 def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int) -> Figure:
     """A matplotlib figure, one column a query: its image above its `top` groups by `method`, with the oracle's scores.
 
-    `images` maps query ids to uint8 [C, H, W]; `rankings` is the table of rankings.csv. Ties are broken by a hash
-    of (query, group).
+    Without an oracle ('') the method's alone. `images` maps query ids to uint8 [C, H, W]; `rankings` is the table of
+    rankings.csv. Ties are broken by a hash of (query, group).
     """
     figure = Figure(figsize=(1.45 * len(images), 3.5), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=[1, 1.25])
@@ -39,8 +39,11 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
         by_group = scores[method, query]
         first = by_group.iloc[first_rows(by_group, by_group.index, top, query)]
         positions = np.arange(len(first))
-        bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
-        bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)
+        if oracle:
+            bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
+            bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)
+        else:
+            bars.barh(positions, first, height=0.6, color=METHOD)
         bars.set_yticks(positions, first.index, fontsize=8, parse_math=False)  # a name may hold dollars
         bars.invert_yaxis()
         # One scale for all queries, so that sizes compare: linear up to LINEAR_NATS, logarithmic beyond.
@@ -52,8 +55,9 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
         bars.tick_params(axis="x", labelsize=7)
         bars.spines[["top", "right", "left"]].set_visible(False)
         bars.tick_params(axis="y", length=0)
+    retrained = [_patch(ORACLE, f"{oracle} (retrained without the group)")] if oracle else []
     figure.legend(
-        handles=[_patch(METHOD, method), _patch(ORACLE, f"{oracle} (retrained without the group)")],
+        handles=[_patch(METHOD, method), *retrained],
         loc="outside upper center",
         ncols=2,
         frameon=False,
@@ -70,7 +74,7 @@ def _patch(color: str, label: str) -> Any:
 
 
 def query_png(spec: FigureSpec, paths: Paths) -> Figure:
-    """queries.png: some of the queries with their top groups, beside the oracle's scores. Raises ArtifactError."""
+    """queries.png: some queries with their top groups, beside the oracle's scores if any. Raises ArtifactError."""
     images: dict[str, Any] = {}
     for bucket, expected in spec.buckets.items():
         tensors, _ = load_tensors(paths.queries(bucket), expected, "np")

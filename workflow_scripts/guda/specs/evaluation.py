@@ -73,7 +73,7 @@ class FigureSpec(Spec):
     rankings: str
     buckets: dict[str, str]
     method: str
-    oracle: str
+    oracle: str  # its name in the tables; '': there is none
     settings: config.Figure
 
 

@@ -135,6 +135,24 @@ rule query_figure:
         command("plot.py", "--results {params.results:q} --output {output.file:q}")
 
 
+if settings.screen:
+
+    use rule rankings as screen with:
+        input:
+            paths.scores(settings.screen.method),
+            paths.scores_record(settings.screen.method),
+            foreign=foreign(paths.screen(), lambda wc: reports.screen_spec(experiment)),
+        output:
+            **reported(paths.screen(), "screen", "Answers"),
+        log:
+            **logs("screen"),
+        localrule: True
+        params:
+            **parameters(lambda wc: reports.screen_spec(experiment)) | COMPARED,
+        message:
+            "Proposing groups to unlearn"
+
+
 if experiment.variants:
 
     use rule rankings as sweep with:

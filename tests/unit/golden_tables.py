@@ -15,6 +15,7 @@ from guda.evaluation.likelihood_table import likelihood_row
 from guda.evaluation.metrics_table import metrics_table
 from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_table
+from guda.evaluation.screen import proposed
 from guda.evaluation.significance import significance_table
 from guda.evaluation.sweep import sweep_table
 from guda.methods.random.plan import RandomSpec
@@ -52,6 +53,10 @@ def significance(tmp_path):
         .ravel()
         .tolist()
     )
+
+
+def screened(tmp_path):
+    return proposed(SCORES, ["a", "b", "c"], 2).to_numpy().ravel().tolist()
 
 
 def likelihoods_compared(tmp_path):
@@ -136,6 +141,7 @@ STAGES = {
     specs.MetricsSpec: metrics,
     specs.SignificanceSpec: significance,
     specs.SourcesSpec: by_source,
+    specs.ScreenSpec: screened,
     specs.LdsSpec: linear_datamodeling,
     specs.RemovalSetsSpec: chosen_removals,
     specs.RemovalSpec: removed,
@@ -155,6 +161,7 @@ GOLDEN = {
         1.33333, 1.0, 1.0, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
     specs.SourcesSpec: (3, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
         1, 1, 1.0, 0.473684, 1.0, 1.0, 1.0, 1.0]),
+    specs.ScreenSpec: (1, ["a", 1.0, 2, 1.625, "b", 1.0, 1, 1.8125]),
     specs.LdsSpec: (2, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
     specs.RemovalSetsSpec: (2, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),

@@ -202,6 +202,7 @@ CHANGES = {
     "`oracle.own_base` is set": ("workflow", setting("oracle: {own_base: true}")),
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),
+    "`screen` is set": ("workflow", setting("screen: {method: nearest, groups: 2}")),
     "`likelihood.queries` asks for some": ("workflow", setting("likelihood: {queries: 2}")),
     "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),
     "a query file is added, removed or painted over": (

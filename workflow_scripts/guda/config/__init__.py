@@ -4,7 +4,7 @@ Those of methods and operators are declared in their own folders; `guda.plan.con
 """
 
 from guda.config.data import Data, NoisyPartition, Subset
-from guda.config.evaluation import Figure, Lds, Likelihood, Removal
+from guda.config.evaluation import Figure, Lds, Likelihood, Removal, Screen
 from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Agreement, Elbo, Metrics, Queries, StepSchedule
@@ -31,6 +31,7 @@ __all__ = [
     "Oracle",
     "Queries",
     "Removal",
+    "Screen",
     "Section",
     "StepSchedule",
     "Subset",

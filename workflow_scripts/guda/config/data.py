@@ -54,10 +54,10 @@ class Data(Section):
         description="Table (CSV, JSON or Parquet) with columns `id` and `group`, a row for each group that an image "
         "is in, instead of `group_by`.",
     )
-    groups: list[str] | None = Field(
+    groups: list[str] | Location | None = Field(
         None,
         description="The groups to attribute to, of those that the keys above give; images of others train the model. "
-        "null: all.",
+        "A list, or a table with the column `group`, such as screen.csv. null: all.",
     )
     noisy_partition: NoisyPartition | None = Field(
         None, description="Moves some of each group's images to other groups, keeping all sizes. null: none."

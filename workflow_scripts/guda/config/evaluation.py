@@ -1,4 +1,4 @@
-"""Sections `lds`, `removal` and `likelihood`: evaluation beyond agreement with the oracle."""
+"""Sections `lds`, `removal`, `likelihood` and `screen`: what is made of scores beside agreement with the oracle."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ class Removal(Section):
         if self.queries and not (self.groups or self.images):
             raise ValueError("`groups` and `images` are both empty, so nothing would be removed; fill one")
         return self
+
+
+class Screen(Section):
+    """Which of many groups are worth unlearning? Those that a cheap method puts first for some query."""
+
+    method: str = Field(description="The method that proposes groups; one of `methods`.")
+    groups: int = Field(ge=2, description="How many it proposes.")
 
 
 class Likelihood(Section):

@@ -245,6 +245,9 @@ class Paths:
     def significance(self) -> str:
         return self._at("significance.csv")
 
+    def screen(self) -> str:
+        return self._at("screen.csv")
+
     def lds(self) -> str:
         return self._at("lds.csv")
 

@@ -37,11 +37,12 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
     else:
         key = f"data.group_by: column {settings.group_by!r}"
         groups = members_by_value(table, settings.group_by)
-    for name in settings.groups or []:
-        if name not in groups:
-            raise ConfigError(f"data.groups: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
     if settings.groups is not None:
-        key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(settings.groups))}
+        named = _named_groups(settings.groups)
+        for name in named:
+            if name not in groups:
+                raise ConfigError(f"data.groups: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
+        key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(named))}
     if len(groups) < 2:
         raise DataError(f"{key} gives {len(groups)} group(s); attribution needs two")
     for name, members in groups.items():
@@ -54,6 +55,18 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
         groups = noisy_partition(groups, settings.noisy_partition)
     place = {sample_id: row for row, sample_id in enumerate(table["id"])}
     return {name: sorted(members, key=place.__getitem__) for name, members in groups.items()}
+
+
+def _named_groups(groups: list[str] | str) -> list[str]:
+    """The names in `data.groups`, or in the column `group` of the table that it names. Raises DataError."""
+    from guda.data.datasets.table_files import read_table
+
+    if not isinstance(groups, str):
+        return groups
+    table = read_table(Path(groups), "data.groups")
+    if "group" not in table.columns:
+        raise DataError(f"data.groups: {groups!r} has no column 'group'; found {', '.join(table.columns)}")
+    return list(table["group"].dropna().astype(str))
 
 
 def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:

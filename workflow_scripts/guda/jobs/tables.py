@@ -26,6 +26,7 @@ from guda.evaluation.metrics_table import (
 )
 from guda.evaluation.ranking import rankings_csv
 from guda.evaluation.removal import removal_csv
+from guda.evaluation.screen import screen_csv
 from guda.evaluation.significance import significance_csv
 from guda.evaluation.sweep import sweep_csv
 from guda.methods.similarity.compute import similarities
@@ -37,6 +38,7 @@ from guda.specs import (
     MetricsSpec,
     RankingsSpec,
     RemovalSpec,
+    ScreenSpec,
     SignificanceSpec,
     SourcesSpec,
     Spec,
@@ -94,6 +96,7 @@ TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
     MetricsSpec: metrics_csv,
     SourcesSpec: sources_csv,
     SignificanceSpec: significance_csv,
+    ScreenSpec: screen_csv,
     LdsSpec: lds_csv,
     RemovalSpec: removal_csv,
     LatentRemovalSpec: removal_csv,

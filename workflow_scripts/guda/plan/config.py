@@ -25,6 +25,7 @@ from guda.config import (
     Oracle,
     Queries,
     Removal,
+    Screen,
     Training,
     UNet,
 )
@@ -66,6 +67,7 @@ class Config(Section):
     metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")
     lds: Lds = Field(Lds(), description="Linear datamodeling score: models trained on random subsets of the groups.")
     removal: Removal = Field(Removal(), description="Counterfactual removal of what a method puts first.")
+    screen: Screen | None = Field(None, description="Groups that are worth unlearning, for screen.csv; null: not made.")
     sweep: Sweep = Field(Sweep(), description="Other settings to try, for sweep.csv.")
     figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
     execution: Execution = Field(Execution(), description="Resources and batching.")
@@ -95,6 +97,7 @@ class Config(Section):
         self._check_training("conditional", self.attribution.conditional.training)
         self._check_training("classifier", self.attribution.classifier.training)
         self._check_retrained()
+        self._check_screen()
         self._check_sweep()
         return self
 
@@ -117,6 +120,10 @@ class Config(Section):
                     f"{name} is {asked}, but its models are retrained from the first of oracle.seeds, which are []; "
                     "add a seed"
                 )
+
+    def _check_screen(self) -> None:
+        if self.screen is not None and self.screen.method not in self.methods:
+            raise ValueError(f"screen.method {self.screen.method!r} is not one of `methods`, {self.methods}; add it")
 
     def _check_sweep(self) -> None:
         sweep = self.sweep

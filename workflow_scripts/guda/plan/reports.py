@@ -28,6 +28,7 @@ from guda.specs import (
     RemovalFigureSpec,
     RemovalSetsSpec,
     RemovalSpec,
+    ScreenSpec,
     SignificanceSpec,
     SourcesSpec,
     SweepFigureSpec,
@@ -53,6 +54,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
         paths.metrics(): compared,
         paths.significance(): compared,
         paths.metrics_by_source(): compared or ("" if config.metrics.content else "metrics.content is null"),
+        paths.screen(): "" if config.screen else "screen is null",
         paths.lds(): "" if config.lds.subsets else "lds.subsets is 0",
         paths.removal(): removal,
         paths.removal_figure(): removal,
@@ -140,6 +142,12 @@ def figure_spec(experiment: Experiment) -> FigureSpec:
         oracle=next(map(experiment.table_name, experiment.oracles), ""),
         settings=experiment.config.figure,
     )
+
+
+def screen_spec(experiment: Experiment) -> ScreenSpec:
+    settings = experiment.config.screen
+    assert settings is not None
+    return ScreenSpec(scores=experiment.method_spec(settings.method).digest(), settings=settings)
 
 
 def reported(experiment: Experiment) -> list[str]:

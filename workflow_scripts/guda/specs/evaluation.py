@@ -54,6 +54,12 @@ class SourcesSpec(Spec):
     query_table: str | None  # digest of the query table, where that says what the queries' contents are
 
 
+class ScreenSpec(Spec):
+    stage, version = "screen", 1
+    scores: str
+    settings: config.Screen
+
+
 class SweepSpec(Spec):
     stage, version = "sweep", 3
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name

@@ -1,0 +1,43 @@
+"""Which of many groups are worth unlearning, by the scores of a cheaper method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from guda.core.paths import Paths
+from guda.evaluation.ranking import ranks
+from guda.evaluation.scores import read_scores
+from guda.specs import ScreenSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+def proposed(scores: Float[np.ndarray, "q g"], groups: list[str], count: int) -> pd.DataFrame:
+    """The `count` groups (or all, if fewer) that stand highest for some query, one a row.
+
+    Columns: `group`; `best_rank`, its best rank over the queries (1: first for some); `queries`, for how many it has
+    that rank; `mean_score`. Rows are ordered by the best rank, then by how many queries, then by the mean score: each
+    query's first group is proposed before any query's second.
+    """
+    rank = ranks(scores)
+    best = rank.min(axis=0)
+    table = pd.DataFrame(
+        {
+            "group": groups,
+            "best_rank": best,
+            "queries": (rank == best).sum(axis=0),
+            "mean_score": scores.mean(axis=0),
+        }
+    )
+    by = ["best_rank", "queries", "mean_score"]
+    return table.sort_values(by, ascending=[True, False, False], kind="stable").head(count)
+
+
+def screen_csv(spec: ScreenSpec, paths: Paths) -> pd.DataFrame:
+    """screen.csv: the groups that the method proposes. Raises ArtifactError."""
+    scores = read_scores(paths.scores(spec.settings.method), spec.scores)
+    return proposed(scores.score, scores.groups, spec.settings.groups)

@@ -40,7 +40,7 @@ def metrics(tmp_path):
     frame = metrics_table({"logo": SCORES, "m": ESTIMATE}, ["logo"], ["m"], costs, METRICS)
     columns = ["top1", "top1_low", "top1_high", "ndcg_exp@3", "rbo", "wpra@3", "kendall", "decisive_auroc", "speedup"]
     columns += ["health_median", "health_worst", "top1_balanced", "kappa", "contrast_spearman"]
-    columns += ["margin_spearman", "decisive_auroc_margin"]
+    columns += ["margin_spearman", "decisive_auroc_margin", "size_ratio"]
     return [*frame.set_index("method").loc["m", columns], *frame["method"]]
 
 
@@ -94,7 +94,7 @@ def by_source(tmp_path):
         write_record(paths.scores_record(file), scores, [], seconds=0, **COST)
     run_stage(make_table, spec=spec.canonical(), results=tmp_path, output=paths.metrics_by_source())
     frame = pd.read_csv(paths.metrics_by_source())
-    return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"]]
+    return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"], frame["size_ratio"][1]]
 
 
 def linear_datamodeling(tmp_path):
@@ -131,7 +131,7 @@ def sweep(tmp_path):
     matrices = {"o": SCORES, "p": SCORES[::-1], "m": ESTIMATE, "m@steps=4": ESTIMATE[::-1]}
     frame = sweep_table(matrices, dict.fromkeys(matrices, 3.0), dict.fromkeys(matrices, 1.5), spec)
     columns = ["variant", "oracle", "chosen", "top1", "top1_high", "effect_spearman", "build_seconds", "health_worst"]
-    columns += ["contrast_spearman", "kappa"]
+    columns += ["contrast_spearman", "kappa", "size_ratio"]
     return frame.loc[[1, 3, 4], columns].to_numpy().ravel().tolist()
 
 
@@ -154,19 +154,20 @@ GOLDEN = {
         0.296601]),
     specs.RankingsSpec: (2, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
-    specs.MetricsSpec: (3, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667, 1.25, 3.5, 0.333333,
-        -0.0909091, 0.8, 0.8, 1.0, "logo", "m", "constant"]),
+    specs.MetricsSpec: (4, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 2.66667, 1.25, 3.5, 0.333333,
+        -0.0909091, 0.8, 0.8, 1.0, 0.643678, "logo", "m", "constant"]),
     specs.SignificanceSpec: (3, [0.205258, 0.0415129, 0.369004, 0.019802, 0.039604, 0.727273, -0.333333, 1.81, 0.316832,
         0.633663, 0.694591, 0.0, 2.0, 0.772277, 1.0, 0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.0, -1.33333,
         1.33333, 1.0, 1.0, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
-    specs.SourcesSpec: (3, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
-        1, 1, 1.0, 0.473684, 1.0, 1.0, 1.0, 1.0]),
+    specs.SourcesSpec: (4, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
+        1, 1, 1.0, 0.473684, 1.0, 1.0, 1.0, 1.0, 0.25]),
     specs.ScreenSpec: (1, ["a", 1.0, 2, 1.625, "b", 1.0, 1, 1.8125]),
     specs.LdsSpec: (2, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
     specs.RemovalSetsSpec: (2, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),
     specs.RemovalSpec: (2, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
     specs.LatentRemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
-    specs.SweepSpec: (3, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, 0.8, -0.454545, "m@steps=4", "p", True, 0.25,
-        0.75, 0.105409, 3.0, 1.5, 0.8, -0.0909091, "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0, 1.5, 0.6, 0.2]),
+    specs.SweepSpec: (4, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, 0.8, -0.454545, 0.411442, "m@steps=4", "p",
+        True, 0.25, 0.75, 0.105409, 3.0, 1.5, 0.8, -0.0909091, 0.643678, "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0, 1.5,
+        0.6, 0.2, 1.08817]),
 }  # fmt: skip

@@ -296,6 +296,18 @@ def test_what_is_left_of_the_first_score():
     assert metrics.contrast([[0.1] * 3]).tolist() == [0]  # though the mean of three times 0.1 is not 0.1
 
 
+def test_size_ratio_is_the_median_ratio_of_the_contrasts():
+    # Contrasts 4, 1, 6 and 5 against 2, 4, 3 and 0: ratios 2, 1/4 and 2; the last has nothing to be compared with.
+    scores = [[6, 0, 0], [3, 2, 1], [0, 9, 0], [-5, -5, 2.5]]
+    oracle = [[-1, -4, -4], [8, 2, 2], [1, 4, -2], [7, 7, 7]]
+    assert metrics.contrast(scores).tolist() == [4, 1, 6, 5]
+    assert metrics.contrast(oracle).tolist() == [2, 4, 3, 0]
+    assert metrics.size_ratio(scores, oracle) == 2
+    assert metrics.size_ratio(scores[:2], oracle[:2]) == (2 + 1 / 4) / 2
+    assert metrics.size_ratio([[1, 1]], [[0, 3]]) == 0
+    assert math.isnan(metrics.size_ratio(scores[3:], oracle[3:]))
+
+
 def test_contrast_and_margin_are_correlated_over_images():
     # The oracle's contrasts 2, 6, 4 and margins 1, 6, 3 both have the ranks 1, 3, 2.
     oracle = [[4, 3, -1], [6, 0, -6], [5, 2, -4]]
@@ -479,10 +491,11 @@ def test_agreement_reports_every_metric_in_order():
         "margin_spearman": 0,  # 1 < 6, the oracle's 1 both
         "decisive_auroc": 0,  # the decisive image scores 4, the other 9
         "decisive_auroc_margin": 0,  # 1, the other 6
+        "size_ratio": (1 + 3.5) / 2,  # contrasts 1.5 and 5.25, the oracle's 1.5 both
     }
     assert list(row) == list(expected)
     assert row == pytest.approx(expected)
-    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 19
+    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 20
 
 
 def test_agreement_bounds_top1_by_its_bootstrap():

@@ -38,7 +38,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+    "size_ratio", "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst",
 ]  # fmt: skip
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
@@ -118,6 +118,8 @@ def test_counts_and_evaluations_are_whole_numbers(two_oracles):
         # Only the first query is decisive: 4 >= 2 * 3 fails in the second, 5 >= 2 * 3 in the third.
         ("decisive_auroc", 1 / 2, 0),
         ("decisive_auroc_margin", 1 / 2, 3 / 4),
+        # The contrasts above: 2/9, 2/5, 2/9 of the oracle's, and 7/9, 8/5, 2/3.
+        ("size_ratio", 2 / 9, 7 / 9),
     ],
 )
 def test_agreement_by_hand(two_oracles, column, of_method, of_ceiling):
@@ -164,7 +166,7 @@ def test_the_constant_answer_is_the_commonest_first_group_and_costs_nothing():
     assert found["mrr"] == pytest.approx((3 + 2 * (1 / 2 + 1 / 3) / 2) / 5)
     assert found[["effect_spearman", "contrast_spearman", "margin_spearman"]].tolist() == [0, 0, 0]
     assert (found[["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]] == 0).all()
-    assert found[["speedup", "health_median", "health_worst"]].isna().all()
+    assert found[["size_ratio", "speedup", "health_median", "health_worst"]].isna().all()
 
 
 def test_groups_that_are_commonest_alike_share_the_constant_answer(two_oracles):

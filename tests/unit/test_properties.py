@@ -55,13 +55,14 @@ def assert_same(found, expected, but=()):
 def test_every_column_stays_in_its_range(comparison):
     found = row(*comparison)
     assert (found["n_queries"], found["n_groups"]) == comparison[0].shape
-    for name in found.keys() - {"n_queries", "n_groups"}:
+    for name in found.keys() - {"n_queries", "n_groups", "size_ratio"}:
         lowest = -1 if name in CORRELATIONS else 0
         if name in OF_DECISIVE and comparison[2].all() | (~comparison[2]).all():
             assert np.isnan(found[name])
         else:
             assert lowest - 1e-12 <= found[name] <= 1 + 1e-12, name
     assert found["rbo_raw"] <= found["rbo"]
+    assert np.isnan(found["size_ratio"]) if (np.ptp(comparison[1], axis=1) == 0).all() else found["size_ratio"] >= 0
 
 
 @PROPERTY
@@ -80,9 +81,10 @@ def test_the_oracle_in_another_unit_is_perfect(comparison, scale, shift):
 
 @PROPERTY
 @given(comparisons(), st.integers(1, 9), WHOLE)
-def test_the_unit_of_a_methods_scores_changes_nothing(comparison, scale, shift):
+def test_the_unit_of_a_methods_scores_changes_their_size_alone(comparison, scale, shift):
     scores, oracle, decisive = comparison
-    assert_same(row(scale * scores + shift, oracle, decisive), row(scores, oracle, decisive))
+    found, expected = row(scale * scores + shift, oracle, decisive), row(scores, oracle, decisive)
+    assert_same(found, expected | {"size_ratio": scale * expected["size_ratio"]})
 
 
 @PROPERTY

@@ -23,7 +23,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
+    "size_ratio", "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst",
 ]  # fmt: skip
 GROUPS = ["amber", "cedar"]
@@ -105,7 +105,7 @@ def test_metrics_have_the_promised_columns_and_rows(at, paths):
     frame = pd.read_csv(at(paths.metrics())).set_index("method", drop=False)
     assert list(frame.columns) == COLUMNS
     assert list(frame.index) == [*METHODS, "constant", "ceiling"]
-    assert (frame.loc["logo", ["top1", "mrr", "spearman", "speedup"]] == 1).all()
+    assert (frame.loc["logo", ["top1", "mrr", "spearman", "size_ratio", "speedup"]] == 1).all()
     assert frame["top1"].between(0, 1).all()
     # Any rank correlation of two groups is 1 when their order is the oracle's and -1 when not: 2 top1 - 1.
     assert np.allclose(frame["kendall"], 2 * frame["top1"] - 1)

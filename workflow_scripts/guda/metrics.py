@@ -28,8 +28,8 @@ def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame
 
     Returns n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr,
     rbo, rbo_raw, wpra@3, spearman, kendall, top1_balanced, kappa, effect_spearman, contrast_spearman, margin_spearman,
-    decisive_auroc and decisive_auroc_margin; the last two are NaN where all queries are decisive, or none. Formulas and
-    sources stand in docs/method.md and at each function in `guda.evaluation.metrics`.
+    decisive_auroc, decisive_auroc_margin and size_ratio; the two of decisive queries are NaN where all are, or none.
+    Formulas and sources stand in docs/method.md and at each function in `guda.evaluation.metrics`.
     Raises GudaError for frames that are not of the same queries and groups, and for unknown settings.
     """
     chosen = from_arguments(config.Agreement, settings)

@@ -269,6 +269,18 @@ def _spearman_over_images(size: Callable[[np.ndarray], np.ndarray], scores: Arra
     return float(_rank_correlation(size(scores)[None], size(oracle)[None])[0])
 
 
+def size_ratio(scores: ArrayLike, oracle: ArrayLike) -> float:
+    """[Q, G] x2 -> float: how many times larger effects are than the oracle's, the median over images.
+
+    An image's ratio is that of the two contrasts. Images in which all groups tie under the oracle are left out; NaN
+    where that is all of them. Says something only where both are in the same unit.
+    """
+    scores, oracle = _pair(scores, oracle)
+    sizes = contrast(oracle)
+    varying = sizes > 0
+    return float(np.median(contrast(scores)[varying] / sizes[varying])) if varying.any() else float("nan")
+
+
 def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
     """[Q, G] x2 -> float: Cohen's kappa (Cohen, 1960) of the two first groups, over images.
 
@@ -390,6 +402,7 @@ def agreement(
         **means,
         **{name: metric(scores, oracle) for name, metric in OVERALL.items()},
         **{name: metric(scores, is_decisive) for name, metric in OF_DECISIVE.items()},
+        "size_ratio": size_ratio(scores, oracle),
     }
 
 

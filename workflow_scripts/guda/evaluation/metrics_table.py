@@ -52,7 +52,7 @@ def metrics_table(
     the group that the first oracle puts first most often among these queries, at no cost: only what a method has beyond
     it comes from the queries. The row `ceiling`, present with two oracle seeds or more, is the mean over the others of
     one oracle against the first: what no method can be asked to beat. `speedup` is the first oracle's build and query
-    seconds over the method's, NaN for `constant`.
+    seconds over the method's, NaN for `constant`, whose scores have no size either.
     """
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
@@ -69,7 +69,7 @@ def metrics_table(
         )
 
     table = {name: measured(matrices[name]) | costs[name] for name in [reference, *methods]}
-    free = dict.fromkeys(COSTS, 0) | dict.fromkeys(HEALTH, np.nan)
+    free = dict.fromkeys(COSTS, 0) | dict.fromkeys([*HEALTH, "size_ratio"], np.nan)
     table[CONSTANT] = measured(constant_scores(matrices[reference])) | free
     if others:
         mean = {key: float(np.mean([costs[name][key] for name in others])) for key in (*COSTS, "health_median")}

@@ -26,7 +26,7 @@ class QueryTableSpec(Spec):
 
 
 class MetricsSpec(Spec):
-    stage, version = "metrics", 3
+    stage, version = "metrics", 4
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]
@@ -45,7 +45,7 @@ class SignificanceSpec(Spec):
 
 
 class SourcesSpec(Spec):
-    stage, version = "metrics_by_source", 3
+    stage, version = "metrics_by_source", 4
     metrics: MetricsSpec
     images: str
     table: str
@@ -61,7 +61,7 @@ class ScreenSpec(Spec):
 
 
 class SweepSpec(Spec):
-    stage, version = "sweep", 3
+    stage, version = "sweep", 4
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
     oracles: list[str]  # the one that is reported against first, the one to choose by second
     methods: dict[str, str]  # the method that each variant is one of

@@ -192,8 +192,11 @@ def test_no_method_has_the_name_of_a_row_that_the_table_adds():
 # --- cost --------------------------------------------------------------------------------------------
 
 
-def test_speedup_is_the_oracles_seconds_over_the_methods(two_oracles):
-    assert two_oracles["speedup"].drop("constant").to_dict() == {"logo": 1, "m": 100 / 20, "ceiling": 100 / 80}
+def test_speedup_is_the_oracles_evaluations_over_the_methods(two_oracles):
+    """However fast they were made; of the answer that asks no network there is none."""
+    assert two_oracles["speedup"].drop("constant").to_dict() == {"logo": 1, "m": 660 / 88, "ceiling": 660 / 770}
+    free = table({"logo": ORACLE, "m": METHOD}, ["logo"], costs=COSTS | {"m": cost(15.0, 5.0, 0)})
+    assert free.loc[["m", "constant"], "speedup"].isna().all()
 
 
 def test_costs_stand_in_the_table_as_recorded(two_oracles):

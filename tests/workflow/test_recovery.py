@@ -61,7 +61,7 @@ def contents(run):
 def measured(run):
     """metrics.csv without the columns of seconds."""
     frame = pd.read_csv(run.results / "metrics.csv")
-    return frame.drop(columns=["speedup", *(name for name in COSTS if name.endswith("seconds"))])
+    return frame.drop(columns=[name for name in COSTS if name.endswith("seconds")])
 
 
 def fresh(run, directory):

@@ -52,7 +52,7 @@ def metrics_table(
     the group that the first oracle puts first most often among these queries, at no cost: only what a method has beyond
     it comes from the queries. The row `ceiling`, present with two oracle seeds or more, is the mean over the others of
     one oracle against the first: what no method can be asked to beat. `speedup` is the first oracle's build and query
-    seconds over the method's, NaN for `constant`, whose scores have no size either.
+    evaluations over the method's, NaN where that has none. The scores of `constant` have no size.
     """
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
@@ -76,8 +76,8 @@ def metrics_table(
         worst = {"health_worst": worst_of(costs[name]["health_worst"] for name in others)}
         table[CEILING] = mean_agreement([measured(matrices[name]) for name in others]) | mean | worst
     frame = pd.DataFrame.from_dict(table, orient="index").rename_axis("method").reset_index()
-    seconds = frame["build_seconds"] + frame["query_seconds"]
-    speedup = (seconds[frame["method"] == reference].item() / seconds).mask(frame["method"] == CONSTANT)
+    evaluations = frame["build_evaluations"] + frame["query_evaluations"]
+    speedup = evaluations[frame["method"] == reference].item() / evaluations.where(evaluations > 0)
     frame.insert(list(frame.columns).index("health_median"), "speedup", speedup)
     counts = ["n_queries", "n_groups", "build_evaluations", "query_evaluations"]
     return frame.astype(dict.fromkeys(counts, int))

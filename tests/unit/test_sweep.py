@@ -244,6 +244,19 @@ def test_rows_and_settings_of_the_table():
     assert list(table["build_seconds"]) == seconds
 
 
+def test_one_answer_for_all_queries_is_not_chosen_though_it_has_the_best_top1():
+    """The oracle puts a first in seven of ten queries; the variant always does, what is configured in five of these."""
+    second = np.random.default_rng(1).permuted(np.tile([0.0, 1, 2], (10, 1)), axis=1)
+    second[:7], second[7:] = [5.0, 1, 0], [0.0, 4, 1]
+    constant, found = np.tile([9.0, 1, 0], (10, 1)), second.copy()
+    found[:2] = [0.0, 4, 1]
+    matrices = {"guda": found, "guda@steps=40": constant, "logo-1": second, "logo-2": second}
+    table = sweep_table(matrices, SECONDS, HEALTHY, spec_of(matrices)).set_index(["variant", "oracle"])
+    assert table.loc[("guda@steps=40", "logo-2"), ["top1", "kappa", "contrast_spearman"]].tolist() == [0.7, 0, 0]
+    assert table.loc[("guda", "logo-2"), "top1"] == 0.8
+    assert table.loc["guda", "chosen"].all()
+
+
 def test_the_second_seed_alone_chooses():
     """By the first seed the variant would win with 40 of 40 queries; the second agrees with what is configured."""
     first, second = MATRICES["logo-1"], MATRICES["logo-2"]
@@ -254,12 +267,14 @@ def test_the_second_seed_alone_chooses():
     assert not table.loc["guda@steps=40", "chosen"].any()
 
 
-def test_of_each_method_one_is_chosen_and_ties_go_to_the_size_of_effects():
+def test_of_each_method_that_is_chosen_whose_first_places_and_sizes_are_best_together():
+    """Sums .5, .625, .625 and .5; neither the best kappa, nor the best contrast, nor the best top1."""
     metrics = {
-        "guda": {"top1": 0.5, "effect_spearman": 0.1},
-        "guda@steps=40": {"top1": 0.5, "effect_spearman": 0.2},
-        "guda@steps=50": {"top1": 0.5, "effect_spearman": 0.2},
-        "nearest": {"top1": 0.1, "effect_spearman": 0.0},
+        "guda": {"kappa": 0.0, "contrast_spearman": 0.5, "top1": 0.9},
+        "guda@steps=40": {"kappa": 0.375, "contrast_spearman": 0.25, "top1": 0.5},
+        "guda@steps=50": {"kappa": 0.25, "contrast_spearman": 0.375, "top1": 0.6},
+        "guda@steps=60": {"kappa": 0.5, "contrast_spearman": 0.0, "top1": 0.7},
+        "nearest": {"kappa": -0.1, "contrast_spearman": 0.0, "top1": 0.1},
     }
     assert chosen_variants(metrics, {name: name.split("@")[0] for name in metrics}) == {"guda@steps=40", "nearest"}
 

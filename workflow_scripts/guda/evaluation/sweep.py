@@ -23,8 +23,8 @@ def sweep_table(
     """One row per variant and oracle, then the ceiling of each oracle: the other oracles' mean agreement with it.
 
     `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst ratio of health (NaN: unknown) of
-    variants and oracles by name. `chosen` marks, of each method, the variant with the best top1 against the second
-    oracle; among equals, that with the best effect_spearman, then the one listed first.
+    variants and oracles by name. `chosen` marks, of each method, the variant with the best mean of kappa and
+    contrast_spearman against the second oracle; among equals, the one listed first.
     """
     is_decisive = decisive([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
@@ -55,10 +55,14 @@ def sweep_table(
 
 
 def chosen_variants(metrics: dict[str, dict[str, float]], methods: dict[str, str]) -> set[str]:
-    """Of each method the best variant, given each variant's agreement with the oracle to choose by."""
+    """Of each method the best variant, given each variant's agreement with the oracle to choose by.
+
+    Kappa says whether the right group is first, contrast_spearman whether effects have the right sizes. Both are 0 for
+    one answer to all queries and 1 at best, so that their sum is not won by either alone.
+    """
     names = {method: [name for name in metrics if methods[name] == method] for method in methods.values()}
-    key = ("top1", "effect_spearman")
-    return {max(variants, key=lambda name: [metrics[name][metric] for metric in key]) for variants in names.values()}
+    merit = {name: found["kappa"] + found["contrast_spearman"] for name, found in metrics.items()}
+    return {max(variants, key=lambda name: merit[name]) for variants in names.values()}
 
 
 def sweep_csv(spec: SweepSpec, paths: Paths) -> pd.DataFrame:

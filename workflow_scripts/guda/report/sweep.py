@@ -35,7 +35,7 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
     axes.set_yticks(np.arange(len(order)), order, fontsize=8)
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if choosing.loc[label.get_text(), "chosen"] == "True" else "normal")
-    axes.set_xlabel("top1 with 95 % interval (dashed: the ceiling; bold: chosen)", fontsize=8)
+    axes.set_xlabel("top1 with 95 % interval (dashed: the ceiling; bold: chosen, by kappa and contrast)", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(oracles), frameon=False, fontsize=8)
     return figure

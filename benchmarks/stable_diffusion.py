@@ -69,7 +69,7 @@ def measured(work: str, trainable: str, args: argparse.Namespace) -> dict[str, s
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
-    gpu = costs(device, 1, 1.0)
+    gpu = costs(device, 1, {"seconds": 1.0})
     peak = gpu.get("peak_gpu_memory_bytes", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     name = gpu["device"] if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     evaluations = (counted[1] - counted[0]) // args.steps

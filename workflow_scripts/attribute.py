@@ -22,10 +22,9 @@ def main() -> None:
     spec = method.parse(spec_text(args.spec))
     stopwatch = Stopwatch()
     scores = method.scores(spec, paths)
-    own_seconds = stopwatch.seconds()
-    needs = method.needs(spec, paths)
-    build_seconds, build_evaluations = total_cost(needs.build_records)
-    query_seconds, query_evaluations = total_cost(needs.query_records)
+    own, needs = stopwatch.elapsed(), method.needs(spec, paths)
+    work = {"seconds": own["seconds"], "cpu_seconds": own["cpu_seconds"], "evaluations": scores.evaluations}
+    built, asked = total_cost(needs.build_records), total_cost(needs.query_records)
     found = read_healths(paths, method.judged(spec))
     warn_of(args.method, found)
     write_csv(args.output, scores_frame(scores))
@@ -33,12 +32,10 @@ def main() -> None:
         args.record,
         spec,
         [args.output],
-        seconds=own_seconds,
+        **own,
         evaluations=scores.evaluations,
-        build_seconds=build_seconds,
-        query_seconds=query_seconds + own_seconds,
-        build_evaluations=build_evaluations,
-        query_evaluations=query_evaluations + scores.evaluations,
+        **{f"build_{name}": cost for name, cost in built.items()},
+        **{f"query_{name}": cost + work[name] for name, cost in asked.items()},
         **scores.details,
         **summary(found),
     )

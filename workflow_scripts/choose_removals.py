@@ -54,7 +54,7 @@ def main() -> None:
     frame, sets = removal_sets(removals, members, len(train_ids), spec.oracle_seed)
     write_json(args.members, sets)
     write_csv(args.output, frame)
-    write_record(record_of(args.output), spec, [args.output, args.members], seconds=stopwatch.seconds())
+    write_record(record_of(args.output), spec, [args.output, args.members], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

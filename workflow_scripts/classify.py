@@ -34,7 +34,7 @@ def main() -> None:
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)
     stopwatch = Stopwatch()
     found = posteriors(classifier, samples["images"], ids, steps, spec.elbo.seed, args.execution.batch_size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(
         args.output,
         {"posteriors": found, "steps": torch.from_numpy(steps), "ids": pack_ids(ids)},
@@ -43,7 +43,7 @@ def main() -> None:
         groups=json.dumps(groups),
         model_sha256=sha256_file(f"{args.model}/{WEIGHTS}"),
     )
-    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), seconds))
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), elapsed))
 
 
 if __name__ == "__main__":

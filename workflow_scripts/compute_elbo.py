@@ -47,7 +47,7 @@ def main() -> None:
         condition = torch.full((len(ids),), spec.label) if condition is None else samples.told(rows, 1 + spec.label)
     stopwatch = Stopwatch()
     kl = kl_terms(model.told(condition), samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(
         args.output,
         {
@@ -61,7 +61,7 @@ def main() -> None:
         model_sha256=sha256_file(f"{args.model}/{ADAPTER if args.base else WEIGHTS}"),
         parent_sha256=provenance.get("parent_sha256", ""),
     )
-    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), seconds))
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * len(steps), elapsed))
 
 
 if __name__ == "__main__":

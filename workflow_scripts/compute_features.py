@@ -42,9 +42,9 @@ def main() -> None:
         stopwatch = Stopwatch()
         noise, size = spec.noise, args.execution.batch_size
         features = denoiser_features(denoiser.told(empty), samples.images, ids, noise.step, noise.seed, size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
-    write_record(args.record, spec, [args.output], **costs(device, len(ids), seconds))
+    write_record(args.record, spec, [args.output], **costs(device, len(ids), elapsed))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ def main() -> None:
     fisher, evaluations = diagonal_fisher(
         base.to(device), training_set, spec.settings, args.execution.batch_size, patterns
     )
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(args.output, fisher, spec, model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"))
-    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, elapsed))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main() -> None:
     samples = read_training_set(args.samples, spec.samples)
     stopwatch = Stopwatch()
     phi, residuals = projected_gradients(model, samples, spec, args.execution.batch_size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(
         args.output,
         {"features": phi, "residuals": residuals, "ids": pack_ids(samples.ids)},
@@ -37,7 +37,7 @@ def main() -> None:
         model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"),
     )
     evaluations = len(samples.ids) * len(spec.steps) * FORWARD_AND_BACKWARD
-    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, elapsed))
 
 
 if __name__ == "__main__":

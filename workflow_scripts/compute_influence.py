@@ -36,7 +36,7 @@ def main() -> None:
         scores, evaluations = abu_influence(
             base, queries, training_set, fisher, spec.mirror, spec.settings, args.execution.batch_size
         )
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]
     save_tensors(
         args.output,
@@ -44,7 +44,7 @@ def main() -> None:
         spec,
         model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"),
     )
-    write_record(args.record, spec, [args.output], **costs(device, evaluations, seconds))
+    write_record(args.record, spec, [args.output], **costs(device, evaluations, elapsed))
 
 
 if __name__ == "__main__":

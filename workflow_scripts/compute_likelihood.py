@@ -42,7 +42,7 @@ def main() -> None:
     denoiser = model.told(torch.cat(prompts)[rows] if prompts else None)
     stopwatch = Stopwatch()
     found = log_likelihoods(denoiser, images, ids, settings, args.execution.batch_size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(
         args.output,
         {"log_likelihood": found, "ids": pack_ids(ids)},
@@ -50,7 +50,7 @@ def main() -> None:
         model_sha256=sha256_file(f"{args.model}/{ADAPTER if args.base else WEIGHTS}"),
         parent_sha256=provenance.get("parent_sha256", ""),
     )
-    write_record(args.record, spec, [args.output], **costs(device, len(ids) * evaluations(settings), seconds))
+    write_record(args.record, spec, [args.output], **costs(device, len(ids) * evaluations(settings), elapsed))
 
 
 if __name__ == "__main__":

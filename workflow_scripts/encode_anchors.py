@@ -31,9 +31,9 @@ def main() -> None:
     book = encode_book(
         pipeline, prompts, list(images[args.content]), list(images[args.style]), args.execution.batch_size
     )
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(args.output, book, spec)
-    write_record(args.record, spec, [args.output], **costs(device, len(prompts), seconds))
+    write_record(args.record, spec, [args.output], **costs(device, len(prompts), elapsed))
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ def main() -> None:
     mode: Literal["mean", "sample"] = "mean" if spec.seed is None else "sample"
     latents = encode_latents(pipeline.vae, images["images"], ids, mode, spec.seed or 0, args.execution.batch_size)
     captions = encode_captions(pipeline, texts, args.execution.batch_size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     health = encoders_health(pipeline.vae, images["images"], captions["pooled"])
     for complaint in complaints(health):
         print(f"warning: {complaint}", file=sys.stderr)
     save_tensors(args.output, {"latents": latents, "ids": pack_ids(ids), **captions}, spec)
-    write_record(args.record, spec, [args.output], health=health, **costs(device, len(ids), seconds))
+    write_record(args.record, spec, [args.output], health=health, **costs(device, len(ids), elapsed))
 
 
 if __name__ == "__main__":

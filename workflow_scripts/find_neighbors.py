@@ -24,9 +24,9 @@ def main() -> None:
     forget = training_set.in_group(args.group, spec.group)
     stopwatch = Stopwatch()
     rows, distances = nearest_retained(training_set.images, forget, spec.n_neighbors)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(args.output, {"rows": rows, "distances": distances}, spec)
-    write_record(args.record, spec, [args.output], seconds=seconds, evaluations=0)
+    write_record(args.record, spec, [args.output], **elapsed)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,11 @@ def main() -> None:
         denoiser = imported_denoiser(fetched(source, key), key, spec, args.pipeline, (height, width))
     else:
         denoiser = load_imported_denoiser(fetched(source, key), spec, key)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     training_set = read_training_set(args.samples)
     health = measured(denoiser, spec, training_set, training_set.in_group(args.group) if args.group else None)
     written = save_denoiser(args.model, denoiser, spec)
-    write_record(f"{args.model}/{RECORD}", spec, written, health=health, seconds=seconds)
+    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **elapsed)
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ def main() -> None:
         spec.noise_schedule,
         (Execution(vae, device=device), Execution(unet_state, device=device)),
     )
-    seconds = vae.seconds()
+    elapsed = vae.elapsed()
     _, pooled = encode_prompts(pipeline, sorted({text for each in texts for text in each}), ENCODING_BATCH)
     health = encoders_health(pipeline.vae, training_set.images, pooled)
     for complaint in complaints(health):
         print(f"warning: {complaint}", file=sys.stderr)
     save_pipeline(Path(args.output), pipeline, unet, spec)
     written = [f"{args.output}/{file}" for file in PIPELINE_FILES]
-    write_record(f"{args.output}/{RECORD}", spec, written, health=health, **costs(device, evaluations, seconds))
+    write_record(f"{args.output}/{RECORD}", spec, written, health=health, **costs(device, evaluations, elapsed))
     for state in (vae, unet_state):
         state.remove()
 

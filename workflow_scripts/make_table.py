@@ -21,7 +21,7 @@ def main() -> None:
     spec = parse_any(TABLES, spec_text(args.spec))
     stopwatch = Stopwatch()
     write_csv(args.output, TABLES[type(spec)](spec, Paths(args.results)))
-    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+    write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def main() -> None:
     figure = FIGURES[type(spec)](spec, Paths(args.results))
     with replacing(args.output) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
-    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+    write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
     if digest(prompts.to_csv(index=False)) != spec.content:
         raise DataError("the prompts changed since the workflow was planned; run snakemake again")
     write_csv(args.output, prompts)
-    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+    write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

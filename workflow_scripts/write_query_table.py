@@ -55,7 +55,7 @@ def main() -> None:
             raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
         table = table.merge(known, on="query")
     write_csv(paths.query_table(), table)
-    write_record(record_of(paths.query_table()), spec, [paths.query_table()], seconds=stopwatch.seconds())
+    write_record(record_of(paths.query_table()), spec, [paths.query_table()], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main() -> None:
     if dataset.table_spec() != spec:
         raise DataError(f"dataset {spec.dataset!r} changed since the workflow was planned; run snakemake again")
     write_csv(args.output, dataset.table)
-    write_record(record_of(args.output), spec, [args.output], seconds=stopwatch.seconds())
+    write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def test_training_is_in_bfloat16_and_leaves_float32(images, tmp_path):
 
 def test_a_record_names_the_gpu_its_memory_and_the_rate():
     torch.zeros(MB, device=CUDA)
-    found = costs(CUDA, evaluations=300, seconds=2.0)
+    found = costs(CUDA, evaluations=300, elapsed={"seconds": 2.0})
     assert found["device"] == torch.cuda.get_device_name(CUDA)
     assert found["peak_gpu_memory_bytes"] >= 4 * MB
     assert found["evaluations_per_second"] == 150

@@ -36,7 +36,7 @@ from guda.api.arguments import as_images
 from guda.core.artifacts import read_csv
 from guda.core.paths import BASE, CALIBRATION, Paths
 from guda.core.records import record_of
-from guda.evaluation.metrics_table import metrics_table
+from guda.evaluation.metrics_table import COSTS, HEALTH, metrics_table
 from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.counterfactual.plan import CounterfactualSpec
 from guda.models.denoisers import load_denoiser
@@ -176,8 +176,7 @@ def test_agreement_is_that_of_the_table():
     settings = {"bootstrap_samples": 50, "seed": 3, "decisive_ratio": 1.5}
     matrices = {"logo": ORACLE, "logo-2": SECOND, "m": METHOD}
     by_name = {name: matrix[[3, 1, 2, 0]][:, [1, 2, 0]] for name, matrix in matrices.items()}  # as the table has them
-    names = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
-    costs = {name: dict.fromkeys([*names, "health_median", "health_worst"], 1.0) for name in matrices}
+    costs = {name: dict.fromkeys([*COSTS, *HEALTH], 1.0) for name in matrices}
     table = metrics_table(by_name, ["logo", "logo-2"], ["m"], costs, config.Metrics(**settings)).set_index("method")
     shuffled = frame(METHOD).sample(frac=1, random_state=0)
     found = guda.metrics.agreement(shuffled, [frame(ORACLE), frame(SECOND)], **settings)

@@ -137,8 +137,9 @@ def test_one_item_that_does_not_fit_is_an_error():
 
 
 def test_what_a_record_says_of_work_on_the_cpu():
-    assert costs(torch.device("cpu"), 300, 2.0) == {
+    assert costs(torch.device("cpu"), 300, {"seconds": 2.0, "cpu_seconds": 3.0}) == {
         "seconds": 2.0,
+        "cpu_seconds": 3.0,
         "evaluations": 300,
         "evaluations_per_second": 150.0,
         "device": "cpu",

@@ -16,7 +16,7 @@ from guda.config import Metrics
 from guda.core.artifacts import write_csv
 from guda.core.errors import ArtifactError, DataError
 from guda.core.paths import Paths, record_of
-from guda.core.records import write_record
+from guda.core.records import total_cost, write_record
 from guda.evaluation.metrics_table import (
     CEILING,
     CONSTANT,
@@ -38,8 +38,8 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "size_ratio", "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
-    "health_median", "health_worst",
+    "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
+    "build_evaluations", "query_evaluations", "speedup", "health_median", "health_worst",
 ]  # fmt: skip
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
 SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
@@ -51,6 +51,8 @@ def cost(build, query, evaluations=0, health=(1.0, 1.0)):
     return {
         "build_seconds": build,
         "query_seconds": query,
+        "build_cpu_seconds": 2 * build,
+        "query_cpu_seconds": 2 * query,
         "build_evaluations": 10 * evaluations,
         "query_evaluations": evaluations,
         "health_median": health[0],
@@ -165,7 +167,7 @@ def test_the_constant_answer_is_the_commonest_first_group_and_costs_nothing():
     # Always b, then a or c.
     assert found["mrr"] == pytest.approx((3 + 2 * (1 / 2 + 1 / 3) / 2) / 5)
     assert found[["effect_spearman", "contrast_spearman", "margin_spearman"]].tolist() == [0, 0, 0]
-    assert (found[["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]] == 0).all()
+    assert (found["build_seconds":"query_evaluations"] == 0).all()
     assert found[["size_ratio", "speedup", "health_median", "health_worst"]].isna().all()
 
 
@@ -214,18 +216,29 @@ def test_health_of_the_ceiling_is_the_other_oracles():
     assert frame.loc["m", ["health_median", "health_worst"]].isna().all()
 
 
-def test_records_of_older_scores_tell_no_health(tmp_path):
+def test_costs_add_up_over_records_but_for_what_an_older_one_does_not_tell(tmp_path):
+    spec = RandomSpec(groups=["a"], buckets={}, seed=0)
+    write_record(tmp_path / "old", spec, [], seconds=1.0, evaluations=10)
+    for name in ("x", "y"):
+        write_record(tmp_path / name, spec, [], seconds=2.0, cpu_seconds=3.0, evaluations=20)
+    of = {name: {str(tmp_path / each): spec.digest() for each in name} for name in ("xy", "")}
+    assert total_cost(of["xy"]) == {"seconds": 4, "cpu_seconds": 6, "evaluations": 40}
+    assert total_cost(of["xy"] | {str(tmp_path / "old"): spec.digest()}) == {"seconds": 5, "evaluations": 50}
+    assert total_cost(of[""]) == {"seconds": 0, "cpu_seconds": 0, "evaluations": 0}
+
+
+def test_records_of_older_scores_tell_no_health_and_no_processor_seconds(tmp_path):
     paths, made = Paths(tmp_path), RandomSpec(groups=["a"], buckets={}, seed=0)
     rankings = RankingsSpec(scores={"logo": made.digest()}, files={}, queries={})
     write_record(record_of(paths.rankings()), rankings, [], seconds=1.0)
     spec = MetricsSpec(
         rankings=rankings.digest(), oracles=["logo"], methods=[], files={"logo": "logo-7"}, settings=SETTINGS
     )
-    old = {name: value for name, value in COSTS["logo"].items() if not name.startswith("health")}
+    old = {name: value for name, value in COSTS["logo"].items() if "health" not in name and "cpu" not in name}
     write_record(paths.scores_record("logo-7"), made, [], seconds=1.0, **old)
     (found,) = read_costs(spec, paths).values()
     assert {name: found[name] for name in old} == old
-    assert np.isnan([found["health_median"], found["health_worst"]]).all()
+    assert np.isnan([value for name, value in found.items() if name not in old]).all()
 
 
 def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):

@@ -13,7 +13,7 @@ from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE
 from guda.core.records import read_record, write_record
 from guda.data.datasets import load_dataset
-from guda.evaluation.metrics_table import metrics_table
+from guda.evaluation.metrics_table import COSTS, HEALTH, metrics_table
 from guda.evaluation.sweep import chosen_variants, sweep_table
 from guda.methods import get_method
 from guda.methods.similarity.plan import Nearest
@@ -172,7 +172,7 @@ def scored(tmp_path):
     spec, path = elbo_spec(), tmp_path / "scored.safetensors"
     kl = torch.arange(18, dtype=torch.float32).reshape(2, 9)
     save_tensors(path, {"kl": kl, "ids": pack_ids(["a", "b"])}, spec, query_ids="", model_sha256="x", parent_sha256="y")
-    write_record(path.with_suffix(".record.json"), spec, [path], seconds=9.0, evaluations=18)
+    write_record(path.with_suffix(".record.json"), spec, [path], seconds=9.0, cpu_seconds=18.0, evaluations=18)
     return path
 
 
@@ -185,7 +185,7 @@ def test_taken_terms_are_those_of_their_steps_with_the_weights_of_their_window(s
     np.testing.assert_array_equal(tensors["step_weights"], step_weights(np.array([300, 500, 700, 900]), 300, 900))
     assert (metadata["model_sha256"], metadata["parent_sha256"]) == ("x", "y")
     cost = read_record(record, spec.digest())
-    assert (cost["seconds"], cost["evaluations"]) == (4.0, 8)
+    assert (cost["seconds"], cost["cpu_seconds"], cost["evaluations"]) == (4.0, 8.0, 8)
 
 
 def test_terms_that_are_not_there_are_not_taken(scored, tmp_path):
@@ -217,8 +217,7 @@ HEALTHY = dict.fromkeys(MATRICES, 1.0)
 
 def test_a_variant_as_configured_has_the_figures_of_the_metrics_table():
     table = sweep_table(MATRICES, SECONDS, HEALTHY, spec_of(MATRICES)).set_index(["variant", "oracle"])
-    cost = {"build_seconds": 1.0, "query_seconds": 1.0, "build_evaluations": 1, "query_evaluations": 1}
-    cost |= {"health_median": 1.0, "health_worst": 1.0}
+    cost = dict.fromkeys([*COSTS, *HEALTH], 1.0)
     costs = dict.fromkeys(MATRICES, cost)
     for oracle, other in (SEEDS, SEEDS[::-1]):
         metrics = metrics_table(MATRICES, [oracle, other], ["guda", "nearest"], costs, METRICS).set_index("method")

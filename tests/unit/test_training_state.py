@@ -186,15 +186,27 @@ def test_seconds_add_up_over_the_runs(tmp_path):
         state = TrainingState(tmp_path, SPEC, 1)
         step, _ = state.load()
         time.sleep(0.02)
-        before = state.seconds()
+        before = state.elapsed()["seconds"]
         state.save(step + 1, {"x": torch.zeros(1)})
         _, metadata = load_tensors(tmp_path / STATE)
         seconds.append(float(metadata["seconds"]))
-        assert before <= seconds[-1] <= state.seconds()
+        assert before <= seconds[-1] <= state.elapsed()["seconds"]
     assert seconds[0] >= 0.02
     assert seconds[1] >= seconds[0] + 0.02
     assert seconds[2] >= seconds[1] + 0.02
     assert seconds[2] < 60  # a sum of these runs, not of clock readings
+
+
+def test_processor_seconds_add_up_where_all_runs_tell_them(tmp_path):
+    """The first run is given five seconds of two processors; then an older version, which told none of them."""
+    for told, known in (({"cpu_seconds": "10.0"}, True), ({}, False)):
+        save_tensors(tmp_path / STATE, {"x": torch.zeros(1)}, SPEC, step="3", seconds="5.0", **told)
+        state = TrainingState(tmp_path, SPEC, 1)
+        state.load()
+        elapsed = state.elapsed()
+        assert 5 <= elapsed["seconds"] < 60
+        assert ("cpu_seconds" in elapsed) == known
+        assert elapsed.get("cpu_seconds", 10) >= 10
 
 
 # --- the stages --------------------------------------------------------------------------------------

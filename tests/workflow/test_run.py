@@ -23,8 +23,8 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "size_ratio", "build_seconds", "query_seconds", "build_evaluations", "query_evaluations", "speedup",
-    "health_median", "health_worst",
+    "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
+    "build_evaluations", "query_evaluations", "speedup", "health_median", "health_worst",
 ]  # fmt: skip
 GROUPS = ["amber", "cedar"]
 METHODS = ["logo", "guda", "guda_uncalibrated", "nearest", "random"]
@@ -221,6 +221,7 @@ def test_costs_add_up_over_the_records(at, paths, first_seed):
     frame = pd.read_csv(at(paths.metrics())).set_index("method").drop("constant")
     built = [record(at(paths.model_record(logo_model(first_seed, group))))["seconds"] for group in GROUPS]
     assert frame.loc["logo", "build_seconds"] == pytest.approx(sum(built))
+    assert frame["build_cpu_seconds"].gt(0).to_dict() == frame["build_evaluations"].gt(0).to_dict()
     evaluations = frame["build_evaluations"] + frame["query_evaluations"]
     assert np.allclose(frame["speedup"], evaluations["logo"] / evaluations.replace(0, np.nan), equal_nan=True)
 

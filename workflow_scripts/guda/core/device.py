@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Required, TypedDict, TypeVar
+from typing import IO, Required, TypeVar
 
 import torch
 
 from guda.core.locks import lock_folder, take
+from guda.core.records import Elapsed
 
 LOCKS = lock_folder()
 RETRY_SECONDS = 1.0
@@ -104,19 +105,19 @@ def training_precision(device: torch.device) -> contextlib.AbstractContextManage
     return contextlib.nullcontext()
 
 
-class Costs(TypedDict, total=False):
+class Costs(Elapsed, total=False):
     """What a record says of a job's work."""
 
-    seconds: Required[float]
     evaluations: Required[int]
     evaluations_per_second: float
     device: str
     peak_gpu_memory_bytes: int
 
 
-def costs(device: torch.device, evaluations: int, seconds: float) -> Costs:
+def costs(device: torch.device, evaluations: int, elapsed: Elapsed) -> Costs:
     """What a job's record says of its work: seconds, evaluations, and the device; GPU memory is what torch reserved."""
-    found = Costs(seconds=seconds, evaluations=evaluations, evaluations_per_second=evaluations / seconds, device="cpu")
+    rate = evaluations / elapsed["seconds"]
+    found = Costs(**elapsed, evaluations=evaluations, evaluations_per_second=rate, device="cpu")
     if device.type != "cpu":
         found["device"] = torch.cuda.get_device_name(device)
         found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_reserved(device)

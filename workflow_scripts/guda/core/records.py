@@ -8,25 +8,32 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from guda.core.artifacts import CURE, check_spec, read_json, sha256_file, write_json
 from guda.core.errors import ArtifactError
 from guda.core.paths import record_of
 from guda.core.spec import Spec, digest
 
-COSTS = ("seconds", "evaluations")
+COSTS = ("seconds", "cpu_seconds", "evaluations")
 FORWARD_AND_BACKWARD = 3  # evaluations that a training step on one sample counts as: one, and twice as much backwards
+
+
+class Elapsed(TypedDict):
+    """Seconds by the clock, and of all processors together, which other jobs on the machine do not lengthen."""
+
+    seconds: float
+    cpu_seconds: NotRequired[float]  # not known where older versions did a part of the work
 
 
 class Stopwatch:
     """Seconds of a job's own work. Made when the inputs are read: starting Python and importing are not counted."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
+    def elapsed(self) -> Elapsed:
+        return Elapsed(seconds=time.perf_counter() - self._started, cpu_seconds=time.process_time() - self._cpu_started)
 
 
 def write_record(
@@ -70,10 +77,13 @@ def check_recorded(path: str | Path, spec_digest: str) -> None:
         raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
 
 
-def total_cost(records: dict[str, str]) -> tuple[float, int]:
-    """Seconds and evaluations, summed over record files, each with the digest of the spec that it must be of."""
+def total_cost(records: dict[str, str]) -> dict[str, float]:
+    """Each of COSTS, summed over record files, each with the digest of the spec that it must be of.
+
+    Without those that some record, an older one, does not tell.
+    """
     costs = [read_record(path, expected) for path, expected in records.items()]
-    return sum(cost["seconds"] for cost in costs), sum(cost["evaluations"] for cost in costs)
+    return {name: sum(cost[name] for cost in costs) for name in COSTS if all(name in cost for cost in costs)}
 
 
 def _checksum(record: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from guda.evaluation.scores import read_numbers
 from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
 
-COSTS = ["build_seconds", "query_seconds", "build_evaluations", "query_evaluations"]
+COSTS = [f"{part}_{cost}" for cost in ("seconds", "cpu_seconds", "evaluations") for part in ("build", "query")]
 HEALTH = ["health_median", "health_worst"]
 CEILING = "ceiling"
 CONSTANT = "constant"
@@ -121,8 +121,8 @@ def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
     """Each method's columns of cost and health, as the job recorded them whose scores were ranked.
 
-    Health is NaN where a method has no models to be compared with the base model, or their records are older than that.
-    Raises ArtifactError.
+    Health is NaN where a method has no models to be compared with the base model, and so is what older records do not
+    tell. Raises ArtifactError.
     """
     ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
     records = {
@@ -130,8 +130,7 @@ def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
         for name in [*spec.oracles, *spec.methods]
     }
     return {
-        name: {column: record[column] for column in COSTS} | {column: record.get(column, np.nan) for column in HEALTH}
-        for name, record in records.items()
+        name: {column: record.get(column, np.nan) for column in (*COSTS, *HEALTH)} for name, record in records.items()
     }
 
 

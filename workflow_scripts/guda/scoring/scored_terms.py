@@ -37,5 +37,5 @@ def take_terms(scored: str, spec: ElboSpec, output: str, record: str) -> None:
     }
     save_tensors(output, terms, spec, **provenance)
     share = len(rows) / len(found.elbo.steps)
-    cost = {"seconds": before["seconds"] * share, "evaluations": len(tensors["kl"]) * len(rows)}
-    write_record(record, spec, [output], **cost)
+    elapsed = {name: before[name] * share for name in ("seconds", "cpu_seconds") if name in before}
+    write_record(record, spec, [output], evaluations=len(tensors["kl"]) * len(rows), **elapsed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from guda.core.artifacts import CURE, load_tensors, save_tensors
 from guda.core.errors import ArtifactError
 from guda.core.paths import STATE
-from guda.core.records import Stopwatch
+from guda.core.records import Elapsed, Stopwatch
 from guda.specs import Spec
 
 
@@ -30,7 +30,7 @@ class TrainingState:
         self.interval = interval
         self._spec = spec
         self._parent_sha256 = parent_sha256
-        self._seconds_before = 0.0
+        self._before = Elapsed(seconds=0.0, cpu_seconds=0.0)
         self._stopwatch = Stopwatch()
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
@@ -49,21 +49,27 @@ class TrainingState:
         if metadata.get("parent_sha256", "") != self._parent_sha256:
             print(f"{self.file}: started from another model; starting from step 0", file=sys.stderr)
             return 0, {}
-        self._seconds_before = float(metadata["seconds"])
+        self._before = Elapsed(seconds=float(metadata["seconds"]))
+        if "cpu_seconds" in metadata:
+            self._before["cpu_seconds"] = float(metadata["cpu_seconds"])
         print(f"{self.file}: going on from step {metadata['step']}", file=sys.stderr)
         return int(metadata["step"]), tensors
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Keep the state after `step` steps, in place of the one before."""
-        progress = {"step": str(step), "seconds": repr(self.seconds())}
+        progress = {"step": str(step)} | {name: repr(value) for name, value in self.elapsed().items()}
         save_tensors(self.file, tensors, self._spec, parent_sha256=self._parent_sha256, **progress)
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)
 
-    def seconds(self) -> float:
+    def elapsed(self) -> Elapsed:
         """Seconds of training, with those of the runs that were cut off up to their last saved state."""
-        return self._seconds_before + self._stopwatch.seconds()
+        before, now = self._before, self._stopwatch.elapsed()
+        total = Elapsed(seconds=before["seconds"] + now["seconds"])
+        if "cpu_seconds" in before:
+            total["cpu_seconds"] = before["cpu_seconds"] + now["cpu_seconds"]
+        return total
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Score every group for every query by one method, and add up what the method cost."""
 
+import sys
+
 from guda.jobs.cli import run, spec_text, stage_parser
 
 
@@ -16,6 +18,7 @@ def main() -> None:
     from guda.core.records import Stopwatch, total_cost, write_record
     from guda.evaluation.scores import scores_frame
     from guda.methods import get_method
+    from guda.models import forgetting
     from guda.models.health import read_healths, summary, warn_of
 
     method, paths = get_method(args.method), Paths(args.results)
@@ -39,6 +42,11 @@ def main() -> None:
         **scores.details,
         **summary(found),
     )
+    groups = scores.details.get("forgetting", {})
+    for sentence in forgetting.describe(args.method, groups):
+        print(f"warning: {sentence}", file=sys.stderr)
+    for sentence in forgetting.unknown(args.method, groups):
+        print(sentence, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from guda import config, specs
 from guda.api.arguments import as_images
 from guda.core.artifacts import read_csv
 from guda.core.paths import BASE, CALIBRATION, Paths
-from guda.core.records import record_of
+from guda.core.records import read_record, record_of
 from guda.evaluation.metrics_table import COSTS, HEALTH, metrics_table
 from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.counterfactual.plan import CounterfactualSpec
@@ -140,6 +140,24 @@ def test_scores_are_those_of_the_workflows_file(workflow, models, method):
     found = guda.attribute(models.base, models.without, QUERIES, **how, **calibration)
     expected = read_csv(workflow.scores(method), numbers=NUMBERS)
     pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+
+
+def test_whether_groups_were_forgotten_is_told_by_the_record_and_a_warning(workflow, models):
+    """Group a has four of the twelve calibration images, b three, which are too few to tell."""
+    how = {"scheduler": SCHEDULER, "seed": 5, "steps": STEPS}
+    images = guda.attribute(models.base, models.without, IMAGES, ids=IDS, **how)
+    scores = images.pivot(index="query", columns="group", values="score")["a"]
+    own, retained = scores[IDS[:4]], scores[IDS[4:]]
+    expected = pytest.approx((own.mean() - retained.mean()) / retained.std(), rel=1e-5)
+    record = read_record(record_of(workflow.scores("guda")))
+    assert record["forgetting"] == {"a": expected, "b": None}
+    assert record["forgetting_median"] == record["forgetting_worst"] == record["forgetting"]["a"]
+    assert "forgetting" not in read_record(record_of(workflow.scores("guda_uncalibrated")))
+
+    calibration = {"calibration": IMAGES, "calibration_ids": IDS, "members": masks()}
+    with pytest.warns(UserWarning, match=r"^counterfactuals: 1 of 2 groups barely forgotten: a \(") as caught:
+        guda.attribute(models.base, models.without, QUERIES, **how, **calibration)
+    assert caught[0].filename == __file__
 
 
 def test_terms_add_up_to_the_scores(models):

@@ -20,6 +20,7 @@ from guda.core.records import total_cost, write_record
 from guda.evaluation.metrics_table import (
     CEILING,
     CONSTANT,
+    HEALTH,
     constant_scores,
     metrics_table,
     read_costs,
@@ -39,7 +40,8 @@ COLUMNS = [
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
     "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
-    "build_evaluations", "query_evaluations", "speedup", "health_median", "health_worst",
+    "build_evaluations", "query_evaluations", "speedup",
+    "health_median", "health_worst", "forgetting_median", "forgetting_worst",
 ]  # fmt: skip
 ORACLE = np.array([[5.0, 1, 0], [0, 4, 3], [1, 2, 6]])
 SECOND = np.array([[4.0, 1, 0], [0, 2, 5], [3, 1, 5]])
@@ -57,6 +59,8 @@ def cost(build, query, evaluations=0, health=(1.0, 1.0)):
         "query_evaluations": evaluations,
         "health_median": health[0],
         "health_worst": health[1],
+        "forgetting_median": 2.0,
+        "forgetting_worst": 0.5,
     }
 
 
@@ -168,7 +172,8 @@ def test_the_constant_answer_is_the_commonest_first_group_and_costs_nothing():
     assert found["mrr"] == pytest.approx((3 + 2 * (1 / 2 + 1 / 3) / 2) / 5)
     assert found[["effect_spearman", "contrast_spearman", "margin_spearman"]].tolist() == [0, 0, 0]
     assert (found["build_seconds":"query_evaluations"] == 0).all()
-    assert found[["size_ratio", "speedup", "health_median", "health_worst"]].isna().all()
+    assert found[["size_ratio", "speedup"]].isna().all()
+    assert found["health_median":"forgetting_worst"].isna().all()
 
 
 def test_groups_that_are_commonest_alike_share_the_constant_answer(two_oracles):
@@ -203,7 +208,9 @@ def test_speedup_is_the_oracles_evaluations_over_the_methods(two_oracles):
 
 def test_costs_stand_in_the_table_as_recorded(two_oracles):
     assert two_oracles.loc["m", list(COSTS["m"])].to_dict() == COSTS["m"]
-    assert two_oracles.loc["ceiling", list(COSTS["m"])].to_dict() == COSTS["logo-2"]
+    of_ceiling = two_oracles.loc["ceiling", list(COSTS["m"])]
+    assert of_ceiling[:"health_worst"].to_dict().items() <= COSTS["logo-2"].items()
+    assert of_ceiling["forgetting_median":].isna().all()  # nothing was unlearned
 
 
 def test_health_of_the_ceiling_is_the_other_oracles():
@@ -234,7 +241,8 @@ def test_records_of_older_scores_tell_no_health_and_no_processor_seconds(tmp_pat
     spec = MetricsSpec(
         rankings=rankings.digest(), oracles=["logo"], methods=[], files={"logo": "logo-7"}, settings=SETTINGS
     )
-    old = {name: value for name, value in COSTS["logo"].items() if "health" not in name and "cpu" not in name}
+    newer = [*HEALTH, "build_cpu_seconds", "query_cpu_seconds"]
+    old = {name: value for name, value in COSTS["logo"].items() if name not in newer}
     write_record(paths.scores_record("logo-7"), made, [], seconds=1.0, **old)
     (found,) = read_costs(spec, paths).values()
     assert {name: found[name] for name in old} == old

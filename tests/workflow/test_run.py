@@ -24,7 +24,8 @@ COLUMNS = [
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
     "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
-    "build_evaluations", "query_evaluations", "speedup", "health_median", "health_worst",
+    "build_evaluations", "query_evaluations", "speedup",
+    "health_median", "health_worst", "forgetting_median", "forgetting_worst",
 ]  # fmt: skip
 GROUPS = ["amber", "cedar"]
 METHODS = ["logo", "guda", "guda_uncalibrated", "nearest", "random"]

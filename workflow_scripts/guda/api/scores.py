@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.counterfactual.compute import damage, weighted_differences
 from guda.methods.resampling import summarise
 from guda.models.denoisers import UNetDenoiser
+from guda.models.forgetting import describe, forgetting
 from guda.models.noise_schedule import NoiseSchedule, elbo_steps, step_weights
 from guda.scoring.elbo import kl_terms
 
@@ -89,7 +91,8 @@ def attribute(
         base's own.
     calibration, members, calibration_ids: training images to calibrate on, like `images`; which of them each group
         holds, bool [M] by the group's name; their names (None: calibration-0, ...). What an unlearned model loses on
-        those outside its group is damage, and subtracted. Without them scores are those of `guda_uncalibrated`.
+        those outside its group is damage, and subtracted; a warning names the groups whose own images lose hardly more.
+        Without them scores are those of `guda_uncalibrated`.
 
     Returns a row per image and group, as results/scores/METHOD.csv has it: query (the image's id), group, score, its
     standard error se, and p_top1, the probability that the group is first; the last two are NaN for a single step.
@@ -110,7 +113,10 @@ def attribute(
         probe_names = as_ids(calibration_ids, len(probes), "calibration_ids", "calibration-")
         held = _held(members, list(counterfactuals), len(probes))
         check_images(full, probes, "calibration")
-        harm = damage(bound.differences(full, without, probes, probe_names), held)
+        lost = bound.differences(full, without, probes, probe_names)
+        harm, found = damage(lost, held), dict(zip(counterfactuals, forgetting(lost.sum(2), held), strict=True))
+        for sentence in describe("counterfactuals", found):
+            warnings.warn(sentence, stacklevel=2)
     elif calibration is not None or members is not None:
         raise ArgumentError("calibration and members: one is missing; give both, or neither")
     terms = bound.differences(full, without, pixels, names)

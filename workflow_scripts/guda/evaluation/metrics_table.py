@@ -15,7 +15,7 @@ from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
 
 COSTS = [f"{part}_{cost}" for cost in ("seconds", "cpu_seconds", "evaluations") for part in ("build", "query")]
-HEALTH = ["health_median", "health_worst"]
+HEALTH = ["health_median", "health_worst", "forgetting_median", "forgetting_worst"]
 CEILING = "ceiling"
 CONSTANT = "constant"
 VOTERS = 5

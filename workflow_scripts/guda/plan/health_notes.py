@@ -1,4 +1,4 @@
-"""What the records of the models that are there say of their health, for the plan."""
+"""What the records that are there say of the health of models, and of groups barely forgotten, for the plan."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import BASE
 from guda.core.records import read_record
 from guda.methods import get_method
+from guda.models import forgetting
 from guda.models.health import describe, healths, of_record
 from guda.plan.reports import retrained_models
 
@@ -40,4 +41,14 @@ def health_notes(experiment: Experiment) -> list[str]:
     found = describe("base model", {BASE: of_record(base, {})} if "health" in base else {})
     for judged, named in titles.items():
         found += describe(", ".join(named), healths(read(dict(judged))))
+    return found + _forgetting_notes(experiment)
+
+
+def _forgetting_notes(experiment: Experiment) -> list[str]:
+    """The same of the records of scores, which say how far groups were forgotten."""
+    found = []
+    for name in [*experiment.score_names, *experiment.variants]:
+        with contextlib.suppress(ArtifactError):
+            record = read_record(experiment.on_disk.scores_record(name), experiment.method_spec(name).digest())
+            found += forgetting.describe(name, record.get("forgetting", {}))
     return found

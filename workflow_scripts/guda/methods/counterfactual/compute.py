@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +15,29 @@ from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
 from guda.methods.counterfactual.plan import Counterfactual, CounterfactualSpec
 from guda.methods.resampling import summarise
+from guda.models.forgetting import forgetting, summary
 from guda.models.noise_schedule import step_weights
 
 
 def scores(method: Counterfactual, spec: CounterfactualSpec, paths: Paths) -> Scores:
-    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated."""
+    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated.
+
+    The details of a calibrated one say how far each group was forgotten.
+    """
     paths = paths.with_schedule(method.schedule)
-    harm = 0.0 if spec.calibration is None else _read_damage(spec, paths, spec.calibration)
+    harm: np.ndarray | float = 0.0
+    details: dict[str, Any] = {}
+    if spec.calibration is not None:
+        terms, held = _read_calibration(spec, paths, spec.calibration)
+        harm, found = damage(terms, held), dict(zip(spec.models, forgetting(terms.sum(2), held), strict=True))
+        details = {"forgetting": found} | summary(found)
     queries, summaries = [], []
     for bucket, samples in spec.buckets.items():  # the terms of all of them would be too many
         ids, terms = _score_terms(spec, paths, bucket, samples)
         queries += ids
         summaries.append(summarise(terms - harm))
     score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
-    return Scores(queries, list(spec.models), score, se, p_top1)
+    return Scores(queries, list(spec.models), score, se, p_top1, details=details)
 
 
 def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weights: np.ndarray) -> np.ndarray:
@@ -80,8 +90,8 @@ def _read_elbo(
     return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
 
 
-def _read_damage(spec: CounterfactualSpec, paths: Paths, calibration: str) -> np.ndarray:
-    """`damage` by the files of the calibration images, which are of the spec with the digest `calibration`."""
+def _read_calibration(spec: CounterfactualSpec, paths: Paths, calibration: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Weighted terms [M, G, S] of the calibration images, of the spec with this digest, and which are each group's."""
     ids, terms = _score_terms(spec, paths, CALIBRATION, calibration)
     held = []
     for group, expected in spec.members.items():
@@ -92,4 +102,4 @@ def _read_damage(spec: CounterfactualSpec, paths: Paths, calibration: str) -> np
                 f"{paths.group(group)}: holds every calibration image, so none is retained; "
                 "raise attribution.calibration.count"
             )
-    return damage(terms, held)
+    return terms, held

@@ -443,6 +443,7 @@ def default_specs():
     yield own_base.method_spec("logo-1")
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)
     yield from [reports.sweep_spec(swept), reports.sweep_figure_spec(swept)]
+    yield reports.screen_spec(Experiment(load_config({"screen": {"method": "nearest", "groups": 2}}), DATASET))
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
     yield from text_specs()
 

@@ -34,7 +34,7 @@ TRAINING = pd.DataFrame({"id": ["i0", "i1", "i2", "i3"], "provider": ["ash", "bi
 def test_groups_named_by_a_table_are_those_of_a_list(tmp_path):
     table = tmp_path / "screen.csv"
     proposed(np.array([[2.0, 0.0, 1.0]]), ["ash", "birch", "cedar"], 2).to_csv(table, index=False)
-    by_table = read_groups(TRAINING, Data(group_by="provider", groups=str(table)))
+    by_table = read_groups(TRAINING, Data(group_by="provider", groups_from=str(table)))
     assert by_table == read_groups(TRAINING, Data(group_by="provider", groups=["ash", "cedar"]))
     assert by_table == {"ash": ["i0", "i3"], "cedar": ["i2"]}
 
@@ -42,9 +42,9 @@ def test_groups_named_by_a_table_are_those_of_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("group\nash\nbich\n", ConfigError, "data.groups: .* gives no group 'bich'; did you mean 'birch'"),
-        ("name\nash\n", DataError, "data.groups: '.*groups.csv' has no column 'group'; found name"),
-        (None, DataError, "data.groups: .*groups.csv"),
+        ("group\nash\nbich\n", ConfigError, "data.groups_from: .* gives no group 'bich'; did you mean 'birch'"),
+        ("name\nash\n", DataError, "data.groups_from: '.*groups.csv' has no column 'group'; found name"),
+        (None, DataError, "data.groups_from: .*groups.csv"),
     ],
 )
 def test_a_table_of_groups_that_does_not_fit_is_named(tmp_path, text, error, message):
@@ -52,4 +52,4 @@ def test_a_table_of_groups_that_does_not_fit_is_named(tmp_path, text, error, mes
     if text is not None:
         table.write_text(text, encoding="utf-8")
     with pytest.raises(error, match=message):
-        read_groups(TRAINING, Data(group_by="provider", groups=str(table)))
+        read_groups(TRAINING, Data(group_by="provider", groups_from=str(table)))

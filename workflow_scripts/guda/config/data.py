@@ -54,10 +54,13 @@ class Data(Section):
         description="Table (CSV, JSON or Parquet) with columns `id` and `group`, a row for each group that an image "
         "is in, instead of `group_by`.",
     )
-    groups: list[str] | Location | None = Field(
+    groups: list[str] | None = Field(
         None,
         description="The groups to attribute to, of those that the keys above give; images of others train the model. "
-        "A list, or a table with the column `group`, such as screen.csv. null: all.",
+        "null: all.",
+    )
+    groups_from: Location | None = Field(
+        None, description="A table that names them in its column `group`, such as screen.csv, instead of `groups`."
     )
     noisy_partition: NoisyPartition | None = Field(
         None, description="Moves some of each group's images to other groups, keeping all sizes. null: none."
@@ -95,6 +98,11 @@ class Data(Section):
         return self
 
     @property
+    def grouped_by(self) -> str | None:
+        """The column whose values are the groups, where they are not given in another way."""
+        return self.group_by if self.conditions is None and self.memberships is None else None
+
+    @property
     def root(self) -> str:
         """`folder`, of a dataset in files."""
         if self.folder is None:
@@ -103,6 +111,8 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Data:
+        if self.groups is not None and self.groups_from is not None:
+            raise ValueError("`groups` and `groups_from` both say which groups to attribute to; give one of them")
         if self.memberships is not None and self.conditions is not None:
             raise ValueError("`memberships` and `conditions` both say what the groups are; give one of them")
         return self

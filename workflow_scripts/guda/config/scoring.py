@@ -58,6 +58,9 @@ class Elbo(Section):
     steps: StepSchedule = Field(StepSchedule(), description="Diffusion steps at which the KL terms are computed.")
 
 
+AUTO = "auto"
+
+
 class Agreement(Section):
     """What the measures of agreement with the oracle depend on."""
 
@@ -74,7 +77,14 @@ class Agreement(Section):
 
 class Metrics(Agreement):
     content: str | None = Field(
-        "label",
+        AUTO,
         description="Column whose values are contents. Queries whose content has a single group as its source are "
-        "measured apart from those of shared contents; null: not.",
+        "measured apart from those of shared contents; null: not; auto: `label`, where there is such a column and "
+        "groups are not its values.",
     )
+
+    def among(self, columns: list[str], group_by: str | None) -> Metrics:
+        """The same for a training table with these columns, where groups are the values of `group_by`, if of any."""
+        if self.content != AUTO:
+            return self
+        return self.model_copy(update={"content": "label" if "label" in columns and group_by != "label" else None})

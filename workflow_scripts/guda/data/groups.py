@@ -37,12 +37,14 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
     else:
         key = f"data.group_by: column {settings.group_by!r}"
         groups = members_by_value(table, settings.group_by)
-    if settings.groups is not None:
-        named = _named_groups(settings.groups)
-        for name in named:
-            if name not in groups:
-                raise ConfigError(f"data.groups: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
-        key, groups = f"data.groups and {key}", {name: groups[name] for name in sorted(set(named))}
+    named, source = settings.groups, "data.groups"
+    if settings.groups_from is not None:
+        named, source = _named_by_table(settings.groups_from), "data.groups_from"
+    for name in named or []:
+        if name not in groups:
+            raise ConfigError(f"{source}: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
+    if named is not None:
+        key, groups = f"{source} and {key}", {name: groups[name] for name in sorted(set(named))}
     if len(groups) < 2:
         raise DataError(f"{key} gives {len(groups)} group(s); attribution needs two")
     for name, members in groups.items():
@@ -57,15 +59,13 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
     return {name: sorted(members, key=place.__getitem__) for name, members in groups.items()}
 
 
-def _named_groups(groups: list[str] | str) -> list[str]:
-    """The names in `data.groups`, or in the column `group` of the table that it names. Raises DataError."""
+def _named_by_table(path: str) -> list[str]:
+    """The names in a table's column `group`. Raises DataError."""
     from guda.data.datasets.table_files import read_table
 
-    if not isinstance(groups, str):
-        return groups
-    table = read_table(Path(groups), "data.groups")
+    table = read_table(Path(path), "data.groups_from")
     if "group" not in table.columns:
-        raise DataError(f"data.groups: {groups!r} has no column 'group'; found {', '.join(table.columns)}")
+        raise DataError(f"data.groups_from: {path!r} has no column 'group'; found {', '.join(table.columns)}")
     return list(table["group"].dropna().astype(str))
 
 

@@ -89,10 +89,11 @@ class Experiment:
     """
 
     def __init__(self, config: Config, dataset: Dataset | None = None, located: Callable[[str], str] = str):
-        self.config = config
+        self.dataset = dataset or load_dataset(config.data)
+        metrics = config.metrics.among(list(self.dataset.table.columns), config.data.grouped_by)
+        self.config = config = config.model_copy(update={"metrics": metrics})
         self.paths = Paths(config.results)
         self.on_disk = Paths(located(str(self.paths.results)))
-        self.dataset = dataset or load_dataset(config.data)
         self._notes_of_groups: list[str] = []
         self.groups = read_groups(self.dataset.table, config.data, self._notes_of_groups)
         self._group_of_file = {group_file(group): group for group in self.groups}

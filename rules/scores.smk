@@ -1,6 +1,14 @@
 """What networks say of images, one file per model and bucket, and the scores of every method."""
 
-from guda.plan.precomputed import FEATURES_OF_GRADIENTS, features_spec, fisher_spec, gradients_spec, influence_spec
+from guda.plan.precomputed import (
+    FEATURES_OF_GRADIENTS,
+    features_spec,
+    fisher_spec,
+    gradients_spec,
+    influence_spec,
+    kernel_features,
+    kernel_spec,
+)
 from guda.plan.reports import likelihood_spec
 
 scheduled = paths.with_schedule("{schedule}")
@@ -141,6 +149,39 @@ rule influence:
             NETWORK,
             '--base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}',
             "--fisher {input.fisher:q}",
+            RECORDED,
+        )
+
+
+rule kernel:
+    input:
+        [paths.group(group) for group in experiment.groups],
+        **model_files(BASE),
+        images=experiment.scored_samples(TRAINING),
+        samples=lambda wc: experiment.scored_samples(wc.bucket),
+        features=lambda wc: kernel_features(experiment, wc.bucket),
+        foreign=foreign(paths.kernel("{bucket}"), lambda wc: kernel_spec(experiment, wc.bucket)),
+    output:
+        **recorded(paths.kernel("{bucket}")),
+    log:
+        **logs("kernel", "{bucket}"),
+    wildcard_constraints:
+        bucket=one_of(experiment.buckets),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("kernel", gpu=True),
+    params:
+        **parameters(lambda wc: kernel_spec(experiment, wc.bucket)),
+    message:
+        "Shifting the base model's predictions of {wildcards.bucket} by a kernel"
+    shell:
+        command(
+            "compute_kernel.py",
+            NETWORK,
+            '--base "$(dirname {input.weights:q})" --images {input.images:q} --samples {input.samples:q}',
+            "--features {input.features:q} --results {params.results:q}",
             RECORDED,
         )
 

@@ -19,6 +19,7 @@ from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfa
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
 from guda.methods.instance import Aggregation
+from guda.methods.kernel.plan import KernelSpec
 from guda.methods.query_unlearning.plan import InfluenceScoresSpec
 from guda.methods.random.plan import RandomSpec
 from guda.methods.similarity.plan import Nearest, NearestSpec
@@ -113,6 +114,14 @@ def gradient_scores(tmp_path):
     return [*scores.score.ravel().tolist(), scores.details["damping"]]
 
 
+def kernel(tmp_path):
+    paths, job = Paths(tmp_path), RandomSpec(groups=[], buckets={}, seed=0)
+    terms = {"kl": np.cos(np.arange(12.0)).reshape(2, 2, 3), "step_weights": np.array([4.0, 20.0, 47.0])}
+    save_tensors(paths.kernel("b"), terms | {"ids": pack_ids(["q0", "q1"])}, job)
+    scores = get_method("kernel").scores(KernelSpec(groups=["a", "b"], terms={"b": job.digest()}, features={}), paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
 def nearest(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
@@ -169,6 +178,7 @@ STAGES = {
     PromptedPosteriorSpec: prompted_posterior,
     PromptedRatioSpec: prompted_ratio,
     MeanPosteriorSpec: mean_posterior,
+    KernelSpec: kernel,
     NearestSpec: nearest,
     EmbeddingSpec: embedding,
     InfluenceScoresSpec: influence_scores,
@@ -192,6 +202,8 @@ GOLDEN = {
     PromptedRatioSpec: (1, [46.8026, 68.7934, -47.6137, -75.3535, 20.983, 41.7273, 19.9442, 40.9082,
         0.235, 0.765, 0.888, 0.112]),
     MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
+    KernelSpec: (1, [-4.75286, -3.70072, 12.0802, -20.2179, 26.7293, 24.5028, 22.0568, 19.5416,
+        0.368, 0.632, 0.765, 0.235]),
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),

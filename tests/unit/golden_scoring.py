@@ -11,6 +11,8 @@ from guda.data.training_set import TrainingSet
 from guda.methods.embedding.plan import FeaturesSpec
 from guda.methods.gradients.features import projected_gradients
 from guda.methods.gradients.plan import GradientsSpec, PartialGradientsSpec
+from guda.methods.kernel.plan import KernelTermsSpec
+from guda.methods.kernel.terms import fitted_kernels, kernel_terms
 from guda.methods.query_unlearning.fisher import diagonal_fisher
 from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
 from guda.methods.query_unlearning.plan import (
@@ -91,6 +93,14 @@ def seen(tmp_path):
     return [*found.shape, *found.mean(1).tolist(), *found[:, [0, 100]].flatten().tolist()]
 
 
+def kernel(tmp_path):
+    members = [torch.arange(4), torch.arange(4, 7)]
+    features = [torch.cos(torch.arange(n * 3) * 1.3).reshape(n, 3) for n in (12, 2)]
+    kernels, widths = fitted_kernels(TRAINING_SET, members, True, features, torch.device("cpu"))
+    terms = kernel_terms(fixed_denoiser(), QUERY_SET, TRAINING_SET, kernels, members, np.array([20, 50]), 5, 4)
+    return [*widths.values(), *terms.flatten().tolist()]
+
+
 def fisher(tmp_path):
     settings = Fisher(images=3, steps=2, seed=1)
     found, evaluations = diagonal_fisher(fixed_denoiser(), TRAINING_SET, settings, 4)
@@ -141,6 +151,7 @@ STAGES = {
     specs.ConditionalElboSpec: conditional_elbo,
     specs.PosteriorsSpec: classified,
     FeaturesSpec: seen,
+    KernelTermsSpec: kernel,
     FisherSpec: fisher,
     PartialFisherSpec: partial_fisher,
     AbuSpec: abu,
@@ -157,6 +168,8 @@ GOLDEN = {
     specs.ConditionalElboSpec: (1, [53.4569, 4.57313, 10.4217, 90.1709, 5.10697, 10.8635]),
     specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
     FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
+    KernelTermsSpec: (1, [4.46499, 1.38973, 1.00382, -0.111771, -0.210954, 0.0176221, 0.170578, -0.0280585,
+        0.222032, 0.0767354]),
     FisherSpec: (1, [18, 0.00911636, 0.00132414, 1.62403, 1.68201]),
     PartialFisherSpec: (1, [18, 8, 5.37102e-05, 0.00459826]),
     AbuSpec: (1, [120, 0.136528, 0.136467, 0.124407, 0.154302, 0.153951, 0.140629]),

@@ -26,6 +26,9 @@ MODULES = [
     "guda.scoring.features",
     "guda.unlearning.retrack.compute",
     "guda.methods.resampling",
+    "guda.methods.kernel.means",
+    "guda.methods.kernel.width",
+    "guda.methods.kernel.terms",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}
 NAMES = KINDS | {"Tensor": Tensor, "np": np}

@@ -426,6 +426,7 @@ def default_specs():
     yield from [METHODS[name].influence_spec(of, "bucket-0000") for name in ("abu", "mucs")]
     yield from [of.method_spec(name) for name in of.score_names]
     yield METHODS["embedding"].features_spec(of, TRAINING)
+    yield METHODS["kernel"].terms_spec(of, "bucket-0000")
     yield from [reports.likelihood_spec(of, BASE), reports.likelihood_table_spec(of)]
     yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
     yield METHODS["das"].features_spec(of, TRAINING)

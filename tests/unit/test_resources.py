@@ -25,7 +25,7 @@ STAGES = {
     "fisher",
     "influence",
 }
-STAGES |= {"gradients", "scores", "conditional", "classifier", "likelihood", "import"}
+STAGES |= {"gradients", "kernel", "scores", "conditional", "classifier", "likelihood", "import"}
 NETWORKS = {
     "default": (config.UNet(), 8),
     "deep": (

@@ -1,4 +1,4 @@
-"""Methods of their own networks: what a run leaves behind when `methods` names them, and that it does so only then."""
+"""Methods of one network for all groups: what a run leaves behind when `methods` names them, and only then."""
 
 import json
 
@@ -9,6 +9,7 @@ from harness import RIVALS
 
 from guda.core.artifacts import load_tensors
 from guda.core.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model
+from guda.core.records import read_record
 
 GROUPS = ["amber", "cedar"]
 
@@ -69,6 +70,23 @@ def test_classifier_scores_are_mean_probabilities(rivals, at, paths):
         found = scores_of(at, paths, ids, "classifier")
         np.testing.assert_allclose(found, tensors["posteriors"].mean(1), rtol=1e-5)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_kernel_scores_are_sums_over_its_own_steps(rivals, at, paths):
+    for bucket, ids in rivals.experiment.buckets.items():
+        found = scores_of(at, paths, ids, "kernel")
+        np.testing.assert_allclose(found, terms(at(paths.kernel(bucket))).sum(2), rtol=1e-9, atol=1e-9)
+        record = read_record(at(paths.kernel_record(bucket)))
+        assert record["evaluations"] == len(ids) * rivals.experiment.config.attribution.kernel.steps
+        assert record["variance"] > 0 < record["temperature"]
+
+
+def test_features_of_training_images_count_as_built_and_a_step_of_a_query_once_for_all_groups(rivals, at, paths):
+    settings, n_images = rivals.experiment.config, len(rivals.experiment.dataset.table)
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    per_query = settings.attribution.kernel.steps + 1
+    costs = frame.loc["kernel", ["build_evaluations", "query_evaluations"]].tolist()
+    assert costs == [n_images, settings.queries.count * per_query]
 
 
 def test_the_network_counts_as_built_and_the_queries_once_a_label(rivals, at, paths):

@@ -184,6 +184,7 @@ CHANGES = {
     "a setting of the conditional network": (
         "rivals", setting("attribution: {conditional: {label_dropout: 0.2}}")),
     "a setting of the classifier": ("rivals", setting("attribution: {classifier: {training: {steps: 13}}}")),
+    "a setting of the kernel": ("rivals", setting("attribution: {kernel: {steps: 5}}")),
     "a setting of `guda_esd`": ("rivals", setting("attribution: {guda_esd: {guidance: 2}}")),
     "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}")),
     "the same for one group, in `unlearn.overrides.GROUP`": (

@@ -292,7 +292,7 @@ def test_a_network_of_another_shape_is_refused_when_planning(canvas, tmp_path, m
 
 # --- methods that compare gradients, are told prompts of the groups, or turn guidance round ----------------
 
-COMPARED = ["trak", "dtrak", "das", "conditional_elbo", "conditional_posterior", "classifier", "guda_esd"]
+COMPARED = ["trak", "dtrak", "das", "conditional_elbo", "conditional_posterior", "classifier", "guda_esd", "kernel"]
 SMALL = {"steps": 2, "projection_dim": 16}
 METHODS = {
     "methods": COMPARED,

@@ -215,6 +215,12 @@ class Paths:
     def regenerated(self, model: str, bucket: str) -> str:
         return self._at("regenerated", model, f"{bucket}.safetensors")
 
+    def kernel(self, bucket: str) -> str:
+        return self._at("kernel", f"{bucket}.safetensors")
+
+    def kernel_record(self, bucket: str) -> str:
+        return record_of(self.kernel(bucket))
+
     def fisher(self) -> str:
         return self._at("fisher", "base.safetensors")
 

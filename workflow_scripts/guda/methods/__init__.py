@@ -15,6 +15,7 @@ from guda.methods.conditional.plan import LikelihoodRatio, LogPosterior
 from guda.methods.counterfactual.plan import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
 from guda.methods.embedding.plan import FeatureSimilarity
 from guda.methods.gradients.plan import GradientSimilarity
+from guda.methods.kernel.plan import KernelCounterfactual
 from guda.methods.method import Method
 from guda.methods.prompt.plan import PromptOverlap
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
@@ -38,6 +39,7 @@ METHODS: dict[str, Method] = {
         LikelihoodRatio("conditional_elbo"),
         LogPosterior("conditional_posterior"),
         MeanPosterior("classifier"),
+        KernelCounterfactual("kernel"),
         PixelSimilarity("nearest"),
         FeatureSimilarity("embedding"),
         AbuMethod("abu"),

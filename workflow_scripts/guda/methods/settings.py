@@ -10,6 +10,7 @@ from guda.methods.conditional.plan import Conditional
 from guda.methods.counterfactual.plan import Calibration
 from guda.methods.embedding.plan import Embedding
 from guda.methods.gradients.plan import ComparedGradients
+from guda.methods.kernel.plan import Kernel
 from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
 from guda.methods.similarity.plan import Nearest
@@ -24,6 +25,7 @@ class Attribution(Section):
     calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
     conditional: Conditional = Field(Conditional(), description="The denoiser that is told an image's group.")
     classifier: Classifier = Field(Classifier(), description="The classifier that tells a noisy image's group.")
+    kernel: Kernel = Field(Kernel(), description="A counterfactual without training, by near training images.")
     nearest: Nearest = Field(Nearest(), description="Pixel similarity.")
     embedding: Embedding = Field(Embedding(), description="Similarity of features.")
     abu: Abu = Field(Abu(), description="Attribution by unlearning the query (AbU).")

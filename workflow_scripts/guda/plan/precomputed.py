@@ -1,4 +1,4 @@
-"""What some methods compute once for all groups, as the workflow sees it: Fisher information, influence, features."""
+"""What some methods compute before their scores, as the workflow sees it: Fisher information, influence, features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from guda.methods import GRADIENT_METHODS, method_of
 from guda.methods.embedding.plan import FeatureSimilarity
+from guda.methods.kernel.plan import EMBEDDING, KernelCounterfactual
 from guda.methods.query_unlearning.plan import AbuMethod, QueryUnlearning
 from guda.specs import Spec
 
@@ -23,6 +24,17 @@ def fisher_spec(experiment: Experiment) -> Spec:
 def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
     """Spec of the influence of training images on a bucket of queries, by a method that unlearns the queries."""
     return method_of(QueryUnlearning, method).influence_spec(experiment, bucket)
+
+
+def kernel_spec(experiment: Experiment, bucket: str) -> Spec:
+    """Spec of a bucket's likelihood terms under the base model shifted by a kernel, as if a group had been absent."""
+    return method_of(KernelCounterfactual, "kernel").terms_spec(experiment, bucket)
+
+
+def kernel_features(experiment: Experiment, bucket: str) -> list[str]:
+    """Files of the features that the kernel compares: of the training images, then of the bucket; none of pixels."""
+    features = method_of(KernelCounterfactual, "kernel").features(experiment, [bucket])
+    return [experiment.paths.features(EMBEDDING.name, name) for name in features]
 
 
 def features_spec(experiment: Experiment, samples: str) -> Spec:

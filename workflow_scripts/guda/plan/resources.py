@@ -14,6 +14,7 @@ from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
 from guda.methods.gradients.plan import GRADIENTS, Gradients
+from guda.methods.kernel.plan import GRID, PREDICTED, WEIGHTS
 from guda.models.health import BATCH_SIZE, PROBES, SHARED
 from guda.plan.families import FLOAT, Network
 
@@ -76,7 +77,8 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     scored = planned + model + batch_size * kept / 2
     largest_group = max(map(len, experiment.groups.values()))
     n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
-    by_middle = "embedding" in settings.methods and settings.attribution.embedding.model is None
+    compared = {"embedding", "kernel"} & set(settings.methods)
+    by_middle = bool(compared) and settings.attribution.embedding.model is None
     features = FLOAT * n_images * network.features if by_middle else 0
 
     def trained(training: config.Training) -> Need:
@@ -110,6 +112,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "fisher": fisher(experiment, network, seen),
         "influence": influence(experiment, network, seen),
         "gradients": gradients(experiment, network, seen),
+        "kernel": kernel(experiment, network, scored + 2 * features),
         "scores": scores(experiment, images + 2 * features),
         "likelihood": likelihood(experiment, network, planned),
     }
@@ -148,6 +151,21 @@ def influence(experiment: Experiment, network: Network, seen: float) -> Need:
     return Need(
         seen + COPIES * network.weights + noise + max(batch_size, 2 * mucs.batch_size) * network.activations,
         network.operations * max(map(len, experiment.buckets.values())) * max(abu_work, mucs_work),
+    )
+
+
+def kernel(experiment: Experiment, network: Network, read: float) -> Need:
+    """Likelihood terms of a bucket, shifted by kernels: each pair of a query and a step is compared with all images.
+
+    Their weights are there three times in float64. An image counts once for each group that it is in, and twice more.
+    """
+    n_images, groups = len(experiment.dataset.table), experiment.groups.values()
+    pairs = max(map(len, experiment.buckets.values())) * experiment.config.attribution.kernel.steps
+    compared = 2 * (2 * n_images + sum(map(len, groups)))
+    shape = math.prod(network.shape)
+    return Need(
+        read + n_images * network.sample_bytes + 3 * 8 * (WEIGHTS + n_images),
+        network.operations * pairs + 2 * shape * compared * (pairs + PREDICTED * len(GRID)),
     )
 
 

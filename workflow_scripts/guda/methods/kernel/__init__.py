@@ -1,0 +1,1 @@
+"""A counterfactual without training: what the base model would predict, by the training images near each query."""

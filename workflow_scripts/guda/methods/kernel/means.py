@@ -1,0 +1,70 @@
+"""Weighted means of training images, of all and without each group in turn, in blocks that bound memory; in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from guda.data.pixels import to_network_range
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
+NUMBERS = 2**22  # of images or features, at a time: 32 MiB
+
+
+def blocks(length: int, size: int) -> list[slice]:
+    """Consecutive slices of `size` elements, or of one where that is 0, that make up `length`."""
+    size = max(1, size)
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def vectors(samples: Num[Tensor, "n ..."], device: torch.device) -> Float[Tensor, "n p"]:
+    """Images in network range, latents or features, as vectors."""
+    return to_network_range(samples.to(device)).flatten(1).double()
+
+
+def kernel_logits(
+    points: Float[Tensor, "b p"],
+    samples: Num[Tensor, "n ..."],
+    scale: Float[Tensor, " b"],
+    variance: Float[Tensor, " b"],
+) -> Float[Tensor, "b n"]:
+    """-||x - scale a||^2 / (2 variance) of points x and samples a, up to a number for each x."""
+    logits = points.new_empty(len(points), len(samples))
+    for block in blocks(len(samples), NUMBERS // points.shape[1]):
+        a = vectors(samples[block], points.device)
+        logits[:, block] = (points @ a.T - scale[:, None] / 2 * a.square().sum(1)) * (scale / variance)[:, None]
+    return logits
+
+
+def weighted_sum(weights: Float[Tensor, "b n"], images: Num[Tensor, "n ..."]) -> Float[Tensor, "b p"]:
+    """sum_a w_a a."""
+    total = weights.new_zeros(len(weights), images[0].numel())
+    for block in blocks(len(images), NUMBERS // total.shape[1]):
+        total += weights[:, block] @ vectors(images[block], weights.device)
+    return total
+
+
+def shifts(logits: Float[Tensor, "b n"], images: Num[Tensor, "n ..."], members: Sequence[Tensor]) -> Iterator[Tensor]:
+    """m_D - m_{D minus D_k} for each group k in turn, with m_S the mean of the images of S under softmax_S(logits).
+
+    `members` are the rows of each group's images, not all of them. With W the sum of all weights and M that of weighted
+    images, m_{D minus D_k} = (M - M_k) / (W - W_k). Where a group has more than half of the weight, which would be lost
+    in these differences, the softmax is taken over what is retained.
+    """
+    weights = (logits - logits.amax(1, keepdim=True)).exp()
+    total = weights.sum(1, keepdim=True)
+    mean = weighted_sum(weights, images) / total
+    for rows in members:
+        own = weights[:, rows]
+        held = own.sum(1, keepdim=True)
+        shift = (weighted_sum(own, images[rows]) - held * mean) / (total - held)
+        near = (held > total / 2).flatten().nonzero().flatten()
+        if len(near):
+            retained = logits[near].index_fill(1, rows.to(logits.device), -torch.inf).softmax(1)
+            shift[near] = mean[near] - weighted_sum(retained, images)
+        yield shift

@@ -5,8 +5,10 @@ import torch
 from golden_inputs import GRADIENTS, IDS, IMAGES, SCHEDULE, SCORES, save_groups, save_images, save_queries
 
 from guda import specs
-from guda.core.artifacts import pack_ids, save_tensors
+from guda.core.artifacts import pack_ids, save_tensors, write_csv
 from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
+from guda.core.records import write_record
+from guda.evaluation.scores import Scores, scores_frame
 from guda.methods import get_method
 from guda.methods.classifier.plan import MeanPosteriorSpec
 from guda.methods.conditional.plan import (
@@ -17,6 +19,7 @@ from guda.methods.conditional.plan import (
 )
 from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec, OwnBaseCounterfactualSpec
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
+from guda.methods.ensemble.plan import EnsembleSpec, Member
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
 from guda.methods.instance import Aggregation
 from guda.methods.kernel.plan import KernelSpec
@@ -122,6 +125,20 @@ def kernel(tmp_path):
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
+def save_scores(paths, method, score, queries=("q0", "q1"), groups=("a", "b")):
+    """A method's score file with its record, as a member of weight 1, or 1/2 where it is not guda."""
+    job = RandomSpec(groups=list(groups), buckets={}, seed=len(method))
+    write_csv(paths.scores(method), scores_frame(Scores(list(queries), list(groups), np.asarray(score, float))))
+    write_record(paths.scores_record(method), job, [paths.scores(method)], seconds=0.0)
+    return Member(method=method, weight=1.0 if method == "guda" else 0.5, spec=job.canonical())
+
+
+def ensemble(tmp_path):
+    paths = Paths(tmp_path)
+    members = [save_scores(paths, name, SCORES[rows, :2]) for name, rows in (("guda", [0, 1]), ("nearest", [2, 3]))]
+    return get_method("ensemble").scores(EnsembleSpec(members=members), paths).score.ravel().tolist()
+
+
 def nearest(tmp_path):
     paths, images_spec = Paths(tmp_path), specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images_spec, IMAGES, IDS)
@@ -179,6 +196,7 @@ STAGES = {
     PromptedRatioSpec: prompted_ratio,
     MeanPosteriorSpec: mean_posterior,
     KernelSpec: kernel,
+    EnsembleSpec: ensemble,
     NearestSpec: nearest,
     EmbeddingSpec: embedding,
     InfluenceScoresSpec: influence_scores,
@@ -204,6 +222,7 @@ GOLDEN = {
     MeanPosteriorSpec: (2, [0.5, 0.5, 0.6, 0.4, 0.166667, 0.166667, 0.2, 0.2, 0.506, 0.494, 0.748, 0.252]),
     KernelSpec: (1, [-4.75286, -3.70072, 12.0802, -20.2179, 26.7293, 24.5028, 22.0568, 19.5416,
         0.368, 0.632, 0.765, 0.235]),
+    EnsembleSpec: (1, [2.34077, 1.65923, 0.539808, 0.210192]),
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),

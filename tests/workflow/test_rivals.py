@@ -89,6 +89,20 @@ def test_features_of_training_images_count_as_built_and_a_step_of_a_query_once_f
     assert costs == [n_images, settings.queries.count * per_query]
 
 
+def test_the_ensemble_is_of_members_that_the_tables_need_not_name(rivals, at, paths):
+    ids = rivals.experiment.queries
+    guda, kernel, found = (scores_of(at, paths, ids, name) for name in ("guda", "kernel", "ensemble"))
+    contrasts = [each - each.mean(1, keepdims=True) for each in (guda, kernel)]
+    first, second = (each / np.sqrt((each**2).mean()) for each in contrasts)
+    size = np.sqrt((contrasts[0] ** 2).mean()) / 1.5
+    np.testing.assert_allclose(found, guda.mean(1, keepdims=True) + size * (first + 0.5 * second), rtol=1e-6, atol=1e-9)
+    frame = pd.read_csv(at(paths.metrics())).set_index("method")
+    record = {name: read_record(at(paths.scores_record(name))) for name in ("guda", "kernel")}
+    for kind in ("build_evaluations", "query_evaluations"):  # the two share none
+        assert frame.loc["ensemble", kind] == sum(record[name][kind] for name in record)
+    assert "guda" not in frame.index
+
+
 def test_the_network_counts_as_built_and_the_queries_once_a_label(rivals, at, paths):
     settings = rivals.experiment.config
     train = settings.training.steps * settings.training.batch_size * 3

@@ -185,6 +185,7 @@ CHANGES = {
         "rivals", setting("attribution: {conditional: {label_dropout: 0.2}}")),
     "a setting of the classifier": ("rivals", setting("attribution: {classifier: {training: {steps: 13}}}")),
     "a setting of the kernel": ("rivals", setting("attribution: {kernel: {steps: 5}}")),
+    "a weight of the ensemble": ("rivals", setting("attribution: {ensemble: {members: {guda: 1, kernel: 1}}}")),
     "a setting of `guda_esd`": ("rivals", setting("attribution: {guda_esd: {guidance: 2}}")),
     "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}")),
     "the same for one group, in `unlearn.overrides.GROUP`": (

@@ -14,6 +14,7 @@ from guda.methods.classifier.plan import MeanPosterior
 from guda.methods.conditional.plan import LikelihoodRatio, LogPosterior
 from guda.methods.counterfactual.plan import GuidedUnlearned, Oracle, Unlearned, UnlearnedVariant
 from guda.methods.embedding.plan import FeatureSimilarity
+from guda.methods.ensemble.plan import EnsembleOf
 from guda.methods.gradients.plan import GradientSimilarity
 from guda.methods.kernel.plan import KernelCounterfactual
 from guda.methods.method import Method
@@ -51,6 +52,7 @@ METHODS: dict[str, Method] = {
         PromptOverlap("prompt"),
     )
 }
+METHODS["ensemble"] = EnsembleOf("ensemble", dict(METHODS))  # of any of the others
 GRADIENT_METHODS = {name: method for name, method in METHODS.items() if isinstance(method, GradientSimilarity)}
 
 

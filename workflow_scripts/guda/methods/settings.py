@@ -9,6 +9,7 @@ from guda.methods.classifier.plan import Classifier
 from guda.methods.conditional.plan import Conditional
 from guda.methods.counterfactual.plan import Calibration
 from guda.methods.embedding.plan import Embedding
+from guda.methods.ensemble.plan import Ensemble
 from guda.methods.gradients.plan import ComparedGradients
 from guda.methods.kernel.plan import Kernel
 from guda.methods.query_unlearning.plan import Abu, Mucs
@@ -35,6 +36,7 @@ class Attribution(Section):
     das: ComparedGradients = Field(
         ComparedGradients(), description="Diffusion Attribution Score: gradients of the output, and residuals."
     )
+    ensemble: Ensemble = Field(Ensemble(), description="Scores of several methods as one.")
     random: Random = Field(Random(), description="Random scores, the floor of the table.")
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")

@@ -36,6 +36,7 @@ from guda.data.queries import (
 from guda.evaluation.lds import kept_by_subset
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import Unlearned
+from guda.methods.ensemble.plan import EnsembleOf
 from guda.methods.variants import Variant, variants
 from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
@@ -168,9 +169,16 @@ class Experiment:
         return operators | {each.operator: operators[GUDA].variant(each.operator, each.unlearn) for each in swept}
 
     @property
+    def methods_used(self) -> list[str]:
+        """The configured methods, and those that an ensemble among them is made of."""
+        ensembles = [method for method in map(get_method, self.config.methods) if isinstance(method, EnsembleOf)]
+        members = [name for ensemble in ensembles for name in ensemble.members(self)]
+        return list(dict.fromkeys([*self.config.methods, *members]))
+
+    @property
     def operators_used(self) -> list[Operator]:
-        """GUDA's, and those of the configured methods and of variants."""
-        methods = map(get_method, [*self.config.methods, *self.variants])
+        """GUDA's, and those of methods and of variants."""
+        methods = map(get_method, [*self.methods_used, *self.variants])
         names = [GUDA, *(method.operator for method in methods if isinstance(method, Unlearned))]
         return [self.operators[name] for name in dict.fromkeys(names)]
 

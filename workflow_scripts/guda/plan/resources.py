@@ -77,7 +77,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     scored = planned + model + batch_size * kept / 2
     largest_group = max(map(len, experiment.groups.values()))
     n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
-    compared = {"embedding", "kernel"} & set(settings.methods)
+    compared = {"embedding", "kernel"} & set(experiment.methods_used)
     by_middle = bool(compared) and settings.attribution.embedding.model is None
     features = FLOAT * n_images * network.features if by_middle else 0
 
@@ -214,6 +214,4 @@ def scores(experiment: Experiment, read: float) -> Need:
 
 def compared_gradients(experiment: Experiment) -> list[Gradients]:
     """Settings of the experiment's methods that compare gradients."""
-    return [
-        method.settings(experiment) for name, method in GRADIENT_METHODS.items() if name in experiment.config.methods
-    ]
+    return [method.settings(experiment) for name, method in GRADIENT_METHODS.items() if name in experiment.methods_used]

@@ -1,0 +1,61 @@
+"""Scores of several methods as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guda.core.errors import ArtifactError
+from guda.core.paths import Paths
+from guda.core.spec import digest
+from guda.evaluation.scores import Scores, read_scores
+from guda.methods.ensemble.plan import EnsembleOf, EnsembleSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+ROUNDING = 1e-12  # a spread below this share of the scores' own size is none
+
+
+def scores(method: EnsembleOf, spec: EnsembleSpec, paths: Paths) -> Scores:
+    """The members' scores, combined, in the order of the first one's queries and groups."""
+    found = [read_scores(paths.scores(member.method), digest(member.spec)) for member in spec.members]
+    first = found[0]
+    aligned = []
+    for member, each in zip(spec.members, found, strict=True):
+        for kind in ("queries", "groups"):
+            if set(getattr(each, kind)) != set(getattr(first, kind)):
+                raise ArtifactError(
+                    f"{paths.scores(member.method)}: its {kind} are not those of "
+                    f"{paths.scores(spec.members[0].method)}. Delete both and run snakemake again."
+                )
+        rows = [each.queries.index(query) for query in first.queries]
+        columns = [each.groups.index(group) for group in first.groups]
+        aligned.append(each.score[np.ix_(rows, columns)])
+    return Scores(first.queries, first.groups, combined(aligned, [member.weight for member in spec.members]))
+
+
+def combined(scores: Sequence[Float[np.ndarray, "n g"]], weights: Sequence[float]) -> Float[np.ndarray, "n g"]:
+    """The weighted mean of several methods' contrasts in units of their spread, with the size of the first one's.
+
+    A contrast is a score less the image's mean over groups, a method's spread s the root mean square of all of its
+    contrasts c:
+
+        mean_1 + s_1 sum_m w_m c_m / s_m / sum_m w_m
+
+    Methods by which all groups tie have no spread and no part in either sum.
+    """
+    means = [each.mean(1, keepdims=True) for each in scores]
+    contrasts = [each - mean for each, mean in zip(scores, means, strict=True)]
+    spreads = [float(np.sqrt((contrast**2).mean())) for contrast in contrasts]
+    parts = [
+        (weight, contrast / spread)
+        for weight, contrast, spread, each in zip(weights, contrasts, spreads, scores, strict=True)
+        if spread > ROUNDING * np.abs(each).max()
+    ]
+    if not parts:
+        return scores[0]
+    total = sum(weight * part for weight, part in parts)
+    return means[0] + spreads[0] * total / sum(weight for weight, _ in parts)

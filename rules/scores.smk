@@ -8,6 +8,7 @@ from guda.plan.precomputed import (
     influence_spec,
     kernel_features,
     kernel_spec,
+    mixture_spec,
 )
 from guda.plan.reports import likelihood_spec
 
@@ -64,6 +65,37 @@ rule posteriors:
         "Classifying {wildcards.bucket}"
     shell:
         command("classify.py", NETWORK, '--model "$(dirname {input.weights:q})" --samples {input.samples:q}', RECORDED)
+
+
+rule mixture:
+    input:
+        conditional=model_files(CONDITIONAL)["weights"],
+        conditional_config=model_files(CONDITIONAL)["config"],
+        classifier=model_files(CLASSIFIER)["weights"],
+        classifier_config=model_files(CLASSIFIER)["config"],
+        samples=paths.queries("{bucket}"),
+        foreign=foreign(paths.mixture("{bucket}"), lambda wc: mixture_spec(experiment, wc.bucket)),
+    output:
+        **recorded(paths.mixture("{bucket}")),
+    log:
+        **logs("mixture", "{bucket}"),
+    conda:
+        "../envs/guda.yaml"
+    threads: settings.execution.threads
+    resources:
+        **needs("mixture", gpu=True),
+    params:
+        **parameters(lambda wc: mixture_spec(experiment, wc.bucket)),
+    message:
+        "Scoring {wildcards.bucket} under mixtures of groups"
+    shell:
+        command(
+            "compute_mixture.py",
+            NETWORK,
+            '--conditional "$(dirname {input.conditional:q})" --classifier "$(dirname {input.classifier:q})"',
+            "--samples {input.samples:q}",
+            RECORDED,
+        )
 
 
 rule likelihood:

@@ -11,6 +11,8 @@ from guda.config.file import read_yaml
 from tenths import pytest_addoption, pytest_collection_modifyitems, pytest_report_header  # noqa: F401
 
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
+# Groups that are all the training images, as mixtures need.
+DIVIDED = {"conditions": {"amber": 'provider == "amber"', "cedar": 'provider != "amber"'}}
 SMALL = {"oracle": {"seeds": [1]}, "methods": ["guda_uncalibrated"], "queries": {"buckets": 1}}
 
 
@@ -40,12 +42,12 @@ def small(tmp_path_factory) -> Workflow:
 
 @pytest.fixture(scope="session")
 def rivals(workflow, tmp_path_factory) -> Workflow:
-    """The first run with other methods: only what these need beside it was made."""
+    """The first run with other methods and a larger second group: only what these need beside it was made."""
 
     def make(directory: Path) -> None:
         settings = workflow.copied(directory).directory / "tiny.yaml"
-        methods = f"methods: [{', '.join(RIVALS)}]\n"
-        settings.write_text(settings.read_text(encoding="utf-8") + methods, encoding="utf-8")
+        changed = merged(read_yaml(settings), {"data": DIVIDED, "methods": RIVALS})
+        settings.write_text(yaml.safe_dump(changed), encoding="utf-8")
         finished(directory)
 
     return shared(tmp_path_factory.getbasetemp() / "rivals", make)

@@ -42,7 +42,7 @@ def main() -> None:
     denoiser = base.told(queries.told(range(len(queries.ids))))
     size = args.execution.batch_size
     kl = kernel_terms(denoiser, queries, training_set, kernels, members, steps, spec.elbo.seed, size)
-    seconds = stopwatch.seconds()
+    elapsed = stopwatch.elapsed()
     save_tensors(
         args.output,
         {
@@ -54,7 +54,7 @@ def main() -> None:
         spec,
         model_sha256=sha256_file(f"{args.base}/{WEIGHTS}"),
     )
-    write_record(args.record, spec, [args.output], **costs(device, len(queries.ids) * len(steps), seconds), **widths)
+    write_record(args.record, spec, [args.output], **costs(device, len(queries.ids) * len(steps), elapsed), **widths)
 
 
 if __name__ == "__main__":

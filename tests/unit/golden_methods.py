@@ -23,6 +23,7 @@ from guda.methods.ensemble.plan import EnsembleSpec, Member
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
 from guda.methods.instance import Aggregation
 from guda.methods.kernel.plan import KernelSpec
+from guda.methods.mixture.plan import MixtureSpec
 from guda.methods.query_unlearning.plan import InfluenceScoresSpec
 from guda.methods.random.plan import RandomSpec
 from guda.methods.similarity.plan import Nearest, NearestSpec
@@ -69,6 +70,16 @@ def mean_posterior(tmp_path):
     found = {"posteriors": torch.stack([first, 1 - first], dim=2), "ids": pack_ids(["q0", "q1"])}
     save_tensors(paths.posteriors(bucket), found, specs.PosteriorsSpec(model="m", samples="queries", elbo=ELBO))
     scores = get_method("classifier").scores(spec, paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def mixture(tmp_path):
+    paths, bucket = Paths(tmp_path), "bucket-0000"
+    networks = {"conditional": "m", "classifier": "c"}
+    spec = MixtureSpec(**networks, elbo=ELBO, groups=["a", "b"], buckets={bucket: "queries"})
+    found = {"kl_differences": torch.cos(torch.arange(12.0)).reshape(2, 3, 2), "ids": pack_ids(["q0", "q1"])}
+    save_tensors(paths.mixture(bucket), found, spec.terms(bucket))
+    scores = get_method("mixture").scores(spec, paths)
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
 
 
@@ -197,6 +208,7 @@ STAGES = {
     MeanPosteriorSpec: mean_posterior,
     KernelSpec: kernel,
     EnsembleSpec: ensemble,
+    MixtureSpec: mixture,
     NearestSpec: nearest,
     EmbeddingSpec: embedding,
     InfluenceScoresSpec: influence_scores,
@@ -223,6 +235,8 @@ GOLDEN = {
     KernelSpec: (1, [-4.75286, -3.70072, 12.0802, -20.2179, 26.7293, 24.5028, 22.0568, 19.5416,
         0.368, 0.632, 0.765, 0.235]),
     EnsembleSpec: (1, [2.34077, 1.65923, 0.539808, 0.210192]),
+    MixtureSpec: (1, [-21.9205, -15.3749, -19.8749, -19.283, 18.2241, 47.6122, 18.3658, 40.6713,
+        0.368, 0.632, 0.506, 0.494]),
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),

@@ -13,6 +13,8 @@ from guda.methods.gradients.features import projected_gradients
 from guda.methods.gradients.plan import GradientsSpec, PartialGradientsSpec
 from guda.methods.kernel.plan import KernelTermsSpec
 from guda.methods.kernel.terms import fitted_kernels, kernel_terms
+from guda.methods.mixture.plan import MixtureTermsSpec
+from guda.methods.mixture.terms import mixture_terms
 from guda.methods.query_unlearning.fisher import diagonal_fisher
 from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
 from guda.methods.query_unlearning.plan import (
@@ -55,6 +57,12 @@ def conditional_elbo(tmp_path):
     task = torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4
     terms = kl_terms(fixed_denoiser(n_labels=3).told(torch.tensor([1, 1])), *task)
     return terms.flatten().tolist()
+
+
+def mixed(tmp_path):
+    task = torch.from_numpy(QUERIES), ["q0", "q1"], np.array([1, 20, 90]), 5, 4
+    terms = mixture_terms(fixed_denoiser(n_labels=3), fixed_classifier(), *task)
+    return (1000 * terms).flatten().tolist()
 
 
 def classified(tmp_path):
@@ -150,6 +158,7 @@ STAGES = {
     PartialGradientsSpec: partial_gradients,
     specs.ConditionalElboSpec: conditional_elbo,
     specs.PosteriorsSpec: classified,
+    MixtureTermsSpec: mixed,
     FeaturesSpec: seen,
     KernelTermsSpec: kernel,
     FisherSpec: fisher,
@@ -167,6 +176,8 @@ GOLDEN = {
         406.421, -475.518, 1.26865]),
     specs.ConditionalElboSpec: (1, [53.4569, 4.57313, 10.4217, 90.1709, 5.10697, 10.8635]),
     specs.PosteriorsSpec: (1, [0.497467, 0.531505, 0.565631, 0.583181, 0.599482, 0.461273]),
+    MixtureTermsSpec: (1, [-14.8175, 15.9825, -26.3499, 24.0781, -32.6905, 26.3847, -181.452, 134.962,
+        -30.224, 21.0987, -75.4602, 90.9352]),
     FeaturesSpec: (1, [2, 128, 5.74647, 6.04753, 2.1768, 3.96652, 2.00595, 3.51707]),
     KernelTermsSpec: (1, [4.46499, 1.38973, 1.00382, -0.111771, -0.210954, 0.0176221, 0.170578, -0.0280585,
         0.222032, 0.0767354]),

@@ -25,6 +25,7 @@ MODULES = [
     "guda.scoring.likelihood",
     "guda.scoring.features",
     "guda.unlearning.retrack.compute",
+    "guda.methods.mixture.terms",
     "guda.methods.resampling",
     "guda.methods.kernel.means",
     "guda.methods.kernel.width",

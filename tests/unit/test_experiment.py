@@ -25,6 +25,7 @@ from guda.methods.random.plan import RandomSpec
 from guda.plan import reports
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
+from guda.plan.precomputed import mixture_spec
 from guda.plan.reports import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
 from guda.specs import QueryFilesSpec, Spec, TrainSpec
 
@@ -304,22 +305,24 @@ def test_a_base_model_trained_from_an_oracle_seed_is_still_not_the_oracle_model(
 
 # --- networks that know all groups -------------------------------------------------------------------
 
-KNOWING = ["conditional_elbo", "classifier", "random"]
+KNOWING = ["conditional_elbo", "classifier", "mixture", "random"]
 
 
 def digests_of_networks(**changes):
-    of = experiment(methods=KNOWING, **changes)
+    of = experiment(methods=KNOWING, data={"groups": None}, **changes)
     found = {f"model:{model}": of.model_spec(model) for model in (CONDITIONAL, CLASSIFIER)}
     for bucket in of.buckets:
         told = map(conditioned_model, of.groups)
         found |= {f"elbo:{model}:{bucket}": of.elbo_spec(model, bucket) for model in (CONDITIONAL, *told)}
         found[f"posteriors:{bucket}"] = of.posteriors_spec(bucket)
+        found[f"mixture:{bucket}"] = mixture_spec(of, bucket)
     found |= {f"scores:{name}": of.method_spec(name) for name in KNOWING}
     return {name: spec.digest() for name, spec in found.items()}
 
 
-OF_CONDITIONAL = ["model:conditional", "elbo:*", "scores:conditional_elbo"]
-OF_CLASSIFIER = ["model:classifier", "posteriors:*", "scores:classifier"]
+OF_BOTH = ["mixture:*", "scores:mixture"]
+OF_CONDITIONAL = ["model:conditional", "elbo:*", "scores:conditional_elbo", *OF_BOTH]
+OF_CLASSIFIER = ["model:classifier", "posteriors:*", "scores:classifier", *OF_BOTH]
 
 
 @pytest.mark.parametrize(
@@ -331,8 +334,8 @@ OF_CLASSIFIER = ["model:classifier", "posteriors:*", "scores:classifier"]
         ({"attribution": {"classifier": {"training": {"steps": 20}}}}, []),
         ({"unlearn": {"steps": 11}}, []),
         ({"training": {"steps": 21}}, [*OF_CONDITIONAL, *OF_CLASSIFIER, "scores:random"]),
-        ({"elbo": {"seed": 9}}, ["elbo:*", "posteriors:*", "scores:c*"]),
-        ({"queries": {"seed": 9}}, ["elbo:*", "posteriors:*", "scores:*"]),
+        ({"elbo": {"seed": 9}}, ["elbo:*", "posteriors:*", "scores:c*", *OF_BOTH]),
+        ({"queries": {"seed": 9}}, ["elbo:*", "posteriors:*", "mixture:*", "scores:*"]),
     ],
 )
 def test_a_change_reaches_only_the_network_that_it_is_about(changes, stale):
@@ -439,6 +442,7 @@ def default_specs():
     rivals = Experiment(load_config({"methods": ["conditional_elbo", "classifier", "guda_esd"]}), DATASET)
     yield from [rivals.model_spec(CONDITIONAL), rivals.model_spec(CLASSIFIER)]
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
+    yield mixture_spec(rivals, "bucket-0000")
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
     own_base = Experiment(load_config({"oracle": {"own_base": True}}), DATASET)
     yield own_base.method_spec("logo-1")

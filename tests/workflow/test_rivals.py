@@ -10,6 +10,7 @@ from harness import RIVALS
 from guda.core.artifacts import load_tensors
 from guda.core.paths import BASE, CLASSIFIER, CONDITIONAL, conditioned_model
 from guda.core.records import read_record
+from guda.models.noise_schedule import step_weights
 
 GROUPS = ["amber", "cedar"]
 
@@ -103,6 +104,16 @@ def test_the_ensemble_is_of_members_that_the_tables_need_not_name(rivals, at, pa
     assert "guda" not in frame.index
 
 
+def test_mixture_scores_are_weighted_differences_of_terms(rivals, at, paths):
+    settings = rivals.experiment.elbo_settings
+    weights = step_weights(np.array(settings.steps), settings.first, settings.last)
+    for bucket, ids in rivals.experiment.buckets.items():
+        tensors, metadata = load_tensors(at(paths.mixture(bucket)), framework="np")
+        assert json.loads(metadata["groups"]) == GROUPS
+        expected = np.tensordot(tensors["kl_differences"].astype(np.float64), weights, axes=(1, 0))
+        np.testing.assert_allclose(scores_of(at, paths, ids, "mixture"), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_the_network_counts_as_built_and_the_queries_once_a_label(rivals, at, paths):
     settings = rivals.experiment.config
     train = settings.training.steps * settings.training.batch_size * 3
@@ -112,6 +123,9 @@ def test_the_network_counts_as_built_and_the_queries_once_a_label(rivals, at, pa
         train, (len(GROUPS) + 1) * terms_of_queries,
     ]  # fmt: skip
     assert frame.loc["classifier", ["build_evaluations", "query_evaluations"]].tolist() == [train, terms_of_queries]
+    assert frame.loc["mixture", ["build_evaluations", "query_evaluations"]].tolist() == [
+        2 * train, (len(GROUPS) + 1) * terms_of_queries,
+    ]  # fmt: skip
 
 
 def test_a_run_that_names_none_of_these_methods_makes_none_of_their_files(workflow):

@@ -197,6 +197,12 @@ class Paths:
     def posteriors_record(self, bucket: str) -> str:
         return record_of(self.posteriors(bucket))
 
+    def mixture(self, bucket: str) -> str:
+        return self._at("mixture", f"{bucket}.safetensors")
+
+    def mixture_record(self, bucket: str) -> str:
+        return record_of(self.mixture(bucket))
+
     def likelihood(self, model: str) -> str:
         return self._at("likelihood", f"{model}.safetensors")
 

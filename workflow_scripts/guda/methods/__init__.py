@@ -18,6 +18,7 @@ from guda.methods.ensemble.plan import EnsembleOf
 from guda.methods.gradients.plan import GradientSimilarity
 from guda.methods.kernel.plan import KernelCounterfactual
 from guda.methods.method import Method
+from guda.methods.mixture.plan import Mixture
 from guda.methods.prompt.plan import PromptOverlap
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
@@ -41,6 +42,7 @@ METHODS: dict[str, Method] = {
         LogPosterior("conditional_posterior"),
         MeanPosterior("classifier"),
         KernelCounterfactual("kernel"),
+        Mixture("mixture"),
         PixelSimilarity("nearest"),
         FeatureSimilarity("embedding"),
         AbuMethod("abu"),

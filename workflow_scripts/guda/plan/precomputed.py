@@ -1,4 +1,4 @@
-"""What some methods compute before their scores, as the workflow sees it: Fisher information, influence, features."""
+"""What some methods compute for all groups at once, as the workflow sees it: features, influence, kernels, mixtures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from guda.methods import GRADIENT_METHODS, method_of
 from guda.methods.embedding.plan import FeatureSimilarity
 from guda.methods.kernel.plan import EMBEDDING, KernelCounterfactual
+from guda.methods.mixture.plan import Mixture
 from guda.methods.query_unlearning.plan import AbuMethod, QueryUnlearning
 from guda.specs import Spec
 
@@ -45,3 +46,8 @@ def features_spec(experiment: Experiment, samples: str) -> Spec:
 def gradients_spec(experiment: Experiment, method: str, samples: str) -> Spec:
     """Spec of the projected gradients by which a method of FEATURES_OF_GRADIENTS does."""
     return GRADIENT_METHODS[method].features_spec(experiment, samples)
+
+
+def mixture_spec(experiment: Experiment, bucket: str) -> Spec:
+    """Spec of the likelihood terms of the mixture without each group, by which `mixture` scores a bucket's queries."""
+    return method_of(Mixture, "mixture").spec(experiment).terms(bucket)

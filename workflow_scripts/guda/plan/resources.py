@@ -109,6 +109,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         ),
         "features": Need(images + scored + features, forward * max(n_images, n_queries)),
         "elbo": Need(scored, forward * n_scored * n_steps),
+        "mixture": Need(scored, forward * n_queries * n_steps * (len(experiment.groups) + 1)),
         "fisher": fisher(experiment, network, seen),
         "influence": influence(experiment, network, seen),
         "gradients": gradients(experiment, network, seen),

@@ -1,0 +1,1 @@
+"""Counterfactuals of a mixture of groups, without any training that leaves one out."""

@@ -26,6 +26,7 @@ from guda.methods.kernel.plan import KernelSpec
 from guda.methods.mixture.plan import MixtureSpec
 from guda.methods.query_unlearning.plan import InfluenceScoresSpec
 from guda.methods.random.plan import RandomSpec
+from guda.methods.scaled.plan import ScaledSpec
 from guda.methods.similarity.plan import Nearest, NearestSpec
 
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
@@ -84,26 +85,32 @@ def mixture(tmp_path):
 
 
 def counterfactual(tmp_path, kind=CounterfactualSpec, method="guda", **fields):
-    paths, models = Paths(tmp_path), {fields.get("own_base", BASE): 0, "guda/a": 1, "guda/b": 2}
-    spec = kind(
-        **fields,
-        elbo=ELBO,
-        base=fields.get("own_base", BASE),
-        models={"a": "guda/a", "b": "guda/b"},
-        model_names={"a": "guda/a", "b": "guda/b"},
-        neighbors={},
-        buckets={"bucket-0000": "queries"},
-        calibration="calibration",
-        members=save_groups(paths),
-    )
-    for model, number in models.items():
-        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
-            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
-            kl = (5 + torch.cos(entries + 0.9 * number) + 0.2 * bool(number)).float()
-            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
-            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+    paths = Paths(tmp_path)
+    spec = counterfactual_spec(paths, kind, {"a": "guda/a", "b": "guda/b"}, **fields)
     scores = get_method(method).scores(spec, paths)
     return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def scaled(tmp_path):
+    paths = Paths(tmp_path)
+    retrained = counterfactual_spec(paths, CounterfactualSpec, {"a": "logo-100/a"}, calibration=None, members={})
+    unlearned = counterfactual_spec(paths, CounterfactualSpec, {"a": "guda/a", "b": "guda/b"})
+    scores = get_method("guda_scaled").scores(ScaledSpec(unlearned=unlearned, retrained=retrained), paths)
+    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+
+
+def counterfactual_spec(paths, kind, models, **fields):
+    """Likelihood terms of the base model and of each group's, and the spec of scores that are made of them."""
+    base = fields.get("own_base", BASE)
+    known = {"base": base, "calibration": "calibration", "members": save_groups(paths)} | fields
+    spec = kind(**known, elbo=ELBO, models=models, model_names=models, neighbors={}, buckets={"bucket-0000": "queries"})
+    for number, model in enumerate([base, *models.values()]):
+        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
+            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
+            kl = (5 + torch.cos(entries + (0.9 + 0.5 * model.startswith("logo")) * number) + 0.2 * bool(number)).float()
+            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
+            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+    return spec
 
 
 def gradient_scores(tmp_path):
@@ -213,6 +220,7 @@ STAGES = {
     EmbeddingSpec: embedding,
     InfluenceScoresSpec: influence_scores,
     RandomSpec: random,
+    ScaledSpec: scaled,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
@@ -240,5 +248,7 @@ GOLDEN = {
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
+    ScaledSpec: (1, [-49.6411, -95.2347, 81.6585, 105.222, 27.1618, 58.8756, 29.6708, 55.9949,
+        0.888, 0.112, 0.235, 0.765]),
     RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
 }  # fmt: skip

@@ -30,6 +30,7 @@ MODULES = [
     "guda.methods.kernel.means",
     "guda.methods.kernel.width",
     "guda.methods.kernel.terms",
+    "guda.methods.scaled.compute",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}
 NAMES = KINDS | {"Tensor": Tensor, "np": np}

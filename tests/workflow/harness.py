@@ -29,7 +29,16 @@ WARM = Path(__file__).with_name("warm")
 # Stale or new: what `snakemake --summary` says of a file that a run would leave alone.
 UP_TO_DATE = "no update"
 # Methods of one network for all groups, or of none.
-RIVALS = ["conditional_elbo", "conditional_posterior", "classifier", "mixture", "guda_esd", "kernel", "ensemble"]
+RIVALS = [
+    "conditional_elbo",
+    "conditional_posterior",
+    "classifier",
+    "mixture",
+    "guda_scaled",
+    "guda_esd",
+    "kernel",
+    "ensemble",
+]
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,8 @@ CHANGES = {
     "a setting of the kernel": ("rivals", setting("attribution: {kernel: {steps: 5}}")),
     "a weight of the ensemble": ("rivals", setting("attribution: {ensemble: {members: {guda: 1, kernel: 1}}}")),
     "a setting of `guda_esd`": ("rivals", setting("attribution: {guda_esd: {guidance: 2}}")),
+    "`attribution.guda_scaled.seed`": (
+        "rivals", setting("attribution: {guda_scaled: {seed: 101}}", SEED="101")),
     "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}")),
     "the same for one group, in `unlearn.overrides.GROUP`": (
         "workflow", setting("unlearn: {overrides: {amber: {forget_weight: 0.77}}}", GROUP="amber")),

@@ -22,6 +22,7 @@ from guda.methods.mixture.plan import Mixture
 from guda.methods.prompt.plan import PromptOverlap
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
+from guda.methods.scaled.plan import ScaledUnlearned
 from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
 from guda.unlearning import GUDA
 
@@ -32,6 +33,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Unlearned("guda"),
         Unlearned("guda_uncalibrated", GUDA, calibrated=False),
+        ScaledUnlearned("guda_scaled"),
         GuidedUnlearned("guda_esd"),
         Unlearned("finetune"),
         Unlearned("neggrad"),

@@ -14,6 +14,7 @@ from guda.methods.gradients.plan import ComparedGradients
 from guda.methods.kernel.plan import Kernel
 from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
+from guda.methods.scaled.plan import Scaled
 from guda.methods.similarity.plan import Nearest
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.finetune.plan import Finetune
@@ -24,6 +25,7 @@ class Attribution(Section):
     """Settings of the methods that have any of their own."""
 
     calibration: Calibration = Field(Calibration(), description="Retain calibration of unlearned models.")
+    guda_scaled: Scaled = Field(Scaled(), description="The scale of scores by groups that are retrained.")
     conditional: Conditional = Field(Conditional(), description="The denoiser that is told an image's group.")
     classifier: Classifier = Field(Classifier(), description="The classifier that tells a noisy image's group.")
     kernel: Kernel = Field(Kernel(), description="A counterfactual without training, by near training images.")

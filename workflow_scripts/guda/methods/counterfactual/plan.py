@@ -72,6 +72,10 @@ class Counterfactual(Method[CounterfactualSpec]):
     calibrated = False
     schedule = ""  # name of the diffusion steps, where they are others than the configured
 
+    def groups(self, experiment: Experiment) -> list[str]:
+        """The groups that have scores."""
+        return list(experiment.groups)
+
     def model(self, experiment: Experiment, group: str) -> str:
         """Name of the group's counterfactual model under models/."""
         raise NotImplementedError
@@ -90,7 +94,7 @@ class Counterfactual(Method[CounterfactualSpec]):
                 )
 
     def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        groups = list(experiment.groups)
+        groups = self.groups(experiment)
         names = {group: self.model(experiment, group) for group in groups}
         return CounterfactualSpec(
             elbo=experiment.elbo_settings_of(self.schedule),

@@ -61,7 +61,9 @@ class Config(Section):
     elbo: Elbo = Field(Elbo(), description="Likelihood bounds of queries under each model.")
     likelihood: Likelihood = Field(Likelihood(), description="The bounds compared with the likelihood itself.")
     methods: list[str] = Field(
-        ["guda", "guda_uncalibrated", "nearest", "random"], min_length=1, description="Methods in the tables."
+        ["guda", "guda_uncalibrated", "kernel", "ensemble", "nearest", "random"],
+        min_length=1,
+        description="Methods in the tables.",
     )
     attribution: Attribution = Field(Attribution(), description="Settings of single methods.")
     metrics: Metrics = Field(Metrics(), description="Agreement with the oracle.")

@@ -95,6 +95,24 @@ use rule rankings as significance with:
         "Comparing every method with the first"
 
 
+if reports.repeated(experiment):
+
+    use rule rankings as reliability with:
+        input:
+            reports.reliability_files(experiment),
+            foreign=foreign(paths.reliability(), lambda wc: reports.reliability_spec(experiment)),
+        output:
+            **reported(paths.reliability(), "reliability", "Answers"),
+        log:
+            **logs("reliability"),
+        resources:
+            **needs("scores"),
+        params:
+            **parameters(lambda wc: reports.reliability_spec(experiment)) | COMPARED,
+        message:
+            "Comparing runs of unlearning from several seeds"
+
+
 use rule rankings as likelihood_table with:
     input:
         lambda wc: [paths.likelihood(model) for model in reports.likelihood_table_spec(experiment).likelihoods],

@@ -9,7 +9,9 @@ def main() -> None:
     parser = stage_parser(__doc__)
     parser.add_argument("--method", required=True, help="a method's name, or logo-SEED for the oracle")
     parser.add_argument("--results", required=True, help="results folder to read the method's files from")
-    parser.add_argument("--output", required=True, help="CSV file to write: query, group, score, se, p_top1")
+    parser.add_argument(
+        "--output", required=True, help="CSV file to write: query, group, score, se, p_top1_scoring, p_top1"
+    )
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
 

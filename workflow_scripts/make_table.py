@@ -1,6 +1,6 @@
 """Make one of the tables of what lies under results, by the kind of the spec.
 
-Group sizes, rankings, metrics, metrics by source, significance, LDS, removal, sweep or likelihoods.
+Group sizes, rankings, metrics, metrics by source, significance, LDS, removal, sweep, likelihoods or reliability.
 """
 
 from guda.jobs.cli import run, spec_text, stage_parser

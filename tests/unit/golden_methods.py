@@ -17,7 +17,12 @@ from guda.methods.conditional.plan import (
     PromptedPosteriorSpec,
     PromptedRatioSpec,
 )
-from guda.methods.counterfactual.plan import CounterfactualSpec, GuidedCounterfactualSpec, OwnBaseCounterfactualSpec
+from guda.methods.counterfactual.plan import (
+    CounterfactualSpec,
+    GuidedCounterfactualSpec,
+    OwnBaseCounterfactualSpec,
+    RepeatedSpec,
+)
 from guda.methods.embedding.plan import EmbeddingSpec, FeaturesSpec
 from guda.methods.ensemble.plan import EnsembleSpec, Member
 from guda.methods.gradients.plan import Gradients, GradientScoresSpec
@@ -30,6 +35,8 @@ from guda.methods.scaled.plan import ScaledSpec
 from guda.methods.similarity.plan import Nearest, NearestSpec
 
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
+MODELS = {"a": "guda/a", "b": "guda/b"}
+OF_ANOTHER_SEED = {"a": "guda-seed-7/a", "b": "guda-seed-7/b"}
 
 
 def guided_counterfactual(tmp_path):
@@ -61,7 +68,7 @@ def likelihood_ratio(tmp_path, kind=LikelihoodRatioSpec, method="conditional_elb
         kl = (5 + torch.cos(torch.arange(6, dtype=torch.float64) + 0.9 * number)).reshape(2, 3).float()
         save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(["q0", "q1"])}, job, model_sha256="s")
     scores = get_method(method).scores(spec, paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+    return np.stack([scores.score, scores.se, scores.p_top1_scoring]).ravel().tolist()
 
 
 def mean_posterior(tmp_path):
@@ -71,7 +78,7 @@ def mean_posterior(tmp_path):
     found = {"posteriors": torch.stack([first, 1 - first], dim=2), "ids": pack_ids(["q0", "q1"])}
     save_tensors(paths.posteriors(bucket), found, specs.PosteriorsSpec(model="m", samples="queries", elbo=ELBO))
     scores = get_method("classifier").scores(spec, paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+    return np.stack([scores.score, scores.se, scores.p_top1_scoring]).ravel().tolist()
 
 
 def mixture(tmp_path):
@@ -81,36 +88,48 @@ def mixture(tmp_path):
     found = {"kl_differences": torch.cos(torch.arange(12.0)).reshape(2, 3, 2), "ids": pack_ids(["q0", "q1"])}
     save_tensors(paths.mixture(bucket), found, spec.terms(bucket))
     scores = get_method("mixture").scores(spec, paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+    return np.stack([scores.score, scores.se, scores.p_top1_scoring]).ravel().tolist()
 
 
 def counterfactual(tmp_path, kind=CounterfactualSpec, method="guda", **fields):
+    spec = counterfactual_spec(tmp_path, kind, **fields)
+    save_terms(tmp_path, {spec.base_name: 0, "guda/a": 1, "guda/b": 2})
+    return counterfactual_scores(tmp_path, method, spec)
+
+
+def repeated(tmp_path):
+    runs = [counterfactual_spec(tmp_path, models=models) for models in (MODELS, OF_ANOTHER_SEED)]
+    save_terms(tmp_path, {BASE: 0, "guda/a": 1, "guda/b": 2, "guda-seed-7/a": 1.5, "guda-seed-7/b": 4})
+    return counterfactual_scores(tmp_path, "guda", RepeatedSpec(runs=runs))
+
+
+def counterfactual_spec(tmp_path, kind=CounterfactualSpec, models=MODELS, **fields):
+    base = fields.get("own_base", BASE)
+    known = {"base": base, "calibration": "calibration", "members": save_groups(Paths(tmp_path))} | fields
+    return kind(**known, elbo=ELBO, models=models, model_names=models, neighbors={}, buckets={"bucket-0000": "queries"})
+
+
+def save_terms(tmp_path, models):
+    """Likelihood terms of two queries and of the images by models that a number tells apart."""
     paths = Paths(tmp_path)
-    spec = counterfactual_spec(paths, kind, {"a": "guda/a", "b": "guda/b"}, **fields)
-    scores = get_method(method).scores(spec, paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+    for model, number in models.items():
+        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
+            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
+            kl = (5 + torch.cos(entries + 0.9 * number) + 0.2 * bool(number)).float()
+            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
+            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+
+
+def counterfactual_scores(tmp_path, method, spec):
+    scores = get_method(method).scores(spec, Paths(tmp_path))
+    return np.stack([scores.score, scores.se, scores.p_top1_scoring, scores.p_top1]).ravel().tolist()
 
 
 def scaled(tmp_path):
-    paths = Paths(tmp_path)
-    retrained = counterfactual_spec(paths, CounterfactualSpec, {"a": "logo-100/a"}, calibration=None, members={})
-    unlearned = counterfactual_spec(paths, CounterfactualSpec, {"a": "guda/a", "b": "guda/b"})
-    scores = get_method("guda_scaled").scores(ScaledSpec(unlearned=unlearned, retrained=retrained), paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
-
-
-def counterfactual_spec(paths, kind, models, **fields):
-    """Likelihood terms of the base model and of each group's, and the spec of scores that are made of them."""
-    base = fields.get("own_base", BASE)
-    known = {"base": base, "calibration": "calibration", "members": save_groups(paths)} | fields
-    spec = kind(**known, elbo=ELBO, models=models, model_names=models, neighbors={}, buckets={"bucket-0000": "queries"})
-    for number, model in enumerate([base, *models.values()]):
-        for bucket, samples, ids in (("bucket-0000", "queries", ["q0", "q1"]), (CALIBRATION, "calibration", IDS)):
-            entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
-            kl = (5 + torch.cos(entries + (0.9 + 0.5 * model.startswith("logo")) * number) + 0.2 * bool(number)).float()
-            job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
-            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
-    return spec
+    retrained = counterfactual_spec(tmp_path, models={"a": "logo-100/a"}, calibration=None, members={})
+    unlearned = counterfactual_spec(tmp_path)
+    save_terms(tmp_path, {BASE: 0, "guda/a": 1, "guda/b": 2, "logo-100/a": 14 / 9})
+    return counterfactual_scores(tmp_path, "guda_scaled", ScaledSpec(unlearned=unlearned, retrained=retrained))
 
 
 def gradient_scores(tmp_path):
@@ -140,7 +159,7 @@ def kernel(tmp_path):
     terms = {"kl": np.cos(np.arange(12.0)).reshape(2, 2, 3), "step_weights": np.array([4.0, 20.0, 47.0])}
     save_tensors(paths.kernel("b"), terms | {"ids": pack_ids(["q0", "q1"])}, job)
     scores = get_method("kernel").scores(KernelSpec(groups=["a", "b"], terms={"b": job.digest()}, features={}), paths)
-    return np.stack([scores.score, scores.se, scores.p_top1]).ravel().tolist()
+    return np.stack([scores.score, scores.se, scores.p_top1_scoring]).ravel().tolist()
 
 
 def save_scores(paths, method, score, queries=("q0", "q1"), groups=("a", "b")):
@@ -208,6 +227,7 @@ STAGES = {
     GradientScoresSpec: gradient_scores,
     GuidedCounterfactualSpec: guided_counterfactual,
     OwnBaseCounterfactualSpec: own_base_counterfactual,
+    RepeatedSpec: repeated,
     ConditionalPosteriorSpec: log_posterior,
     LikelihoodRatioSpec: likelihood_ratio,
     PromptedPosteriorSpec: prompted_posterior,
@@ -224,13 +244,15 @@ STAGES = {
 }
 # Each stage's version with its numbers.
 GOLDEN = {
-    CounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
-        0.888, 0.112, 0.235, 0.765]),
+    CounterfactualSpec: (3, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496]),
     GradientScoresSpec: (1, [0.0130265, 0.0056955, 0.0129048, 0.00683904, 0.562341]),
-    GuidedCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
-        0.888, 0.112, 0.235, 0.765]),
-    OwnBaseCounterfactualSpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
-        0.888, 0.112, 0.235, 0.765]),
+    GuidedCounterfactualSpec: (3, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496]),
+    OwnBaseCounterfactualSpec: (2, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496]),
+    RepeatedSpec: (1, [-52.1095, -47.1309, 59.3782, 35.5971, 24.6652, 43.5062, 27.0473, 40.0685,
+        0.511, 0.489, 0.876, 0.124, 0.366, 0.634, 0.66, 0.34]),
     ConditionalPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
         0.235, 0.765, 0.888, 0.112]),
     PromptedPosteriorSpec: (1, [-21.7031, -3.75365e-10, -6.72711e-13, -28.0275, 19.262, 5.384, 3.74842, 20.5034,
@@ -248,7 +270,7 @@ GOLDEN = {
     NearestSpec: (1, [-3.96237, -4.86414, -4.50246, -4.26586]),
     EmbeddingSpec: (1, [0.839941, 0.278274, 0.430809, 0.783133]),
     InfluenceScoresSpec: (1, [4.0, 2.0, 0.75, 4.0, 6.0, -2.0, 3.0, 1.5]),
-    ScaledSpec: (1, [-49.6411, -95.2347, 81.6585, 105.222, 27.1618, 58.8756, 29.6708, 55.9949,
-        0.888, 0.112, 0.235, 0.765]),
+    ScaledSpec: (2, [-49.6411, -95.2347, 81.6585, 105.222, 27.1618, 58.8756, 29.6708, 55.9949,
+        0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496]),
     RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
 }  # fmt: skip

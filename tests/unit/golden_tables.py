@@ -14,7 +14,9 @@ from guda.evaluation.lds import kept_by_subset, kept_matrix, lds_table
 from guda.evaluation.likelihood_table import likelihood_row
 from guda.evaluation.metrics_table import metrics_table
 from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.reliability import reliability_table
 from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_table
+from guda.evaluation.scores import Scores
 from guda.evaluation.screen import proposed
 from guda.evaluation.significance import significance_table
 from guda.evaluation.sweep import sweep_table
@@ -97,6 +99,13 @@ def by_source(tmp_path):
     return [*frame["source"] + " " + frame["method"], *frame["n_queries"], *frame["rbo"], frame["size_ratio"][1]]
 
 
+def reliable(tmp_path):
+    p = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)
+    queries, groups = ["q0", "q1", "q2", "q3"], ["a", "b", "c"]
+    runs = [Scores(queries, groups, scores, None, p / 2, p) for scores in (SCORES, ESTIMATE)]
+    return reliability_table(runs, SCORES[::-1]).drop(columns="probability").to_numpy().ravel().tolist()
+
+
 def linear_datamodeling(tmp_path):
     settings, outputs = config.Lds(subsets=3, alpha=0.6, seed=2), np.cos(np.arange(12.0)).reshape(4, 3)
     frame = lds_table({"m": ESTIMATE}, kept_matrix(["a", "b", "c"], settings), outputs, settings, 100, 2)
@@ -142,6 +151,7 @@ STAGES = {
     specs.SignificanceSpec: significance,
     specs.SourcesSpec: by_source,
     specs.ScreenSpec: screened,
+    specs.ReliabilitySpec: reliable,
     specs.LdsSpec: linear_datamodeling,
     specs.RemovalSetsSpec: chosen_removals,
     specs.RemovalSpec: removed,
@@ -152,7 +162,7 @@ STAGES = {
 GOLDEN = {
     specs.LikelihoodTableSpec: (2, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
         0.296601]),
-    specs.RankingsSpec: (2, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
+    specs.RankingsSpec: (3, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
     specs.MetricsSpec: (4, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 1.5, 1.25, 3.5, 0.333333,
         -0.0909091, 0.8, 0.8, 1.0, 0.643678, "logo", "m", "constant"]),
@@ -162,6 +172,9 @@ GOLDEN = {
     specs.SourcesSpec: (4, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
         1, 1, 1.0, 0.473684, 1.0, 1.0, 1.0, 1.0, 0.25]),
     specs.ScreenSpec: (1, ["a", 1.0, 2, 1.625, "b", 1.0, 1, 1.8125]),
+    specs.ReliabilitySpec: (1, [0.0, 0.2, 3.0, 0.0981081, 0.0, 0.0, 0.4, 0.6, 1.0, 0.50648, 0.0, 1.0, 0.6, 0.8, 1.0,
+        0.665241, 0.0, 1.0, 0.9, 0.95, 2.0, 0.949023, 1.0, 0.0, 0.95, 1.0, 1.0, 0.981135, 0.0, 0.0, 0.0, 0.2, 3.0,
+        0.0490541, 0.0, 0.0, 0.2, 0.4, 2.0, 0.29293, 0.0, 1.0, 0.4, 0.6, 3.0, 0.479864, 0.666667, 0.0]),
     specs.LdsSpec: (2, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
     specs.RemovalSetsSpec: (2, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),

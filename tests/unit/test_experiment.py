@@ -197,6 +197,67 @@ def test_an_added_oracle_seed_adds_jobs_and_leaves_the_others():
     assert BEFORE.keys() <= after.keys()
 
 
+def test_an_added_seed_of_unlearning_adds_its_models_and_leaves_the_others():
+    of, before = experiment(unlearn={"seeds": [0, 7]}), experiment()
+    assert digests(experiment(unlearn={"seeds": [0]})) == digests(experiment(unlearn={"seed": 0})) == BEFORE
+    assert changed(digests(of)) == matching([*GUDA, *TABLES])
+    for name in ("guda", "guda_uncalibrated"):
+        spec, alone = of.method_spec(name), before.method_spec(name)
+        first, other = spec.runs
+        assert first == alone
+        assert other == experiment(unlearn={"seed": 7}).method_spec(name).model_copy(
+            update={"model_names": {group: f"guda-seed-7/{group}" for group in of.groups}}
+        )
+        method, paths = get_method(name), of.paths
+        assert method.parse(spec.canonical()) == spec
+        assert method.judged(spec).keys() == {BASE, *first.model_names.values(), *other.model_names.values()}
+        built, once = (method.needs(each, paths).build_records for each in (spec, alone))
+        assert [file for file in built.keys() - once.keys() if "seed-7" not in file] == []
+        assert built.items() >= once.items()
+    assert reports.repeated(before) == []
+    assert reports.repeated(of) == ["guda", "guda_uncalibrated"]
+    assert of.paths.reliability() in reports.final_outputs(of)
+
+
+def test_every_operator_unlearns_with_all_seeds():
+    methods = [name for name in METHODS if name in ("guda", "finetune", "neggrad", "guda_esd")]
+    of = experiment(methods=methods, unlearn={"seeds": [3, 7]}, attribution={"neggrad": {"seed": 5}})
+    for name in methods:
+        runs = of.method_spec(name).runs
+        assert [run.model_names["amber"] for run in runs] == [f"{name}/amber", f"{name}-seed-7/amber"]
+        settings = [of.model_spec(run.model_names["amber"]).settings for run in runs]
+        assert [each.seed for each in settings] == [3, 7]
+        assert settings[0].model_copy(update={"seed": 7}) == settings[1]
+    text = text_experiment(methods=["guda", "guda_uniform"], unlearn={"seeds": [0, 1]})
+    assert text.unlearned("guda", "neon", "-seed-1") == "guda-seed-1/neon"
+    assert text.model_spec("guda_uniform-seed-1/neon").settings.strategy == "uniform"
+    assert text.model_spec("guda_uniform-seed-1/neon").settings.seed == 1
+
+
+def test_what_builds_on_guda_builds_on_all_seeds():
+    of = experiment(methods=["guda_scaled", "ensemble"], unlearn={"seeds": [0, 7]})
+    for name in of.config.methods:
+        method, spec = get_method(name), of.method_spec(name)
+        assert method.parse(spec.canonical()) == spec
+        assert {"guda/amber", "guda-seed-7/amber"} <= method.judged(spec).keys()
+        assert of.paths.model_record("guda-seed-7/amber") in method.needs(spec, of.paths).build_records
+    assert reports.repeated(of) == []
+
+
+def test_without_an_oracle_runs_are_compared_with_each_other_alone():
+    of = experiment(unlearn={"seeds": [0, 7]}, oracle={"seeds": []})
+    assert reports.reliability_spec(of).oracle == {}
+    assert of.paths.reliability() in reports.final_outputs(of)
+    assert not [file for file in reports.reliability_files(of) if "logo" in file]
+
+
+def test_variants_unlearn_with_all_seeds():
+    of = experiment(unlearn={"seeds": [0, 7]}, sweep={"unlearn": [{"steps": [9, 10]}]})
+    runs = of.method_spec("guda@steps=9").runs
+    assert [run.model_names["amber"] for run in runs] == ["sweep-steps=9/amber", "sweep-steps=9-seed-7/amber"]
+    assert of.method_spec("guda@steps=10") == of.method_spec("guda")  # as configured
+
+
 def test_oracles_with_bases_of_their_own_change_their_scores_and_what_is_measured_against_them():
     of = experiment(oracle={"own_base": True})
     assert changed(digests(of)) == matching(["scores:logo-?", *TABLES])
@@ -444,6 +505,8 @@ def default_specs():
     yield from [rivals.elbo_spec(conditioned_model(group), "bucket-0000"), rivals.posteriors_spec("bucket-0000")]
     yield mixture_spec(rivals, "bucket-0000")
     yield from [rivals.method_spec(name) for name in rivals.config.methods]
+    repeated = Experiment(load_config({"unlearn": {"seeds": [0, 1]}}), DATASET)
+    yield from [repeated.method_spec("guda"), reports.reliability_spec(repeated)]
     own_base = Experiment(load_config({"oracle": {"own_base": True}}), DATASET)
     yield own_base.method_spec("logo-1")
     swept = Experiment(load_config({"sweep": {"nearest": [{"top_k": 2}]}}), DATASET)

@@ -83,25 +83,26 @@ def test_frame_rows_follow_queries_then_ranks():
         ["cat", "dog"],
         score=[[1.0, 2.0], [4.0, 3.0]],
         se=[[0.1, 0.2], [0.4, 0.3]],
-        p_top1=[[0.25, 0.75], [1.0, 0.0]],
+        p_top1_scoring=[[0.25, 0.75], [1.0, 0.0]],
+        p_top1=[[0.5, 0.625], [0.875, 0.125]],
     )
-    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1"]
+    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1_scoring", "p_top1"]
     # q9 ranks dog (2.0) above cat (1.0), q1 cat (4.0) above dog (3.0); every value moves with its group.
     assert frame.to_numpy().tolist() == [
-        ["guda", "q9", 1, "dog", 2.0, 0.2, 0.75],
-        ["guda", "q9", 2, "cat", 1.0, 0.1, 0.25],
-        ["guda", "q1", 1, "cat", 4.0, 0.4, 1.0],
-        ["guda", "q1", 2, "dog", 3.0, 0.3, 0.0],
+        ["guda", "q9", 1, "dog", 2.0, 0.2, 0.75, 0.625],
+        ["guda", "q9", 2, "cat", 1.0, 0.1, 0.25, 0.5],
+        ["guda", "q1", 1, "cat", 4.0, 0.4, 1.0, 0.875],
+        ["guda", "q1", 2, "dog", 3.0, 0.3, 0.0, 0.125],
     ]
 
 
 def test_frame_has_nan_where_a_method_has_no_error():
-    frame = rankings_frame("clip", [7], ["a", "b", "c"], score=[[0.0, 1.0, 1.0]], se=None, p_top1=None)
+    frame = rankings_frame("clip", [7], ["a", "b", "c"], score=[[0.0, 1.0, 1.0]], se=None)
     assert frame["group"].tolist() == ["b", "c", "a"]
     assert frame["rank"].tolist() == [1.5, 1.5, 3]
     assert frame["query"].tolist() == [7, 7, 7]
-    assert frame[["se", "p_top1"]].isna().all(axis=None)
-    assert (frame[["se", "p_top1"]].dtypes == np.float64).all()
+    assert frame[["se", "p_top1_scoring", "p_top1"]].isna().all(axis=None)
+    assert (frame[["se", "p_top1_scoring", "p_top1"]].dtypes == np.float64).all()
 
 
 def test_the_figure_does_not_show_tied_groups_by_their_column():

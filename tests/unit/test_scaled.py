@@ -87,7 +87,7 @@ def test_scores_are_unlearnings_through_scale_and_level(tmp_path):
     # In units of 21, unlearned a is 4, 0, 2 and retrained 0, 6, 3: the scale is 1.5 throughout. It gives a 6, 0, 3 and
     # b 3, 9, -3, and the levels are half of -6, 6, 0.
     np.testing.assert_allclose(scores.score / 21, [[3, 0], [3, 12], [3, -3]], atol=1e-6)
-    np.testing.assert_array_equal(scores.p_top1, [[1, 0], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(scores.p_top1_scoring, [[1, 0], [0, 1], [1, 0]])
 
 
 def test_scores_that_do_not_differ_over_queries_give_no_scale(tmp_path):

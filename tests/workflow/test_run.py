@@ -88,7 +88,7 @@ def test_a_spec_that_may_be_long_lies_beside_the_log(workflow, at, paths):
 
 def test_rankings_hold_every_group_once_for_every_method_and_query(workflow, at, paths):
     frame = pd.read_csv(at(paths.rankings()))
-    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1"]
+    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1_scoring", "p_top1"]
     queries = [f"query-{index:06d}" for index in range(workflow.experiment.config.queries.count)]
     expected = {(method, query) for method in [*METHODS, *workflow.experiment.oracles[1:]] for query in queries}
     ranked = dict(iter(frame.groupby(["method", "query"])))
@@ -99,7 +99,7 @@ def test_rankings_hold_every_group_once_for_every_method_and_query(workflow, at,
         assert rows["score"].is_monotonic_decreasing
     sampled = frame[~frame["method"].isin(["nearest", "random"])]
     assert sampled["se"].gt(0).all()
-    assert np.allclose(sampled.groupby(["method", "query"])["p_top1"].sum(), 1)
+    assert np.allclose(sampled.groupby(["method", "query"])["p_top1_scoring"].sum(), 1)
 
 
 def test_metrics_have_the_promised_columns_and_rows(at, paths):

@@ -203,6 +203,7 @@ CHANGES = {
     "variants in `sweep.unlearn`": ("workflow", setting("sweep: {unlearn: [{steps: [3, 4]}]}")),
     "variants in `sweep.elbo_steps`": ("workflow", setting("sweep: {elbo_steps: [{first: 200}]}")),
     "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
+    "a seed is added to `unlearn.seeds`": ("workflow", setting("unlearn: {seeds: [0, 7]}", SEED="7")),
     "`oracle.own_base` is set": ("workflow", setting("oracle: {own_base: true}")),
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),

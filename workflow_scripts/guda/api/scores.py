@@ -18,8 +18,9 @@ from guda.api.networks import as_denoiser, check_images, evaluating
 from guda.config.messages import from_arguments
 from guda.core.errors import ArgumentError
 from guda.evaluation.scores import Scores, scores_frame
-from guda.methods.counterfactual.compute import damage, weighted_differences
-from guda.methods.resampling import summarise
+from guda.methods.another_run import first_of_another_run
+from guda.methods.counterfactual.compute import weighted_differences
+from guda.methods.counterfactual.retained import Retained, calibrated, retained
 from guda.models.denoisers import UNetDenoiser
 from guda.models.forgetting import describe, forgetting
 from guda.models.noise_schedule import NoiseSchedule, elbo_steps, step_weights
@@ -95,7 +96,9 @@ def attribute(
         Without them scores are those of `guda_uncalibrated`.
 
     Returns a row per image and group, as results/scores/METHOD.csv has it: query (the image's id), group, score, its
-    standard error se, and p_top1, the probability that the group is first; the last two are NaN for a single step.
+    standard error se, p_top1_scoring, the probability that the group is first with other noise of scoring, and p_top1,
+    that it is first in another run, which unlearns from another seed as well. The last three are NaN for a single step,
+    p_top1 also without calibration; it is estimated from all images together, so give a hundred or more.
     Raises GudaError where an argument is wrong, and FloatingPointError where a model has diverged.
     """
     if not isinstance(counterfactuals, Mapping) or not counterfactuals:
@@ -105,7 +108,8 @@ def attribute(
         as_denoiser(model, full.schedule, f"counterfactuals[{group!r}]") for group, model in counterfactuals.items()
     ]
     bound, pixels = _bound(full.schedule, seed, steps, batch_size), as_images(images)
-    names, harm = as_ids(ids, len(pixels)), np.zeros(())
+    names = as_ids(ids, len(pixels))
+    on_retained: Retained | None = None
     for denoiser in (full, *without):
         check_images(denoiser, pixels)
     if calibration is not None and members is not None:
@@ -114,13 +118,16 @@ def attribute(
         held = _held(members, list(counterfactuals), len(probes))
         check_images(full, probes, "calibration")
         lost = bound.differences(full, without, probes, probe_names)
-        harm, found = damage(lost, held), dict(zip(counterfactuals, forgetting(lost.sum(2), held), strict=True))
+        on_retained = retained(lost[None], held)
+        found = dict(zip(counterfactuals, forgetting(lost.sum(2), held), strict=True))
         for sentence in describe("counterfactuals", found):
             warnings.warn(sentence, stacklevel=2)
     elif calibration is not None or members is not None:
         raise ArgumentError("calibration and members: one is missing; give both, or neither")
     terms = bound.differences(full, without, pixels, names)
-    return scores_frame(Scores(names, list(counterfactuals), *summarise(terms - harm)))
+    score, se, p_top1_scoring, error = calibrated(terms, on_retained)
+    p_top1 = first_of_another_run(score, error)
+    return scores_frame(Scores(names, list(counterfactuals), score, se, p_top1_scoring, p_top1))
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,14 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
 
 
 def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table with all values as text, whatever they look like, but for the columns `numbers` (empty: NaN)."""
+    """A table with all values as text, whatever they look like, but for those of the columns `numbers` that it has.
+
+    Where one of these is empty it is NaN.
+    """
     import pandas as pd
 
     frame = pd.read_csv(regular(path), dtype=str, keep_default_na=False)
-    for name in numbers:
+    for name in frame.columns.intersection(list(numbers)):
         frame[name] = [float(value) if value else float("nan") for value in frame[name]]
     return frame
 

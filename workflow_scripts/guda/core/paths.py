@@ -260,6 +260,9 @@ class Paths:
     def screen(self) -> str:
         return self._at("screen.csv")
 
+    def reliability(self) -> str:
+        return self._at("reliability.csv")
+
     def lds(self) -> str:
         return self._at("lds.csv")
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from guda.core.paths import Paths
 from guda.core.seeding import derive_seed
-from guda.evaluation.scores import read_scores
+from guda.evaluation.scores import NUMBERS, read_scores
 from guda.specs import RankingsSpec
 
 if TYPE_CHECKING:
@@ -87,12 +87,14 @@ def rankings_frame(
     groups: Sequence[str],
     score: ArrayLike,
     se: ArrayLike | None,
-    p_top1: ArrayLike | None,
+    p_top1_scoring: ArrayLike | None = None,
+    p_top1: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """One row per (query, group): the long table of a method's rankings.
 
-    queries: Q names; groups: G names; score [Q, G].  se (standard error of the score) and p_top1
-    (probability that the group is first) are [Q, G], or None where the method has none (NaN column).
+    queries: Q names; groups: G names; score [Q, G].  se (standard error of the score), p_top1_scoring
+    and p_top1 (probability that the group is first, with other noise of scoring and in another run) are [Q, G], or None
+    where the method has none (NaN column).
     Rows follow the order of `queries`, then the rank: 1 for the first, the mean of their places for tied groups, whose
     rows follow that of `groups`. Whole ranks are int, so that they are written without a point.
     """
@@ -123,6 +125,7 @@ def rankings_frame(
             "group": group_names[by_rank.ravel()],
             "score": column(score, "score"),
             "se": column(se, "se"),
+            "p_top1_scoring": column(p_top1_scoring, "p_top1_scoring"),
             "p_top1": column(p_top1, "p_top1"),
         }
     )
@@ -133,5 +136,6 @@ def rankings_csv(spec: RankingsSpec, paths: Paths) -> pd.DataFrame:
     frames = []
     for name, file in spec.files.items():
         scores = read_scores(paths.scores(file), spec.scores[name])
-        frames.append(rankings_frame(name, scores.queries, scores.groups, scores.score, scores.se, scores.p_top1))
+        numbers = (getattr(scores, number) for number in NUMBERS)
+        frames.append(rankings_frame(name, scores.queries, scores.groups, *numbers))
     return pd.concat(frames)

@@ -15,20 +15,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NUMBERS = ("score", "se", "p_top1_scoring", "p_top1")
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of n queries for G groups; higher is more influential.
 
-    `score`, `se` (standard error) and `p_top1` (share of resamples in which the group is first; groups that tie there
-    share it) are float64 [n, G]; the last two are None, or NaN, for methods without a sampling error. `evaluations` are
-    network forwards on one sample, `details` what the method chose by itself, for the record. Raises FloatingPointError
-    for a score that is not finite.
+    All are float64 [n, G]: `score`; `se`, its standard error by the noise of scoring; `p_top1_scoring`, the probability
+    that the group is first with other noise of scoring; `p_top1`, that it is first in another run, which unlearns from
+    another seed as well. Groups that tie share a place. The last three are None, or NaN, where a method has none.
+    `evaluations` are network forwards on one sample, `details` what the method chose by itself, for the record.
+    Raises FloatingPointError for a score that is not finite.
     """
 
     queries: list[str]
     groups: list[str]
     score: np.ndarray
     se: np.ndarray | None = None
+    p_top1_scoring: np.ndarray | None = None
     p_top1: np.ndarray | None = None
     evaluations: int = 0
     details: dict[str, Any] = field(default_factory=dict)
@@ -39,12 +44,12 @@ class Scores:
 
 
 def scores_frame(scores: Scores) -> pd.DataFrame:
-    """One row per query and group: query, group, score, se, p_top1 (the last two empty where a method has none)."""
+    """One row per query and group: query, group, then the NUMBERS, empty where a method has none."""
     import pandas as pd
 
     n, n_groups = scores.score.shape
     absent = np.full((n, n_groups), np.nan)
-    columns = {"score": scores.score, "se": scores.se, "p_top1": scores.p_top1}
+    columns = {name: getattr(scores, name) for name in NUMBERS}
     return pd.DataFrame(
         {"query": np.repeat(scores.queries, n_groups), "group": np.tile(scores.groups, n)}
         | {name: (absent if values is None else values).ravel() for name, values in columns.items()}
@@ -57,17 +62,20 @@ def read_scores(path: str, spec_digest: str) -> Scores:
     frame = read_numbers(path)
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))
-    score, se, p_top1 = (frame[name].to_numpy().reshape(shape) for name in ("score", "se", "p_top1"))
-    return Scores(queries, groups, score, se, p_top1)
+    score, se, p_top1_scoring, p_top1 = (frame[name].to_numpy().reshape(shape) for name in NUMBERS)
+    return Scores(queries, groups, score, se, p_top1_scoring, p_top1)
 
 
 def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table with the columns `score`, `se` and `p_top1`, and `others` of numbers.
+    """A table with the columns NUMBERS, and `others` of numbers.
 
-    Raises ArtifactError where a score is not finite, or a standard error or p_top1 is infinite (an empty one is none).
+    Scores of before there was a `p_top1_scoring` have that as their `p_top1`, and no other.
+    Raises ArtifactError where a score is not finite, or another of these numbers is infinite (an empty one is none).
     """
-    frame = read_csv(path, numbers=(*others, "score", "se", "p_top1"))
-    for name in ("score", "se", "p_top1"):
+    frame = read_csv(path, numbers=(*others, *NUMBERS))
+    if "p_top1_scoring" not in frame:
+        frame = frame.rename(columns={"p_top1": "p_top1_scoring"}).assign(p_top1=np.nan)
+    for name in NUMBERS:
         values = frame[name].to_numpy()
         if problem := not_finite(values if name == "score" else values[~np.isnan(values)], name):
             raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")

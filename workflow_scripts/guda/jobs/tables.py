@@ -10,7 +10,7 @@ import pandas as pd
 
 from guda.core.artifacts import load_tensors, read_csv, unpack_ids
 from guda.core.paths import Paths
-from guda.core.records import check_recorded
+from guda.core.records import check_recorded, read_record
 from guda.data.groups import group_sizes, read_members
 from guda.evaluation.lds import lds_csv
 from guda.evaluation.likelihood_table import likelihood_csv
@@ -25,10 +25,14 @@ from guda.evaluation.metrics_table import (
     vote,
 )
 from guda.evaluation.ranking import rankings_csv
+from guda.evaluation.reliability import reliability_table
 from guda.evaluation.removal import removal_csv
+from guda.evaluation.scores import read_scores
 from guda.evaluation.screen import screen_csv
 from guda.evaluation.significance import significance_csv
 from guda.evaluation.sweep import sweep_csv
+from guda.methods import method_of
+from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.similarity.compute import similarities
 from guda.specs import (
     GroupSizesSpec,
@@ -37,6 +41,7 @@ from guda.specs import (
     LikelihoodTableSpec,
     MetricsSpec,
     RankingsSpec,
+    ReliabilitySpec,
     RemovalSpec,
     ScreenSpec,
     SignificanceSpec,
@@ -90,6 +95,22 @@ def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) ->
     return found
 
 
+def reliability_csv(spec: ReliabilitySpec, paths: Paths) -> pd.DataFrame:
+    """reliability.csv: each run of a method by itself, beside the others and the oracle. Raises ArtifactError."""
+    oracles = [read_scores(paths.scores(name), expected) for name, expected in spec.oracle.items()]
+    tables = []
+    for name, expected in spec.scores.items():
+        method = method_of(Unlearned, name)
+        averaged = method.parse(read_record(paths.scores_record(name), expected)["spec"])
+        runs = [method.scores(run, paths) for run in averaged.runs]
+        frames = [pd.DataFrame(each.score, each.queries, each.groups) for each in oracles]
+        of_oracle = [frame.loc[runs[0].queries, runs[0].groups].to_numpy() for frame in frames]
+        table = reliability_table(runs, *of_oracle)
+        table.insert(0, "method", name)
+        tables.append(table)
+    return pd.concat(tables)
+
+
 TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
     GroupSizesSpec: group_sizes_csv,
     RankingsSpec: rankings_csv,
@@ -97,6 +118,7 @@ TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
     SourcesSpec: sources_csv,
     SignificanceSpec: significance_csv,
     ScreenSpec: screen_csv,
+    ReliabilitySpec: reliability_csv,
     LdsSpec: lds_csv,
     RemovalSpec: removal_csv,
     LatentRemovalSpec: removal_csv,

@@ -19,7 +19,7 @@ RESAMPLES = 1000
 def summarise(
     terms: Float[np.ndarray, "n g s"], scored: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g"], Float[np.ndarray, "n g"]]:
-    """Score, its standard error, and p_top1, each [n, G], from weighted per-step terms [n, G, S] that add up to it.
+    """Score, its standard error and p_top1_scoring, each [n, G], from weighted terms [n, G, S] that add up to it.
 
     The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
     is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
@@ -33,7 +33,7 @@ def summarise(
     n, n_groups, n_steps = terms.shape
     sums, errors = terms.sum(2), deviations(terms)
     score = sums if scored is None else scored(sums.T).T
-    se, p_top1 = np.sqrt((errors**2).sum(2)), np.full((n, n_groups), np.nan)
+    se, p_top1_scoring = np.sqrt((errors**2).sum(2)), np.full((n, n_groups), np.nan)
     generator = np.random.default_rng(derive_seed("resampled steps", n_steps))
     signs = generator.choice([-1.0, 1.0], size=(n_steps, RESAMPLES))
     if n_steps > 1:
@@ -42,9 +42,14 @@ def summarise(
             if scored is not None:
                 resampled = scored(resampled)
                 se[row] = np.sqrt(((resampled - score[row, :, None]) ** 2).mean(1))
-            first = resampled == resampled.max(0)
-            p_top1[row] = (first / first.sum(0)).sum(1) / RESAMPLES  # groups that tie share the first place
-    return score, se, p_top1
+            p_top1_scoring[row] = first_shares(resampled)
+    return score, se, p_top1_scoring
+
+
+def first_shares(resampled: Float[np.ndarray, "g r"]) -> Float[np.ndarray, " g"]:
+    """Share of the resamples in which each group is first; groups that tie share the place."""
+    first = resampled == resampled.max(0)
+    return (first / first.sum(0)).sum(1) / resampled.shape[1]
 
 
 def deviations(terms: Float[np.ndarray, "*q s"]) -> Float[np.ndarray, "*q s"]:

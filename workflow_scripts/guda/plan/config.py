@@ -135,6 +135,10 @@ class Config(Section):
                 "add a seed"
             )
         check_keys("sweep.unlearn", sweep.unlearn, type(self.unlearning))
+        if self.unlearn.seeds and any("seed" in settings for settings in sweep.unlearn):
+            raise ValueError(
+                f"sweep.unlearn.seed: unlearn.seeds {self.unlearn.seeds} are those of all variants; leave it out"
+            )
         swept: list[tuple[str, Section]] = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
         groups = ["", *self.unlearn.overrides] if self.text_to_image is None else []
         swept += [("unlearn", self.unlearning), *(("unlearn", self.unlearn.for_group(group)) for group in groups)]

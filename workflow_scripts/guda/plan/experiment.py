@@ -163,10 +163,11 @@ class Experiment:
 
     @cached_property
     def operators(self) -> dict[str, Operator]:
-        """The operators that can unlearn these models, by name, with those of variants."""
-        operators = operators_of(self)
-        swept = [variant for variant in self.variants.values() if variant.unlearn]
-        return operators | {each.operator: operators[GUDA].variant(each.operator, each.unlearn) for each in swept}
+        """The operators that can unlearn these models, by name, with those of variants and of further seeds."""
+        operators, swept = operators_of(self), [variant for variant in self.variants.values() if variant.unlearn]
+        operators |= {each.operator: operators[GUDA].varied(each.operator, each.unlearn) for each in swept}
+        runs = self.config.unlearn.runs.items()
+        return {name + run: made.varied(name + run, seed) for run, seed in runs for name, made in operators.items()}
 
     @property
     def methods_used(self) -> list[str]:
@@ -187,18 +188,18 @@ class Experiment:
         """Names of schedules of diffusion steps, with what differs from the one configured, '' first."""
         return {"": {}} | {variant.schedule: variant.elbo_steps for variant in self.variants.values()}
 
-    def unlearned(self, operator: str, group: str) -> str:
-        """Name of the model that has unlearned `group`.
+    def unlearned(self, operator: str, group: str, run: str = "") -> str:
+        """Name of the model that has unlearned `group` in a run of `unlearn.runs`.
 
         It is made by the operator, or imported in the place of GUDA's and of its variants'; one with GUDA's settings is
         GUDA's own.
         """
-        made, usual = self.operators[operator], self.operators[GUDA]
+        made, usual = self.operators[operator + run], self.operators[GUDA + run]
         same = made.kind is usual.kind and made.settings(self, group) == usual.settings(self, group)
         variant = operator not in operators_of(self)
         if (same or variant) and group in self.config.unlearn.imported:
             return unlearned_model(IMPORTED, group)
-        return unlearned_model(GUDA if same else operator, group)
+        return unlearned_model((GUDA if same else operator) + run, group)
 
     @property
     def oracles(self) -> list[str]:

@@ -14,7 +14,7 @@ from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE, subset_model
 from guda.core.records import check_recorded
 from guda.methods import get_method
-from guda.methods.counterfactual.plan import CounterfactualSpec
+from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec
 from guda.methods.instance import InstanceLevel
 from guda.methods.variants import shown_settings
 from guda.specs import (
@@ -25,6 +25,7 @@ from guda.specs import (
     LikelihoodTableSpec,
     MetricsSpec,
     RankingsSpec,
+    ReliabilitySpec,
     RemovalFigureSpec,
     RemovalSetsSpec,
     RemovalSpec,
@@ -55,6 +56,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
         paths.significance(): compared,
         paths.metrics_by_source(): compared or ("" if config.metrics.content else "metrics.content is null"),
         paths.screen(): "" if config.screen else "screen is null",
+        paths.reliability(): "" if repeated(experiment) else "no method unlearns with several unlearn.seeds",
         paths.lds(): "" if config.lds.subsets else "lds.subsets is 0",
         paths.removal(): removal,
         paths.removal_figure(): removal,
@@ -115,6 +117,26 @@ def significance_spec(experiment: Experiment) -> SignificanceSpec:
         seed=settings.seed,
         decisive_ratio=settings.decisive_ratio,
     )
+
+
+def repeated(experiment: Experiment) -> list[str]:
+    """The methods whose scores are averaged over several seeds of unlearning."""
+    return [name for name in experiment.config.methods if isinstance(experiment.method_spec(name), RepeatedSpec)]
+
+
+def reliability_spec(experiment: Experiment) -> ReliabilitySpec:
+    return ReliabilitySpec(
+        scores={name: experiment.method_spec(name).digest() for name in repeated(experiment)},
+        oracle={name: experiment.method_spec(name).digest() for name in experiment.oracles[:1]},
+    )
+
+
+def reliability_files(experiment: Experiment) -> list[str]:
+    """What the comparison of single runs reads."""
+    names, oracle, paths = repeated(experiment), experiment.oracles[:1], experiment.paths
+    records = map(paths.scores_record, [*names, *oracle])
+    files = [file for name in names for file in experiment.method_files(name)]
+    return list(dict.fromkeys([*map(paths.scores, oracle), *records, *files]))
 
 
 def knows_contents(experiment: Experiment) -> bool:

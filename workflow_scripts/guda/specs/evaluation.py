@@ -13,7 +13,7 @@ from guda.specs.text_to_image import FineTuneSpec, PromptedQueriesSpec
 
 
 class RankingsSpec(Spec):
-    stage, version = "rankings", 2
+    stage, version = "rankings", 3
     scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
     files: dict[str, str]  # name of each method's score file
     queries: dict[str, str]  # digest of each bucket
@@ -42,6 +42,12 @@ class SignificanceSpec(Spec):
     bootstrap_samples: int
     seed: int
     decisive_ratio: float
+
+
+class ReliabilitySpec(Spec):
+    stage, version = "reliability", 1
+    scores: dict[str, str]  # digest of the spec of each method that is averaged over runs, by its name
+    oracle: dict[str, str]  # of the oracle that is reported against, where there is one
 
 
 class SourcesSpec(Spec):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from guda.specs import UnlearnedSpec
 
@@ -40,13 +41,14 @@ class Operator(Generic[S]):
     """A way to turn the full model into one that approximates training without a group.
 
     It is declared in `plan.py` of a folder, which never imports torch; `compute.py` beside that has `run(job)`. `name`
-    is the folder of its models under models/.
+    is the folder of its models under models/, `variation` holds settings in place of the configured ones.
     """
 
     kind: type[S]
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, variation: dict[str, Any] | None = None):
         self.name = name
+        self.variation = variation or {}
 
     def applies(self, experiment: Experiment) -> bool:
         """Whether it can unlearn the kind of models that the experiment has."""
@@ -56,12 +58,14 @@ class Operator(Generic[S]):
         """Raise ConfigError where the experiment's groups cannot be unlearned so."""
 
     def settings(self, experiment: Experiment, group: str) -> Optimisation:
-        """Settings for a group."""
+        """Settings for a group, the variation among them."""
         raise NotImplementedError
 
-    def variant(self, name: str, variation: dict[str, Any]) -> Operator[S]:
-        """The same under another name, with a variation of its settings: what the section `sweep` tries."""
-        raise NotImplementedError
+    def varied(self, name: str, variation: dict[str, Any]) -> Self:
+        """The same under another name, with other settings: what the section `sweep` tries, or another seed."""
+        other = copy.copy(self)
+        other.name, other.variation = name, self.variation | variation
+        return other
 
     def spec(self, experiment: Experiment, group: str) -> S:
         """Spec of the model that has unlearned the group."""

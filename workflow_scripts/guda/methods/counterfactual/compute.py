@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,35 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import CALIBRATION, Paths
 from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
-from guda.methods.counterfactual.plan import Counterfactual, CounterfactualSpec
-from guda.methods.resampling import summarise
+from guda.methods.another_run import first_of_another_run
+from guda.methods.counterfactual.plan import AnySpec, Counterfactual, CounterfactualSpec
+from guda.methods.counterfactual.retained import Retained, calibrated, retained
 from guda.models.forgetting import forgetting, summary
 from guda.models.noise_schedule import step_weights
 
 
-def scores(method: Counterfactual, spec: CounterfactualSpec, paths: Paths) -> Scores:
-    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated.
+def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
+    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated; the mean over runs.
 
     The details of a calibrated one say how far each group was forgotten.
     """
-    paths = paths.with_schedule(method.schedule)
-    harm: np.ndarray | float = 0.0
+    paths, first = paths.with_schedule(method.schedule), spec.runs[0]
+    calibration: Retained | None = None
     details: dict[str, Any] = {}
-    if spec.calibration is not None:
-        terms, held = _read_calibration(spec, paths, spec.calibration)
-        harm, found = damage(terms, held), dict(zip(spec.models, forgetting(terms.sum(2), held), strict=True))
+    if first.calibration is not None:
+        runs, held = _read_calibration(spec, paths, first.calibration)
+        calibration = retained(runs, held)
+        forgotten = forgetting(runs.mean(axis=0).sum(axis=2), held)
+        found = dict(zip(first.models, forgotten, strict=True))
         details = {"forgetting": found} | summary(found)
-    queries, summaries = [], []
-    for bucket, samples in spec.buckets.items():  # the terms of all of them would be too many
-        ids, terms = _score_terms(spec, paths, bucket, samples)
+    queries, parts = [], []
+    for bucket, samples in first.buckets.items():  # the terms of all of them would be too many
+        ids, terms = _mean_terms(spec, paths, bucket, samples)
         queries += ids
-        summaries.append(summarise(terms - harm))
-    score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
-    return Scores(queries, list(spec.models), score, se, p_top1, details=details)
+        parts.append(calibrated(terms, calibration))
+    score, se, p_top1_scoring, error = (np.concatenate(values) for values in zip(*parts, strict=True))
+    p_top1 = first_of_another_run(score, error)
+    return Scores(queries, list(first.models), score, se, p_top1_scoring, p_top1, details=details)
 
 
 def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weights: np.ndarray) -> np.ndarray:
@@ -49,14 +53,13 @@ def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weight
     return np.stack([terms - full for terms in without], axis=1) * weights
 
 
-def damage(terms: np.ndarray, held: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean weighted terms [M, G, S] of each group's unlearned model on retained training images, float64 [G, S].
-
-    `held` says of each group which of the M images are its members, bool [M], not all. A true counterfactual explains
-    what was retained as well as the full model does; what an unlearned model loses there is damage by the unlearning,
-    differs from group to group, and is subtracted from the group's scores.
-    """
-    return np.stack([terms[~members, column].mean(0) for column, members in enumerate(held)])
+def _mean_terms(spec: AnySpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
+    """Ids of a bucket and the mean over runs of its weighted terms, float64 [n, G, S]."""
+    first, *others = spec.runs
+    ids, total = _score_terms(first, paths, bucket, samples)
+    for run in others:
+        total += _score_terms(run, paths, bucket, samples)[1]
+    return ids, total / len(spec.runs)
 
 
 def _score_terms(spec: CounterfactualSpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
@@ -90,11 +93,15 @@ def _read_elbo(
     return unpack_ids(tensors["ids"]), tensors["kl"].astype(np.float64), metadata
 
 
-def _read_calibration(spec: CounterfactualSpec, paths: Paths, calibration: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Weighted terms [M, G, S] of the calibration images, of the spec with this digest, and which are each group's."""
-    ids, terms = _score_terms(spec, paths, CALIBRATION, calibration)
+def _read_calibration(spec: AnySpec, paths: Paths, calibration: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Weighted terms [K, M, G, S] of K runs of the calibration images, of the spec with this digest.
+
+    Also which of the images each group holds.
+    """
+    found = [_score_terms(run, paths, CALIBRATION, calibration) for run in spec.runs]
+    ids, runs = found[0][0], np.stack([terms for _, terms in found])
     held = []
-    for group, expected in spec.members.items():
+    for group, expected in spec.runs[0].members.items():
         members = read_members(paths.group(group), expected)
         held.append(np.array([sample_id in members for sample_id in ids]))
         if held[-1].all():
@@ -102,4 +109,4 @@ def _read_calibration(spec: CounterfactualSpec, paths: Paths, calibration: str) 
                 f"{paths.group(group)}: holds every calibration image, so none is retained; "
                 "raise attribution.calibration.count"
             )
-    return terms, held
+    return runs, held

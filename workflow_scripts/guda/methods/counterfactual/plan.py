@@ -31,7 +31,7 @@ class Calibration(Section):
 
 
 class CounterfactualSpec(Spec):
-    stage, version = "counterfactual", 2
+    stage, version = "counterfactual", 3
     elbo: ElboSettings
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
@@ -40,6 +40,11 @@ class CounterfactualSpec(Spec):
     buckets: dict[str, str]
     calibration: str | None
     members: dict[str, str]  # digest of each group, where calibration needs its members
+
+    @property
+    def runs(self) -> list[CounterfactualSpec]:
+        """What scores are averaged over."""
+        return [self]
 
     @property
     def base_name(self) -> str:
@@ -52,12 +57,12 @@ class CounterfactualSpec(Spec):
 
 
 class GuidedCounterfactualSpec(CounterfactualSpec):
-    stage, version = "guided_counterfactual", 2
+    stage, version = "guided_counterfactual", 3
     conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
 
 
 class OwnBaseCounterfactualSpec(CounterfactualSpec):
-    stage, version = "own_base_counterfactual", 1
+    stage, version = "own_base_counterfactual", 2
     own_base: str  # name of the oracle seed's own base model
 
     @property
@@ -65,20 +70,20 @@ class OwnBaseCounterfactualSpec(CounterfactualSpec):
         return self.own_base
 
 
-class Counterfactual(Method[CounterfactualSpec]):
-    """Scores by the models `self.model(experiment, group)`, one a group."""
+class RepeatedSpec(Spec):
+    stage, version = "repeated_counterfactual", 1
+    runs: list[GuidedCounterfactualSpec | CounterfactualSpec]  # one a seed of unlearning, the same but for the models
 
-    kind = CounterfactualSpec
+
+AnySpec = CounterfactualSpec | RepeatedSpec
+
+
+class Counterfactual(Method[AnySpec]):
+    """Scores by counterfactual models, one a group."""
+
+    kind: type[AnySpec] = CounterfactualSpec
     calibrated = False
     schedule = ""  # name of the diffusion steps, where they are others than the configured
-
-    def groups(self, experiment: Experiment) -> list[str]:
-        """The groups that have scores."""
-        return list(experiment.groups)
-
-    def model(self, experiment: Experiment, group: str) -> str:
-        """Name of the group's counterfactual model under models/."""
-        raise NotImplementedError
 
     def check(self, experiment: Experiment) -> None:
         """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
@@ -93,9 +98,8 @@ class Counterfactual(Method[CounterfactualSpec]):
                     "calibration images, so none is retained without it; raise it"
                 )
 
-    def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        groups = self.groups(experiment)
-        names = {group: self.model(experiment, group) for group in groups}
+    def compared(self, experiment: Experiment, names: dict[str, str]) -> CounterfactualSpec:
+        """Spec of scores by the models of these names under models/, by group."""
         return CounterfactualSpec(
             elbo=experiment.elbo_settings_of(self.schedule),
             base=experiment.model_digest(BASE),
@@ -104,10 +108,21 @@ class Counterfactual(Method[CounterfactualSpec]):
             neighbors={},
             buckets={bucket: experiment.scored_digest(bucket) for bucket in experiment.buckets},
             calibration=experiment.scored_digest(CALIBRATION) if self.calibrated else None,
-            members={group: experiment.group_digest(group) for group in groups} if self.calibrated else {},
+            members={group: experiment.group_digest(group) for group in names} if self.calibrated else {},
         )
 
-    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+    def needs(self, spec: AnySpec, paths: Paths) -> Needs:
+        found = Needs([])
+        for needs in (self.run_needs(run, paths) for run in spec.runs):
+            found = Needs(
+                found.files + needs.files,
+                found.build_records | needs.build_records,
+                found.query_records | needs.query_records,
+            )
+        return found
+
+    def run_needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        """What the models of one run ask for."""
         paths, models = paths.with_schedule(self.schedule), self.judged(spec)
 
         def elbo_records(buckets: dict[str, str]) -> dict[str, str]:
@@ -129,8 +144,11 @@ class Counterfactual(Method[CounterfactualSpec]):
             built |= elbo_records({CALIBRATION: spec.calibration})
         return Needs(files, built, elbo_records(spec.buckets))
 
-    def judged(self, spec: CounterfactualSpec) -> dict[str, str]:
-        return {spec.base_name: spec.base} | {name: spec.models[group] for group, name in spec.model_names.items()}
+    def judged(self, spec: AnySpec) -> dict[str, str]:
+        models: dict[str, str] = {}
+        for run in spec.runs:
+            models |= {run.base_name: run.base} | {name: run.models[group] for group, name in run.model_names.items()}
+        return models
 
 
 class Oracle(Counterfactual):
@@ -143,11 +161,8 @@ class Oracle(Counterfactual):
         super().__init__(f"logo-{seed}")
         self.seed = seed
 
-    def model(self, experiment: Experiment, group: str) -> str:
-        return logo_model(self.seed, group)
-
     def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        spec = super().spec(experiment)
+        spec = self.compared(experiment, {group: logo_model(self.seed, group) for group in experiment.groups})
         if not experiment.config.oracle.own_base:
             return spec
         name = own_base(self.seed)
@@ -157,8 +172,8 @@ class Oracle(Counterfactual):
     def parse(self, text: str) -> CounterfactualSpec:
         return parse_any([CounterfactualSpec, OwnBaseCounterfactualSpec], text)
 
-    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
-        needs = super().needs(spec, paths)
+    def run_needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().run_needs(spec, paths)
         if not isinstance(spec, OwnBaseCounterfactualSpec):
             return needs
         return replace(needs, build_records=needs.build_records | {paths.model_record(spec.base_name): spec.base})
@@ -182,11 +197,17 @@ class Unlearned(Counterfactual):
         super().check(experiment)
         experiment.operators[self.operator].check(experiment)
 
-    def model(self, experiment: Experiment, group: str) -> str:
-        return experiment.unlearned(self.operator, group)
+    def spec(self, experiment: Experiment) -> AnySpec:
+        runs = [self.run_spec(experiment, run) for run in experiment.config.unlearn.runs]
+        return RepeatedSpec(runs=runs) if len(runs) > 1 else runs[0]
 
-    def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        spec = super().spec(experiment)
+    def parse(self, text: str) -> AnySpec:
+        return parse_any([CounterfactualSpec, RepeatedSpec], text)
+
+    def run_spec(self, experiment: Experiment, run: str) -> CounterfactualSpec:
+        """Spec of the scores by the models of one run of `unlearn.runs`."""
+        names = {group: experiment.unlearned(self.operator, group, run) for group in experiment.groups}
+        spec = self.compared(experiment, names)
         models = {group: experiment.model_spec(name) for group, name in spec.model_names.items()}
         neighbors = {
             experiment.neighbors_name(model.settings, group): model.neighbors
@@ -199,17 +220,17 @@ class Unlearned(Counterfactual):
 class GuidedUnlearned(Unlearned):
     """The full model after unlearning by guidance: its own, or a conditional network's, which then counts as built."""
 
-    def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        spec = super().spec(experiment)
+    def run_spec(self, experiment: Experiment, run: str) -> CounterfactualSpec:
+        spec = super().run_spec(experiment, run)
         if experiment.family.conditional == BASE:
             return spec
         return GuidedCounterfactualSpec(**dict(spec), conditional=experiment.model_digest(CONDITIONAL))
 
-    def parse(self, text: str) -> CounterfactualSpec:
-        return parse_any([GuidedCounterfactualSpec, CounterfactualSpec], text)
+    def parse(self, text: str) -> AnySpec:
+        return parse_any([GuidedCounterfactualSpec, CounterfactualSpec, RepeatedSpec], text)
 
-    def needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
-        needs = super().needs(spec, paths)
+    def run_needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().run_needs(spec, paths)
         if not isinstance(spec, GuidedCounterfactualSpec):
             return needs
         built = needs.build_records | {paths.model_record(CONDITIONAL): spec.conditional}

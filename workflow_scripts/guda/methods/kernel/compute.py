@@ -18,5 +18,5 @@ def scores(method: KernelCounterfactual, spec: KernelSpec, paths: Paths) -> Scor
         tensors, _ = load_tensors(paths.kernel(bucket), expected, "np")
         queries += unpack_ids(tensors["ids"])
         summaries.append(summarise(tensors["kl"] * tensors["step_weights"]))
-    score, se, p_top1 = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
-    return Scores(queries, spec.groups, score, se, p_top1)
+    score, se, p_top1_scoring = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
+    return Scores(queries, spec.groups, score, se, p_top1_scoring)

@@ -15,7 +15,7 @@ from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import Paths, logo_model
 from guda.core.seeding import chosen
 from guda.core.spec import Spec
-from guda.methods.counterfactual.plan import Counterfactual, CounterfactualSpec, Unlearned
+from guda.methods.counterfactual.plan import AnySpec, Counterfactual, CounterfactualSpec, Unlearned
 from guda.methods.method import Method, Needs
 from guda.unlearning import GUDA
 
@@ -31,8 +31,8 @@ class Scaled(Section):
 
 
 class ScaledSpec(Spec):
-    stage, version = "scaled", 1
-    unlearned: CounterfactualSpec  # of GUDA's scores
+    stage, version = "scaled", 2
+    unlearned: AnySpec  # of GUDA's scores
     retrained: CounterfactualSpec  # of those of the retrained groups
 
 
@@ -43,11 +43,8 @@ class Retrained(Counterfactual):
         super().__init__(name)
         self.seed, self.chosen = seed, groups
 
-    def groups(self, experiment: Experiment) -> list[str]:
-        return self.chosen
-
-    def model(self, experiment: Experiment, group: str) -> str:
-        return logo_model(self.seed, group)
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        return self.compared(experiment, {group: logo_model(self.seed, group) for group in self.chosen})
 
 
 class ScaledUnlearned(Method[ScaledSpec]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -63,13 +63,12 @@ class AnchorsSpec(LatentUnlearnedSpec):
 
 
 class AnchorReTrack(Operator[AnchorsSpec]):
-    """With anchors of the configured `strategy`, or of another, and the other settings or a `variation` of them."""
+    """With anchors of the configured `strategy`, or of another."""
 
     kind = AnchorsSpec
 
-    def __init__(self, name: str, strategy: str | None = None, variation: dict[str, Any] | None = None):
-        super().__init__(name)
-        self.variation = ({} if strategy is None else {"strategy": strategy}) | (variation or {})
+    def __init__(self, name: str, strategy: str | None = None):
+        super().__init__(name, None if strategy is None else {"strategy": strategy})
 
     def applies(self, experiment: Experiment) -> bool:
         return experiment.config.text_to_image is not None
@@ -86,9 +85,6 @@ class AnchorReTrack(Operator[AnchorsSpec]):
 
     def settings(self, experiment: Experiment, group: str) -> Anchors:
         return experiment.fine_tuned.text.anchors.model_copy(update=self.variation)
-
-    def variant(self, name: str, variation: dict[str, Any]) -> AnchorReTrack:
-        return AnchorReTrack(name, variation=variation)
 
     def spec(self, experiment: Experiment, group: str) -> AnchorsSpec:
         return AnchorsSpec(

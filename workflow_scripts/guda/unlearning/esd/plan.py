@@ -46,7 +46,7 @@ class ErasedDiffusion(Operator[EsdSpec]):
     kind = EsdSpec
 
     def settings(self, experiment: Experiment, group: str) -> Esd:
-        return experiment.config.attribution.guda_esd
+        return experiment.config.attribution.guda_esd.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> EsdSpec:
         return EsdSpec(

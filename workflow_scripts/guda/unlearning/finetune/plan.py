@@ -40,7 +40,8 @@ class ContinuedTraining(Operator[ContinuedTrainingSpec]):
     kind = ContinuedTrainingSpec
 
     def settings(self, experiment: Experiment, group: str) -> ContinuedSettings:
-        return at_the_price_of_retrack(experiment.config.unlearn, experiment.config.attribution.finetune)
+        config = experiment.config
+        return at_the_price_of_retrack(config.unlearn, config.attribution.finetune).model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> ContinuedTrainingSpec:
         return ContinuedTrainingSpec(

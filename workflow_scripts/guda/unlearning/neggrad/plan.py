@@ -42,7 +42,7 @@ class GradientAscent(Operator[NegGradSpec]):
     kind = NegGradSpec
 
     def settings(self, experiment: Experiment, group: str) -> NegGrad:
-        return experiment.config.attribution.neggrad
+        return experiment.config.attribution.neggrad.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> NegGradSpec:
         return NegGradSpec(

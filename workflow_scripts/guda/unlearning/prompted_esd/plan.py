@@ -35,7 +35,7 @@ class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
         return experiment.config.text_to_image is not None
 
     def settings(self, experiment: Experiment, group: str) -> Esd:
-        return experiment.config.attribution.guda_esd
+        return experiment.config.attribution.guda_esd.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> PromptedEsdSpec:
         anchors = experiment.fine_tuned.text.anchors

@@ -39,6 +39,11 @@ class Unlearning(Optimisation):
 
 
 class Unlearn(Unlearning):
+    seeds: list[Seed] = Field(
+        [],
+        description="Each group is unlearned once with each of these seeds, by every method that unlearns, and scores "
+        "are averaged. They take the place of `seed` here and in other methods' sections; []: once, with `seed`.",
+    )
     overrides: dict[str, dict[str, Any]] = Field(
         {}, description="Settings of single groups: a group's name, then any key of this section with its value."
     )
@@ -52,8 +57,25 @@ class Unlearn(Unlearning):
 
     def for_group(self, group: str = "", variation: dict[str, Any] | None = None) -> Unlearning:
         """Settings of one group's unlearning: the section's, with the group's overrides and a variation applied."""
-        settings = self.model_dump(exclude={"overrides", "imported"}) | self.overrides.get(group, {})
+        settings = self.model_dump(exclude={"seeds", "overrides", "imported"}) | self.overrides.get(group, {})
         return Unlearning.model_validate(settings | (variation or {}))
+
+    @property
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """What differs in each run of unlearning, by the ending of its operators' names: '' for the first."""
+        seeds = [{"seed": seed} for seed in self.seeds] or [{}]
+        return {f"-seed-{seed['seed']}" if number else "": seed for number, seed in enumerate(seeds)}
+
+    @model_validator(mode="after")
+    def _seeds_are_all(self) -> Unlearn:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeats a seed; two models of one seed are the same model")
+        named = [f"overrides.{group}.seed" for group, settings in self.overrides.items() if "seed" in settings]
+        if self.seeds and (named := named or [f"import.{group}" for group in self.imported]):
+            raise ValueError(
+                f"seeds {self.seeds} are those of all groups, but {named[0]} is given; leave it out, or `seeds`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _overrides_are_settings(self) -> Unlearn:
@@ -78,13 +100,9 @@ class UnlearnSpec(PixelUnlearnedSpec):
 
 
 class ReTrack(Operator[UnlearnSpec]):
-    """With the configured settings, or a `variation` of them."""
+    """By the nearest retained images of each forget image."""
 
     kind = UnlearnSpec
-
-    def __init__(self, name: str, variation: dict[str, Any] | None = None):
-        super().__init__(name)
-        self.variation = variation
 
     def check(self, experiment: Experiment) -> None:
         n_images = len(experiment.dataset.table)
@@ -98,9 +116,6 @@ class ReTrack(Operator[UnlearnSpec]):
 
     def settings(self, experiment: Experiment, group: str) -> Unlearning:
         return experiment.config.unlearn.for_group(group, self.variation)
-
-    def variant(self, name: str, variation: dict[str, Any]) -> ReTrack:
-        return ReTrack(name, variation)
 
     def spec(self, experiment: Experiment, group: str) -> UnlearnSpec:
         settings = self.settings(experiment, group)

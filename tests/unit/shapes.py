@@ -31,6 +31,8 @@ MODULES = [
     "guda.methods.kernel.width",
     "guda.methods.kernel.terms",
     "guda.methods.scaled.compute",
+    "guda.methods.another_run",
+    "guda.methods.counterfactual.retained",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}
 NAMES = KINDS | {"Tensor": Tensor, "np": np}

@@ -239,7 +239,7 @@ wildcard_constraints:
     seed=r"\d+",
     bucket=rf"{CALIBRATION}|{BUCKET}",
     model=rf"{BASES}|{CONDITIONAL}|[^/]+/[^/]+",
-    method=one_of([*experiment.score_names, *experiment.variants]),
+    method=one_of([*experiment.oracles, *experiment.methods_used, *experiment.variants]),
     operator=one_of(experiment.operators),
     # In parentheses: Snakemake takes an empty constraint, as of the configured schedule alone, for none.
     schedule=f"({one_of(experiment.schedules)})",

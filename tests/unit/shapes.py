@@ -27,12 +27,12 @@ MODULES = [
     "guda.unlearning.retrack.compute",
     "guda.methods.mixture.terms",
     "guda.methods.resampling",
+    "guda.methods.another_run",
+    "guda.methods.counterfactual.retained",
     "guda.methods.kernel.means",
     "guda.methods.kernel.width",
     "guda.methods.kernel.terms",
     "guda.methods.scaled.compute",
-    "guda.methods.another_run",
-    "guda.methods.counterfactual.retained",
 ]
 KINDS = {name: getattr(jaxtyping, name) for name in ("Float", "Int", "Num", "UInt8")}
 NAMES = KINDS | {"Tensor": Tensor, "np": np}

@@ -11,7 +11,7 @@ from guda.core.paths import TRAINING, Paths
 from guda.core.seeding import chosen
 from guda.data.groups import write_members
 from guda.data.training_set import TrainingSet
-from guda.methods import get_method
+from guda.methods import GRADIENT_METHODS, get_method
 from guda.methods.gradients.compute import Kernel, gram
 from guda.methods.gradients.damping import GRID, choose_damping
 from guda.methods.gradients.features import projected_gradients
@@ -222,7 +222,7 @@ def test_the_default_experiment_computes_no_gradients():
     default = Experiment(load_config({}))
     files = [file for name in default.score_names for file in default.method_files(name)]
     assert files
-    assert not [file for file in files if "features" in file]
+    assert not [file for file in files if any(f"/{name}/" in file for name in GRADIENT_METHODS)]
 
 
 @pytest.mark.parametrize("value", [0, -1.0, "Auto", True, [1]])

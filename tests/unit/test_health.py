@@ -358,7 +358,7 @@ def test_the_plan_tells_which_models_diverged(experiment):
     oracle, unlearned, subsets = experiment.notes()
     assert oracle.startswith("logo-2: 1 of 1 models not to be trusted: logo-2/cedar has 8 times the base model's")
     assert oracle.endswith("Lower learning_rate in `training`, or raise steps.")
-    assert unlearned.startswith("guda, guda_uncalibrated: 1 of 1 models not to be trusted: guda/amber has 3 times")
+    assert unlearned.startswith("guda, guda_uncalibrated, ensemble: 1 of 1 models not to be trusted: guda/amber has")
     assert subsets.startswith("lds: 1 of 1 models not to be trusted: subset-0/0 has 9 times the base model's loss")
 
 

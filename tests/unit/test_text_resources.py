@@ -45,7 +45,7 @@ def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_p
 
 
 def test_features_and_moving_all_weights_are_asked_for():
-    plain, features = needs(text_experiment()), needs(text_experiment(methods=["embedding"]))
+    plain, features = needs(text_experiment(methods=["guda"])), needs(text_experiment(methods=["embedding"]))
     assert features["features"].memory > plain["features"].memory
     assert features["scores"].memory > plain["scores"].memory
     few, all_weights = (

@@ -31,10 +31,14 @@ def scores(method: EnsembleOf, spec: EnsembleSpec, paths: Paths) -> Scores:
                     f"{paths.scores(member.method)}: its {kind} are not those of "
                     f"{paths.scores(spec.members[0].method)}. Delete both and run snakemake again."
                 )
-        rows = [each.queries.index(query) for query in first.queries]
-        columns = [each.groups.index(group) for group in first.groups]
+        rows, columns = _places(first.queries, each.queries), _places(first.groups, each.groups)
         aligned.append(each.score[np.ix_(rows, columns)])
     return Scores(first.queries, first.groups, combined(aligned, [member.weight for member in spec.members]))
+
+
+def _places(names: list[str], among: list[str]) -> list[int]:
+    place = {name: index for index, name in enumerate(among)}
+    return [place[name] for name in names]
 
 
 def combined(scores: Sequence[Float[np.ndarray, "n g"]], weights: Sequence[float]) -> Float[np.ndarray, "n g"]:

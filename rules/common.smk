@@ -21,6 +21,7 @@ if not Path(SCRIPTS).is_dir():
 sys.path.insert(0, SCRIPTS)
 
 from guda.core.artifacts import made_for, write_text
+from guda.data.queries import bucket_prefix
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError
 from guda.plan import reports
@@ -30,11 +31,11 @@ from guda.core.paths import (
     ANCHORS,
     BASE,
     BASES,
-    BUCKET,
     CALIBRATION,
     CLASSIFIER,
     CONDITIONAL,
     MEMORY,
+    SETS,
     TRAINING,
     logo_model,
     own_base,
@@ -66,6 +67,9 @@ experiment = load_experiment()
 paths = experiment.paths
 settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
+QUERY_SET = settings.queries.name
+OF_SET = [SETS, QUERY_SET] if QUERY_SET else []  # where logs of jobs are that know of its answers
+QUERIES = re.escape(bucket_prefix(QUERY_SET)) + r"\d+"  # shape of the names of its buckets
 
 # PATH begins with the Python that runs Snakemake, not with what the shell finds first.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -129,6 +133,8 @@ def command(program, *flags):
 
 # Flags of programs that run a network: resources, which a profile may change, and the rest of `execution`.
 NETWORK = '--threads {threads} --gpus {resources.gpu} --execution "$GUDA_EXECUTION"'
+# Flags for where a job reads what is said of this set of queries.
+RESULTS_OF_SET = "--results {params.results:q}" + (f" --query-set {QUERY_SET}" if QUERY_SET else "")
 # Flags for what a job writes, see `recorded`.
 RECORDED = "--output {output.file:q} --record {output.record:q}"
 
@@ -237,7 +243,7 @@ REMOVED = r"removed-\d+/[0-9a-f]+"
 wildcard_constraints:
     group=r"[^/]+",
     seed=r"\d+",
-    bucket=rf"{CALIBRATION}|{BUCKET}",
+    bucket=f"{CALIBRATION}|{QUERIES}",
     model=rf"{BASES}|{CONDITIONAL}|[^/]+/[^/]+",
     method=one_of([*experiment.oracles, *experiment.methods_used, *experiment.variants]),
     operator=one_of(experiment.operators),

@@ -99,7 +99,7 @@ if experiment.given_queries is None:
         log:
             **logs("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=BUCKET,
+            bucket=QUERIES,
         conda:
             "../envs/guda.yaml"
         threads: settings.execution.threads
@@ -127,7 +127,7 @@ else:
         log:
             **logs("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=BUCKET,
+            bucket=QUERIES,
         conda:
             "../envs/guda.yaml"
         threads: 1
@@ -150,7 +150,7 @@ rule query_table:
         images=[paths.query_image(query) for query in experiment.queries],
         record=record_of(paths.query_table()),
     log:
-        **logs("queries", "table"),
+        **logs(*OF_SET, "queries", "table"),
     localrule: True
     conda:
         "../envs/guda.yaml"
@@ -164,5 +164,6 @@ rule query_table:
     shell:
         command(
             "write_query_table.py",
-            '--data "$GUDA_DATA" --queries "$GUDA_QUERIES" --config "$GUDA_CONFIG" --results {params.results:q}',
+            '--data "$GUDA_DATA" --queries "$GUDA_QUERIES" --config "$GUDA_CONFIG"',
+            RESULTS_OF_SET,
         )

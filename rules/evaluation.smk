@@ -12,7 +12,7 @@ rule rankings:
     output:
         **reported(paths.rankings(), "rankings", "Answers"),
     log:
-        **logs("rankings"),
+        **logs(*OF_SET, "rankings"),
     localrule: True
     conda:
         "../envs/guda.yaml"
@@ -24,7 +24,7 @@ rule rankings:
     message:
         "Ranking the groups of every query"
     shell:
-        command("make_table.py", "--results {params.results:q} --output {output.file:q}")
+        command("make_table.py", RESULTS_OF_SET, "--output {output.file:q}")
 
 
 use rule rankings as group_sizes with:
@@ -50,7 +50,7 @@ use rule rankings as metrics with:
     output:
         **reported(paths.metrics(), "metrics", "Agreement with retraining"),
     log:
-        **logs("metrics"),
+        **logs(*OF_SET, "metrics"),
     localrule: True
     params:
         **parameters(lambda wc: reports.metrics_spec(experiment)) | COMPARED,
@@ -71,7 +71,7 @@ use rule rankings as metrics_by_source with:
     output:
         **reported(paths.metrics_by_source(), "metrics_by_source", "Agreement with retraining"),
     log:
-        **logs("metrics_by_source"),
+        **logs(*OF_SET, "metrics_by_source"),
     resources:
         **needs("images"),
     params:
@@ -87,7 +87,7 @@ use rule rankings as significance with:
     output:
         **reported(paths.significance(), "significance", "Agreement with retraining"),
     log:
-        **logs("significance"),
+        **logs(*OF_SET, "significance"),
     localrule: True
     params:
         **parameters(lambda wc: reports.significance_spec(experiment)) | COMPARED,
@@ -104,7 +104,7 @@ if reports.repeated(experiment):
         output:
             **reported(paths.reliability(), "reliability", "Answers"),
         log:
-            **logs("reliability"),
+            **logs(*OF_SET, "reliability"),
         resources:
             **needs("scores"),
         params:
@@ -122,7 +122,7 @@ use rule rankings as likelihood_table with:
     output:
         **reported(paths.likelihood_table(), "likelihood", "Other evaluation"),
     log:
-        **logs("likelihood_table"),
+        **logs(*OF_SET, "likelihood_table"),
     localrule: True
     params:
         **parameters(lambda wc: reports.likelihood_table_spec(experiment)) | COMPARED,
@@ -138,7 +138,7 @@ rule query_figure:
     output:
         **reported(paths.figure(), "query_figure", "Answers"),
     log:
-        **logs("query_figure"),
+        **logs(*OF_SET, "query_figure"),
     localrule: True
     conda:
         "../envs/guda.yaml"
@@ -150,7 +150,7 @@ rule query_figure:
     message:
         "Drawing queries and their top groups"
     shell:
-        command("plot.py", "--results {params.results:q} --output {output.file:q}")
+        command("plot.py", RESULTS_OF_SET, "--output {output.file:q}")
 
 
 if settings.screen:
@@ -163,7 +163,7 @@ if settings.screen:
         output:
             **reported(paths.screen(), "screen", "Answers"),
         log:
-            **logs("screen"),
+            **logs(*OF_SET, "screen"),
         localrule: True
         params:
             **parameters(lambda wc: reports.screen_spec(experiment)) | COMPARED,
@@ -181,7 +181,7 @@ if experiment.variants:
         output:
             **reported(paths.sweep(), "sweep", "Other evaluation"),
         log:
-            **logs("sweep"),
+            **logs(*OF_SET, "sweep"),
         localrule: True
         params:
             **parameters(lambda wc: reports.sweep_spec(experiment)) | COMPARED,
@@ -196,7 +196,7 @@ if experiment.variants:
         output:
             **reported(paths.sweep_figure(), "sweep", "Other evaluation"),
         log:
-            **logs("sweep_figure"),
+            **logs(*OF_SET, "sweep_figure"),
         localrule: True
         resources:
             **needs("table"),
@@ -240,7 +240,7 @@ if settings.lds.subsets:
         output:
             **reported(paths.lds(), "lds", "Other evaluation"),
         log:
-            **logs("lds"),
+            **logs(*OF_SET, "lds"),
         localrule: True
         params:
             **parameters(lambda wc: reports.lds_spec(experiment)) | COMPARED,
@@ -260,7 +260,7 @@ if settings.removal.queries:
             members=paths.removal_members(),
             record=record_of(paths.removal_sets()),
         log:
-            **logs("removal_sets"),
+            **logs(*OF_SET, "removal_sets"),
         conda:
             "../envs/guda.yaml"
         threads: 1
@@ -273,7 +273,8 @@ if settings.removal.queries:
         shell:
             command(
                 "choose_removals.py",
-                "--results {params.results:q} --output {output.table:q} --members {output.members:q}",
+                RESULTS_OF_SET,
+                "--output {output.table:q} --members {output.members:q}",
             )
 
     # A set is named by the digest of its images, so a file of this name never changes: new sets make no old one stale,
@@ -329,7 +330,7 @@ if settings.removal.queries:
         output:
             **reported(paths.removal(), "removal", "Other evaluation"),
         log:
-            **logs("removal"),
+            **logs(*OF_SET, "removal"),
         resources:
             **needs("images"),
         params:
@@ -344,7 +345,7 @@ if settings.removal.queries:
         output:
             **reported(paths.removal_figure(), "removal", "Other evaluation"),
         log:
-            **logs("removal_figure"),
+            **logs(*OF_SET, "removal_figure"),
         localrule: True
         resources:
             **needs("table"),

@@ -65,7 +65,7 @@ rule encoded_samples:
     log:
         **logs("encoded", "{samples}"),
     wildcard_constraints:
-        samples=f"{TRAINING}|{CALIBRATION}|({CONDITIONAL}/)?{BUCKET}",
+        samples=f"{TRAINING}|{CALIBRATION}|({CONDITIONAL}/)?{QUERIES}",
     priority: 2
     conda:
         "../envs/guda.yaml"

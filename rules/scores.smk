@@ -107,7 +107,7 @@ rule likelihood:
     output:
         **recorded(paths.likelihood("{model}")),
     log:
-        **logs("likelihood", "{model}"),
+        **logs(*OF_SET, "likelihood", "{model}"),
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -287,7 +287,7 @@ rule scores:
     output:
         **recorded(paths.scores("{method}")),
     log:
-        **logs("scores", "{method}"),
+        **logs(*OF_SET, "scores", "{method}"),
     conda:
         "../envs/guda.yaml"
     threads: 1
@@ -298,4 +298,4 @@ rule scores:
     message:
         "Attributing by {wildcards.method}"
     shell:
-        command("attribute.py", "--method {wildcards.method:q} --results {params.results:q}", RECORDED)
+        command("attribute.py", "--method {wildcards.method:q}", RESULTS_OF_SET, RECORDED)

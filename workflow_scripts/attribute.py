@@ -2,13 +2,13 @@
 
 import sys
 
-from guda.jobs.cli import run, spec_text, stage_parser
+from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
     parser.add_argument("--method", required=True, help="a method's name, or logo-SEED for the oracle")
-    parser.add_argument("--results", required=True, help="results folder to read the method's files from")
+    add_results_arguments(parser, "the method's files")
     parser.add_argument(
         "--output", required=True, help="CSV file to write: query, group, score, se, p_top1_scoring, p_top1"
     )
@@ -23,7 +23,7 @@ def main() -> None:
     from guda.models import forgetting
     from guda.models.health import read_healths, summary, warn_of
 
-    method, paths = get_method(args.method), Paths(args.results)
+    method, paths = get_method(args.method), Paths(args.results, args.query_set)
     spec = method.parse(spec_text(args.spec))
     stopwatch = Stopwatch()
     scores = method.scores(spec, paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guda.jobs.cli import run, spec_text, stage_parser
+from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 from guda.specs import RemovalSetsSpec
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    parser.add_argument("--results", required=True, help="results folder with rankings and what methods read")
+    add_results_arguments(parser, "rankings and what methods read")
     parser.add_argument("--output", required=True, help="CSV file to write: one row per removal, with its model")
     parser.add_argument("--members", required=True, help="JSON file to write: the images of each set to train without")
     args = parser.parse_args()
@@ -30,7 +30,7 @@ def main() -> None:
     from guda.methods.instance import InstanceLevel
     from guda.specs import RankingsSpec
 
-    stopwatch, paths, settings = Stopwatch(), Paths(args.results), spec.settings
+    stopwatch, paths, settings = Stopwatch(), Paths(args.results, args.query_set), spec.settings
     rankings = read_rankings(paths.rankings(), spec.rankings)
     ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
     train_ids = unpack_ids(load_tensors(paths.images(), spec.images, "np")[0]["ids"])

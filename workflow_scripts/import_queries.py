@@ -24,10 +24,11 @@ def main() -> None:
     from guda.core.artifacts import pack_ids, save_tensors
     from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
 
-    found = given_queries(data_settings(args.data), queries_settings(args.queries), shape=spec.shape)
+    settings = queries_settings(args.queries)
+    found = given_queries(data_settings(args.data), settings, shape=spec.shape)
     if found is None:
         raise DataError("the queries are generated, by the configuration; none are imported")
-    ids = queries_by_bucket(list(found.table["id"]), spec.buckets).get(spec.bucket, [])
+    ids = queries_by_bucket(list(found.table["id"]), spec.buckets, settings.name).get(spec.bucket, [])
     bucket = of_bucket(found, ids)
     if content_digest(bucket) != spec.content:
         raise DataError("the images to attribute changed since the workflow was planned; run snakemake again")

@@ -3,12 +3,12 @@
 Group sizes, rankings, metrics, metrics by source, significance, LDS, removal, sweep, likelihoods or reliability.
 """
 
-from guda.jobs.cli import run, spec_text, stage_parser
+from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    parser.add_argument("--results", required=True, help="results folder to read from")
+    add_results_arguments(parser, "what the table is made of")
     parser.add_argument("--output", required=True, help="CSV file to write, with its record beside it")
     args = parser.parse_args()
 
@@ -20,7 +20,7 @@ def main() -> None:
 
     spec = parse_any(TABLES, spec_text(args.spec))
     stopwatch = Stopwatch()
-    write_csv(args.output, TABLES[type(spec)](spec, Paths(args.results)))
+    write_csv(args.output, TABLES[type(spec)](spec, Paths(args.results, args.query_set)))
     write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())
 
 

@@ -1,11 +1,11 @@
 """Draw a figure: queries with their top groups, what removal does, or the variants of a sweep, by the spec."""
 
-from guda.jobs.cli import run, spec_text, stage_parser
+from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    parser.add_argument("--results", required=True, help="results folder to read from")
+    add_results_arguments(parser, "what is drawn")
     parser.add_argument("--output", required=True, help="PNG file to write, with its record beside it")
     args = parser.parse_args()
 
@@ -17,7 +17,7 @@ def main() -> None:
 
     spec = parse_any(FIGURES, spec_text(args.spec))
     stopwatch = Stopwatch()
-    figure = FIGURES[type(spec)](spec, Paths(args.results))
+    figure = FIGURES[type(spec)](spec, Paths(args.results, args.query_set))
     with replacing(args.output) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
     write_record(record_of(args.output), spec, [args.output], **stopwatch.elapsed())

@@ -6,6 +6,7 @@ from guda.core.errors import DataError
 from guda.jobs.cli import (
     add_data_argument,
     add_queries_argument,
+    add_results_arguments,
     all_settings,
     data_settings,
     queries_settings,
@@ -21,7 +22,7 @@ def main() -> None:
     add_data_argument(parser)
     add_queries_argument(parser)
     parser.add_argument("--config", default="", metavar="JSON", help="all settings, where queries have prompts")
-    parser.add_argument("--results", required=True, help="results folder with the buckets of queries")
+    add_results_arguments(parser, "the buckets of queries")
     args = parser.parse_args()
     spec = QueryTableSpec.parse(spec_text(args.spec))
 
@@ -32,7 +33,7 @@ def main() -> None:
     from guda.core.records import Stopwatch, write_record
     from guda.data.queries import given_queries, known_of_queries
 
-    stopwatch, paths, rows = Stopwatch(), Paths(args.results), []
+    stopwatch, paths, rows = Stopwatch(), Paths(args.results, args.query_set), []
     buckets = {
         bucket: load_tensors(paths.queries(bucket), expected, "np")[0] for bucket, expected in spec.buckets.items()
     }

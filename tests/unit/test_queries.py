@@ -15,7 +15,7 @@ from guda.core.paths import BASE
 from guda.data.queries import queries_by_bucket
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
-from guda.plan.reports import rankings_spec, sources_spec
+from guda.plan.reports import final_outputs, rankings_spec, sources_spec
 
 
 def pixels(height, width, seed=0):
@@ -169,8 +169,9 @@ def test_a_table_of_queries_without_a_folder_is_refused():
 # --- images held out of training ---------------------------------------------------------------------
 
 
-def held_out(**settings):
-    return Experiment(load_config({"data": {"held_out": {"count": 5}, "group_by": "label"} | settings}))
+def held_out(queries=None, **settings):
+    data = {"held_out": {"count": 5}, "group_by": "label"} | settings
+    return Experiment(load_config({"data": data, "queries": queries or {}}))
 
 
 def test_held_out_images_are_the_queries_and_are_trained_on_by_no_model(tmp_path):
@@ -217,3 +218,46 @@ def test_holding_out_everything_is_refused():
 def test_held_out_images_and_a_folder_of_queries_exclude_each_other():
     with pytest.raises(ConfigError, match=r"data\.held_out and queries\.folder both say what the queries are"):
         load_config({"data": {"held_out": {"count": 5}}, "queries": {"folder": "x"}})
+
+
+# --- several sets of queries ---------------------------------------------------------------------------
+
+
+def test_generated_held_out_and_given_queries_are_asked_about_side_by_side(queries):
+    """With the same models; each set has buckets, tables and figures of its own."""
+    sets = {
+        "": held_out(),
+        "generated": held_out(queries={"name": "generated", "source": "generated", "count": 7}),
+        "mine": held_out(queries={"name": "mine", "source": "folder", "folder": str(queries)}),
+    }
+    assert [len(of.queries) for of in sets.values()] == [5, 7, 12]
+    files = {name: {*of.buckets, *final_outputs(of)} - {of.paths.group_sizes()} for name, of in sets.items()}
+    assert (
+        not files[""] & files["generated"] and not files[""] & files["mine"] and not files["mine"] & files["generated"]
+    )
+    first = sets[""]
+    for name, of in sets.items():
+        assert of.model_spec(BASE) == first.model_spec(BASE)
+        assert of.elbo_spec(BASE, "calibration") == first.elbo_spec(BASE, "calibration")
+        assert of.paths.group_sizes() == first.paths.group_sizes()
+        assert of.paths.rankings() == (f"results/sets/{name}/rankings.csv" if name else "results/rankings.csv")
+    assert list(sets["mine"].buckets) == ["mine-bucket-0000"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "-x", "é", "a b", "x" * 61])
+def test_a_set_whose_name_is_no_folder_is_refused(name):
+    with pytest.raises(ConfigError, match=r"queries\.name: '.*' cannot name a folder"):
+        load_config({"queries": {"name": name}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"source": "held_out"}, r"queries\.source is held_out, but data\.held_out keeps no images out"),
+        ({"source": "folder"}, "`source` is folder, but `folder` is not given"),
+        ({"source": "generated", "folder": "x"}, "`source` is generated, but `folder` is given, too"),
+    ],
+)
+def test_a_source_of_queries_that_is_not_there_is_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config({"queries": settings})

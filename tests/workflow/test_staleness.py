@@ -213,6 +213,10 @@ CHANGES = {
     "a query file is added, removed or painted over": (
         "own_data", query_file("added"), query_file("removed"), query_file("painted over")),
     "what is known of the queries": ("own_data", query_table),
+    "another set of queries, `queries.name: NAME` (generated, with another seed)": (
+        "workflow",
+        setting("queries: {name: other, seed: 1}", NAME="other"),
+    ),
     "`data.held_out`": ("workflow", setting("data: {held_out: {count: 6}}")),
     "`training.seed`": ("workflow", setting("training: {seed: 5}")),
     "a training image is added": ("own_data", training_image),

@@ -7,7 +7,7 @@ from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.evaluation import Figure, Lds, Likelihood, Removal, Screen
 from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
-from guda.config.scoring import Agreement, Elbo, Metrics, Queries, StepSchedule
+from guda.config.scoring import Agreement, Elbo, Metrics, Queries, QuerySource, StepSchedule
 from guda.config.section import Section
 from guda.config.training import (
     Optimisation,
@@ -30,6 +30,7 @@ __all__ = [
     "Optimisation",
     "Oracle",
     "Queries",
+    "QuerySource",
     "Removal",
     "Screen",
     "Section",

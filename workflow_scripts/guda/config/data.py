@@ -78,7 +78,8 @@ class Data(Section):
     )
 
     held_out: Subset | None = Field(
-        None, description="So many images are kept out of training and are the queries. null: none."
+        None,
+        description="Images kept out of training; they are the queries, if queries.source is no other. null: none.",
     )
 
     @model_validator(mode="after")

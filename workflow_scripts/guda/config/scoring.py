@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from guda.config.section import Location, Section, Seed
 
 MIN_RESAMPLES = 40  # 1 / 0.025: one lies beyond each end of a 95 % interval
 
 
+LONGEST_SET_NAME = 60  # characters
+SET_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_SET_NAME - 1}}}")
+QuerySource = Literal["generated", "folder", "held_out"]
+
+
 class Queries(Section):
+    name: str = Field(
+        "",
+        description="Name of this set of queries, whose answers lie in sets/NAME/ under the results, beside those of "
+        "others. '': in the results folder itself.",
+    )
+    source: QuerySource | None = Field(
+        None,
+        description="Whether queries are generated, those in `folder`, or the images of data.held_out; null: as these "
+        "keys say.",
+    )
     folder: Location | None = Field(
         None,
         min_length=1,
@@ -30,10 +46,24 @@ class Queries(Section):
     sampling_steps: PositiveInt = Field(50, description="Steps of the sampler per image.")
     buckets: PositiveInt = Field(1, description="Files the queries are spread over, by a stable hash of their id.")
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if value and not SET_NAME.fullmatch(value):
+            raise ValueError(
+                f"{value!r} cannot name a folder; take letters, digits and _ . -, a letter or digit first, "
+                f"{LONGEST_SET_NAME} at most"
+            )
+        return value
+
     @model_validator(mode="after")
-    def _table_has_a_folder(self) -> Queries:
+    def _folder_fits(self) -> Queries:
         if self.folder is None and self.table is not None:
             raise ValueError("`table` tells of the images in `folder`, which is not given")
+        if self.folder is None and self.source == "folder":
+            raise ValueError("`source` is folder, but `folder` is not given")
+        if self.folder is not None and self.source not in (None, "folder"):
+            raise ValueError(f"`source` is {self.source}, but `folder` is given, too; set it to null")
         return self
 
 

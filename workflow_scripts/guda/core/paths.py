@@ -12,7 +12,8 @@ MEMORY = SNAKEMAKE / "guda"  # what is kept here between runs, and may be delete
 BASE = "base"
 BASES = rf"{BASE}(-\d+)?"  # shape of the names of it and of the oracle seeds' own
 CALIBRATION = "calibration"
-BUCKET = r"bucket-\d+"  # shape of a name
+BUCKET = "bucket-"  # how its name begins, after that of its set of queries
+SETS = "sets"
 TRAINING = "training"  # among sets of images that have features, the training set
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
@@ -112,18 +113,25 @@ def record_of(path: str | Path) -> str:
 
 
 class Paths:
-    """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'."""
+    """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'.
 
-    def __init__(self, results: str | Path, schedule: str = ""):
+    What is said of a named set of queries lies in a folder of its own; its buckets have its name in theirs.
+    """
+
+    def __init__(self, results: str | Path, query_set: str = "", schedule: str = ""):
         self.results = Path(results)
-        self._schedule = schedule
+        self.answers = self.results / SETS / query_set if query_set else self.results
+        self._query_set, self._schedule = query_set, schedule
 
     def with_schedule(self, schedule: str) -> Paths:
         """The same, with likelihood terms at another schedule of diffusion steps."""
-        return Paths(self.results, schedule)
+        return Paths(self.results, self._query_set, schedule)
 
     def _at(self, *parts: str) -> str:
         return str(self.results.joinpath(*parts))
+
+    def _of_set(self, *parts: str) -> str:
+        return str(self.answers.joinpath(*parts))
 
     def images(self) -> str:
         return self._at("data", "images.safetensors")
@@ -180,10 +188,10 @@ class Paths:
         return self._at("queries", f"{bucket}.safetensors")
 
     def query_table(self) -> str:
-        return self._at("queries", "queries.csv")
+        return self._of_set("queries", "queries.csv")
 
     def query_image(self, query: str) -> str:
-        return self._at("queries", "images", f"{query_file(query)}.png")
+        return self._of_set("queries", "images", f"{query_file(query)}.png")
 
     def elbo(self, model: str, bucket: str) -> str:
         return self._at(f"elbo{self._schedule}", model, f"{bucket}.safetensors")
@@ -204,10 +212,10 @@ class Paths:
         return record_of(self.mixture(bucket))
 
     def likelihood(self, model: str) -> str:
-        return self._at("likelihood", f"{model}.safetensors")
+        return self._of_set("likelihood", f"{model}.safetensors")
 
     def likelihood_table(self) -> str:
-        return self._at("likelihood.csv")
+        return self._of_set("likelihood.csv")
 
     def neighbors_record(self, group: str) -> str:
         return record_of(self.neighbors(group))
@@ -240,52 +248,52 @@ class Paths:
         return record_of(self.influence(method, bucket))
 
     def scores(self, method: str) -> str:
-        return self._at("scores", f"{method}.csv")
+        return self._of_set("scores", f"{method}.csv")
 
     def scores_record(self, method: str) -> str:
         return record_of(self.scores(method))
 
     def rankings(self) -> str:
-        return self._at("rankings.csv")
+        return self._of_set("rankings.csv")
 
     def metrics(self) -> str:
-        return self._at("metrics.csv")
+        return self._of_set("metrics.csv")
 
     def metrics_by_source(self) -> str:
-        return self._at("metrics_by_source.csv")
+        return self._of_set("metrics_by_source.csv")
 
     def significance(self) -> str:
-        return self._at("significance.csv")
+        return self._of_set("significance.csv")
 
     def screen(self) -> str:
-        return self._at("screen.csv")
+        return self._of_set("screen.csv")
 
     def reliability(self) -> str:
-        return self._at("reliability.csv")
+        return self._of_set("reliability.csv")
 
     def lds(self) -> str:
-        return self._at("lds.csv")
+        return self._of_set("lds.csv")
 
     def removal_sets(self) -> str:
-        return self._at("removal", "sets.csv")
+        return self._of_set("removal", "sets.csv")
 
     def removal_members(self) -> str:
-        return self._at("removal", "members.json")
+        return self._of_set("removal", "members.json")
 
     def removal(self) -> str:
-        return self._at("removal.csv")
+        return self._of_set("removal.csv")
 
     def removal_figure(self) -> str:
-        return self._at("figures", "removal.png")
+        return self._of_set("figures", "removal.png")
 
     def sweep(self) -> str:
-        return self._at("sweep.csv")
+        return self._of_set("sweep.csv")
 
     def sweep_figure(self) -> str:
-        return self._at("figures", "sweep.png")
+        return self._of_set("figures", "sweep.png")
 
     def figure(self) -> str:
-        return self._at("figures", "queries.png")
+        return self._of_set("figures", "queries.png")
 
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"

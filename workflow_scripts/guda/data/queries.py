@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from guda import config
+from guda.core.paths import BUCKET
 from guda.core.seeding import derive_seed
 from guda.data.datasets import Dataset, load_dataset
 from guda.data.datasets.conversion import Conversion
@@ -17,25 +18,41 @@ LIKE = "a training image"
 OWN_COLUMNS = ("query", "bucket", "file")
 
 
-def queries_by_bucket(queries: list[str], n_buckets: int) -> dict[str, list[str]]:
+def bucket_prefix(query_set: str) -> str:
+    """How the names of the buckets of a set of queries begin; '' is the set without a name."""
+    return f"{query_set}-{BUCKET}" if query_set else BUCKET
+
+
+def queries_by_bucket(queries: list[str], n_buckets: int, query_set: str = "") -> dict[str, list[str]]:
     """Ids of each bucket, by a stable hash of the id, so that a new query changes one bucket; empty ones are absent."""
     buckets: dict[str, list[str]] = {}
     for query in queries:
-        buckets.setdefault(f"bucket-{derive_seed('bucket', query) % n_buckets:04d}", []).append(query)
+        name = f"{bucket_prefix(query_set)}{derive_seed('bucket', query) % n_buckets:04d}"
+        buckets.setdefault(name, []).append(query)
     return dict(sorted(buckets.items()))
+
+
+def source_of(data: config.Data, queries: config.Queries) -> config.QuerySource:
+    """Where the queries come from: as configured, or else as the other keys have it."""
+    if queries.source is not None:
+        return queries.source
+    if queries.folder is not None:
+        return "folder"
+    return "generated" if data.held_out is None else "held_out"
 
 
 def given_queries(
     data: config.Data, queries: config.Queries, training: Dataset | None = None, shape: list[int] | None = None
 ) -> Dataset | None:
-    """The queries that are not generated: images held out of training, or those in a folder; None for generated ones.
+    """The queries of a set that is not generated: images held out of training, or in a folder; None: they are.
 
     `training` is the training set where it is loaded already; `shape` [C, H, W] is that of its images, needed to read
     pixels.
     """
-    if data.held_out is not None:
+    source = source_of(data, queries)
+    if source == "held_out":
         return (training or load_dataset(data)).held_out
-    if queries.folder is None:
+    if source == "generated" or queries.folder is None:
         return None
     if training is not None:
         shape = list(training.image_shape)

@@ -56,6 +56,12 @@ def stage_parser(description: str | None, network: bool = False) -> argparse.Arg
     return parser
 
 
+def add_results_arguments(parser: argparse.ArgumentParser, read: str) -> None:
+    """Add --results, and --query-set, which says of which queries; `read` is what is read there."""
+    parser.add_argument("--results", required=True, help=f"results folder with {read}")
+    parser.add_argument("--query-set", default="", metavar="NAME", help="queries.name of the configuration, if any")
+
+
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """Add --data, which says where the training images are; what they must be is in the spec."""
     parser.add_argument("--data", required=True, metavar="JSON", help="the section `data` of the configuration")

@@ -33,6 +33,7 @@ from guda.config.messages import explain
 from guda.config.section import Location, Section
 from guda.config.text_to_image import TextModels
 from guda.core.errors import ConfigError
+from guda.data.queries import source_of
 from guda.methods.settings import Attribution
 from guda.methods.sweep import Sweep, check_keys, combinations
 from guda.unlearning.anchors.plan import Anchors
@@ -90,9 +91,8 @@ class Config(Section):
                 f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
                 f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
             )
-        if self.data.held_out is not None and self.queries.folder is not None:
-            raise ValueError("data.held_out and queries.folder both say what the queries are; give one of them")
-        if self.data.held_out is None and self.queries.folder is None:
+        self._check_query_source()
+        if source_of(self.data, self.queries) == "generated":
             self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
@@ -107,6 +107,17 @@ class Config(Section):
     def unlearning(self) -> Unlearning | Anchors:
         """Settings by which guda unlearns groups that have none of their own."""
         return self.unlearn.for_group() if self.text_to_image is None else self.text_to_image.anchors
+
+    def _check_query_source(self) -> None:
+        source, held_out, folder = self.queries.source, self.data.held_out, self.queries.folder
+        if source == "held_out" and held_out is None:
+            raise ValueError(
+                "queries.source is held_out, but data.held_out keeps no images out of training; give a count"
+            )
+        if source is None and held_out is not None and folder is not None:
+            raise ValueError(
+                "data.held_out and queries.folder both say what the queries are; set queries.source to one of them"
+            )
 
     def _check_training(self, network: str, changes: dict[str, Any]) -> None:
         try:

@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from guda.config import QuerySource
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
@@ -32,6 +33,7 @@ from guda.data.queries import (
     given_queries,
     of_bucket,
     queries_by_bucket,
+    source_of,
 )
 from guda.evaluation.lds import kept_by_subset
 from guda.methods import get_method
@@ -93,8 +95,8 @@ class Experiment:
         self.dataset = dataset or load_dataset(config.data)
         metrics = config.metrics.among(list(self.dataset.table.columns), config.data.grouped_by)
         self.config = config = config.model_copy(update={"metrics": metrics})
-        self.paths = Paths(config.results)
-        self.on_disk = Paths(located(str(self.paths.results)))
+        self.paths = Paths(config.results, config.queries.name)
+        self.on_disk = Paths(located(str(self.paths.results)), config.queries.name)
         self._notes_of_groups: list[str] = []
         self.groups = read_groups(self.dataset.table, config.data, self._notes_of_groups)
         self._group_of_file = {group_file(group): group for group in self.groups}
@@ -127,6 +129,11 @@ class Experiment:
     def bucket_digest(self, bucket: str) -> str:
         return self.bucket_spec(bucket).digest()
 
+    @property
+    def query_source(self) -> QuerySource:
+        """Where the queries come from."""
+        return source_of(self.config.data, self.config.queries)
+
     @cached_property
     def given_queries(self) -> Dataset | None:
         """The queries, when they are not generated."""
@@ -145,7 +152,7 @@ class Experiment:
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
         """Ids of each bucket of queries; empty buckets are left out."""
-        return queries_by_bucket(self.queries, self.config.queries.buckets)
+        return queries_by_bucket(self.queries, self.config.queries.buckets, self.config.queries.name)
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:

@@ -74,16 +74,17 @@ def final_outputs(experiment: Experiment) -> list[str]:
 def check_asked(experiment: Experiment, words: list[str]) -> None:
     """Raise ConfigError where the words of a command ask for a table or figure that this configuration does not make.
 
-    Some setting leaves it out, or it is in another results folder: Snakemake would find no rule for it, or take an old
-    file for made.
+    Some setting leaves it out, or it is another experiment's or of another set of queries: Snakemake would find no rule
+    for it, or take an old file for made.
     """
     for path, reason in reasons_against(experiment).items():
-        own, name = Path(path), Path(path).relative_to(experiment.paths.results).parts
+        own, answers = Path(path), experiment.paths.answers
+        name = own.relative_to(answers if own.is_relative_to(answers) else experiment.paths.results).parts
         for word in map(Path, words):
             asked = word.parts[-len(name) :] == name
             if asked and word.absolute() != own.absolute():
                 raise ConfigError(
-                    f"{word}: the results of this configuration are in {experiment.paths.results}; ask for {own}"
+                    f"{word}: the results of this configuration are in {own.parents[len(name) - 1]}; ask for {own}"
                 )
             if reason and (asked or str(word) == own.stem):
                 raise ConfigError(f"{word} is not made by this configuration: {reason}")

@@ -100,7 +100,7 @@ class FineTuned:
 
     def _known_of_given(self, given: Dataset) -> pd.DataFrame:
         known = known_of_queries(given)
-        if self.experiment.config.data.held_out is not None:
+        if self.experiment.query_source == "held_out":
             prompts = prompt_book(self.text.prompts, given.table, self.experiment.config.data.dataset).of_images()
             return known.assign(prompt=[each[0] for each in prompts])
         if "prompt" in known.columns:

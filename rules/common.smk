@@ -21,7 +21,6 @@ if not Path(SCRIPTS).is_dir():
 sys.path.insert(0, SCRIPTS)
 
 from guda.core.artifacts import made_for, write_text
-from guda.data.queries import bucket_prefix
 from guda.plan.earlier_results import settle_dates
 from guda.core.errors import GudaError
 from guda.plan import reports
@@ -69,7 +68,6 @@ settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
 QUERY_SET = settings.queries.name
 OF_SET = [SETS, QUERY_SET] if QUERY_SET else []  # where logs of jobs are that know of its answers
-QUERIES = re.escape(bucket_prefix(QUERY_SET)) + r"\d+"  # shape of the names of its buckets
 
 # PATH begins with the Python that runs Snakemake, not with what the shell finds first.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -243,7 +241,7 @@ REMOVED = r"removed-\d+/[0-9a-f]+"
 wildcard_constraints:
     group=r"[^/]+",
     seed=r"\d+",
-    bucket=f"{CALIBRATION}|{QUERIES}",
+    bucket=f"{CALIBRATION}|{experiment.bucket_shape}",
     model=rf"{BASES}|{CONDITIONAL}|[^/]+/[^/]+",
     method=one_of([*experiment.oracles, *experiment.methods_used, *experiment.variants]),
     operator=one_of(experiment.operators),

@@ -99,7 +99,7 @@ if experiment.given_queries is None:
         log:
             **logs("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=QUERIES,
+            bucket=experiment.bucket_shape,
         conda:
             "../envs/guda.yaml"
         threads: settings.execution.threads
@@ -127,7 +127,7 @@ else:
         log:
             **logs("queries", "{bucket}"),
         wildcard_constraints:
-            bucket=QUERIES,
+            bucket=experiment.bucket_shape,
         conda:
             "../envs/guda.yaml"
         threads: 1

@@ -65,7 +65,7 @@ rule encoded_samples:
     log:
         **logs("encoded", "{samples}"),
     wildcard_constraints:
-        samples=f"{TRAINING}|{CALIBRATION}|({CONDITIONAL}/)?{QUERIES}",
+        samples=f"{TRAINING}|{CALIBRATION}|({CONDITIONAL}/)?{experiment.bucket_shape}",
     priority: 2
     conda:
         "../envs/guda.yaml"

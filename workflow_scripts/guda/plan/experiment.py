@@ -29,6 +29,7 @@ from guda.core.paths import (
 from guda.data.datasets import Dataset, load_dataset
 from guda.data.groups import read_groups, repeated_images
 from guda.data.queries import (
+    bucket_prefix,
     content_digest,
     given_queries,
     of_bucket,
@@ -153,6 +154,11 @@ class Experiment:
     def buckets(self) -> dict[str, list[str]]:
         """Ids of each bucket of queries; empty buckets are left out."""
         return queries_by_bucket(self.queries, self.config.queries.buckets, self.config.queries.name)
+
+    @property
+    def bucket_shape(self) -> str:
+        """Regular expression of the names of buckets of queries."""
+        return re.escape(bucket_prefix(self.config.queries.name)) + r"\d+"
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:

@@ -30,7 +30,7 @@ rule train_logo:
             "train.py",
             NETWORK,
             "--samples {input.samples:q} --exclude {input.excluded:q} --results {params.results:q}",
-            '--pipeline "$GUDA_PIPELINE" --model "$(dirname {output.weights:q})"',
+            '--pipeline "$GUDA_PIPELINE" --data "$GUDA_DATA" --model "$(dirname {output.weights:q})"',
         )
 
 

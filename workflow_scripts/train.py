@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("--exclude", nargs="?", help="images to leave out (write_group.py, write_exclusion.py), if any")
     parser.add_argument("--results", help="results folder with the groups, where the model is told them")
     parser.add_argument("--pipeline", default="", help="what is fine-tuned: a diffusers folder, or OWNER/NAME@COMMIT")
+    parser.add_argument(
+        "--data", help="the section `data` of the configuration, which may keep images aside to follow the loss on them"
+    )
     parser.add_argument("--model", required=True, help="folder to write")
     args = parser.parse_args()
     spec: ModelSpec = parse_any([TrainSpec, FineTuneSpec, ConditionalSpec, ClassifierSpec], spec_text(args.spec))

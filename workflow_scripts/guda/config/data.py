@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Location, Section, Seed
 
@@ -80,6 +80,9 @@ class Data(Section):
     held_out: Subset | None = Field(
         None,
         description="Images kept out of training; they are the queries, if queries.source is no other. null: none.",
+    )
+    kept_aside: NonNegativeInt = Field(
+        0, description="So many images are seen by no model: the base model's loss on them is followed while it learns."
     )
 
     @model_validator(mode="after")

@@ -113,7 +113,8 @@ def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]
     for _, row in rows[rows.duplicated(["id", "group"])].head(1).iterrows():
         raise DataError(f"{where} lists {row['id']!r} in {row['group']!r} twice; keep one row")
     known = rows["id"].isin(table["id"])
-    if settings.subset is None and settings.held_out is None and not known.all():
+    whole = settings.subset is None and settings.held_out is None and not settings.kept_aside
+    if whole and not known.all():
         missing = rows["id"][~known].iloc[0]
         raise DataError(
             f"{where} lists {missing!r}, but there is no such training image; ids are those of data/table.csv in the "

@@ -16,6 +16,7 @@ from guda.specs import ModelSpec
 if TYPE_CHECKING:
     import torch
 
+    from guda.training.curve import Check
     from guda.training.state import Execution
 
 
@@ -24,13 +25,14 @@ class Recipe:
     """How a network is made of inputs that have been read.
 
     `train` gives it back with the evaluations spent, as it is told to carry it out; `measure` what its
-    record says of its health; `save` the files written into a folder.
+    record says of its health; `save` the files written into a folder. `check` is that of its learning curve.
     """
 
     train: Callable[[Execution], tuple[torch.nn.Module, int]]
     measure: Callable[[Any], dict[str, Any]]
     save: Callable[[Path, Any], list[Path]]
     progress: str = "training"  # as what it is shown
+    check: Check | None = None
 
 
 def make_model(
@@ -53,14 +55,17 @@ def make_model(
 
     from guda.core.device import costs
     from guda.core.records import write_record
+    from guda.training.curve import LearningCurve
     from guda.training.state import Execution, TrainingState
 
     recipe = prepare(device)
     state = TrainingState(args.model, spec, args.execution.checkpoint_steps, parent_sha256)
-    network, evaluations = recipe.train(Execution(state, args.execution.micro_batch_size, device, recipe.progress))
+    curve = LearningCurve(recipe.check)
+    how = Execution(state, args.execution.micro_batch_size, device, recipe.progress, curve)
+    network, evaluations = recipe.train(how)
     elapsed = state.elapsed()
-    health = recipe.measure(network)
+    found = {"health": recipe.measure(network)} | curve.record()
     written = recipe.save(Path(args.model), network)
-    write_record(f"{args.model}/{RECORD}", spec, written, health=health, **costs(device, evaluations, elapsed))
+    write_record(f"{args.model}/{RECORD}", spec, written, **found, **costs(device, evaluations, elapsed))
     state.remove()
     cache.store(args.model, spec, parent_sha256)

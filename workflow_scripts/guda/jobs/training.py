@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guda.config import Data
 from guda.core.paths import Paths
+from guda.data.datasets import load_dataset
 from guda.data.labels import DrawnLabels, Memberships, read_labels
 from guda.data.training_set import TrainingSet, read_training_set
+from guda.jobs.cli import data_settings
 from guda.jobs.model import Recipe
 from guda.models.classifier import save_classifier
 from guda.models.denoisers import save_denoiser
 from guda.models.denoisers.text_unet import select_trainable
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import pretrained_denoiser
-from guda.scoring.probe import measured, measured_classifier
+from guda.scoring.probe import losses_of_both, measured, measured_classifier
 from guda.specs import ClassifierSpec, ConditionalSpec, FineTuneSpec, ModelSpec, TrainSpec
 from guda.training.classifier import train_classifier
 from guda.training.loop import fine_tune, train
@@ -36,7 +39,9 @@ def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Reci
         schedule = NoiseSchedule.from_config(spec.noise_schedule)
         return train(training_set.images, spec.unet, schedule, spec.training, execution, rows)
 
-    return _denoiser_recipe(spec, args, trained, training_set, forgotten)
+    recipe = _denoiser_recipe(spec, args, trained, training_set, forgotten)
+    aside = images_aside(data_settings(args.data)) if args.data and not spec.excluded else None
+    return recipe if spec.excluded else _followed(recipe, args, training_set, aside)
 
 
 def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Recipe:
@@ -53,7 +58,8 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
     def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
         return fine_tune(denoiser, training_set.images, captions, spec.training, execution, rows)
 
-    return _denoiser_recipe(spec, args, trained, training_set, forgotten)
+    recipe = _denoiser_recipe(spec, args, trained, training_set, forgotten)
+    return recipe if spec.excluded else _followed(recipe, args, training_set)
 
 
 def conditional(spec: ConditionalSpec, args: Namespace, device: torch.device) -> Recipe:
@@ -89,6 +95,21 @@ RECIPES: dict[type[ModelSpec], Callable[[Any, Namespace, torch.device], Recipe]]
     ConditionalSpec: conditional,
     ClassifierSpec: classifier,
 }
+
+
+def images_aside(settings: Data) -> TrainingSet | None:
+    """Images of the dataset that no model sees: those kept aside, else those held out as queries, else None."""
+    if not settings.kept_aside and settings.held_out is None:
+        return None
+    dataset = load_dataset(settings)
+    found = dataset.kept_aside or dataset.held_out
+    return None if found is None else TrainingSet(torch.from_numpy(found.images), list(found.table["id"]))
+
+
+def _followed(recipe: Recipe, args: Namespace, training_set: TrainingSet, aside: TrainingSet | None = None) -> Recipe:
+    """The recipe of a base model, with the loss on given images in its learning curve."""
+    batch_size = args.execution.micro_batch_size or 0
+    return replace(recipe, check=lambda denoiser: losses_of_both(denoiser, training_set, aside, batch_size))
 
 
 def _left_out(

@@ -94,6 +94,11 @@ class Config(Section):
         self._check_query_source()
         if source_of(self.data, self.queries) == "generated":
             self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
+        if self.data.kept_aside and self.text_to_image is not None:
+            raise ValueError(
+                f"data.kept_aside is {self.data.kept_aside}, but of text-to-image models the loss on such images is "
+                "not measured; leave it out"
+            )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
         self._check_training("conditional", self.attribution.conditional.training)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME, SEED = "health", 0
 ADVICE = "lower the learning rate"
+FOLLOWED = 2 * PROBES  # images kept aside on which the loss is followed, and as many of the training set
 
 
 def probes(ids: list[str], n_steps: int, forgotten: Tensor | None = None) -> tuple[list[int], Tensor]:
@@ -75,6 +76,25 @@ def probe_errors(
     if not torch.isfinite(errors).all():
         raise FloatingPointError(f"the model's loss on training images is not finite; {ADVICE}")
     return errors, powers
+
+
+def losses_of_both(
+    denoiser: UNetDenoiser, training_set: TrainingSet, aside: TrainingSet | None, micro_batch_size: int = 0
+) -> tuple[float, float | None]:
+    """Loss on some of the training images and on some of those kept aside, as shares of that of predicting nothing.
+
+    FOLLOWED of each, or as many as there are, each at one diffusion step with one noise. Draws nothing at random. None
+    are aside: None.
+    """
+    held_out = _mean_loss(denoiser, aside, micro_batch_size) if aside else None
+    return _mean_loss(denoiser, training_set, micro_batch_size), held_out
+
+
+def _mean_loss(denoiser: UNetDenoiser, images: TrainingSet, micro_batch_size: int) -> float:
+    rows, steps = probes(images.ids, len(denoiser.gammas))
+    batch_size = min(BATCH_SIZE, micro_batch_size or BATCH_SIZE)
+    errors, powers = probe_errors(denoiser, images, rows[:FOLLOWED], steps[:FOLLOWED], batch_size)
+    return (errors.mean() / powers.mean()).item()
 
 
 def measured(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,7 +21,11 @@ from guda.data.labels import DrawnLabels
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import TextDenoiser, UNetDenoiser, new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
+from guda.training.curve import LearningCurve
 from guda.training.state import Execution, restore, state_tensors
+
+if TYPE_CHECKING:
+    from diffusers.training_utils import EMAModel
 
 ADAM_BETA1 = 0.9
 
@@ -68,8 +73,8 @@ def optimise(
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
     in parts. Before each step torch's generators are seeded from (seed, step): everything drawn inside both, dropout
     included, depends on nothing else. From a saved state it goes on to the same weights on the same CPU, bit for bit,
-    as without an interruption. Raises FloatingPointError when the loss or a weight is no longer finite; what is saved
-    always is.
+    as without an interruption, and to the same learning curve. Raises FloatingPointError when the loss or a weight is
+    no longer finite; what is saved always is.
     """
     from diffusers.training_utils import EMAModel
 
@@ -85,6 +90,8 @@ def optimise(
     averaged = average.shadow_params if average else None
     state, progress = execution.state, execution.progress
     done, tensors = state.load() if state else (0, {})
+    curve = execution.curve or LearningCurve()
+    curve.begin(settings.steps, parameters[0].device, tensors)
     if done:
         restore(tensors, done, parameters, optimiser, averaged)
         if average:
@@ -92,24 +99,45 @@ def optimise(
     network.train()
     steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(execution.micro_batch_size or settings.batch_size)
+
+    def at_work(index: int) -> str:
+        step = steps[index]
+        return f"loss {curve.recent(step):.4g}, learning rate {learning_rate(step, settings):.3g}"
+
     with torch.random.fork_rng():
-        for step in steps if progress is None else track(steps, progress, len(steps)):
+        for step in steps if progress is None else track(steps, progress, settings.steps, done, at_work):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            while not differentiate(draw, loss, step, seed, device, parts):
+            while (value := differentiate(draw, loss, step, seed, device, parts)) is None:
                 optimiser.zero_grad()
+            curve.add(step, value)
             torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
             optimiser.step()
             optimiser.zero_grad()
             if average:
                 average.step(parameters)
+            if curve.due(step):
+                check(curve, step, network, average)
             if state and (step + 1) % state.interval == 0:
                 check_weights(network, step)
-                state.save(step + 1, state_tensors(parameters, optimiser, averaged))
+                state.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
     if average:
         average.copy_to(parameters)
     check_weights(network, settings.steps - 1)
     network.eval()
+
+
+def check(curve: LearningCurve, step: int, network: torch.nn.Module, average: EMAModel | None) -> None:
+    """Measure the network after a step for its learning curve, by its averaged weights where there are any."""
+    check_weights(network, step)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if average:
+        average.store(parameters)
+        average.copy_to(parameters)
+    curve.check(step, network)
+    if average:
+        average.restore(parameters)
+    network.train()
 
 
 def check_weights(network: torch.nn.Module, step: int) -> None:
@@ -129,25 +157,29 @@ def differentiate(
     seed: int,
     device: torch.device,
     parts: Batches,
-) -> bool:
+) -> Tensor | None:
     """Add the gradient of a step's mean loss, worked off in parts of `parts.size` rows, to the weights' own.
 
-    False when the GPU runs out of memory: `parts` is halved then, and what was added has to be thrown away. All parts
-    are of the one batch that is drawn for the step, whatever their size; only dropout differs with it.
+    Returns the loss, a scalar; None when the GPU runs out of memory: `parts` is halved then, and what was added has to
+    be thrown away. All parts are of the one batch that is drawn for the step, whatever their size; only dropout differs
+    with it.
     """
     torch.manual_seed(derive_seed("step", seed, step))
     batch = draw(step)
+    total = torch.zeros((), device=device)
     try:
         for part in zip(*(rows.split(parts.size) for rows in batch), strict=True):
             with training_precision(device):
                 value = loss(*(rows.to(device) for rows in part))
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
-            (value * (len(part[0]) / len(batch[0]))).backward()
+            mean = value * (len(part[0]) / len(batch[0]))
+            mean.backward()
+            total += mean.detach()
     except torch.OutOfMemoryError as error:
         parts.halve(min(parts.size, len(batch[0])), error)
-        return False
-    return True
+        return None
+    return total
 
 
 def train(

@@ -19,6 +19,7 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import STATE
 from guda.core.records import Elapsed, Stopwatch
 from guda.specs import Spec
+from guda.training.curve import LearningCurve
 
 
 class TrainingState:
@@ -78,13 +79,14 @@ class Execution:
 
     With `state` it goes on from the last saved one. Batches are worked off in parts of `micro_batch_size` rows, or in
     smaller ones when these are too large for the GPU; None: as wholes. A new network is made on `device`. Progress is
-    shown as `progress`; None: not at all.
+    shown as `progress`; None: not at all. What is learnt when is gathered in `curve`.
     """
 
     state: TrainingState | None = None
     micro_batch_size: int | None = None
     device: torch.device | str = "cpu"
     progress: str | None = "training"
+    curve: LearningCurve | None = None
 
 
 def state_tensors(

@@ -23,7 +23,9 @@ _MODULES = {
 def load_dataset(settings: config.Data) -> Dataset:
     """Images and table of the configured dataset. Raises DataError for files that are missing or damaged."""
     dataset = importlib.import_module(_MODULES[settings.dataset]).load(settings)
-    return dataset if settings.held_out is None else dataset.without(settings.held_out)
+    if settings.held_out is not None:
+        dataset = dataset.without(settings.held_out)
+    return dataset.keeping_aside(settings.kept_aside) if settings.kept_aside else dataset
 
 
 __all__ = ["Dataset", "load_dataset"]

@@ -33,9 +33,10 @@ class Dataset:
 
     `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
     `conversion` alone; `load_images` gives the pixels of some rows (ascending), image after image, uint8 [C, H, W],
-    with the conversion done. `held_out` are the images that the configuration keeps out of training, `notes` what the
-    user should know of the files, a sentence each. `encoded` are the images as their files hold them, where planning
-    has to see whether they can be decoded.
+    with the conversion done. `held_out` are the images that the configuration keeps out of training as queries,
+    `kept_aside` those that no model sees, for the base model's loss on them; `notes` what the user should know of the
+    files, a sentence each. `encoded` are the images as their files hold them, where planning has to see whether they
+    can be decoded.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     load_images: Callable[[Sequence[int]], Iterator[np.ndarray]]
     conversion: Conversion = AS_IT_IS
     held_out: Dataset | None = None
+    kept_aside: Dataset | None = None
     notes: tuple[str, ...] = ()
     encoded: Encoded | None = None
 
@@ -118,11 +120,19 @@ class Dataset:
     def without(self, held_out: config.Subset) -> Dataset:
         """The dataset without some images, its `held_out`, chosen by a hash of their ids. Raises DataError."""
         rows = chosen(list(self.table["id"]), held_out.count, "held out", held_out.seed)
+        return replace(self._leaving(rows, held_out.count, "data.held_out.count"), held_out=self.select(rows))
+
+    def keeping_aside(self, count: int) -> Dataset:
+        """The dataset without some more images, its `kept_aside`, chosen likewise. Raises DataError."""
+        rows = chosen(list(self.table["id"]), count, "kept aside")
+        return replace(self._leaving(rows, count, "data.kept_aside"), kept_aside=self.select(rows))
+
+    def _leaving(self, rows: list[int], asked: int, key: str) -> Dataset:
+        """The dataset without these rows, so many of which the key asked for."""
         if len(rows) == len(self.table):
-            raise DataError(f"data.held_out.count is {held_out.count}, but there are only {len(rows)} images; lower it")
+            raise DataError(f"{key} is {asked}, but there are only {len(rows)} images; lower it")
         left_out = set(rows)
-        kept = [row for row in range(len(self.table)) if row not in left_out]
-        return replace(self.select(kept), held_out=self.select(rows))
+        return self.select([row for row in range(len(self.table)) if row not in left_out])
 
     def images_spec(self) -> ImagesSpec:
         lines = list(self.table["id"] + " " + self.table["sha256"])

@@ -1,6 +1,6 @@
 """The tables that `make_table.py` makes, the figures that `plot.py` draws, and what is retrained for them."""
 
-from guda.plan import reports
+from guda.plan import quality, reports
 
 
 rule rankings:
@@ -113,6 +113,37 @@ if reports.repeated(experiment):
             "Comparing runs of unlearning from several seeds"
 
 
+use rule rankings as quality with:
+    input:
+        quality.quality_files(experiment),
+        foreign=foreign(paths.quality(), lambda wc: quality.quality_spec(experiment)),
+    output:
+        **reported(paths.quality(), "quality", "Models"),
+    log:
+        **logs("quality"),
+    resources:
+        **needs("scores"),
+    params:
+        **parameters(lambda wc: quality.quality_spec(experiment)) | COMPARED,
+    message:
+        "Comparing generated with training images, and unlearned models with the base model"
+
+
+use rule rankings as curves with:
+    input:
+        [paths.model_record(model) for model in quality.curves_spec(experiment).models],
+        foreign=foreign(paths.curves(), lambda wc: quality.curves_spec(experiment)),
+    output:
+        **reported(paths.curves(), "curves", "Models"),
+    log:
+        **logs("curves"),
+    localrule: True
+    params:
+        **parameters(lambda wc: quality.curves_spec(experiment)) | COMPARED,
+    message:
+        "Gathering learning curves"
+
+
 use rule rankings as likelihood_table with:
     input:
         lambda wc: [paths.likelihood(model) for model in reports.likelihood_table_spec(experiment).likelihoods],
@@ -151,6 +182,41 @@ rule query_figure:
         "Drawing queries and their top groups"
     shell:
         command("plot.py", RESULTS_OF_SET, "--output {output.file:q}")
+
+
+use rule query_figure as curves_figure with:
+    input:
+        paths.curves(),
+        foreign=foreign(paths.curves_figure(), lambda wc: quality.curves_figure_spec(experiment)),
+    output:
+        **reported(paths.curves_figure(), "curves", "Models"),
+    log:
+        **logs("curves_figure"),
+    localrule: True
+    resources:
+        **needs("table"),
+    params:
+        **parameters(lambda wc: quality.curves_figure_spec(experiment)) | COMPARED,
+    message:
+        "Drawing learning curves"
+
+
+use rule query_figure as samples_figure with:
+    input:
+        paths.images(),
+        [paths.queries(bucket) for bucket in quality.samples_figure_spec(experiment).buckets],
+        foreign=foreign(paths.samples_figure(), lambda wc: quality.samples_figure_spec(experiment)),
+    output:
+        **reported(paths.samples_figure(), "samples", "Models"),
+    log:
+        **logs("samples_figure"),
+    localrule: True
+    resources:
+        **needs("images"),
+    params:
+        **parameters(lambda wc: quality.samples_figure_spec(experiment)) | COMPARED,
+    message:
+        "Drawing queries beside training images"
 
 
 if settings.screen:

@@ -1,6 +1,7 @@
 """Make one of the tables of what lies under results, by the kind of the spec.
 
-Group sizes, rankings, metrics, metrics by source, significance, LDS, removal, sweep, likelihoods or reliability.
+Group sizes, rankings, quality of models, learning curves, agreement:
+metrics, metrics by source, significance, LDS, removal, sweep, likelihoods or reliability.
 """
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser

@@ -1,4 +1,7 @@
-"""Draw a figure: queries with their top groups, what removal does, or the variants of a sweep, by the spec."""
+"""Draw a figure, by the spec.
+
+Queries with their top groups, samples, learning curves, what removal does, or the variants of a sweep.
+"""
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 

@@ -271,6 +271,18 @@ class Paths:
     def reliability(self) -> str:
         return self._of_set("reliability.csv")
 
+    def quality(self) -> str:
+        return self._at("quality.csv")
+
+    def curves(self) -> str:
+        return self._at("curves.csv")
+
+    def curves_figure(self) -> str:
+        return self._at("figures", "curves.png")
+
+    def samples_figure(self) -> str:
+        return self._at("figures", "samples.png")
+
     def lds(self) -> str:
         return self._of_set("lds.csv")
 

@@ -24,6 +24,7 @@ from guda.evaluation.metrics_table import (
     sources_of_content,
     vote,
 )
+from guda.evaluation.quality import curves_csv, quality_csv
 from guda.evaluation.ranking import rankings_csv
 from guda.evaluation.reliability import reliability_table
 from guda.evaluation.removal import removal_csv
@@ -35,11 +36,13 @@ from guda.methods import method_of
 from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.similarity.compute import similarities
 from guda.specs import (
+    CurvesSpec,
     GroupSizesSpec,
     LatentRemovalSpec,
     LdsSpec,
     LikelihoodTableSpec,
     MetricsSpec,
+    QualitySpec,
     RankingsSpec,
     ReliabilitySpec,
     RemovalSpec,
@@ -119,6 +122,8 @@ TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
     SignificanceSpec: significance_csv,
     ScreenSpec: screen_csv,
     ReliabilitySpec: reliability_csv,
+    QualitySpec: quality_csv,
+    CurvesSpec: curves_csv,
     LdsSpec: lds_csv,
     RemovalSpec: removal_csv,
     LatentRemovalSpec: removal_csv,

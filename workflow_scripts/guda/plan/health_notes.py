@@ -11,6 +11,7 @@ from guda.core.records import read_record
 from guda.methods import get_method
 from guda.models import forgetting
 from guda.models.health import describe, healths, of_record
+from guda.plan.quality import quality_notes
 from guda.plan.reports import retrained_models
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def health_notes(experiment: Experiment) -> list[str]:
     found = describe("base model", {BASE: of_record(base, {})} if "health" in base else {})
     for judged, named in titles.items():
         found += describe(", ".join(named), healths(read(dict(judged))))
-    return found + _forgetting_notes(experiment)
+    return [*quality_notes(experiment), *found, *_forgetting_notes(experiment)]
 
 
 def _forgetting_notes(experiment: Experiment) -> list[str]:

@@ -77,8 +77,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     scored = planned + model + batch_size * kept / 2
     largest_group = max(map(len, experiment.groups.values()))
     n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
-    compared = {"embedding", "kernel"} & set(experiment.methods_used)
-    by_middle = bool(compared) and settings.attribution.embedding.model is None
+    by_middle = settings.attribution.embedding.model is None
     features = FLOAT * n_images * network.features if by_middle else 0
 
     def trained(training: config.Training) -> Need:

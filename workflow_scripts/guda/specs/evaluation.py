@@ -50,6 +50,36 @@ class ReliabilitySpec(Spec):
     oracle: dict[str, str]  # of the oracle that is reported against, where there is one
 
 
+class QualitySpec(Spec):
+    stage, version = "quality", 1
+    base: str
+    models: dict[str, str]  # digest of each unlearned model, by its name
+    groups: dict[str, str]  # the group that each has unlearned
+    models_of: dict[str, list[str]]  # names of the models of each method whose scores say how far groups were forgotten
+    scores: dict[str, str]  # digest of the spec of these scores
+    terms: dict[str, str]  # digest of likelihood terms of the calibration sample under models that have them
+    members: dict[str, str]  # digest of each group, where there are such terms
+    features: dict[str, str]  # digest of the features of the training images and of buckets of generated queries
+    unseen: str  # why there are none of these
+
+
+class CurvesSpec(Spec):
+    stage, version = "curves", 1
+    models: dict[str, str]  # digest of the base model and of each unlearned one
+
+
+class CurvesFigureSpec(Spec):
+    stage, version = "curves_figure", 1
+    curves: str
+
+
+class SamplesFigureSpec(Spec):
+    stage, version = "samples_figure", 1
+    images: str
+    buckets: dict[str, str]  # digest of each bucket of queries that some are shown of
+    generated: bool
+
+
 class SourcesSpec(Spec):
     stage, version = "metrics_by_source", 4
     metrics: MetricsSpec

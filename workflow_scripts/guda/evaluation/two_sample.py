@@ -1,0 +1,100 @@
+"""Are generated images such as those of the training set? Figures of two samples, with their values for real images.
+
+All compare features, standardised over the training images: of some training images, the reference, with those of
+generated ones; and, as the floor, with those of as many other training images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from guda.core.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+FEWEST = 10  # images of each kind, below which nothing is compared
+MOST = 512
+NEIGHBORS = 3  # k of the precision, as published
+FOLDS = 5
+STRENGTH = 0.01  # C of the logistic regression: there are more features than images
+
+
+class TwoSample(NamedTuple):
+    """Of a sample against the reference: `precision`, `auroc` of a classifier that tells them apart, and `kid`."""
+
+    precision: float
+    auroc: float
+    kid: float
+
+
+def two_samples(
+    generated: Float[np.ndarray, "m d"], training: Float[np.ndarray, "n d"], ids: list[str]
+) -> tuple[TwoSample, TwoSample] | None:
+    """Figures of generated images and, as the floor, of other training images; None: there are fewer than FEWEST.
+
+    Which training images (`ids` [n]) are the reference is a matter of a hash of their ids: half of them, MOST at most.
+    """
+    mean, spread = training.mean(0), training.std(0)
+    scale = np.where(spread > 0, spread, 1)
+    order = sorted(range(len(ids)), key=lambda row: derive_seed("two samples", ids[row]))
+    half, count = min(MOST, len(ids) // 2), min(MOST, len(generated), len(ids) - len(ids) // 2)
+    if min(half, count) < FEWEST:
+        return None
+    training, generated = (training[order] - mean) / scale, (generated[:count] - mean) / scale
+    reference, others = training[:half], training[half : half + count]
+    return compared(generated, reference), compared(others, reference)
+
+
+def compared(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> TwoSample:
+    """The figures of one sample."""
+    return TwoSample(precision(sample, reference), auroc(sample, reference), kid(sample, reference))
+
+
+def precision(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
+    """Share of a sample that lies among the reference (Kynkäänniemi et al. 2019).
+
+    That is, no farther from some image of the reference than the NEIGHBORS-th nearest other one is from that.
+    """
+    radii = np.sort(distances(reference, reference), axis=1)[:, NEIGHBORS]  # the nearest is the image itself
+    return float((distances(sample, reference) <= radii).any(axis=1).mean())
+
+
+def distances(a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m n"]:
+    """Euclidean distances of the rows of two matrices."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def auroc(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
+    """How well logistic regression tells two samples apart that it has not seen: .5 by nothing, 1 always.
+
+    The area under the ROC curve (Lopez-Paz and Oquab 2017 take the accuracy), by cross-validation in FOLDS parts.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    x, y = np.concatenate([sample, reference]), np.repeat([1, 0], [len(sample), len(reference)])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    classifier = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=1000)
+    found = cross_val_predict(classifier, x, y, cv=folds, method="decision_function")
+    return float(roc_auc_score(y, found))
+
+
+def kid(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
+    """Kernel inception distance of two samples, unbiased (Bińkowski et al. 2018), on whatever features these are.
+
+    The squared maximum mean discrepancy by the kernel (x . y / d + 1)^3; below 0 by chance where they are alike.
+    """
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def within(a: np.ndarray) -> float:
+        found = kernel(a, a)
+        return (found.sum() - np.trace(found)) / (len(a) * (len(a) - 1))
+
+    return float(within(sample) + within(reference) - 2 * kernel(sample, reference).mean())

@@ -1,0 +1,51 @@
+"""When a base model's images, or an unlearned model, are not fit to answer with, and the words for it. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from guda.models.forgetting import BARELY
+from guda.models.health import MUCH_WORSE
+from guda.models.learning import FALLING
+
+# Share of the floor's precision. Digits: 0 after 20 steps of training, .5 after 300, .9 after 1600; emoji .9.
+FEW = 2 / 3
+
+
+def of_noise(row: Mapping[str, float]) -> bool:
+    """Whether generated images lie so seldom among training images that attributing them says nothing."""
+    return row["precision"] < FEW * row["precision_floor"]  # not where these are unknown, NaN
+
+
+def base_remark(row: Mapping[str, float]) -> str:
+    """What the user should know of a base model by its row of quality.csv; '': it is fit."""
+    if not of_noise(row):
+        return ""
+    remark = (
+        f"answers of noise: {row['precision']:.0%} of the generated images lie among training images, where "
+        f"{row['precision_floor']:.0%} of other training images do"
+    )
+    if row["falls"] >= FALLING:
+        return (
+            f"{remark}; the loss still fell by {row['falls']:.0%} in the second half of training: raise training.steps"
+        )
+    return f"{remark}; look at figures/samples.png, and train a larger network or for longer"
+
+
+def unlearned_remark(row: Mapping[str, float]) -> str:
+    """The same of a model that has unlearned a group."""
+    found = []
+    if row["health_ratio"] >= MUCH_WORSE:
+        found.append(f"took too much: {row['health_ratio']:.3g} times the base model's loss on images that it retains")
+    if row["forgetting"] < BARELY:
+        found.append(
+            f"did not take: its group's own images lose hardly more than retained ones do ({row['forgetting']:.2g} "
+            "standard deviations)"
+        )
+    return "; ".join(found)
+
+
+def known(value: float | None) -> float:
+    """A figure, or NaN where there is none."""
+    return math.nan if value is None else value

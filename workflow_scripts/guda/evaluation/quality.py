@@ -12,7 +12,7 @@ from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import BASE, CALIBRATION, TRAINING, Paths
 from guda.core.records import read_record
 from guda.data.groups import read_members
-from guda.evaluation.two_sample import two_samples
+from guda.evaluation.two_sample import MOST, two_samples
 from guda.models import health
 from guda.models.quality import base_remark, known, unlearned_remark
 from guda.specs import CurvesSpec, QualitySpec
@@ -28,7 +28,8 @@ def quality_csv(spec: QualitySpec, paths: Paths) -> pd.DataFrame:
     """quality.csv: a row for the base model, then one for each unlearned one. Raises ArtifactError."""
     base = read_record(paths.model_record(BASE), spec.base)
     rows = [base_row(spec, base, paths), *unlearned_rows(spec, base, paths)]
-    return pd.DataFrame(rows, columns=["model", "group", *NUMBERS, "remark"])
+    table = pd.DataFrame(rows, columns=["model", "group", *NUMBERS, "remark"])
+    return table.astype(dict.fromkeys(NUMBERS, float)).round(5)
 
 
 def base_row(spec: QualitySpec, record: dict[str, Any], paths: Paths) -> dict[str, Any]:
@@ -41,9 +42,9 @@ def base_row(spec: QualitySpec, record: dict[str, Any], paths: Paths) -> dict[st
     if spec.features:
         ids, training = read_features(spec, paths, TRAINING)
         generated = [read_features(spec, paths, bucket)[1] for bucket in spec.features if bucket != TRAINING]
-        row["n_generated"] = sum(map(len, generated))
         found = two_samples(np.concatenate(generated), training, ids)
         if found is not None:
+            row["n_generated"] = min(MOST, sum(map(len, generated)))
             for name, values in zip(found[0]._fields, zip(*found, strict=True), strict=True):
                 row[name], row[f"{name}_floor"] = values
             row["remark"] = base_remark(row)

@@ -46,7 +46,8 @@ def _base(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_title("base model: training", fontsize=9)
     axes.set_ylabel("loss (1: of predicting nothing)", fontsize=8)
     if not len(rows):
-        text = "no curve: the model was made elsewhere,\nor before curves were kept"
+        axes.set_axis_off()
+        text = "no learning curve of the base model: it was made elsewhere,\nor before curves were kept"
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=axes.transAxes)
         return
     axes.plot(rows["step"], rows["loss"], linewidth=1, color=INK, label="as it trained, mean over each stretch")

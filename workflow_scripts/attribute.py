@@ -10,7 +10,7 @@ def main() -> None:
     parser.add_argument("--method", required=True, help="a method's name, or logo-SEED for the oracle")
     add_results_arguments(parser, "the method's files")
     parser.add_argument(
-        "--output", required=True, help="CSV file to write: query, group, score, se, p_top1_scoring, p_top1"
+        "--output", required=True, help="CSV file to write: query, group, score, se, p_top1_scoring, p_top1, p_none"
     )
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -3,16 +3,18 @@
 import numpy as np
 import pandas as pd
 from golden_inputs import IDS, IMAGES, QUERIES, SCORES, run_stage, save_groups, save_images, save_queries
+from golden_methods import ELBO, save_terms
 
 import make_table
 from guda import config, specs
-from guda.core.artifacts import write_csv
-from guda.core.paths import Paths, record_of
+from guda.core.artifacts import pack_ids, save_tensors, write_csv
+from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import write_record
 from guda.evaluation.image_metrics import mse, ssim
 from guda.evaluation.lds import kept_by_subset, kept_matrix, lds_table
 from guda.evaluation.likelihood_table import likelihood_row
 from guda.evaluation.metrics_table import metrics_table
+from guda.evaluation.quality import TWO_SAMPLE, UNLEARNED_COLUMNS, curves_csv, quality_csv
 from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.reliability import reliability_table
 from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_table
@@ -44,6 +46,56 @@ def metrics(tmp_path):
     columns += ["health_median", "health_worst", "top1_balanced", "kappa", "contrast_spearman"]
     columns += ["margin_spearman", "decisive_auroc_margin", "size_ratio"]
     return [*frame.set_index("method").loc["m", columns], *frame["method"]]
+
+
+def quality(tmp_path):
+    """Of 40 training images and 12 generated ones, and of models that unlearned groups a and b."""
+    spec = save_quality(Paths(tmp_path))
+    table = quality_csv(spec, Paths(tmp_path))
+    base = table.loc[0, ["train_loss", "held_out_loss", "falls", "n_generated", *TWO_SAMPLE]].tolist()
+    return [*base, *table.loc[1:, list(UNLEARNED_COLUMNS)].fillna(-1).to_numpy().ravel().tolist()]
+
+
+def curves(tmp_path):
+    spec = save_quality(Paths(tmp_path))
+    table = curves_csv(specs.CurvesSpec(models={BASE: spec.base} | spec.models), Paths(tmp_path))
+    return table.fillna(-1).to_numpy().ravel().tolist()
+
+
+def save_quality(paths):
+    """The files that quality.csv is made of; its spec."""
+    made = {name: RandomSpec(groups=[name], buckets={}, seed=0) for name in [BASE, "guda/a", "guda/b", "scores"]}
+    checked = {"steps": [2, 4], "training": [0.5, 0.3], "held_out": [0.6, 0.4], "falls": 0.1}
+    curve = {"steps": [1, 2, 3, 4], "loss": [0.9, 0.8, 0.7, 0.6], "checked": checked}
+    kept = {"health": {"loss": 0.3}, "learning_curve": curve}
+    write_record(paths.model_record(BASE), made[BASE], [], seconds=0, **kept)
+    for name, ratio in (("guda/a", 1.25), ("guda/b", 3.5)):
+        write_record(paths.model_record(name), made[name], [], seconds=0, health={"loss": 0.4, "ratio": ratio})
+    write_record(paths.scores_record("guda"), made["scores"], [], seconds=0, forgetting={"a": 2.5, "b": None})
+    models = {name: made[name].digest() for name in (BASE, "guda/a", "guda/b")}
+    save_terms(paths.results, {BASE: 0, "guda/a": 1, "guda/b": 2})
+    spread = np.cos(0.37 * np.arange(52 * 5, dtype=np.float32) ** 2).reshape(52, 5)
+    spread[40:] += np.array([0.6, 0, 0, -0.6, 0], dtype=np.float32)
+    features = {}
+    for name, rows in (("training", slice(0, 40)), ("bucket-0000", slice(40, 52))):
+        spec = RandomSpec(groups=[name], buckets={}, seed=1)
+        tensors = {"features": spread[rows], "ids": pack_ids([f"{name} {row}" for row in range(len(spread[rows]))])}
+        save_tensors(paths.features("embedding", name), tensors, spec)
+        features[name] = spec.digest()
+    return specs.QualitySpec(
+        base=models.pop(BASE),
+        models=models,
+        groups={"guda/a": "a", "guda/b": "b"},
+        models_of={"guda": ["guda/a", "guda/b"]},
+        scores={"guda": made["scores"].digest()},
+        terms={
+            name: specs.ElboSpec(model=name, samples="calibration", elbo=ELBO).digest()
+            for name in (BASE, "guda/a", "guda/b")
+        },
+        members=save_groups(paths),
+        features=features,
+        unseen="",
+    )
 
 
 def significance(tmp_path):
@@ -149,6 +201,8 @@ STAGES = {
     specs.RankingsSpec: rankings,
     specs.MetricsSpec: metrics,
     specs.SignificanceSpec: significance,
+    specs.QualitySpec: quality,
+    specs.CurvesSpec: curves,
     specs.SourcesSpec: by_source,
     specs.ScreenSpec: screened,
     specs.ReliabilitySpec: reliable,
@@ -162,7 +216,7 @@ STAGES = {
 GOLDEN = {
     specs.LikelihoodTableSpec: (2, [4, 12, 0.638115, -0.224195, 0.857358, 0.541601, -0.462687, 0.838939, 0.25, 0.0, 0.5,
         0.296601]),
-    specs.RankingsSpec: (3, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
+    specs.RankingsSpec: (4, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
     specs.MetricsSpec: (4, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 1.5, 1.25, 3.5, 0.333333,
         -0.0909091, 0.8, 0.8, 1.0, 0.643678, "logo", "m", "constant"]),
@@ -183,4 +237,8 @@ GOLDEN = {
     specs.SweepSpec: (4, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, 0.8, -0.454545, 0.411442, "m@steps=4", "p",
         True, 0.25, 0.75, 0.105409, 3.0, 1.5, 0.8, -0.0909091, 0.643678, "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0, 1.5,
         0.6, 0.2, 1.08817]),
+    specs.QualitySpec: (1, [0.3, 0.4, 0.1, 12.0, 0.91667, 1.0, 0.83333, 0.2, 2.33135, -0.57477, 1.25, 1.03247, 1.03749,
+        2.5, 3.5, 1.05502, 0.97513, -1.0]),
+    specs.CurvesSpec: (1, ["base", 1, 0.9, -1.0, -1.0, "base", 2, 0.8, 0.5, 0.6, "base", 3, 0.7, -1.0, -1.0, "base", 4,
+        0.6, 0.3, 0.4]),
 }  # fmt: skip

@@ -48,7 +48,7 @@ BUCKET = "bucket-0000"
 STEPS = {"kind": "geometric", "first": 10, "last": 80, "count": 5}
 SCHEDULER = DDPMScheduler(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2")
 UNLEARN = OPTIMISATION | {"forget_weight": 0.3, "n_neighbors": 2}
-NUMBERS = ["score", "se", "p_top1_scoring", "p_top1"]
+NUMBERS = ["score", "se", "p_top1_scoring", "p_top1", "p_none"]
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_what_is_wrong_with_an_argument_of_unlearn_is_said(changes, message):
             frame(METHOD).drop(columns="group"),
             frame(ORACLE),
             {},
-            "found ['query', 'score', 'se', 'p_top1_scoring', 'p_top1']",
+            "found ['query', 'score', 'se', 'p_top1_scoring', 'p_top1', 'p_none']",
         ),
         (pd.concat([frame(METHOD)] * 2), frame(ORACLE), {}, "scores: query 'q3' has group 'c' twice"),
         (frame(METHOD)[1:], frame(ORACLE), {}, "scores: has 11 rows for 4 queries and 3 groups"),

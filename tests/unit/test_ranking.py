@@ -85,14 +85,16 @@ def test_frame_rows_follow_queries_then_ranks():
         se=[[0.1, 0.2], [0.4, 0.3]],
         p_top1_scoring=[[0.25, 0.75], [1.0, 0.0]],
         p_top1=[[0.5, 0.625], [0.875, 0.125]],
+        p_none=[[0.5, 0.03125], [0.0625, 0.75]],
     )
-    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1_scoring", "p_top1"]
+    numbers = ["score", "se", "p_top1_scoring", "p_top1", "p_none"]
+    assert list(frame.columns) == ["method", "query", "rank", "group", *numbers]
     # q9 ranks dog (2.0) above cat (1.0), q1 cat (4.0) above dog (3.0); every value moves with its group.
     assert frame.to_numpy().tolist() == [
-        ["guda", "q9", 1, "dog", 2.0, 0.2, 0.75, 0.625],
-        ["guda", "q9", 2, "cat", 1.0, 0.1, 0.25, 0.5],
-        ["guda", "q1", 1, "cat", 4.0, 0.4, 1.0, 0.875],
-        ["guda", "q1", 2, "dog", 3.0, 0.3, 0.0, 0.125],
+        ["guda", "q9", 1, "dog", 2.0, 0.2, 0.75, 0.625, 0.03125],
+        ["guda", "q9", 2, "cat", 1.0, 0.1, 0.25, 0.5, 0.5],
+        ["guda", "q1", 1, "cat", 4.0, 0.4, 1.0, 0.875, 0.0625],
+        ["guda", "q1", 2, "dog", 3.0, 0.3, 0.0, 0.125, 0.75],
     ]
 
 

@@ -20,7 +20,7 @@ from guda.core.errors import ArgumentError
 from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.another_run import first_of_another_run
 from guda.methods.counterfactual.compute import weighted_differences
-from guda.methods.counterfactual.retained import Retained, calibrated, retained
+from guda.methods.counterfactual.retained import Retained, calibrated, no_first_group, retained
 from guda.models.denoisers import UNetDenoiser
 from guda.models.forgetting import describe, forgetting
 from guda.models.noise_schedule import NoiseSchedule, elbo_steps, step_weights
@@ -97,8 +97,9 @@ def attribute(
 
     Returns a row per image and group, as results/scores/METHOD.csv has it: query (the image's id), group, score, its
     standard error se, p_top1_scoring, the probability that the group is first with other noise of scoring, and p_top1,
-    that it is first in another run, which unlearns from another seed as well. The last three are NaN for a single step,
-    p_top1 also without calibration; it is estimated from all images together, so give a hundred or more.
+    that it is first in another run, which unlearns from another seed as well, and p_none, small for a group that stands
+    out. The three before the last are NaN for a single step, p_top1 and p_none without calibration; p_top1 is estimated
+    from all images together, so give a hundred or more.
     Raises GudaError where an argument is wrong, and FloatingPointError where a model has diverged.
     """
     if not isinstance(counterfactuals, Mapping) or not counterfactuals:
@@ -127,7 +128,8 @@ def attribute(
     terms = bound.differences(full, without, pixels, names)
     score, se, p_top1_scoring, error = calibrated(terms, on_retained)
     p_top1 = first_of_another_run(score, error)
-    return scores_frame(Scores(names, list(counterfactuals), score, se, p_top1_scoring, p_top1))
+    p_none = None if on_retained is None else no_first_group(score, on_retained.highest)
+    return scores_frame(Scores(names, list(counterfactuals), score, se, p_top1_scoring, p_top1, p_none))
 
 
 @dataclass(frozen=True)

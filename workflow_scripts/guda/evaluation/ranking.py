@@ -89,12 +89,13 @@ def rankings_frame(
     se: ArrayLike | None,
     p_top1_scoring: ArrayLike | None = None,
     p_top1: ArrayLike | None = None,
+    p_none: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """One row per (query, group): the long table of a method's rankings.
 
     queries: Q names; groups: G names; score [Q, G].  se (standard error of the score), p_top1_scoring
-    and p_top1 (probability that the group is first, with other noise of scoring and in another run) are [Q, G], or None
-    where the method has none (NaN column).
+    and p_top1 (probability that the group is first, with other noise of scoring and in another run) and p_none (small
+    for a group that stands out) are [Q, G], or None where the method has none (NaN column).
     Rows follow the order of `queries`, then the rank: 1 for the first, the mean of their places for tied groups, whose
     rows follow that of `groups`. Whole ranks are int, so that they are written without a point.
     """
@@ -127,6 +128,7 @@ def rankings_frame(
             "se": column(se, "se"),
             "p_top1_scoring": column(p_top1_scoring, "p_top1_scoring"),
             "p_top1": column(p_top1, "p_top1"),
+            "p_none": column(p_none, "p_none"),
         }
     )
 

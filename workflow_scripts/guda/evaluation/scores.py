@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-NUMBERS = ("score", "se", "p_top1_scoring", "p_top1")
+NUMBERS = ("score", "se", "p_top1_scoring", "p_top1", "p_none")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Scores:
 
     All are float64 [n, G]: `score`; `se`, its standard error by the noise of scoring; `p_top1_scoring`, the probability
     that the group is first with other noise of scoring; `p_top1`, that it is first in another run, which unlearns from
-    another seed as well. Groups that tie share a place. The last three are None, or NaN, where a method has none.
+    another seed as well. Groups that tie share a place. `p_none` is a p-value of the hypothesis that the query owes
+    nothing to any group, by how far this one stands out. All but the first are None, or NaN, where a method has none.
     `evaluations` are network forwards on one sample, `details` what the method chose by itself, for the record.
     Raises FloatingPointError for a score that is not finite.
     """
@@ -35,6 +36,7 @@ class Scores:
     se: np.ndarray | None = None
     p_top1_scoring: np.ndarray | None = None
     p_top1: np.ndarray | None = None
+    p_none: np.ndarray | None = None
     evaluations: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -62,19 +64,21 @@ def read_scores(path: str, spec_digest: str) -> Scores:
     frame = read_numbers(path)
     queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
     shape = (len(queries), len(groups))
-    score, se, p_top1_scoring, p_top1 = (frame[name].to_numpy().reshape(shape) for name in NUMBERS)
-    return Scores(queries, groups, score, se, p_top1_scoring, p_top1)
+    score, se, p_top1_scoring, p_top1, p_none = (frame[name].to_numpy().reshape(shape) for name in NUMBERS)
+    return Scores(queries, groups, score, se, p_top1_scoring, p_top1, p_none)
 
 
 def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table with the columns NUMBERS, and `others` of numbers.
 
-    Scores of before there was a `p_top1_scoring` have that as their `p_top1`, and no other.
+    Scores of before there was a `p_top1_scoring` have that as their `p_top1`, and no other; older ones no `p_none`.
     Raises ArtifactError where a score is not finite, or another of these numbers is infinite (an empty one is none).
     """
     frame = read_csv(path, numbers=(*others, *NUMBERS))
     if "p_top1_scoring" not in frame:
         frame = frame.rename(columns={"p_top1": "p_top1_scoring"}).assign(p_top1=np.nan)
+    if "p_none" not in frame:
+        frame = frame.assign(p_none=np.nan)
     for name in NUMBERS:
         values = frame[name].to_numpy()
         if problem := not_finite(values if name == "score" else values[~np.isnan(values)], name):

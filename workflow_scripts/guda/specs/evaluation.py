@@ -13,7 +13,7 @@ from guda.specs.text_to_image import FineTuneSpec, PromptedQueriesSpec
 
 
 class RankingsSpec(Spec):
-    stage, version = "rankings", 3
+    stage, version = "rankings", 4
     scores: dict[str, str]  # digest of each method's spec, by the method's name in the tables
     files: dict[str, str]  # name of each method's score file
     queries: dict[str, str]  # digest of each bucket

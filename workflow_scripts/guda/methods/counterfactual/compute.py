@@ -15,7 +15,7 @@ from guda.data.groups import read_members
 from guda.evaluation.scores import Scores
 from guda.methods.another_run import first_of_another_run
 from guda.methods.counterfactual.plan import AnySpec, Counterfactual, CounterfactualSpec
-from guda.methods.counterfactual.retained import Retained, calibrated, retained
+from guda.methods.counterfactual.retained import Retained, calibrated, no_first_group, retained
 from guda.models.forgetting import forgetting, summary
 from guda.models.noise_schedule import step_weights
 
@@ -41,7 +41,8 @@ def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
         parts.append(calibrated(terms, calibration))
     score, se, p_top1_scoring, error = (np.concatenate(values) for values in zip(*parts, strict=True))
     p_top1 = first_of_another_run(score, error)
-    return Scores(queries, list(first.models), score, se, p_top1_scoring, p_top1, details=details)
+    p_none = None if calibration is None else no_first_group(score, calibration.highest)
+    return Scores(queries, list(first.models), score, se, p_top1_scoring, p_top1, p_none, details=details)
 
 
 def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weights: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class Calibration(Section):
 
 
 class CounterfactualSpec(Spec):
-    stage, version = "counterfactual", 3
+    stage, version = "counterfactual", 4
     elbo: ElboSettings
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
@@ -57,12 +57,12 @@ class CounterfactualSpec(Spec):
 
 
 class GuidedCounterfactualSpec(CounterfactualSpec):
-    stage, version = "guided_counterfactual", 3
+    stage, version = "guided_counterfactual", 4
     conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
 
 
 class OwnBaseCounterfactualSpec(CounterfactualSpec):
-    stage, version = "own_base_counterfactual", 2
+    stage, version = "own_base_counterfactual", 3
     own_base: str  # name of the oracle seed's own base model
 
     @property
@@ -71,7 +71,7 @@ class OwnBaseCounterfactualSpec(CounterfactualSpec):
 
 
 class RepeatedSpec(Spec):
-    stage, version = "repeated_counterfactual", 1
+    stage, version = "repeated_counterfactual", 2
     runs: list[GuidedCounterfactualSpec | CounterfactualSpec]  # one a seed of unlearning, the same but for the models
 
 

@@ -19,12 +19,14 @@ class Retained:
     """Of each group's model: `damage` [G, S], the mean of its terms there, and how far its scores are off.
 
     The error of a group's score is `dispersion` [G] times the score's standard error by the noise of scoring, and, the
-    same for all images, `damage_se` [G], that of the damage by the choice of the calibration images.
+    same for all images, `damage_se` [G], that of the damage by the choice of the calibration images. `highest` [R] are
+    the images' largest scores by groups that do not hold them, of all images that some group does not hold.
     """
 
     damage: Float[np.ndarray, "g s"]
     dispersion: Float[np.ndarray, " g"]
     damage_se: Float[np.ndarray, " g"]
+    highest: Float[np.ndarray, " r"]
 
 
 def calibrated(
@@ -63,7 +65,20 @@ def retained(runs: Float[np.ndarray, "k m g s"], held: Sequence[np.ndarray]) -> 
             )
     # Without any noise there is no error either: the model is the base model.
     ratio = np.divide(errors, noise, out=np.zeros(len(held)), where=noise != 0)
-    return Retained(harm, np.sqrt(ratio), chance)
+    by_others = np.where(np.stack(held, axis=1), -np.inf, score).max(axis=1)
+    return Retained(harm, np.sqrt(ratio), chance, by_others[np.isfinite(by_others)])
+
+
+def no_first_group(score: Float[np.ndarray, "n g"], highest: Float[np.ndarray, " r"]) -> Float[np.ndarray, "n g"]:
+    """p_none [n, G]: p-values of the hypothesis that an image owes nothing to any group, small where one stands out.
+
+    (1 + the number of the R `highest` scores of retained images that are at least the group's) / (R + 1), a conformal
+    p-value (Vovk et al. 2005). That of the image's first group is uniform, or larger, where under the hypothesis its
+    score and those of retained images are exchangeable. As maxima are compared, the others need no adjustment.
+    """
+    ordered = np.sort(highest)
+    at_least = len(ordered) - np.searchsorted(ordered, score, side="left")
+    return (1 + at_least) / (len(ordered) + 1)
 
 
 def lower_half(values: Float[np.ndarray, " m"]) -> float:

@@ -31,7 +31,7 @@ class Scaled(Section):
 
 
 class ScaledSpec(Spec):
-    stage, version = "scaled", 2
+    stage, version = "scaled", 3
     unlearned: AnySpec  # of GUDA's scores
     retrained: CounterfactualSpec  # of those of the retrained groups
 

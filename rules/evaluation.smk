@@ -120,7 +120,7 @@ use rule rankings as quality with:
     output:
         **reported(paths.quality(), "quality", "Models"),
     log:
-        **logs("quality"),
+        **logs(*OF_SET, "quality"),
     resources:
         **needs("scores"),
     params:
@@ -209,7 +209,7 @@ use rule query_figure as samples_figure with:
     output:
         **reported(paths.samples_figure(), "samples", "Models"),
     log:
-        **logs("samples_figure"),
+        **logs(*OF_SET, "samples_figure"),
     localrule: True
     resources:
         **needs("images"),

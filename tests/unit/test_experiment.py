@@ -22,7 +22,7 @@ from guda.core.paths import (
 from guda.data.datasets import Dataset, load_dataset
 from guda.methods import METHODS, get_method
 from guda.methods.random.plan import RandomSpec
-from guda.plan import reports
+from guda.plan import quality, reports
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.precomputed import mixture_spec
@@ -493,6 +493,8 @@ def default_specs():
     yield METHODS["kernel"].terms_spec(of, "bucket-0000")
     yield from [reports.likelihood_spec(of, BASE), reports.likelihood_table_spec(of)]
     yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
+    yield from [quality.quality_spec(of), quality.samples_figure_spec(of)]
+    yield from [quality.curves_spec(of), quality.curves_figure_spec(of)]
     yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)

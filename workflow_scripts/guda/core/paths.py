@@ -272,7 +272,7 @@ class Paths:
         return self._of_set("reliability.csv")
 
     def quality(self) -> str:
-        return self._at("quality.csv")
+        return self._of_set("quality.csv")
 
     def curves(self) -> str:
         return self._at("curves.csv")
@@ -281,7 +281,7 @@ class Paths:
         return self._at("figures", "curves.png")
 
     def samples_figure(self) -> str:
-        return self._at("figures", "samples.png")
+        return self._of_set("figures", "samples.png")
 
     def lds(self) -> str:
         return self._of_set("lds.csv")

@@ -66,7 +66,12 @@ def test_of_few_images_there_are_no_figures():
     assert two_samples(NORMAL[:200], NORMAL[: 2 * FEWEST - 1], IDS[: 2 * FEWEST - 1]) is None
 
 
-GOOD = dict.fromkeys(NUMBERS, np.nan) | {"precision": 0.72, "precision_floor": 0.92, "falls": 0.05}
+GOOD = dict.fromkeys(NUMBERS, np.nan) | {
+    "n_generated": 256,
+    "precision": 0.72,
+    "precision_floor": 0.92,
+    "falls": 0.05,
+}
 
 
 def test_what_is_said_of_a_base_model():
@@ -74,6 +79,9 @@ def test_what_is_said_of_a_base_model():
     poor = base_remark(GOOD | {"precision": 0.41})
     assert poor.startswith("only 41% of the generated images lie among training images, where 92% of other training")
     assert poor.endswith("look at figures/samples.png, and train a larger network, or for longer")
+    # A standard error of 15 images is .13: .41 may be .54 by chance, and the limit is .552; of 10 images .16.
+    assert base_remark(GOOD | {"precision": 0.41, "n_generated": 15}) != ""
+    assert base_remark(GOOD | {"precision": 0.41, "n_generated": 10}) == ""
     assert "fell by 11% in the second half of training: raise training.steps" in base_remark(
         GOOD | {"precision": 0.41, "falls": 0.11}
     )

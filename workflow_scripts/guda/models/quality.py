@@ -15,8 +15,13 @@ FEW = 0.6
 
 
 def poor(row: Mapping[str, float]) -> bool:
-    """Whether generated images lie so seldom among training images that attributing them says little."""
-    return row["precision"] < FEW * row["precision_floor"]  # not where these are unknown, NaN
+    """Whether generated images lie so seldom among training images that attributing them says little.
+
+    Of few images the share is uncertain, so it has to be lower by a standard error. Not where it is unknown, NaN.
+    """
+    share = row["precision"]
+    error = math.sqrt(share * (1 - share) / row["n_generated"])
+    return share + error < FEW * row["precision_floor"]
 
 
 def base_remark(row: Mapping[str, float]) -> str:

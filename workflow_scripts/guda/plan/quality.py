@@ -6,6 +6,7 @@ Torch-free, like the rest of what plans.
 from __future__ import annotations
 
 import contextlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from guda.core.artifacts import read_csv
@@ -36,6 +37,7 @@ def unlearning_methods(experiment: Experiment) -> dict[str, list[CounterfactualS
     return found
 
 
+@lru_cache(maxsize=1)  # asked for again and again while the workflow plans
 def quality_spec(experiment: Experiment) -> QualitySpec:
     models: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -122,7 +124,7 @@ def samples_figure_spec(experiment: Experiment) -> SamplesFigureSpec:
 
 def quality_notes(experiment: Experiment) -> list[str]:
     """What the user should know of the base model, by the table that is there; nothing where it is of other models."""
-    table, columns = experiment.on_disk.quality(), ("precision", "precision_floor", "falls")
+    table, columns = experiment.on_disk.quality(), ("n_generated", "precision", "precision_floor", "falls")
     with contextlib.suppress(ArtifactError):
         check_recorded(table, quality_spec(experiment).digest())
         rows: Any = read_csv(table, numbers=columns)

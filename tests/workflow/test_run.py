@@ -88,7 +88,8 @@ def test_a_spec_that_may_be_long_lies_beside_the_log(workflow, at, paths):
 
 def test_rankings_hold_every_group_once_for_every_method_and_query(workflow, at, paths):
     frame = pd.read_csv(at(paths.rankings()))
-    assert list(frame.columns) == ["method", "query", "rank", "group", "score", "se", "p_top1_scoring", "p_top1"]
+    numbers = ["score", "se", "p_top1_scoring", "p_top1", "p_none"]
+    assert list(frame.columns) == ["method", "query", "rank", "group", *numbers]
     queries = [f"query-{index:06d}" for index in range(workflow.experiment.config.queries.count)]
     expected = {(method, query) for method in [*METHODS, *workflow.experiment.oracles[1:]] for query in queries}
     ranked = dict(iter(frame.groupby(["method", "query"])))
@@ -253,7 +254,7 @@ def test_the_report_shows_tables_and_figure_with_captions(workflow, tmp_path):
     page = (run.directory / "report.html").read_text(encoding="utf-8")
     captions = [path.read_text(encoding="utf-8").split("(")[0].splitlines()[0] for path in CAPTIONS.glob("*.rst")]
     shown = [caption for caption in captions if caption in page]
-    assert len(shown) == 6, "rankings, metrics, metrics by source, significance, groups, figure"
+    assert len(shown) == 9, "rankings, metrics, metrics by source, significance, groups, quality, curves, two figures"
     assert len(captions) == 12
 
 

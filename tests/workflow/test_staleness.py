@@ -15,13 +15,17 @@ from guda.data.queries import queries_by_bucket
 
 ELBO_SEED = "elbo: {seed: 7}"
 TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries"]
+QUALITY = ["quality", "curves", "figures/curves"]
 
 
 def documented():
     """Planned jobs as patterns, by the text of the change."""
     text = (ROOT / "docs" / "caching.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?!change|---)(.+?) \| (.+?) \|$", text, flags=re.MULTILINE)
-    return {change: re.findall(r"`(.+?)`", jobs) + TABLES * ("*tables*" in jobs) for change, jobs in rows}
+    return {
+        change: re.findall(r"`(.+?)`", jobs) + TABLES * ("*tables*" in jobs) + QUALITY * ("*quality*" in jobs)
+        for change, jobs in rows
+    }
 
 
 def edit(path, old, new):
@@ -256,7 +260,7 @@ def test_dates_do_not_make_another_configurations_file_pass(workflow, tmp_path):
     shutil.rmtree(run.directory / ".snakemake")
     for path in run.results.rglob("*"):
         os.utime(path, (1e9, 1e9))
-    assert {job_of(file) for file in run.planned()} == {name, "scores/guda", *TABLES}
+    assert {job_of(file) for file in run.planned()} == {name, "scores/guda", "quality", *TABLES}
 
 
 def test_files_that_are_dated_ahead_of_the_clock_are_no_hindrance(workflow, tmp_path):

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
-from test_training_state import COMMON, PROCESS, SPEC, STEPS, UNET, cut_off, weights
+from golden_inputs import save_images
+from test_training_state import COMMON, PROCESS, SPEC, STEPS, UNET, cut_off, run_stage, weights
 
+import train as train_stage
 from guda import config
-from guda.core.artifacts import load_tensors, save_tensors
+from guda.core.artifacts import load_tensors, save_tensors, sha256_file
+from guda.core.errors import DataError
+from guda.core.paths import RECORD, WEIGHTS
 from guda.core.progress import track
+from guda.core.records import read_record
 from guda.data.datasets import load_dataset
 from guda.models.learning import describe, fall
 from guda.training.curve import POINTS, LearningCurve
@@ -104,6 +109,27 @@ def test_images_kept_aside_are_in_no_training_set_and_change_no_other_spec():
     assert load_dataset(config.Data(kept_aside=0)).images_spec() == whole.images_spec() != some.images_spec()
     both = load_dataset(config.Data(kept_aside=100, held_out=config.Subset(count=50)))
     assert (len(both.kept_aside.table), len(both.held_out.table), len(both.table)) == (100, 50, 1647)
+
+
+def test_the_record_tells_the_loss_on_images_kept_aside_which_costs_nothing(tmp_path):
+    data = config.Data(kept_aside=70)
+    dataset = load_dataset(data)
+    spec = SPEC.model_copy(update={"images": dataset.images_spec().digest()})
+    save_images(tmp_path / "images", dataset.images_spec(), dataset.images, list(dataset.table["id"]))
+    call = {"spec": spec.canonical(), "samples": tmp_path / "images"}
+    run_stage(train_stage, **call, data=data.model_dump_json(), model=tmp_path / "aside")
+    run_stage(train_stage, **call, model=tmp_path / "none")
+    aside, none = (read_record(tmp_path / name / RECORD, spec.digest()) for name in ("aside", "none"))
+    found = aside["learning_curve"]["checked"]
+    assert len(found["held_out"]) == len(found["training"]) == STEPS
+    assert all(0 < loss < 2 for loss in found["held_out"])
+    assert "held_out" not in none["learning_curve"]["checked"]
+    assert found["training"] == none["learning_curve"]["checked"]["training"]
+    assert aside["evaluations"] == 3 * STEPS * COMMON["batch_size"]
+    assert sha256_file(tmp_path / "aside" / WEIGHTS) == sha256_file(tmp_path / "none" / WEIGHTS)
+    other = config.Data(kept_aside=71).model_dump_json()
+    with pytest.raises(DataError, match="changed since the workflow was planned; run snakemake again"):
+        run_stage(train_stage, **call, data=other, model=tmp_path / "other")
 
 
 def test_log_lines_count_the_steps_of_earlier_runs_and_say_more(capsys):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from guda.config import Data
+from guda.core.errors import DataError
 from guda.core.paths import Paths
 from guda.data.datasets import load_dataset
 from guda.data.labels import DrawnLabels, Memberships, read_labels
@@ -40,7 +41,7 @@ def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Reci
         return train(training_set.images, spec.unet, schedule, spec.training, execution, rows)
 
     recipe = _denoiser_recipe(spec, args, trained, training_set, forgotten)
-    aside = images_aside(data_settings(args.data)) if args.data and not spec.excluded else None
+    aside = images_aside(data_settings(args.data), spec.images) if args.data and not spec.excluded else None
     return recipe if spec.excluded else _followed(recipe, args, training_set, aside)
 
 
@@ -97,11 +98,16 @@ RECIPES: dict[type[ModelSpec], Callable[[Any, Namespace, torch.device], Recipe]]
 }
 
 
-def images_aside(settings: Data) -> TrainingSet | None:
-    """Images of the dataset that no model sees: those kept aside, else those held out as queries, else None."""
+def images_aside(settings: Data, images: str) -> TrainingSet | None:
+    """Images of the dataset that no model sees: those kept aside, else those held out as queries, else None.
+
+    `images` is the digest of the training images. Raises DataError where the dataset has others by now.
+    """
     if not settings.kept_aside and settings.held_out is None:
         return None
     dataset = load_dataset(settings)
+    if dataset.images_spec().digest() != images:
+        raise DataError(f"dataset {dataset.name!r} changed since the workflow was planned; run snakemake again")
     found = dataset.kept_aside or dataset.held_out
     return None if found is None else TrainingSet(torch.from_numpy(found.images), list(found.table["id"]))
 

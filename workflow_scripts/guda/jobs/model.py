@@ -56,8 +56,11 @@ def make_model(
     from guda.training.state import Execution, TrainingState
 
     recipe = prepare(device)
-    state = TrainingState(args.model, spec, args.execution.checkpoint_steps, parent_sha256)
-    network, evaluations = recipe.train(Execution(state, args.execution.micro_batch_size, device, recipe.progress))
+    settings = args.execution
+    state = TrainingState(
+        args.model, spec, settings.checkpoint_steps, parent_sha256, minutes=settings.checkpoint_minutes
+    )
+    network, evaluations = recipe.train(Execution(state, settings.micro_batch_size, device, recipe.progress))
     elapsed = state.elapsed()
     health = recipe.measure(network)
     written = recipe.save(Path(args.model), network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
@@ -68,7 +69,8 @@ def optimise(
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
     in parts. Before each step torch's generators are seeded from (seed, step): everything drawn inside both, dropout
     included, depends on nothing else. From a saved state it goes on to the same weights on the same CPU, bit for bit,
-    as without an interruption. Raises FloatingPointError when the loss or a weight is no longer finite; what is saved
+    as without an interruption. SIGINT and SIGTERM are heeded after the step, once the state is saved, by
+    KeyboardInterrupt. Raises FloatingPointError when the loss or a weight is no longer finite; what is saved
     always is.
     """
     from diffusers.training_utils import EMAModel
@@ -92,7 +94,7 @@ def optimise(
     network.train()
     steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(execution.micro_batch_size or settings.batch_size)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), state.signals_wait() if state else nullcontext():
         for step in steps if progress is None else track(steps, progress, len(steps)):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
@@ -103,9 +105,10 @@ def optimise(
             optimiser.zero_grad()
             if average:
                 average.step(parameters)
-            if state and (step + 1) % state.interval == 0:
+            if state and state.due(step + 1):
                 check_weights(network, step)
                 state.save(step + 1, state_tensors(parameters, optimiser, averaged))
+                state.end_if_asked(step + 1, settings.steps)
     if average:
         average.copy_to(parameters)
     check_weights(network, settings.steps - 1)

@@ -1,7 +1,8 @@
 """What a run says of itself in Snakemake's log: what changed, how far it is, why a job failed, and what came out.
 
 Snakemake's logger is one of Python's, whose records say in `event` what they are about. They are read here on their
-way, and some are shortened, where Snakemake prints commands and specs of thousands of characters.
+way, and some are shortened, where Snakemake prints commands and specs of thousands of characters. One that lacks what
+is looked for, as in another version of Snakemake, stays as it is.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Narration(logging.Filter):
         self._titles: dict[int, str] = {}
         self._failed: dict[int, str] = {}
         self._started: set[str] = set()
-        self._told = {
-            "run_info": self._planned,
-            "job_info": self._starts,
-            "job_finished": self._finished,
-            "progress": self._progressed,
-            "job_error": self._failed_job,
+        self._told: dict[str, tuple[Callable[[Any], None], set[str]]] = {
+            "run_info": (self._planned, {"stats"}),
+            "job_info": (self._starts, {"jobid", "rule_name", "rule_msg", "log", "reason"}),
+            "job_finished": (self._finished, {"job_id"}),
+            "progress": (self._progressed, {"done", "total"}),
+            "job_error": (self._failed_job, {"jobid", "log"}),
         }
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -54,20 +55,21 @@ class Narration(logging.Filter):
         event = str(getattr(record, "event", ""))
         if event == "error" and getattr(record, "exception", "") == "RuleException":
             return "CalledProcessError" not in record.getMessage()  # the whole command; the job's own error follows
-        if event in self._told:
-            self._told[event](record)
+        take, fields = self._told.get(event, (None, set()))
+        if take and fields <= vars(record).keys():
+            take(record)
         return True
 
     def _planned(self, record: Any) -> None:
         """Before the table of jobs: why some run again."""
-        self._counts = {rule: count for rule, count in getattr(record, "stats", {}).items() if rule != "total"}
+        self._counts = {rule: count for rule, count in record.stats.items() if rule != "total"}
         lines = self._changes.lines()
         if lines:
             self._say("\n".join(["Made again, since the settings changed:", *(f"    {line}" for line in lines), ""]))
 
     def _starts(self, record: Any) -> None:
         job, rule, title = record.jobid, record.rule_name, record.rule_msg
-        reason = str(getattr(record, "reason", "")).replace(f"Updated input files: {self._mark}", _CHANGED)
+        reason = record.reason.replace(f"Updated input files: {self._mark}", _CHANGED)
         record.reason = _PARAMETERS.sub(r"\1", reason)
         self._titles[job] = title or rule
         if self._dry:

@@ -32,6 +32,8 @@ class Progress:
         self._running.pop(job, None)
 
     def finish(self, job: int, now: float) -> None:
+        if job not in self._running:  # as those that Snakemake only marks as made
+            return
         at_a_time = len(self._running)
         rule, started = self._running.pop(job)
         number, seconds = self._finished.get(rule, (0, 0.0))

@@ -46,6 +46,17 @@ def test_as_long_as_nothing_has_computed_no_time_is_foretold():
     assert 0 < progress.share(now) < 0.01
 
 
+def test_a_job_that_computes_next_to_nothing_foretells_nothing_but_how_long_a_start_takes():
+    """20 s went into a thousandth of a training: a busy machine. In one of 120 s its work took 100, another takes 120."""
+    progress = Progress({"train": 1000.0, "unlearn": 500.0, "neighbors": 1.0})
+    progress.plan({"train": 2, "unlearn": 1, "neighbors": 1})
+    after(progress, ("neighbors", 20))
+    assert progress.seconds_left(20) is None
+    progress.start(1, "train", 20)
+    progress.finish(1, 140)
+    assert progress.seconds_left(140) == pytest.approx(120 + 20 + 50)
+
+
 def test_jobs_that_run_side_by_side_halve_the_time_and_count_for_what_they_have_done():
     """Two of four trainings of 10 s side by side; then two more, after 4 s: 2 x 6 s, two at a time."""
     progress = Progress({"train": 1.0})

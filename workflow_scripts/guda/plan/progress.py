@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-STARTUP = 4.0  # seconds of a job that computes next to nothing: Python and its libraries
+STARTUP = 4.0  # seconds of a job that computes next to nothing, Python and its libraries, until one has told
+SMALL = 0.01  # of the work of the costliest job: what computes less is next to nothing
 RECENT = 20  # finished jobs by which is judged how many run side by side
 
 
@@ -53,11 +54,24 @@ class Progress:
         at_a_time = sum(each * number for each, number in self._recent) / seconds if seconds else 1.0
         return self._left(now) / at_a_time
 
+    def _largest(self) -> float:
+        return max((self._work.get(rule, 0.0) for rule in self._planned), default=0.0)
+
+    def _computing(self, yes: bool) -> dict[str, tuple[int, float]]:
+        """Of what has finished the rules that compute, or those that do not."""
+        least = SMALL * self._largest()
+        return {rule: each for rule, each in self._finished.items() if (self._work.get(rule, 0.0) > least) == yes}
+
+    def _startup(self) -> float:
+        started = self._computing(False).values()
+        number = sum(number for number, _ in started)
+        return sum(seconds for _, seconds in started) / number if number else STARTUP
+
     def _pace(self) -> float | None:
         """Seconds of a unit of work, by the jobs that have finished; None before one that computes has."""
-        work = sum(self._work.get(rule, 0.0) * number for rule, (number, _) in self._finished.items())
-        computed = [rule for rule in self._finished if self._work.get(rule)]
-        seconds = sum(max(self._finished[rule][1] - STARTUP * self._finished[rule][0], 0.0) for rule in computed)
+        computed = self._computing(True)
+        work = sum(self._work[rule] * number for rule, (number, _) in computed.items())
+        seconds = sum(max(seconds - self._startup() * number, 0.0) for number, seconds in computed.values())
         return seconds / work if work else None
 
     def _expected(self, rule: str) -> float:
@@ -65,11 +79,10 @@ class Progress:
         if rule in self._finished:
             number, seconds = self._finished[rule]
             return seconds / number
-        return STARTUP + self._work.get(rule, 0.0) * (self._pace() or self._longest_first())
-
-    def _longest_first(self) -> float:
-        """A pace for as long as none is known, at which the costliest job takes an hour."""
-        return 3600 / max(self._work.values(), default=1.0)
+        pace = self._pace()
+        if pace is None:  # as if the costliest job took an hour
+            pace = 3600 / (self._largest() or 1.0)
+        return self._startup() + self._work.get(rule, 0.0) * pace
 
     def _elapsed(self, now: float) -> dict[int, float]:
         """What each running job has done, in seconds: no more than it is expected to take."""

@@ -47,7 +47,7 @@ def test_as_long_as_nothing_has_computed_no_time_is_foretold():
 
 
 def test_a_job_that_computes_next_to_nothing_foretells_nothing_but_how_long_a_start_takes():
-    """20 s went into a thousandth of a training: a busy machine. In one of 120 s its work took 100, another takes 120."""
+    """20 s went into a thousandth of a training: a busy machine. Of one of 120 s the work took 100."""
     progress = Progress({"train": 1000.0, "unlearn": 500.0, "neighbors": 1.0})
     progress.plan({"train": 2, "unlearn": 1, "neighbors": 1})
     after(progress, ("neighbors", 20))

@@ -28,7 +28,13 @@ def test_what_follows_and_changed_itself_says_only_what_changed_itself():
     old, new = text(steps=3), text(steps=4)
     changes.add("models/base/x.safetensors", old, new)
     changes.add("elbo/base/a.safetensors", text(model=digest(old), seed=0), text(model=digest(new), seed=7))
-    assert changes.lines() == ["models/base: steps 3 -> 4", "elbo/base/a: seed 0 -> 7"]
+    assert changes.lines() == ["elbo/base/a: seed 0 -> 7", "models/base: steps 3 -> 4"]
+
+
+def test_a_spec_that_cannot_be_read_is_no_hindrance():
+    changes = Changes()
+    changes.add("models/base/x.safetensors", "no spec", text(steps=4))
+    assert changes.lines() == ["models/base: spec is gone; steps is new"]
 
 
 def test_every_kind_of_change_has_its_words():

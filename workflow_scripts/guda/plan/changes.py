@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from guda.core.json_text import parse_json
 from guda.specs import digest
 
 LINES = 10
@@ -37,14 +38,23 @@ class Changes:
         """
         followed = {(digest(found), digest(wanted)) for found, wanted in self._specs.values()}
         jobs: dict[str, list[str]] = {}
-        for job, (found, wanted) in self._specs.items():
-            told = [text for old, new, text in _differences("", json.loads(found), json.loads(wanted))
-                    if (old, new) not in followed]  # fmt: skip
+        # Backwards, since Snakemake goes from the results to what they are made of.
+        for job, (found, wanted) in reversed(self._specs.items()):
+            differences = _differences("", _read(found), _read(wanted))
+            told = [text for old, new, text in differences if (old, new) not in followed]
             if told:
                 jobs.setdefault("; ".join(told), []).append(job)
-        found_lines = [f"{_named(names)}: {told}" for told, names in jobs.items()]
+        found_lines = [f"{_named(sorted(names))}: {told}" for told, names in jobs.items()]
         more = len(found_lines) - LINES
         return found_lines[:LINES] + ([f"and {more} more such lines"] if more > 0 else [])
+
+
+def _read(spec: str) -> Any:
+    """A spec's values. A text that is none, as of a damaged file, is a value."""
+    try:
+        return parse_json(spec)
+    except ValueError:
+        return {"spec": spec}
 
 
 def _job(file: str) -> str:

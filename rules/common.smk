@@ -248,10 +248,10 @@ def say(line, level="info"):
     getattr(logger, level)(line, extra={"quietness": Quietness.ALL})
 
 
-# Of the workflow that is run, by the process that runs it; a logger plugin has its own ways.
+# Of the workflow that is run, by the process that runs it. Logger plugins, which not every version 9 has, have their ways.
 narration = None
 if workflow.modifier.is_main_snakefile() and workflow.exec_mode == ExecMode.DEFAULT:
-    if not workflow.logger_manager.plugin_handlers:
+    if not getattr(workflow.output_settings, "log_handler_settings", None):
         narration = Narration(say, changes, lambda: work(experiment), workflow.output_settings.dryrun, foreign_mark())
         logger.addFilter(narration)
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
+from snakemake.settings.enums import Quietness
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 # Of the millions of objects of a plan all stay: looking for some to free would take a fifth of the time.
@@ -41,7 +42,11 @@ from guda.core.paths import (
     record_of,
     unlearned_model,
 )
+from guda.plan.changes import Changes
+from guda.plan.narration import Narration
 from guda.plan.resources import needs as stage_needs
+from guda.plan.resources import work
+from guda.plan.summary import summary
 from guda.core.spec import digest
 
 # Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
@@ -196,6 +201,9 @@ if workflow.exec_mode == ExecMode.DEFAULT:  # before any date is looked at, and 
     foreign_mark()
 
 
+changes = Changes()
+
+
 def foreign(path, spec):
     """Input function: nothing, or a mark that makes the job run, since the file at its output is of another spec.
 
@@ -204,8 +212,12 @@ def foreign(path, spec):
     """
 
     def marks(wildcards):
-        found = made_for(located(path.format(**wildcards)))
-        return [] if found is None or found == spec(wildcards).canonical() else [foreign_mark()]
+        file = path.format(**wildcards)
+        found = made_for(located(file))
+        if found is None or found == (wanted := spec(wildcards).canonical()):
+            return []
+        changes.add(str(Path(file).relative_to(paths.results)), found, wanted)
+        return [foreign_mark()]
 
     return marks
 
@@ -229,6 +241,32 @@ if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a c
     logger.info(experiment.describe_groups())
     for note in experiment.notes():
         logger.warning(note)
+
+
+def say(line, level="info"):
+    """Write a line into Snakemake's log, unless it is to be quiet about all."""
+    getattr(logger, level)(line, extra={"quietness": Quietness.ALL})
+
+
+# Of the workflow that is run, by the process that runs it. Logger plugins, which not every version 9 has, have their ways.
+narration = None
+if workflow.modifier.is_main_snakefile() and workflow.exec_mode == ExecMode.DEFAULT:
+    if not getattr(workflow.output_settings, "log_handler_settings", None):
+        narration = Narration(say, changes, lambda: work(experiment), workflow.output_settings.dryrun, foreign_mark())
+        logger.addFilter(narration)
+
+
+onsuccess:
+    if narration and narration.answered:
+        lines, warnings = summary(experiment)
+        for warning in warnings:
+            say(warning, "warning")
+        say("\n".join(lines))
+
+
+onerror:
+    if narration and narration.failures():
+        say("\n".join(["What did not come to its end:", *narration.failures()]), "error")
 
 
 # Models that are retrained to evaluate methods.

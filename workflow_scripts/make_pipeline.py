@@ -37,9 +37,8 @@ def main() -> None:
     if spec.settings.styles:
         of_image = read_csv(args.prompts).replace("", None).drop_duplicates("id")[args.style]
         rows = torch.tensor([row for row, style in enumerate(of_image) if style in spec.settings.styles])
-    vae, unet_state = (
-        TrainingState(f"{args.output}/{part}", spec, args.execution.checkpoint_steps) for part in ("vae", "unet")
-    )
+    steps, minutes = args.execution.checkpoint_steps, args.execution.checkpoint_minutes
+    vae, unet_state = (TrainingState(f"{args.output}/{part}", spec, steps, minutes=minutes) for part in ("vae", "unet"))
     texts = [prompts[sample_id] for sample_id in training_set.ids]
     pipeline, unet, evaluations = make_small_pipeline(
         training_set.images,

@@ -150,6 +150,12 @@ def test_what_yaml_reads_as_something_else_than_text_is_answered_with_the_cure(v
         assert "expected text; put numbers and the words yes, no, on, off, and dates in quotes" in problem(values)
 
 
+def test_a_column_to_group_by_may_be_null_where_something_else_says_what_the_groups_are():
+    told = "neither `conditions` nor `memberships` says what the groups are; give one of them, or a column"
+    assert problem({"data": {"group_by": None}}) == f"data: `group_by` is null, and {told}"
+    assert load_config({"data": {"group_by": None, "conditions": {"a": "x == 1"}}}).data.grouped_by is None
+
+
 @pytest.mark.parametrize("value", [2**63, 10**30, str(2**70), 10**400])
 def test_numbers_that_nothing_holds_are_refused_in_a_short_line(value):
     for values in (

@@ -23,6 +23,7 @@ from guda.data.datasets import Dataset, load_dataset
 from guda.methods import METHODS, get_method
 from guda.methods.random.plan import RandomSpec
 from guda.plan import quality, reports
+from guda.plan.checks import size_notes
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.precomputed import mixture_spec
@@ -626,3 +627,13 @@ def test_a_missing_stage_is_refused():
     del values["stage"], values["version"]
     with pytest.raises(GudaError):
         TrainSpec.parse(json.dumps(values))
+
+
+def test_groups_of_one_image_and_batches_larger_than_the_training_set_are_noted():
+    """Of 1797 digits one is alone; a training batch of 5000 holds each image twice, one of unlearning none twice."""
+    conditions = {"alone": f'id == "{DATASET.table["id"].iloc[0]}"', "all_amber": 'provider == "amber"'}
+    changes = {"data": {"groups": None, "conditions": conditions}, "training": {"batch_size": 5000}}
+    single, batch = size_notes(Experiment(load_config({**TINY, **changes, "unlearn": {"batch_size": 1797}}), DATASET))
+    assert single.startswith("1 group(s) of a single image (alone): ")
+    assert batch.startswith("training.batch_size is 5000, but there are 1797 training images")
+    assert size_notes(Experiment(load_config(TINY), DATASET)) == []

@@ -171,6 +171,15 @@ def test_names_of_conditions_are_checked():
         by_condition(**{"a\nb": "year < 1950", "c": "year > 1950"})
 
 
+@pytest.mark.parametrize(("group_by", "told"), [("year", True), ("provider", False), (None, False)])
+def test_conditions_win_over_a_column_and_say_so_unless_it_is_null_or_the_default(group_by, told):
+    notes = []
+    of = Data(group_by=group_by, conditions={"old": "year == 2020", "new": "year == 2021"})
+    assert list(read_groups(TABLE, of, notes)) == ["new", "old"]
+    note = "data.conditions says what the groups are, not data.group_by, 'year'; set that to null"
+    assert notes == [note] * told
+
+
 # --- memberships -------------------------------------------------------------------------------------
 
 

@@ -59,3 +59,11 @@ def test_wildcards_of_rules_pass():
 )
 def test_what_snakemake_would_read_its_own_in_is_replaced_in_the_files_of_queries(query, file):
     assert query_file(query) == file
+
+
+def test_the_picture_of_a_query_has_one_suffix_and_no_other_querys_name():
+    names = ["ann/1.png", "1.jpg", "1.jpg.png", "query-000001", "a<b>.png"]
+    files = [Paths("r").query_image(name).removeprefix("r/queries/images/") for name in names]
+    assert files[:4] == ["ann/1.png", "1.jpg.png", "1.jpg.png.png", "query-000001.png"]
+    assert files[4].startswith("a_b_.png-")
+    assert files[4].endswith(".png")

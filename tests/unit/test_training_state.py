@@ -1,6 +1,8 @@
 """A training that was cut off goes on to the same weights, bit for bit, and says why when it does not."""
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -62,7 +64,11 @@ def weights(denoiser):
     return torch.cat([parameter.detach().flatten() for parameter in denoiser.parameters()])
 
 
-def forward_killed_at(call, patch):
+def die():
+    raise Killed
+
+
+def forward_killed_at(call, patch, kill=die):
     """Let every network die in its `call`-th forward pass in training mode, counted from here, from 1."""
     from diffusers import UNet2DModel
 
@@ -71,7 +77,7 @@ def forward_killed_at(call, patch):
     def counting(self, *arguments, **options):
         calls.extend([1] if self.training else [])
         if len(calls) == call:
-            raise Killed
+            calls.append(kill())
         return forward(self, *arguments, **options)
 
     patch.setattr(UNet2DModel, "forward", counting)
@@ -119,6 +125,29 @@ def test_killed_after_the_last_step_nothing_is_trained_again(full, images, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         forward_killed_at(1, patch)
         assert torch.equal(weights(run(TrainingState(tmp_path, SPEC, 1))), straight)
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["training", "unlearning"])
+def test_a_signal_is_heeded_after_the_step_and_costs_nothing(full, images, tmp_path, name, asked):
+    """Sent within the third step: three are done and saved, and the handlers from before are back."""
+    run, handlers = trainings(full, images)[name], [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    straight = weights(run(None))
+    with pytest.MonkeyPatch.context() as patch:
+        forward_killed_at(3, patch, lambda: os.kill(os.getpid(), asked))
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 5 and saved; the next run goes on from"):
+            run(TrainingState(tmp_path, SPEC))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert TrainingState(tmp_path, SPEC).load()[0] == 3
+    assert torch.equal(weights(run(TrainingState(tmp_path, SPEC))), straight)
+
+
+def test_a_state_is_saved_by_steps_by_the_clock_or_by_neither(tmp_path):
+    by_steps, by_clock, by_both = (TrainingState(tmp_path, SPEC, n, minutes=m) for n, m in ((3, 60), (None, 0), (3, 0)))
+    assert [TrainingState(tmp_path, SPEC).due(step) for step in (1, 2, 3)] == [False, False, False]
+    assert [by_steps.due(step) for step in (1, 2, 3)] == [False, False, True]
+    assert [by_clock.due(step) for step in (1, 2, 3)] == [True, True, True]
+    assert [by_both.due(step) for step in (1, 2, 3)] == [True, True, True]
 
 
 def test_saving_the_state_changes_no_weight(full, images, tmp_path):

@@ -1,5 +1,6 @@
 """Whatever is killed, whenever: after the documented recovery the results are an undisturbed run's to the bit."""
 
+import os
 import random
 import re
 import shutil
@@ -42,6 +43,12 @@ def kill_job(process, rng):
         rng.choice(jobs).send_signal(signal.SIGKILL)
     except psutil.NoSuchProcess:
         return False
+    return process.wait() != 0
+
+
+def ctrl_c(process, rng):
+    """What a terminal sends: SIGINT to Snakemake and to all that it started."""
+    os.killpg(process.pid, signal.SIGINT)
     return process.wait() != 0
 
 
@@ -116,24 +123,32 @@ def test_the_readme_and_the_docs_tell_the_recovery():
         assert command in (ROOT / file).read_text(encoding="utf-8")
 
 
-def test_a_killed_training_goes_on_from_its_last_state(workflow, tmp_path):
+@pytest.mark.parametrize("end", [kill_job, ctrl_c])
+def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, tmp_path, end):
     """Through snakemake: the log says where it went on, and the model is the undisturbed one."""
     paths, longer = workflow.experiment.paths, "training: {steps: 2000}"
     weights = paths.model_weights(BASE)
     disturbed, straight = fresh(workflow, tmp_path / "disturbed"), fresh(workflow, tmp_path / "straight")
     state = (disturbed.directory / weights).with_name(STATE)
     command, settings = disturbed.command("--cores", "1", weights, overlays=(longer,))
-    process = subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while not state.exists():
         assert process.poll() is None
         time.sleep(0.05)
-    assert kill_job(process, random.Random(0))
+    assert end(process, random.Random(0))
     assert state.exists()
+    log = disturbed.directory / paths.log("models", BASE)
+    told = r"stopped after step (\d+) of 2000 and saved; the next run goes on from there"
+    stopped = re.findall(told, log.read_text())
+    assert len(stopped) == (end is ctrl_c)
     assert not (disturbed.directory / weights).exists()
     for run in (disturbed, straight):
         done = run.snakemake("--cores", "1", weights, overlays=(longer,))
         assert done.returncode == 0, done.stderr
-    (step,) = re.findall(r"going on from step (\d+)", (disturbed.directory / paths.log("models", BASE)).read_text())
+    (step,) = re.findall(r"going on from step (\d+)", log.read_text())
     assert 0 < int(step) < 2000
+    assert step in (stopped or [step])
     assert not state.exists()
     assert sha256_file(disturbed.directory / weights) == sha256_file(straight.directory / weights)

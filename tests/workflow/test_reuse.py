@@ -65,7 +65,7 @@ def test_a_clone_with_one_group_more_makes_that_groups_models_only(shared):
 def test_queries_of_any_name_have_a_picture_that_their_table_names(own_data):
     table = pd.read_csv(own_data.results / "queries" / "queries.csv", index_col="query")["file"]
     assert table["5<logs>{b}.png"] == "images/5_logs__b_.png-d61289ad.png"
-    assert table["0.png"] == "images/0.png.png"
+    assert table["0.png"] == "images/0.png"
     assert all((own_data.results / "queries" / file).is_file() for file in table)
 
 

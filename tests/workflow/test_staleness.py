@@ -172,7 +172,7 @@ CHANGES = {
     "`config.yaml` in another order, or with other comments": ("workflow", reordered),
     "`execution`: batch sizes, threads, how often training saves its state": (
         "workflow", setting(
-            "execution: {batch_size: 3, threads: 2, checkpoint_steps: 7, micro_batch_size: 2,"
+            "execution: {batch_size: 3, threads: 2, checkpoint_steps: 7, checkpoint_minutes: 1, micro_batch_size: 2,"
             " gradient_checkpointing: true}")),
     "the working folder, the project or the data moves": ("own_data", moved),
     "a new release of this project in which no stage's version was raised": ("workflow", released),

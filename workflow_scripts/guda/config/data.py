@@ -44,7 +44,11 @@ class Data(Section):
         description="Table (CSV, JSON or Parquet) with a row per image for dataset image_folder: `file` in the "
         "folder, any columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
     )
-    group_by: str = Field("provider", description="Column of the training table whose values are the groups.")
+    group_by: str | None = Field(
+        "provider",
+        description="Column of the training table whose values are the groups. null: `conditions` or `memberships` say "
+        "what they are.",
+    )
     conditions: dict[str, str] | None = Field(
         None, description="Each group's name with a condition over the table's columns, instead of `group_by`."
     )
@@ -117,6 +121,11 @@ class Data(Section):
     def _groups_fit(self) -> Data:
         if self.groups is not None and self.groups_from is not None:
             raise ValueError("`groups` and `groups_from` both say which groups to attribute to; give one of them")
+        if self.group_by is None and self.memberships is None and self.conditions is None:
+            raise ValueError(
+                "`group_by` is null, and neither `conditions` nor `memberships` says what the groups are; give one of "
+                "them, or a column"
+            )
         if self.memberships is not None and self.conditions is not None:
             raise ValueError("`memberships` and `conditions` both say what the groups are; give one of them")
         return self

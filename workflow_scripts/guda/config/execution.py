@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Section
 
@@ -13,8 +13,11 @@ class Execution(Section):
     """How jobs run. Nothing here changes a result beyond rounding, so nothing here makes a job stale."""
 
     batch_size: PositiveInt = Field(256, description="Samples per forward pass when scoring.")
-    checkpoint_steps: PositiveInt = Field(
-        500, description="Optimiser steps after which a training saves its state; a killed job goes on from there."
+    checkpoint_minutes: PositiveFloat = Field(
+        5, description="Minutes after which a training saves its state; a killed job goes on from there."
+    )
+    checkpoint_steps: PositiveInt | None = Field(
+        None, description="Optimiser steps after which it does so as well; null: by the clock alone."
     )
     micro_batch_size: PositiveInt | None = Field(
         None,

@@ -191,7 +191,13 @@ class Paths:
         return self._of_set("queries", "queries.csv")
 
     def query_image(self, query: str) -> str:
-        return self._of_set("queries", "images", f"{query_file(query)}.png")
+        """A PNG: of the query "ann/1.png" that name, of "ann/1.jpg" "ann/1.jpg.png".
+
+        One that another query may have, as "1.jpg.png", gets the suffix as well.
+        """
+        file = PurePosixPath(query_file(query))
+        named = file.suffix == ".png" and "." not in file.stem
+        return self._of_set("queries", "images", str(file) if named else f"{file}.png")
 
     def elbo(self, model: str, bucket: str) -> str:
         return self._at(f"elbo{self._schedule}", model, f"{bucket}.safetensors")

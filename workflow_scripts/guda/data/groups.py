@@ -36,7 +36,10 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
         key, groups = "data.memberships", read_memberships(settings, table)
     else:
         key = f"data.group_by: column {settings.group_by!r}"
-        groups = members_by_value(table, settings.group_by)
+        groups = members_by_value(table, str(settings.group_by))
+    usual = Data.model_fields["group_by"].default
+    if settings.grouped_by is None and settings.group_by not in (None, usual) and notes is not None:
+        notes.append(f"{key} says what the groups are, not data.group_by, {settings.group_by!r}; set that to null")
     named, source = settings.groups, "data.groups"
     if settings.groups_from is not None:
         named, source = _named_by_table(settings.groups_from), "data.groups_from"

@@ -147,8 +147,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         if isinstance(error, GudaError) and error.__cause__ is None and attempt:
             write_text(refusal, str(error))
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted; nothing was left half-written", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
 

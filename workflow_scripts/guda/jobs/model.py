@@ -59,10 +59,11 @@ def make_model(
     from guda.training.state import Execution, TrainingState
 
     recipe = prepare(device)
-    state = TrainingState(args.model, spec, args.execution.checkpoint_steps, parent_sha256)
-    curve = LearningCurve(recipe.check)
-    how = Execution(state, args.execution.micro_batch_size, device, recipe.progress, curve)
-    network, evaluations = recipe.train(how)
+    settings, curve = args.execution, LearningCurve(recipe.check)
+    state = TrainingState(
+        args.model, spec, settings.checkpoint_steps, parent_sha256, minutes=settings.checkpoint_minutes
+    )
+    network, evaluations = recipe.train(Execution(state, settings.micro_batch_size, device, recipe.progress, curve))
     elapsed = state.elapsed()
     found = {"health": recipe.measure(network)} | curve.record()
     written = recipe.save(Path(args.model), network)

@@ -16,6 +16,8 @@ from guda.plan.reports import instance_level
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
+SHOWN = 5  # groups
+
 
 def check(experiment: Experiment) -> None:
     """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
@@ -44,6 +46,26 @@ def check(experiment: Experiment) -> None:
         get_method(name).check(experiment)
         experiment.method_spec(name)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
+
+
+def size_notes(experiment: Experiment) -> list[str]:
+    """Notes of groups of a single image, and of batches that hold every training image several times."""
+    n_images, config, notes = len(experiment.dataset.table), experiment.config, []
+    single = [group for group, members in experiment.groups.items() if len(members) == 1]
+    if single:
+        shown = ", ".join(single[:SHOWN]) + (f" and {len(single) - SHOWN} more" if len(single) > SHOWN else "")
+        notes.append(
+            f"{len(single)} group(s) of a single image ({shown}): what one image changes is hardly more than chance; "
+            "name larger ones in data.groups, or group in another way"
+        )
+    unlearning = "unlearn" if config.text_to_image is None else "text_to_image.anchors"
+    for key, settings in (("training", config.training), (unlearning, config.unlearning)):
+        if settings.batch_size > n_images:
+            notes.append(
+                f"{key}.batch_size is {settings.batch_size}, but there are {n_images} training images, so that each "
+                "is in a batch several times; lower it"
+            )
+    return notes
 
 
 def _check_groups(experiment: Experiment) -> None:

@@ -43,7 +43,7 @@ from guda.methods.ensemble.plan import EnsembleOf
 from guda.methods.variants import Variant, variants
 from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
-from guda.plan.checks import check
+from guda.plan.checks import check, size_notes
 from guda.plan.config import Config, load_config
 from guda.plan.families import FineTuned, family_of
 from guda.plan.health_notes import health_notes
@@ -280,7 +280,7 @@ class Experiment:
         """What the user should know before anything runs, a sentence each."""
         datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
         notes = [note for each in datasets for note in each.notes]
-        notes += [*self._notes_of_groups, *repeated_images(self.dataset.table, self.groups)]
+        notes += [*self._notes_of_groups, *size_notes(self), *repeated_images(self.dataset.table, self.groups)]
         notes += [note for source, key in self.imports.values() for note in notes_of(source, key)]
         notes += [note for name in self.config.methods for note in get_method(name).notes(self)]
         return list(dict.fromkeys([*notes, *self.family.notes(), *health_notes(self)]))

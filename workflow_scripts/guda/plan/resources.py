@@ -118,6 +118,35 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     }
 
 
+# The stage that jobs of a rule belong to, of those rules that compute.
+STAGES = {
+    "generate_queries": "queries",
+    "regenerate": "queries",
+    "pipeline": "train",
+    "encoded_samples": "encoded",
+    "encoded_anchors": "encoded",
+    "train_base": "train",
+    "train_own_base": "train",
+    "train_logo": "train",
+    "train_without": "train",
+    "train_conditional": "conditional",
+    "train_classifier": "classifier",
+    "posteriors": "elbo",
+} | {
+    stage: stage
+    for stage in (
+        "neighbors", "unlearn", "features", "elbo", "mixture", "fisher", "influence", "gradients", "kernel", "scores",
+        "likelihood",
+    )
+}  # fmt: skip
+
+
+def work(experiment: Experiment) -> dict[str, float]:
+    """Operations of a job of each rule that computes, which tell how long it takes beside others."""
+    of_stages = needs(experiment)
+    return {rule: of_stages[stage].operations for rule, stage in STAGES.items()}
+
+
 def unlearning_work(experiment: Experiment) -> tuple[int, int]:
     """Samples of the largest step of an unlearning, and steps of the longest."""
     operators, groups = experiment.operators_used, experiment.groups

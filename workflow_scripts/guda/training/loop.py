@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,9 @@ def optimise(
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
     in parts. Before each step torch's generators are seeded from (seed, step): everything drawn inside both, dropout
     included, depends on nothing else. From a saved state it goes on to the same weights on the same CPU, bit for bit,
-    as without an interruption, and to the same learning curve. Raises FloatingPointError when the loss or a weight is
-    no longer finite; what is saved always is.
+    as without an interruption, and to the same learning curve. SIGINT and SIGTERM are heeded after the step, once the
+    state is saved, by KeyboardInterrupt. Raises FloatingPointError when the loss or a weight is no longer finite; what
+    is saved always is.
     """
     from diffusers.training_utils import EMAModel
 
@@ -104,7 +106,7 @@ def optimise(
         step = steps[index]
         return f"loss {curve.recent(step):.4g}, learning rate {learning_rate(step, settings):.3g}"
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), state.signals_wait() if state else nullcontext():
         for step in steps if progress is None else track(steps, progress, settings.steps, done, at_work):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
@@ -118,9 +120,10 @@ def optimise(
                 average.step(parameters)
             if curve.due(step):
                 check(curve, step, network, average)
-            if state and (step + 1) % state.interval == 0:
+            if state and state.due(step + 1):
                 check_weights(network, step)
                 state.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
+                state.end_if_asked(step + 1, settings.steps)
     if average:
         average.copy_to(parameters)
     check_weights(network, settings.steps - 1)

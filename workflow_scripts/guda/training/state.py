@@ -6,10 +6,16 @@ numbers of a step depend on (seed, step) alone, so weights, their average and th
 
 from __future__ import annotations
 
+import math
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -21,14 +27,30 @@ from guda.core.records import Elapsed, Stopwatch
 from guda.specs import Spec
 from guda.training.curve import LearningCurve
 
+SAVING = 20  # a state that takes long to write is saved no more often than so many times as long
+REPEATED = 2  # seconds within which one request to end may arrive twice, as from a terminal and from a scheduler
+
 
 class TrainingState:
     """Where the state of one job's training is kept, how often it is saved, and how long the training took so far."""
 
-    def __init__(self, folder: str | Path, spec: Spec, interval: int, parent_sha256: str = ""):
-        """`folder` is the model's; `interval` is in optimiser steps; `parent_sha256` is of the weights it begins at."""
+    def __init__(
+        self,
+        folder: str | Path,
+        spec: Spec,
+        interval: int | None = None,
+        parent_sha256: str = "",
+        minutes: float = math.inf,
+    ):
+        """`folder` is the model's; `parent_sha256` is of the weights it begins at.
+
+        The state is saved every `interval` optimiser steps (None: not by steps), and whenever so many `minutes` passed.
+        """
         self.file = Path(folder) / STATE
         self.interval = interval
+        self._pause = 60 * minutes
+        self._saved = time.monotonic()
+        self._asked: float | None = None  # when a signal asked for the end
         self._spec = spec
         self._parent_sha256 = parent_sha256
         self._before = Elapsed(seconds=0.0, cpu_seconds=0.0)
@@ -56,10 +78,45 @@ class TrainingState:
         print(f"{self.file}: going on from step {metadata['step']}", file=sys.stderr)
         return int(metadata["step"]), tensors
 
+    def due(self, step: int) -> bool:
+        """Whether the state is to be saved after `step` steps: by their number, by the clock, or before the end."""
+        by_steps = self.interval is not None and step % self.interval == 0
+        return by_steps or self._asked is not None or time.monotonic() - self._saved >= self._pause
+
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Keep the state after `step` steps, in place of the one before."""
+        started = time.monotonic()
         progress = {"step": str(step)} | {name: repr(value) for name, value in self.elapsed().items()}
         save_tensors(self.file, tensors, self._spec, parent_sha256=self._parent_sha256, **progress)
+        self._saved = time.monotonic()
+        self._pause = max(self._pause, SAVING * (self._saved - started))
+
+    @contextmanager
+    def signals_wait(self) -> Iterator[None]:
+        """Inside, SIGINT and SIGTERM only ask for the end, see `end_if_asked`; a second one ends the process at once.
+
+        Python lets the main thread alone say so; in another one signals do what they did.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, self._ask) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._asked is not None and now - self._asked > REPEATED:
+            raise KeyboardInterrupt
+        self._asked = self._asked or now
+
+    def end_if_asked(self, step: int, steps: int) -> None:
+        """Raise KeyboardInterrupt, saying so, where a signal asked for the end and `step` of `steps` are saved."""
+        if self._asked is not None:
+            raise KeyboardInterrupt(f"stopped after step {step} of {steps} and saved; the next run goes on from there")
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)

@@ -52,9 +52,10 @@ def main() -> None:
     device = use_device(execution.gpus)
     machine = Machine(args.cores, execution.threads, len(visible_gpus()) if device.type == "cuda" else 0)
     with contextlib.redirect_stderr(io.StringIO()):  # progress of what takes a second
-        measured = Measured(experiment, device)
-        speeds = measured.speeds({job.kind for job in jobs})
-    table = estimate(jobs, speeds, measured.saving[1], machine)
+        measured, kinds = Measured(experiment, device), {job.kind for job in jobs}
+        speeds = measured.speeds(kinds)
+        model_bytes = measured.saving[1] if kinds & {"train", "unlearn"} else 0
+    table = estimate(jobs, speeds, model_bytes, machine)
     output = experiment.paths.estimate()
     write_csv(output, table)
     shown = table if machine.gpus else table.drop(columns="gpu_hours")

@@ -296,7 +296,7 @@ class Paths:
         return self._of_set("figures", "queries.png")
 
     def estimate(self) -> str:
-        return self._at("estimate.csv")
+        return self._of_set("estimate.csv")
 
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"

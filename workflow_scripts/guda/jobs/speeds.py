@@ -60,7 +60,7 @@ class Measured:
         self.share = len(rows) / len(ids)
         sample = experiment.dataset.select(rows)
         self.samples = TrainingSet(torch.from_numpy(sample.images), list(sample.table["id"]))
-        self.execution = Execution(None, self.config.execution.micro_batch_size, device, None)
+        self.execution = Execution(micro_batch_size=self.config.execution.micro_batch_size, device=device)
 
     def seconds(self, work: Callable[[], object]) -> float:
         """Seconds by the clock that some work takes, of one thread those of its processor: others may be busy."""
@@ -195,7 +195,8 @@ class Measured:
         return Speed(self.start + fitted / self.share, took / self.share / (len(queries.ids) * len(steps)))
 
     def neighbors(self) -> Speed:
-        forget, n_neighbors = self.forget, self.config.unlearn.n_neighbors
+        forget = self.forget
+        n_neighbors = min(self.config.unlearn.n_neighbors, int((~forget).sum()))
         took = self.seconds(lambda: nearest_retained(self.samples.images, forget, n_neighbors))
         return Speed(self.start, took / int(forget.sum()) / int((~forget).sum()))
 

@@ -85,7 +85,8 @@ class Jobs:
         if file in self._tables:
             spec, inputs = self._tables[file]
             return Job(TABLES, "table", file, inputs, spec())
-        name = PurePosixPath(file).relative_to(paths.results)
+        path = PurePosixPath(file)
+        name = path.relative_to(paths.answers if path.is_relative_to(paths.answers) else paths.results)
         stem = str(name).removesuffix(RECORD) if file.endswith(RECORD) else str(name.with_suffix(""))
         match stem.split("/"):
             case ["data", "images"]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from guda.core.errors import DataError
 from guda.evaluation.ranking import rankings_frame
@@ -163,8 +164,22 @@ def test_the_figure_has_a_panel_a_unit_and_a_line_a_method():
     rows = [("m", GROUPS, k, 2.0 * k) for k in (1, 2)] + [(CONTROL, GROUPS, k, 0.5) for k in (1, 2)]
     frame = pd.DataFrame([*rows, ("m", IMAGES, 50, 3.0)], columns=["method", "unit", "k", "loss_rise"])
     frame = frame.assign(loss_rise_low=frame["loss_rise"] - 1, loss_rise_high=frame["loss_rise"] + 1)
-    groups, images = removal_figure(frame).axes
-    assert [text.get_text() for text in groups.get_legend().get_texts()] == ["m", CONTROL]
+    figure = removal_figure(frame)
+    groups, images = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["m", CONTROL]
     assert [list(bars.lines[0].get_ydata()) for bars in groups.containers] == [[2, 4], [0.5, 0.5]]
     assert [label.get_text() for label in groups.get_xticklabels()] == ["1", "2"]
     assert images.get_xlabel() == "top images removed from training"
+
+
+def test_the_names_of_many_methods_stand_below_the_figure_and_its_lines_differ():
+    rows = [(f"conditional_posterior_{n}", GROUPS, k, float(n + k)) for n in range(14) for k in (1, 2)]
+    frame = pd.DataFrame(rows, columns=["method", "unit", "k", "loss_rise"])
+    figure = removal_figure(frame.assign(loss_rise_low=frame["loss_rise"] - 1, loss_rise_high=frame["loss_rise"] + 1))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    panel, legend = (part.get_window_extent(canvas.get_renderer()) for part in (figure.axes[0], figure.legends[0]))
+    assert 0 <= legend.y0 < legend.y1 < panel.y0
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+    assert panel.height > 0.5 * figure.bbox.height
+    assert len({(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in figure.axes[0].containers}) == 14

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from text_experiments import text_experiment
 
 from guda import specs
@@ -13,7 +14,7 @@ from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE
 from guda.core.records import read_record, write_record
 from guda.data.datasets import load_dataset
-from guda.evaluation.metrics_table import COSTS, HEALTH, metrics_table
+from guda.evaluation.metrics_table import CEILING, COSTS, HEALTH, metrics_table
 from guda.evaluation.sweep import chosen_variants, sweep_table
 from guda.methods import get_method
 from guda.methods.similarity.plan import Nearest
@@ -285,6 +286,20 @@ def test_the_figure_has_a_line_for_each_variant_and_marks_the_chosen():
     bold = {label.get_text() for label in axes.get_yticklabels() if label.get_fontweight() == "bold"}
     assert len(axes.get_yticklabels()) == 3
     assert bold == chosen
+
+
+def test_long_names_of_variants_leave_the_panel_its_room():
+    table = sweep_table(MATRICES, SECONDS, HEALTHY, spec_of(MATRICES))
+    table = table.assign(chosen=table["chosen"].astype(str))
+    long = {
+        name: f"{name},forget_weight=0.03,preserve=distillation,elbo.count=48" for name in table["variant"].unique()
+    }
+    table["variant"] = [name if name == CEILING else long[name] for name in table["variant"]]
+    figure = sweep_figure(table)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    assert axes.get_window_extent().width > 4 * figure.dpi
+    assert min(label.get_window_extent().x0 for label in axes.get_yticklabels()) >= 0
 
 
 def test_variants_of_anchors_are_unlearned_with_their_settings_and_scored_as_others_are():

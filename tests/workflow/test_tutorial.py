@@ -19,7 +19,7 @@ from guda.specs import GroupSpec, digest_lines
 
 TUTORIAL = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(yaml|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PLAN, REHEARSE, ASK = [text.strip() for kind, text in BLOCK.findall(TUTORIAL) if kind == "sh"]
+BEGIN, PLAN, ESTIMATE, REHEARSE, ASK = [text.strip() for kind, text in BLOCK.findall(TUTORIAL) if kind == "sh"]
 N_PICTURES = 200
 ARTISTS, SUBJECTS = ["Ann", "Bob", "Cid"], ["landscape", "portrait"]
 
@@ -63,10 +63,17 @@ def project(tmp_path_factory):
     pd.DataFrame(rows, columns=["file", "artist", "year", "subject"]).to_csv(folder / "works.csv", index=False)
     for number in range(4):
         paint(folder / "pictures_to_ask_about" / ["old", "new"][number % 2] / f"{number}.png", 1000 + number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(project):
+    """What `begin.py` said of the pictures, and Snakemake of what it wrote; the tutorial then writes its own files."""
+    begun, planned = run(BEGIN, project), run(PLAN, project)
     for kind, text in BLOCK.findall(TUTORIAL):
         if kind == "yaml":
-            (folder / text.split("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
-    return folder
+            (project / text.split("\n")[0].removeprefix("# ")).write_text(text, encoding="utf-8")
+    return begun, planned
 
 
 def read(file):
@@ -78,7 +85,13 @@ def read(file):
 DESCRIBED = f"{N_PICTURES} training images, 39 in no group; 3 groups: ann (67), early (85), landscapes (100)"
 
 
-def test_the_tutorials_plan(project):
+def test_the_tutorials_beginning(written):
+    for done in written:
+        assert done.returncode == 0, done.stderr
+        assert f"{N_PICTURES} training images, 0 in no group; 3 groups: Ann (67), Bob (67), Cid (66)" in done.stdout
+
+
+def test_the_tutorials_plan(project, written):
     planned = run(PLAN, project)
     assert planned.returncode == 0, planned.stderr
     assert DESCRIBED in planned.stdout
@@ -86,7 +99,18 @@ def test_the_tutorials_plan(project):
 
 
 @pytest.mark.slow
-def test_the_tutorial_from_pictures_to_rankings(project):
+def test_the_tutorials_estimate(project, written):
+    done = run(ESTIMATE, project)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(project / "results/paintings/estimate.csv").set_index("phase")
+    assert table.loc["base model", "evaluations"] == 2500 * 64 * 3
+    assert table.loc["all", "evaluations"] == table.drop(index="all")["evaluations"].sum()
+    assert "oracle, seed 1" not in table.index
+    assert not (project / "results/paintings/models").exists()
+
+
+@pytest.mark.slow
+def test_the_tutorial_from_pictures_to_rankings(project, written):
     done = run(REHEARSE, project)
     assert done.returncode == 0, done.stderr
     assert DESCRIBED in done.stderr
@@ -102,5 +126,5 @@ def test_the_tutorial_from_pictures_to_rankings(project):
     asked = run(ASK, project)
     assert asked.returncode == 0, asked.stderr
     assert {file: file.stat().st_mtime_ns for file in results.glob("models/**/*.safetensors")} == models
-    queries = {row["query"] for row in read(results / "rankings.csv")}
+    queries = {row["query"] for row in read(results / "sets" / "mine" / "rankings.csv")}
     assert queries == {"old/0.png", "new/1.png", "old/2.png", "new/3.png"}

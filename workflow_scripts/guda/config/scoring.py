@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from guda.config.section import Location, Section, Seed
 
 MIN_RESAMPLES = 40  # 1 / 0.025: one lies beyond each end of a 95 % interval
+SAMPLED_AT_ONCE = 64  # images; the last batch is filled up to it
 
 
 LONGEST_SET_NAME = 60  # characters

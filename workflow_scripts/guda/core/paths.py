@@ -313,6 +313,9 @@ class Paths:
     def figure(self) -> str:
         return self._of_set("figures", "queries.png")
 
+    def estimate(self) -> str:
+        return self._of_set("estimate.csv")
+
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"
 

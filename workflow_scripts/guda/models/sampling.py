@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from guda import config
+from guda.config.scoring import SAMPLED_AT_ONCE as BATCH_SIZE
 from guda.core.artifacts import DIVERGED
 from guda.core.device import Batches
 from guda.core.progress import track
@@ -22,7 +23,6 @@ from guda.models.noise_schedule import scheduler_settings
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-BATCH_SIZE = 64
 Step = Callable[[Tensor, Tensor, Tensor], Any]  # of diffusers' sampler: predicted noise, t, x_t; gives `prev_sample`
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from guda.methods import GRADIENT_METHODS, method_of
 from guda.methods.embedding.plan import FeatureSimilarity
-from guda.methods.kernel.plan import EMBEDDING, KernelCounterfactual
+from guda.methods.kernel.plan import EMBEDDING, KernelCounterfactual, KernelTermsSpec
 from guda.methods.mixture.plan import Mixture
 from guda.methods.query_unlearning.plan import AbuMethod, QueryUnlearning
 from guda.specs import Spec
@@ -27,7 +27,7 @@ def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
     return method_of(QueryUnlearning, method).influence_spec(experiment, bucket)
 
 
-def kernel_spec(experiment: Experiment, bucket: str) -> Spec:
+def kernel_spec(experiment: Experiment, bucket: str) -> KernelTermsSpec:
     """Spec of a bucket's likelihood terms under the base model shifted by a kernel, as if a group had been absent."""
     return method_of(KernelCounterfactual, "kernel").terms_spec(experiment, bucket)
 

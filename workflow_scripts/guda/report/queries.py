@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.core.seeding import derive_seed
 from guda.evaluation.metrics_table import read_rankings
 from guda.evaluation.ranking import first_rows
+from guda.report.lettering import Lettering, drawable
 from guda.specs import FigureSpec
 
-INK, ORACLE, METHOD = "#333333", "#b0b7c3", "#2a6fbb"
+INK, ORACLE, METHOD, FRAME = "#333333", "#b0b7c3", "#2a6fbb", "#c8c8c8"
 LINEAR_NATS = 5
+# Inches. Each query has a column of its own: its name, its picture, and below it the bars of its groups, whose names
+# stand above them, so that no name takes room from a picture.
+COLUMN, PICTURE, GAP, MARGIN, NARROWEST = 1.5, 1.2, 0.15, 0.15, 3.6
+LINE, BAR, AXIS, BETWEEN, LEGEND, LABEL, PAD = 0.125, 0.15, 0.22, 0.2, 0.2, 0.16, 0.04
+NAME_SIZE, SMALL = 7.5, 7
+IN_A_ROW, FEW_TICKS = 8, 4
+DIGIT = 0.64 / 72  # inches that a digit is wide, for each point of its size
+
+
+class Column(NamedTuple):
+    """A query as it is drawn: the lines of its name, its pixels, and of each group the lines of its name and scores."""
+
+    name: list[str]
+    image: np.ndarray
+    groups: list[list[str]]
+    scores: list[tuple[float, ...]]
 
 
 def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int) -> Figure:
@@ -25,52 +44,141 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
     Without an oracle ('') the method's alone. `images` maps query ids to uint8 [C, H, W]; `rankings` is the table of
     rankings.csv. Ties are broken by a hash of (query, group).
     """
-    figure = Figure(figsize=(1.45 * len(images), 3.5), layout="constrained")
-    axes = figure.subplots(2, len(images), squeeze=False, height_ratios=[1, 1.25])
-    drawn = rankings[rankings["query"].isin(list(images)) & rankings["method"].isin([method, oracle])]
-    limits = 1.1 * min(0, drawn["score"].min()), 1.1 * drawn["score"].max()
-    scores = rankings.set_index(["method", "query", "group"])["score"]
-    for column, (query, image) in enumerate(images.items()):
-        picture, bars = axes[:, column]
-        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        picture.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        picture.set_axis_off()
-
+    methods = [method, oracle] if oracle else [method]
+    drawn = rankings[rankings["query"].isin(list(images)) & rankings["method"].isin(methods)]
+    names, families = drawable(drawn["group"], "group")
+    queries, more = drawable(images, "query")
+    figure = Figure(dpi=150)
+    lettering = Lettering(figure, [*families, *more[1:]], NAME_SIZE)
+    scores = drawn.set_index(["method", "query", "group"])["score"].sort_index()
+    columns = []
+    for query, image in images.items():
         by_group = scores[method, query]
-        first = by_group.iloc[first_rows(by_group, by_group.index, top, query)]
-        positions = np.arange(len(first))
-        if oracle:
-            bars.barh(positions - 0.2, first, height=0.36, color=METHOD)
-            bars.barh(positions + 0.2, scores[oracle, query][first.index], height=0.36, color=ORACLE)
-        else:
-            bars.barh(positions, first, height=0.6, color=METHOD)
-        bars.set_yticks(positions, first.index, fontsize=8, parse_math=False)  # a name may hold dollars
-        bars.invert_yaxis()
-        # One scale for all queries, so that sizes compare: linear up to LINEAR_NATS, logarithmic beyond.
-        bars.set_xscale("symlog", linthresh=LINEAR_NATS, linscale=1.5)
-        bars.set_xlim(*limits)
-        ticks = [tick for tick in (0, 10, 100, 1000, 10000) if tick <= limits[1]]
-        bars.set_xticks(ticks, map(str, ticks))
-        bars.axvline(0, color=INK, linewidth=0.6)
-        bars.tick_params(axis="x", labelsize=7)
-        bars.spines[["top", "right", "left"]].set_visible(False)
-        bars.tick_params(axis="y", length=0)
-    retrained = [_patch(ORACLE, f"{oracle} (retrained without the group)")] if oracle else []
-    figure.legend(
-        handles=[_patch(METHOD, method), *retrained],
-        loc="outside upper center",
-        ncols=2,
-        frameon=False,
-        fontsize=8,
-    )
-    figure.supxlabel("score: nats of likelihood lost without the group", fontsize=8)
+        first = by_group.iloc[first_rows(by_group, by_group.index, top, query)].index
+        of_groups = [tuple(scores[name, query, group] for name in methods) for group in first]
+        lines = [lettering.lines(names[group], COLUMN) for group in first]
+        columns.append(Column(lettering.lines(queries[query], COLUMN), image, lines, of_groups))
+    shown = [score for column in columns for each in column.scores for score in each]
+    label = ["score: nats of likelihood lost without the group"]
+    if any(name != names[name] for name in names):
+        label.append("group N: see row N of data/groups.csv")
+    _draw(figure, columns, methods, _limits(min(shown), max(shown)), label, lettering)
     return figure
 
 
-def _patch(color: str, label: str) -> Any:
-    from matplotlib.patches import Patch
+def _limits(lowest: float, highest: float) -> tuple[float, float]:
+    """Of the axis that all queries share, so that sizes compare."""
+    low, high = 1.1 * min(0, lowest), 1.1 * max(0, highest)
+    return (low, high) if low < high else (0, 1)
 
-    return Patch(color=color, label=label)
+
+def _draw(
+    figure: Figure,
+    columns: list[Column],
+    methods: list[str],
+    limits: tuple[float, float],
+    label: list[str],
+    lettering: Lettering,
+) -> None:
+    """Lay all columns out in rows of IN_A_ROW, and draw them."""
+    rows = [columns[start : start + IN_A_ROW] for start in range(0, len(columns), IN_A_ROW)]
+    named = [PAD + LINE * max(len(column.name) for column in row) for row in rows]
+    charts = [max(map(_height, row)) for row in rows]
+    used = max(map(len, rows)) * (COLUMN + GAP) - GAP
+    width, legend = max(NARROWEST, used + 2 * MARGIN), LEGEND * (len(methods) if used < 2 * NARROWEST else 1)
+    cells = [name + PICTURE + GAP / 2 + chart + AXIS for name, chart in zip(named, charts, strict=True)]
+    height = 2 * MARGIN + legend + sum(cells) + BETWEEN * (len(rows) - 1) + LABEL * len(label)
+    figure.set_size_inches(width, height)
+
+    def at(left: float, top: float, wide: float, high: float) -> tuple[float, float, float, float]:
+        """The place of a box, in inches from the left and from the top."""
+        return left / width, 1 - (top + high) / height, wide / width, high / height
+
+    top = MARGIN + legend
+    for row, name, cell in zip(rows, named, cells, strict=True):
+        for number, column in enumerate(row):
+            left = (width - used) / 2 + number * (COLUMN + GAP)
+            middle, bottom = (left + COLUMN / 2) / width, 1 - (top + name - PAD) / height
+            figure.text(middle, bottom, "\n".join(column.name), ha="center", va="bottom", color=INK, **lettering.style)
+            inset = left + (COLUMN - PICTURE) / 2
+            _draw_picture(figure.add_axes(at(inset, top + name, PICTURE, PICTURE)), column.image)
+            below = top + name + PICTURE + GAP / 2
+            axes = figure.add_axes(at(left, below, COLUMN, _height(column)))
+            _draw_bars(axes, column, limits, lettering)
+        top += cell + BETWEEN
+    labels = [methods[0], *(f"{name} (retrained without the group)" for name in methods[1:])]
+    handles = [Patch(color=color, label=label) for color, label in zip((METHOD, ORACLE), labels, strict=False)]
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1 - MARGIN / 2 / height),
+        ncols=1 if used < 2 * NARROWEST else 2,
+        frameon=False,
+        fontsize=8,
+        borderpad=0,
+    )
+    figure.text(0.5, MARGIN / 2 / height, "\n".join(label), ha="center", va="bottom", fontsize=8)
+
+
+def _height(column: Column) -> float:
+    """Of the bars of a query, with their names."""
+    return sum(
+        LINE * len(lines) + BAR * len(scores) / 2 + BAR / 2
+        for lines, scores in zip(column.groups, column.scores, strict=True)
+    )
+
+
+def _draw_picture(axes: Axes, image: np.ndarray) -> None:
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(color=FRAME, linewidth=0.8)  # where a white picture ends
+
+
+def _draw_bars(axes: Axes, column: Column, limits: tuple[float, float], lettering: Lettering) -> None:
+    """A bar for each score, in a box whose unit of height is an inch."""
+    height = _height(column)
+    axes.set_ylim(height, 0)
+    # Linear up to LINEAR_NATS, logarithmic beyond.
+    axes.set_xscale("symlog", linthresh=LINEAR_NATS, linscale=1.5)
+    axes.set_xlim(*limits)
+    down = 0.0
+    for lines, scores in zip(column.groups, column.scores, strict=True):
+        text = "\n".join(lines)
+        axes.text(
+            0, 1 - down / height, text, transform=axes.transAxes, ha="left", va="top", color=INK, **lettering.style
+        )
+        down += LINE * len(lines) + BAR / 8
+        axes.vlines(0, down - BAR / 8, down + BAR * len(scores) / 2 + BAR / 8, color=INK, linewidth=0.6)
+        for score, color in zip(scores, (METHOD, ORACLE), strict=False):
+            axes.barh(down + BAR / 4, score, height=0.45 * BAR, color=color)
+            down += BAR / 2
+        down += BAR * 3 / 8
+    ticks = _ticks(axes, limits)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=SMALL)
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="x", length=2, pad=2)
+
+
+def _ticks(axes: Axes, limits: tuple[float, float]) -> list[float]:
+    """Zero and round numbers whose labels leave room for each other; powers of ten from the largest on come first."""
+    powers = [10.0**power for power in range(9, -7, -1)]
+    found: list[float] = []
+    taken: list[tuple[float, float]] = []
+    for sizes in ([0.0], powers, [5 * power for power in powers], [2 * power for power in powers]):
+        if len(found) >= FEW_TICKS:
+            break
+        for tick in (sign * size for size in sizes for sign in (1, -1)):
+            middle = axes.transData.transform((tick, 0))[0] / axes.figure.dpi
+            half = (len(f"{tick:g}") + 1) * DIGIT * SMALL / 2
+            free = all(middle + half <= low or middle - half >= high for low, high in taken)
+            if limits[0] <= tick <= limits[1] and free:
+                found.append(tick)
+                taken.append((middle - half, middle + half))
+    return sorted(found)
 
 
 def query_png(spec: FigureSpec, paths: Paths) -> Figure:

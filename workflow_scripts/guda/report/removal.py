@@ -12,6 +12,8 @@ from guda.evaluation.removal import CONTROL
 from guda.specs import RemovalFigureSpec
 
 INK, GREY = "#333333", "#8a93a3"
+COLORS, MARKERS = 10, "osD^v"
+IN_A_LINE = 3  # names of methods below a panel
 NUMBERS = ("k", "loss_rise", "loss_rise_low", "loss_rise_high")
 
 
@@ -22,7 +24,8 @@ def removal_figure(table: pd.DataFrame) -> Figure:
     removal is dashed.
     """
     units, methods = list(dict.fromkeys(table["unit"])), list(dict.fromkeys(table["method"]))
-    figure = Figure(figsize=(1 + 4.2 * len(units), 3.6), layout="constrained")
+    lines = -(-len(methods) // (IN_A_LINE * len(units)))
+    figure = Figure(figsize=(1 + 4.2 * len(units), 3.5 + 0.15 * lines), layout="constrained")
     for axes, unit in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
         rows = table[table["unit"] == unit]
         names, ks = list(dict.fromkeys(rows["method"])), sorted(rows["k"].unique())
@@ -38,9 +41,9 @@ def removal_figure(table: pd.DataFrame) -> Figure:
                     of_method["loss_rise_high"] - of_method["loss_rise"],
                 ],
                 label=name,
-                color=GREY if random else f"C{methods.index(name)}",
+                color=GREY if random else f"C{methods.index(name) % COLORS}",
                 linestyle="--" if random else "-",
-                marker="o",
+                marker=MARKERS[methods.index(name) // COLORS % len(MARKERS)],
                 markersize=4,
                 capsize=2,
                 linewidth=1.2,
@@ -50,7 +53,9 @@ def removal_figure(table: pd.DataFrame) -> Figure:
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set_xlabel(f"top {unit} removed from training")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=7)
+    shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = IN_A_LINE * len(units)
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=7)
     figure.supylabel("rise of the query's loss (nats)", fontsize=10)
     return figure
 

@@ -13,6 +13,7 @@ from guda.evaluation.metrics_table import CEILING
 from guda.specs import SweepFigureSpec
 
 COLORS = ["#2a6fbb", "#e07b39", "#6b9c58", "#b0b7c3"]
+LETTER = 0.07  # inches, of a name
 ROLES = ["reported", "chooses", "another"]
 
 
@@ -22,7 +23,8 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
     variants = table[table["variant"] != CEILING]
     choosing = variants[variants["oracle"] == oracles[1]].set_index("variant")
     order = list(choosing.sort_values("top1", kind="stable").index)
-    figure = Figure(figsize=(7.5, 1.6 + 0.34 * len(order)), layout="constrained")
+    room = LETTER * max(map(len, order))  # for the variants' names, which say their settings
+    figure = Figure(figsize=(6 + room, 1.6 + 0.34 * len(order)), layout="constrained")
     axes = figure.subplots()
     for index, oracle in enumerate(oracles):
         rows = variants[variants["oracle"] == oracle].set_index("variant").loc[order]
@@ -32,7 +34,7 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
         axes.errorbar(rows["top1"], heights, xerr=spread, fmt="o", markersize=4, color=color, label=shown)
         ceiling = table.loc[(table["variant"] == CEILING) & (table["oracle"] == oracle), "top1"].item()
         axes.axvline(ceiling, linestyle="--", linewidth=0.8, color=color)
-    axes.set_yticks(np.arange(len(order)), order, fontsize=8)
+    axes.set_yticks(np.arange(len(order)), order, fontsize=8, parse_math=False)
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if choosing.loc[label.get_text(), "chosen"] == "True" else "normal")
     axes.set_xlabel("top1 with 95 % interval (dashed: the ceiling; bold: chosen, by kappa and contrast)", fontsize=8)

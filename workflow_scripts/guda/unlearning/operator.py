@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import UnlearnedSpec
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Operator(Generic[S]):
     def batch(self, settings: Optimisation) -> int:
         """Samples that the network sees in a step."""
         return 2 * settings.batch_size
+
+    def evaluations(self, settings: Optimisation) -> int:
+        """Evaluations that a group costs, but for those of networks that are asked beside the one that learns."""
+        return settings.steps * self.batch(settings) * FORWARD_AND_BACKWARD
 
     def run(self, job: Job[S]) -> tuple[UNetDenoiser, int]:
         """The model that has unlearned the group, and the evaluations spent. Loads torch.

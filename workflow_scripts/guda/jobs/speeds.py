@@ -1,0 +1,211 @@
+"""How fast this machine does what an experiment's jobs do, measured on a little of each: for `estimate.py`.
+
+The network, its batches and the images are the experiment's own; the weights are those of a few steps of training.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from guda.core.paths import BASE
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.core.seeding import chosen
+from guda.data.training_set import TrainingSet
+from guda.methods.kernel.terms import fitted_kernels, kernel_terms
+from guda.models.denoisers import UNetDenoiser, save_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.sampling import BATCH_SIZE, generate
+from guda.plan.estimate import Speed
+from guda.plan.precomputed import kernel_spec
+from guda.scoring.elbo import kl_terms
+from guda.scoring.features import denoiser_features
+from guda.scoring.probe import probe_errors, probes
+from guda.training.loop import train
+from guda.training.state import Execution
+from guda.unlearning import GUDA
+from guda.unlearning.retrack.compute import unlearn
+from guda.unlearning.retrack.neighbors import nearest_retained
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+SAMPLE = 2048  # training images that are looked at, at most
+STEPS, UNLEARNING_STEPS, SAMPLING_STEPS, QUERIES = 20, 8, 4, 32
+ENOUGH = 10  # seconds of training
+# Modules that jobs load before they begin: of those with a network, and of those that make tables.
+NETWORK = "guda.training.loop, guda.scoring.elbo, guda.scoring.probe, guda.unlearning"
+TABLE = "guda.evaluation.metrics_table, guda.evaluation.significance, guda.methods"
+# Measured: what Snakemake takes to start a job and to see that it is done.
+SNAKEMAKE = 0.5
+
+
+class Measured:
+    """The speeds of an experiment's jobs on a device, and how large its models are."""
+
+    def __init__(self, experiment: Experiment, device: torch.device):
+        self.experiment, self.device = experiment, device
+        self.config, self.schedule = experiment.config, NoiseSchedule.from_config(experiment.config.noise_schedule)
+        ids = list(experiment.dataset.table["id"])
+        rows = chosen(ids, SAMPLE, "speed")
+        self.share = len(rows) / len(ids)
+        sample = experiment.dataset.select(rows)
+        self.samples = TrainingSet(torch.from_numpy(sample.images), list(sample.table["id"]))
+        self.execution = Execution(micro_batch_size=self.config.execution.micro_batch_size, device=device)
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Seconds by the clock that some work takes, of one thread those of its processor: others may be busy."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        clock = time.process_time if self.device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+        started = clock()
+        work()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - started
+
+    def speeds(self, kinds: set[str]) -> dict[str, Speed]:
+        """The speed of each of these kinds of jobs."""
+        measures = {
+            "table": lambda: Speed(SNAKEMAKE + _importing(TABLE)),
+            "train": self.training,
+            "unlearn": self.unlearning,
+            "sample": self.sampling,
+            "elbo": self.scoring,
+            "features": self.features,
+            "kernel": self.kernel,
+            "neighbors": self.neighbors,
+        }
+        return {kind: measures[kind]() for kind in measures if kind in kinds}
+
+    @cached_property
+    def start(self) -> float:
+        """Seconds until a job with a network is at work."""
+        return SNAKEMAKE + _importing(NETWORK)
+
+    @cached_property
+    def trained(self) -> tuple[UNetDenoiser, float]:
+        """A denoiser after a few steps, and the seconds of each of them but for the first two."""
+        found: list[UNetDenoiser] = []
+
+        def of_steps(n: int) -> float:
+            few = self.config.training.model_copy(update={"steps": n, "warmup_steps": 0})
+            images, unet = self.samples.images, self.config.unet
+            return self.seconds(lambda: found.append(train(images, unet, self.schedule, few, self.execution)[0]))
+
+        first = of_steps(2)
+        begun = of_steps(2)
+        steps = max(2, min(STEPS, int(2 * ENOUGH / first)))
+        return found[-1], (of_steps(2 + steps) - begun) / steps
+
+    @property
+    def denoiser(self) -> UNetDenoiser:
+        return self.trained[0]
+
+    @cached_property
+    def health(self) -> float:
+        """Seconds that a model is measured for before it is saved."""
+        nothing = torch.zeros(len(self.samples.ids), dtype=torch.bool)
+        rows, steps = probes(self.samples.ids, len(self.denoiser.gammas), nothing)
+        return self.seconds(lambda: probe_errors(self.denoiser, self.samples, rows, steps))
+
+    @cached_property
+    def saving(self) -> tuple[float, int]:
+        """Seconds that it takes to save a model, and its bytes."""
+        with tempfile.TemporaryDirectory() as folder:
+            spec, files = self.experiment.model_spec(BASE), []
+            took = self.seconds(lambda: files.extend(save_denoiser(folder, self.denoiser, spec)))
+            return took, sum(Path(file).stat().st_size for file in files)
+
+    def training(self) -> Speed:
+        per_step = FORWARD_AND_BACKWARD * self.config.training.batch_size
+        return Speed(self.start + self.health + self.saving[0], self.trained[1] / per_step)
+
+    def unlearning(self) -> Speed:
+        """By ReTrack, from neighbours by chance; what other operators do is counted at the same speed."""
+        operator, forget = self.experiment.operators[GUDA], self.forget
+        settings = self.config.unlearn.for_group().model_copy(update={"steps": UNLEARNING_STEPS, "warmup_steps": 0})
+        retained = torch.nonzero(~forget).flatten()
+        neighbors = retained[torch.randint(len(retained), (int(forget.sum()), settings.n_neighbors))]
+        images = self.samples.images
+        took = self.seconds(lambda: unlearn(self.denoiser, images, forget, neighbors, settings, self.execution))
+        start = self.start + 2 * self.health + self.saving[0]
+        return Speed(start, took / operator.evaluations(settings))
+
+    @property
+    def forget(self) -> torch.Tensor:
+        """A share of the images as a group of the usual size has it, bool [n]."""
+        n = len(self.samples.ids)
+        return torch.arange(n) < max(1, n // max(2, len(self.experiment.groups)))
+
+    def sampling(self) -> Speed:
+        queries, steps = self.config.queries, min(SAMPLING_STEPS, self.config.queries.sampling_steps)
+        ids = [f"speed-{number}" for number in range(BATCH_SIZE)]
+
+        def some() -> None:
+            generate(self.denoiser, self.config.noise_schedule, ids, queries.seed, steps, queries.sampler)
+
+        some()
+        return Speed(self.start, self.seconds(some) / (BATCH_SIZE * steps))
+
+    def scoring(self) -> Speed:
+        steps, batch_size = np.array(self.experiment.elbo_settings.steps), self.config.execution.batch_size
+        some = self.few(max(1, 2 * batch_size // len(steps)))
+
+        def scored() -> None:
+            kl_terms(self.denoiser, some.images, some.ids, steps, self.config.elbo.seed, batch_size)
+
+        scored()
+        return Speed(self.start, self.seconds(scored) / (len(some.ids) * len(steps)))
+
+    def few(self, count: int) -> TrainingSet:
+        return TrainingSet(self.samples.images[:count], self.samples.ids[:count])
+
+    def features_of(self, samples: TrainingSet) -> torch.Tensor:
+        step, batch_size = self.config.attribution.embedding.step, self.config.execution.batch_size
+        return denoiser_features(self.denoiser, samples.images, samples.ids, step, 0, batch_size)
+
+    def features(self) -> Speed:
+        some = self.few(2 * self.config.execution.batch_size)
+        self.features_of(some)
+        return Speed(self.start, self.seconds(lambda: self.features_of(some)) / len(some.ids))
+
+    def kernel(self) -> Speed:
+        """Widths are fitted once, and each query compared with all training images, of which there may be more here."""
+        spec, queries = kernel_spec(self.experiment, next(iter(self.experiment.buckets))), self.few(QUERIES)
+        features = [self.features_of(self.samples), self.features_of(queries)] if spec.features else []
+        groups = [self.forget.nonzero().flatten()] * len(self.experiment.groups)
+        found: list = []
+        fitted = self.seconds(
+            lambda: found.extend(fitted_kernels(self.samples, groups, spec.pixels, features, self.device)[0])
+        )
+        steps, batch_size = np.array(spec.elbo.steps), self.config.execution.batch_size
+        took = self.seconds(
+            lambda: kernel_terms(self.denoiser, queries, self.samples, found, groups, steps, spec.elbo.seed, batch_size)
+        )
+        return Speed(self.start + fitted / self.share, took / self.share / (len(queries.ids) * len(steps)))
+
+    def neighbors(self) -> Speed:
+        forget = self.forget
+        n_neighbors = min(self.config.unlearn.n_neighbors, int((~forget).sum()))
+        took = self.seconds(lambda: nearest_retained(self.samples.images, forget, n_neighbors))
+        return Speed(self.start, took / int(forget.sum()) / int((~forget).sum()))
+
+
+def _importing(modules: str) -> float:
+    """Seconds of a processor until another Python has these modules, the second time."""
+    alone = "from guda.jobs.diffusers_import import import_networks_alone; import_networks_alone()"
+    code = f"import time\n{alone if modules == NETWORK else ''}\nimport {modules}\nprint(time.process_time())"
+    folder = Path(__file__).resolve().parents[2]
+    call = [sys.executable, "-c", code]
+    done = [subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True) for _ in range(2)]
+    return float(done[-1].stdout)

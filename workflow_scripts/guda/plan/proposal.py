@@ -1,0 +1,279 @@
+"""A configuration proposed for a folder of pictures, and a table of them if there is one: what `begin.py` writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from guda import config
+from guda.core.errors import DataError
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.data.datasets.conversion import Conversion
+from guda.data.datasets.encoded import image_shape
+from guda.plan.families.scratch import operations
+from guda.unlearning.retrack.plan import Unlearning
+
+FEW = 10  # pictures of a group below which it is not proposed while there are larger ones
+MOST = 20  # groups that are proposed
+CLOSE_TO_ALL = 0.8
+SHOWN = 12  # columns that are listed
+SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "eval"}
+MEASURED = 50e9  # operations a second of one processor: 40e9 to 70e9 were measured on small networks
+OWN_COLUMNS = ("id", "sha256")
+
+
+class Recipe(NamedTuple):
+    """A network for square images of some size, its training, and its unlearning where that is not the default."""
+
+    unet: config.UNet
+    training: config.Training
+    unlearn: dict[str, Any]
+
+
+def _unet(channels: list[int], attended: Sequence[int] = (), **more: int | bool) -> config.UNet:
+    """Of these channels, with self-attention at some resolutions (0 is the finest)."""
+    down = ["AttnDownBlock2D" if level in attended else "DownBlock2D" for level in range(len(channels))]
+    up = ["AttnUpBlock2D" if level in attended else "UpBlock2D" for level in reversed(range(len(channels)))]
+    return config.UNet.model_validate(
+        {"block_out_channels": channels, "down_block_types": down, "up_block_types": up, **more}
+    )
+
+
+LARGE = {"layers_per_block": 2, "add_attention": True, "attention_head_dim": 32, "norm_num_groups": 32}
+
+
+def _long(steps: int) -> config.Training:
+    return config.Training(steps=steps, batch_size=128, learning_rate=4.0e-4, warmup_steps=500, ema_decay=0.9995)
+
+
+LOW = {
+    "steps": 400,
+    "batch_size": 64,
+    "learning_rate": 2.0e-4,
+    "warmup_steps": 20,
+}  # of unlearning, for larger networks
+RECIPES = {  # by size; steps are for a thousand pictures
+    8: Recipe(_unet([16, 32]), config.Training(steps=1500), {}),
+    16: Recipe(_unet([32, 64, 64]), config.Training(steps=2500, learning_rate=3.0e-3, warmup_steps=100), {}),
+    32: Recipe(_unet([64, 128, 256], [1, 2], **LARGE), _long(15000), LOW),
+    64: Recipe(_unet([64, 128, 256, 256], [2, 3], **LARGE), _long(30000), LOW),
+}
+
+
+class Pictures(NamedTuple):
+    """What headers say: height and width of each picture that can be read, and whether all are grey."""
+
+    sizes: list[tuple[int, int]]
+    grey: bool
+
+
+def look_at(root: Path, names: Sequence[str]) -> Pictures:
+    """What there is to see without decoding; pictures that cannot be read are left to the checks of the plan."""
+    sizes, grey = [], True
+    for name in names:
+        try:
+            _, height, width = image_shape(root / name, Conversion(channels=3))
+        except DataError:
+            continue
+        sizes.append((height, width))
+        try:
+            grey = grey and image_shape(root / name)[0] == 1
+        except DataError:  # of a kind that is converted
+            grey = False
+    return Pictures(sizes, grey)
+
+
+def size_of(pictures: Pictures, on_gpu: bool) -> int:
+    """The side of the square that all are brought to: no larger than they are, and small without a GPU."""
+    shorter = median(min(size) for size in pictures.sizes)
+    largest = (64 if len(pictures.sizes) >= 2000 else 32) if on_gpu else 16
+    return max(size for size in RECIPES if size <= max(min(shorter, largest), min(RECIPES)))
+
+
+def recipe_for(size: int, n_pictures: int) -> Recipe:
+    """The network for that size; steps grow with the root of the number of pictures, to three times at most."""
+    recipe = RECIPES[size]
+    steps = recipe.training.steps * min(3.0, max(1.0, (n_pictures / 1000) ** 0.5))
+    batch_size = min(recipe.training.batch_size, 2 ** (n_pictures.bit_length() - 1))
+    return recipe._replace(
+        training=recipe.training.changed({"steps": 100 * round(steps / 100), "batch_size": batch_size})
+    )
+
+
+class Column(NamedTuple):
+    """A column that groups could be the values of: how many pictures each value has, and how many have none."""
+
+    name: str
+    counts: Counter[str]
+    without: int
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, name: str) -> Column:
+        values = [value for value in table[name] if value is not None]
+        return cls(name, Counter(values), len(table) - len(values))
+
+    def groups(self, few: int) -> list[str]:
+        """The values with so many pictures, most first, and no more than are proposed."""
+        return [value for value, count in self.counts.most_common(MOST) if count >= few]
+
+    def described(self) -> str:
+        """As in '3 values, of 66 to 67 pictures; 12 pictures without'."""
+        if not self.counts:
+            return "no value"
+        fewest, most = min(self.counts.values()), max(self.counts.values())
+        each = f"{fewest} to {most} pictures" if fewest < most else f"{most} picture{'s' if most > 1 else ''}"
+        without = f"; {self.without} pictures without" if self.without else ""
+        return f"{len(self.counts)} value{'s' if len(self.counts) > 1 else ''}, of {each}{without}"
+
+
+def columns_of(table: pd.DataFrame) -> list[Column]:
+    """All columns of a training table but those that every table has."""
+    return [Column.of(table, name) for name in table.columns if name not in OWN_COLUMNS]
+
+
+def best_column(columns: Sequence[Column]) -> tuple[Column, int]:
+    """The column to group by, and how few pictures a group of it may have. Raises DataError where none will do.
+
+    It is that with most groups, of those whose groups hold nearly all pictures (CLOSE_TO_ALL), if there are any. Splits
+    into training and test images say nothing of where a picture comes from.
+    """
+    splits = {column.name for column in columns if column.counts and set(map(str.lower, column.counts)) <= SPLITS}
+    hidden = splits | ({"label"} if "folder_1" in splits else set())
+    for few in (FEW, 2, 1):
+        fits = [each for each in columns if each.name not in hidden and len(each.groups(few)) >= 2]
+        if fits:
+            return max(fits, key=lambda column: (min(_held(column, few), CLOSE_TO_ALL), len(column.groups(few)))), few
+    listed = "; ".join(f"{column.name} has {column.described()}" for column in columns)
+    raise DataError(f"there are no two groups to tell apart ({listed}); name or add a column that does")
+
+
+def _held(column: Column, few: int) -> float:
+    """Share of the pictures that are in the column's groups."""
+    return sum(column.counts[group] for group in column.groups(few)) / (column.counts.total() + column.without)
+
+
+def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures: Pictures, on_gpu: bool) -> str:
+    """The text of the configuration, which names the files as they are given here. Raises DataError."""
+    columns = columns_of(table)
+    if table_file is None and not any(column.counts for column in columns):
+        raise DataError(
+            f"nothing says what the groups are: the pictures lie in no sub-folders of {folder!r}, and no table is "
+            "given; put those of each group into a sub-folder, or give a table with a row for each picture: the column "
+            "`file`, and any others, such as `artist`"
+        )
+    column, few = best_column(columns)
+    size, groups = size_of(pictures, on_gpu), column.groups(few)
+    recipe = recipe_for(size, len(table))
+    beside = f" and the table {table_file!r}" if table_file else ""
+    name = re.sub(r"[^\w.-]+", "_", Path(folder).resolve().name).strip("._") or "pictures"
+    lines = [
+        f"# Proposed for {len(table)} pictures in {folder!r}{beside}.",
+        "# All other keys are as in config.yaml, which says how to choose each value. With this file as my.yaml:",
+        "#   snakemake -n --quiet rules --configfile my.yaml      what would run",
+        "#   snakemake --cores all estimate --configfile my.yaml  what that will cost on this machine",
+        "#   snakemake --cores all --configfile my.yaml           which groups each generated picture owes itself to",
+        f"results: {_text(f'results/{name}')}",
+        "data:",
+        "  dataset: image_folder",
+        f"  folder: {_text(folder)}",
+        *([f"  table: {_text(table_file)}"] if table_file else []),
+        *_format(pictures, size),
+        *_grouping(column, groups, columns, len(table)),
+        *_network(recipe.unet, size),
+        *_training(recipe, size, on_gpu),
+        "# Nothing is retrained at first. Seeds, as in [1, 2], check the answer: a training for each seed and group.",
+        "oracle:",
+        "  seeds: []",
+        *_unlearning(recipe, len(table) - max(column.counts[group] for group in groups)),
+        "# Pictures that are generated, to ask about.",
+        "queries:",
+        "  count: 64",
+        *(["execution:", "  gpus: 1"] if on_gpu else []),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _text(value: str) -> str:
+    """A text in YAML, whatever is in it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _keys(values: dict[str, Any]) -> list[str]:
+    """Lines of a section's keys, whose values are numbers, or lists of numbers and names."""
+    return [
+        f"  {key}: [{', '.join(map(str, value))}]" if isinstance(value, list) else f"  {key}: {str(value).lower()}"
+        for key, value in values.items()
+    ]
+
+
+def _format(pictures: Pictures, size: int) -> list[str]:
+    heights, widths = zip(*pictures.sizes, strict=True)
+    smallest, largest = f"{min(widths)}x{min(heights)}", f"{max(widths)}x{max(heights)}"
+    found = smallest if smallest == largest else f"{smallest} to {largest}"
+    return [
+        f"  # The pictures have {found} pixels. They are brought to this [height, width]; twice as much",
+        "  # costs four times as much, and asks for more channels and steps.",
+        f"  size: [{size}, {size}]",
+        "  # 1: grey, 3: colour.",
+        f"  channels: {1 if pictures.grey else 3}",
+    ]
+
+
+def _grouping(column: Column, groups: list[str], columns: Sequence[Column], n_pictures: int) -> list[str]:
+    shown = [f"  #   {each.name!r}: {each.described()}" for each in columns[:SHOWN]]
+    more = [f"  #   and {len(columns) - SHOWN} more columns"] if len(columns) > SHOWN else []
+    held = sum(column.counts[group] for group in groups)
+    lines = [
+        "  # What is known of them, to group by:",
+        *shown,
+        *more,
+        f"  # Proposed is {column.name!r}: {len(groups)} groups, which hold {held} of {n_pictures} pictures.",
+        f"  group_by: {_text(column.name)}",
+    ]
+    if len(groups) == len(column.counts):
+        return lines
+    named = ", ".join(map(_text, sorted(groups)))
+    return [
+        *lines,
+        f"  # The largest of {len(column.counts)} values; pictures of the others train the model, and are in no group.",
+        f"  groups: [{named}]",
+    ]
+
+
+def _network(unet: config.UNet, size: int) -> list[str]:
+    named = ("block_out_channels", "down_block_types", "up_block_types")
+    values = {name: getattr(unet, name) for name in named} | unet.model_dump(exclude_defaults=True)
+    return [
+        f"# A network for {size}x{size} pixels. Twice the channels cost four times the work.",
+        "unet:",
+        *_keys(values),
+    ]
+
+
+def _training(recipe: Recipe, size: int, on_gpu: bool) -> list[str]:
+    training = recipe.training
+    work = FORWARD_AND_BACKWARD * operations(recipe.unet, size * size) * training.steps * training.batch_size
+    minutes = math.ceil(work / MEASURED / 60)
+    cost = "`estimate` says how long" if on_gpu else f"about {minutes} minutes of one processor; `estimate` measures it"
+    values = {name: getattr(training, name) for name in ("steps", "batch_size", "learning_rate")}
+    return [
+        f"# The base model: {cost}.",
+        "# Where generated pictures do not look like yours, double `steps`: the rankings of noise are noise.",
+        "training:",
+        *_keys(values | training.model_dump(exclude_defaults=True)),
+    ]
+
+
+def _unlearning(recipe: Recipe, retained: int) -> list[str]:
+    """What differs from the defaults; `retained` is how many pictures there are without the largest group."""
+    neighbors = {"n_neighbors": retained} if retained < Unlearning().n_neighbors else {}
+    values = recipe.unlearn | neighbors
+    return ["unlearn:", *_keys(values)] if values else []

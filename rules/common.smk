@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,18 +48,25 @@ from guda.core.spec import digest
 located = workflow.modifier.path_modifier.replace_prefix
 
 
+@contextmanager
+def readable():
+    """What the user has to mend, as one message instead of a traceback."""
+    try:
+        yield
+    except GudaError as error:
+        raise WorkflowError(str(error)) from None
+
+
+@readable()
 def load_experiment():
-    """The experiment of the merged configuration, or one readable message instead of a traceback."""
+    """The experiment of the merged configuration."""
     with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
         Path(".snakemake").mkdir(exist_ok=True)
     main = workflow.modifier.is_main_snakefile()
-    try:
-        experiment = planned(config, workflow.configfiles if main else [], located)
-        if main and workflow.exec_mode == ExecMode.DEFAULT:
-            reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
-        return experiment
-    except GudaError as error:
-        raise WorkflowError(str(error)) from None
+    experiment = planned(config, workflow.configfiles if main else [], located)
+    if main and workflow.exec_mode == ExecMode.DEFAULT:
+        reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
+    return experiment
 
 
 experiment = load_experiment()
@@ -76,7 +83,8 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # goes on its own.
 EXPORTS = exports(experiment, SCRIPTS, os.getenv("GUDA_CACHE", ""))
 ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
-write_text(ENVIRONMENT_FILE, EXPORTS)
+with readable():
+    write_text(ENVIRONMENT_FILE, EXPORTS)
 
 
 def environment(wildcards, output):
@@ -187,6 +195,7 @@ def model_files(model):
 
 
 @cache
+@readable()
 def foreign_mark():
     """A file newer than every output, by its absolute path, which no module's prefix changes."""
     return str(settle_dates(Path(RESULTS)).absolute())
@@ -219,10 +228,8 @@ def need(stage):
 def removal_files(wildcards):
     """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
     checkpoints.removal_sets.get()
-    try:
+    with readable():
         return reports.removal_files(experiment)
-    except GudaError as error:
-        raise WorkflowError(str(error)) from None
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

@@ -61,7 +61,7 @@ class SourcesSpec(Spec):
 
 
 class ScreenSpec(Spec):
-    stage, version = "screen", 1
+    stage, version = "screen", 2
     scores: str
     settings: config.Screen
 
@@ -115,7 +115,7 @@ class LdsSpec(Spec):
 
 
 class RemovalSetsSpec(Spec):
-    stage, version = "removal_sets", 2
+    stage, version = "removal_sets", 3
     rankings: str
     images: str
     members: dict[str, str]  # digest of each group

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,16 +48,14 @@ from guda.core.spec import digest
 located = workflow.modifier.path_modifier.replace_prefix
 
 
-@contextmanager
-def readable():
-    """What the user has to mend, as one message instead of a traceback."""
+def readable(make, *arguments):
+    """What `make` gives, or what the user has to mend as one message instead of a traceback."""
     try:
-        yield
+        return make(*arguments)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
 
-@readable()
 def load_experiment():
     """The experiment of the merged configuration."""
     with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
@@ -69,7 +67,7 @@ def load_experiment():
     return experiment
 
 
-experiment = load_experiment()
+experiment = readable(load_experiment)
 paths = experiment.paths
 settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
@@ -83,8 +81,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # goes on its own.
 EXPORTS = exports(experiment, SCRIPTS, os.getenv("GUDA_CACHE", ""))
 ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
-with readable():
-    write_text(ENVIRONMENT_FILE, EXPORTS)
+readable(write_text, ENVIRONMENT_FILE, EXPORTS)
 
 
 def environment(wildcards, output):
@@ -195,10 +192,9 @@ def model_files(model):
 
 
 @cache
-@readable()
 def foreign_mark():
     """A file newer than every output, by its absolute path, which no module's prefix changes."""
-    return str(settle_dates(Path(RESULTS)).absolute())
+    return str(readable(settle_dates, Path(RESULTS)).absolute())
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # before any date is looked at, and by the first process alone
@@ -228,8 +224,7 @@ def need(stage):
 def removal_files(wildcards):
     """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
     checkpoints.removal_sets.get()
-    with readable():
-        return reports.removal_files(experiment)
+    return readable(reports.removal_files, experiment)
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,9 @@ def _check_results(results: Path) -> None:
     """The folder must be one of its own: dates of what lies in it are set when planning (`earlier_results`)."""
     if results.exists() and not results.is_dir():
         raise ConfigError(f"results: {str(results)!r} is a file; name a folder")
-    if Path.cwd().is_relative_to(results.resolve()):
-        raise ConfigError(
-            f"results: {str(results)!r} is the working folder, or holds it, with all that lies there; name a folder of "
-            "its own"
-        )
+    for name, place in {"working": Path.cwd(), "home": Path(os.path.expanduser("~"))}.items():  # noqa: PTH111 - may lack
+        if place.resolve().is_relative_to(results.resolve()):
+            raise ConfigError(f"results: {str(results)!r} is the {name} folder, or holds it; name a folder of its own")
 
 
 def _check_groups(experiment: Experiment) -> None:

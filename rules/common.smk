@@ -53,21 +53,26 @@ from guda.core.spec import digest
 located = workflow.modifier.path_modifier.replace_prefix
 
 
-def load_experiment():
-    """The experiment of the merged configuration, or one readable message instead of a traceback."""
-    with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
-        Path(".snakemake").mkdir(exist_ok=True)
-    main = workflow.modifier.is_main_snakefile()
+def readable(make, *arguments):
+    """What `make` gives, or what the user has to mend as one message instead of a traceback."""
     try:
-        experiment = planned(config, workflow.configfiles if main else [], located)
-        if main and workflow.exec_mode == ExecMode.DEFAULT:
-            reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
-        return experiment
+        return make(*arguments)
     except GudaError as error:
         raise WorkflowError(str(error)) from None
 
 
-experiment = load_experiment()
+def load_experiment():
+    """The experiment of the merged configuration."""
+    with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
+        Path(".snakemake").mkdir(exist_ok=True)
+    main = workflow.modifier.is_main_snakefile()
+    experiment = planned(config, workflow.configfiles if main else [], located)
+    if main and workflow.exec_mode == ExecMode.DEFAULT:
+        reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
+    return experiment
+
+
+experiment = readable(load_experiment)
 paths = experiment.paths
 settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
@@ -81,7 +86,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # goes on its own.
 EXPORTS = exports(experiment, SCRIPTS, os.getenv("GUDA_CACHE", ""))
 ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
-write_text(ENVIRONMENT_FILE, EXPORTS)
+readable(write_text, ENVIRONMENT_FILE, EXPORTS)
 
 
 def environment(wildcards, output):
@@ -194,7 +199,7 @@ def model_files(model):
 @cache
 def foreign_mark():
     """A file newer than every output, by its absolute path, which no module's prefix changes."""
-    return str(settle_dates(Path(RESULTS)).absolute())
+    return str(readable(settle_dates, Path(RESULTS)).absolute())
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # before any date is looked at, and by the first process alone
@@ -231,10 +236,7 @@ def need(stage):
 def removal_files(wildcards):
     """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
     checkpoints.removal_sets.get()
-    try:
-        return reports.removal_files(experiment)
-    except GudaError as error:
-        raise WorkflowError(str(error)) from None
+    return readable(reports.removal_files, experiment)
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts

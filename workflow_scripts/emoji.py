@@ -13,19 +13,40 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+from xml.etree import ElementTree
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from guda.core.errors import DataError
 from guda.core.seeding import chosen
+from guda.data.datasets.json_files import read_json
 from guda.jobs.cli import run
 
 STUDIOS = ("google", "twitter", "facebook")  # with pictures in emoji-datasource-STUDIO; openmoji has drawings
 TONES = {"1F3FB": "light", "1F3FC": "medium light", "1F3FD": "medium", "1F3FE": "medium dark", "1F3FF": "dark"}
 SIDE = 64  # pixels, of all pictures
+# What openmoji's drawings consist of. Other elements may name files elsewhere, and the library that draws them does not
+# survive depth without end.
+SHAPES = {"svg", "g", "path", "circle", "ellipse", "line", "rect", "polygon", "polyline", "defs", "clipPath"}
+DEPTH = 50
+
+
+class Picture(BaseModel):
+    """What emoji.json says of a picture: names of files follow from it, so that both are what they look like."""
+
+    unified: str = Field(pattern=r"^[0-9A-F]+(-[0-9A-F]+)*$")
+    image: str = Field(pattern=r"^[0-9a-f]+(-[0-9a-f]+)*\.png$")
+
+
+class Listed(Picture):
+    name: str
+    category: str
+    subcategory: str
+    skin_variations: dict[Annotated[str, Field(pattern=r"^1F3F[B-F](-1F3F[B-F])*$")], Picture] = {}
 
 
 class Emoji(NamedTuple):
@@ -43,7 +64,7 @@ def main() -> None:
     parser.add_argument("packages", type=Path, help="the folder node_modules")
     parser.add_argument("folder", type=Path, help="the folder to make, which must not exist")
     parser.add_argument(
-        "--unseen", type=int, default=64, help="contents kept out of training, none in several skin tones"
+        "--unseen", type=int, default=64, help="contents kept out of training, 1 or more, none in several skin tones"
     )
     args = parser.parse_args()
     if args.folder.exists():
@@ -52,6 +73,11 @@ def main() -> None:
         raise DataError("resvg_py, which draws openmoji's SVG files, is not installed; run `pip install resvg_py`")
     complete = drawn_by_all(args.packages)
     candidates = [emoji.code for emoji in complete if not emoji.toned]
+    if not 0 < args.unseen <= len(candidates) or args.unseen == len(complete):
+        raise DataError(
+            f"--unseen is {args.unseen}, but of {len(complete)} emoji {len(candidates)} can be kept out of training, "
+            "where some must be left; give another number"
+        )
     unseen = {candidates[row] for row in chosen(candidates, args.unseen, "unseen emoji")}
     args.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder.parent) as unfinished:
@@ -67,17 +93,16 @@ def drawn_by_all(packages: Path) -> list[Emoji]:
     """The emoji that are there by every studio. Raises DataError for a package that is missing or has none of them."""
     drawings = {_plain(path.stem): path for path in _inside(packages, "openmoji", "color/svg").glob("*.svg")}
     folders = {studio: _inside(packages, f"emoji-datasource-{studio}", f"img/{studio}/64") for studio in STUDIOS}
-    listed = json.loads(_inside(packages, f"emoji-datasource-{STUDIOS[0]}", "emoji.json").read_text(encoding="utf-8"))
     found = []
-    for entry in listed:
-        tones = entry.get("skin_variations", {})
-        for points, variation in [("", entry), *tones.items()]:
-            sources = {studio: folder / variation["image"] for studio, folder in folders.items()}
-            sources["openmoji"] = drawings.get(_plain(variation["unified"]), Path())
+    for entry in _listed(_inside(packages, f"emoji-datasource-{STUDIOS[0]}", "emoji.json")):
+        tones = entry.skin_variations
+        for points, picture in [("", entry), *tones.items()]:
+            sources = {studio: folder / picture.image for studio, folder in folders.items()}
+            sources["openmoji"] = drawings.get(_plain(picture.unified), Path())
             if all(path.is_file() for path in sources.values()):
                 tone = " and ".join(TONES[point] for point in points.split("-") if point)
-                about = entry["name"].lower(), entry["category"], entry["subcategory"], tone
-                found.append(Emoji(variation["unified"], *about, bool(tones), sources))
+                about = entry.name.lower(), entry.category, entry.subcategory, tone
+                found.append(Emoji(picture.unified, *about, bool(tones), sources))
     if not found:
         raise DataError(f"{packages}: no emoji is there by every studio; install the packages' current versions")
     return found
@@ -96,12 +121,43 @@ def write(emoji: list[Emoji], folder: Path) -> None:
         csv.writer(table).writerows(rows)
 
 
+def _listed(file: Path) -> list[Listed]:
+    """The emoji that a package lists. Raises DataError for a file that is damaged or of another layout."""
+    try:
+        return TypeAdapter(list[Listed]).validate_python(read_json(str(file), "emoji"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise DataError(f"{file}: {where}: {first['msg']}; install the package's current version") from None
+
+
 def _png(source: Path) -> bytes:
     if source.suffix == ".png":
         return source.read_bytes()
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_path=str(source), width=SIDE, height=SIDE, skip_system_fonts=True))
+    _check_drawing(source)
+    try:
+        return bytes(resvg_py.svg_to_bytes(svg_path=str(source), width=SIDE, height=SIDE, skip_system_fonts=True))
+    except ValueError as error:
+        raise _broken(source, str(error)) from None
+
+
+def _check_drawing(source: Path) -> None:
+    """Raise DataError for what is no SVG, and for one of other elements than SHAPES, or nested deeper than DEPTH."""
+    depth = 0
+    try:
+        for event, element in ElementTree.iterparse(source, ("start", "end")):
+            depth += 1 if event == "start" else -1
+            name = element.tag.rpartition("}")[2]
+            if name not in SHAPES or depth > DEPTH:
+                raise _broken(source, f"an element {name!r}" if depth <= DEPTH else "elements nested too deeply")
+    except ElementTree.ParseError as error:
+        raise _broken(source, str(error)) from None
+
+
+def _broken(source: Path, reason: str) -> DataError:
+    return DataError(f"{source}: no drawing as openmoji has them ({reason}); install the package again")
 
 
 def _inside(packages: Path, package: str, name: str) -> Path:

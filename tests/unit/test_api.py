@@ -1,5 +1,6 @@
 """What notebooks get from `guda` is what the workflow's programs write, and what is wrong with an argument is said."""
 
+import math
 import re
 import subprocess
 import sys
@@ -262,6 +263,13 @@ ALL = {"a": np.ones(12, bool), "b": B}
         ({"batch_size": 0}, "batch_size: must be greater than 0 (found 0)"),
         ({"scheduler": None}, "scheduler: must be given with a network alone"),
         ({"scheduler": "ddpm"}, "scheduler: expected one of diffusers' that is given by betas"),
+        *(
+            (
+                {"scheduler": DDPMScheduler(100, trained_betas=[*[0.1] * 99, beta])},
+                "scheduler: its trained_betas are not",
+            )
+            for beta in (math.nan, 1.0, 0.0, -0.1)
+        ),
         ({"scheduler": FlowMatchEulerDiscreteScheduler()}, "found FlowMatchEulerDiscreteScheduler"),
         ({"scheduler": DDPMScheduler(100, rescale_betas_zero_snr=True)}, "has rescale_betas_zero_snr True, but only"),
         (
@@ -284,6 +292,17 @@ def test_what_is_wrong_with_an_argument_of_attribute_is_said(changes, message):
     given = {"base": unet(), "counterfactuals": {"a": unet(), "b": unet()}, "images": QUERIES, "scheduler": SCHEDULER}
     with pytest.raises(guda.GudaError, match=re.escape(message)):
         guda.attribute(**given | {"steps": STEPS} | changes)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_a_model_that_has_diverged_has_no_bound_and_gives_no_scores(value):
+    diverged = unet()
+    torch.nn.init.constant_(diverged.conv_out.weight, value)
+    with pytest.raises(FloatingPointError, match=r"values of 'terms' are not finite\. The model .* has diverged"):
+        guda.elbo(diverged, QUERIES, scheduler=SCHEDULER, steps=STEPS)
+    for base, others in [(diverged, {"a": unet()}), (unet(), {"a": unet(), "b": diverged})]:
+        with pytest.raises(FloatingPointError, match="has diverged"):
+            guda.attribute(base, others, QUERIES, scheduler=SCHEDULER, steps=STEPS)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +336,8 @@ def test_what_is_wrong_with_an_argument_of_unlearn_is_said(changes, message):
         (frame(METHOD)[1:], frame(ORACLE), {}, "scores: has 11 rows for 4 queries and 3 groups"),
         (frame(METHOD)[:0], frame(ORACLE), {}, "scores: has 0 rows"),
         (frame(METHOD).assign(score=np.nan), frame(ORACLE), {}, "scores: 12 of 12 scores are not finite"),
+        (frame(METHOD).assign(score="high"), frame(ORACLE), {}, "scores: 12 of 12 scores are not finite"),
+        (frame(METHOD), None, {}, "oracle: expected a frame with the columns query, group, score, found NoneType"),
         (frame(METHOD), [], {}, "oracle: an empty list"),
         (frame(METHOD), [frame(ORACLE), frame(ORACLE).replace("a", "z")], {}, "oracle[1]: its column 'group' is not"),
         (frame(METHOD), frame(ORACLE), {"content": None}, "content: unknown key"),

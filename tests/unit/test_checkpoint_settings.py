@@ -10,13 +10,15 @@ import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, DDPMPipeline, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from safetensors.torch import load_file, save_file
 from test_architectures import UNUSUAL
 
 from guda import config
 from guda.core.errors import ArtifactError
-from guda.core.paths import CONFIG
+from guda.core.paths import CONFIG, WEIGHTS
 from guda.models.checkpoints.landmarks import landmarks_of_autoencoder, landmarks_of_text_encoder, landmarks_of_unet
 from guda.models.checkpoints.settings import UNET_DEFAULTS, network_of
+from guda.models.checkpoints.tensors import tensors_of_unet
 from guda.models.denoisers import load_imported_denoiser, new_denoiser
 from guda.models.imported import check_model
 from guda.models.noise_schedule import betas_of
@@ -59,6 +61,38 @@ def test_landmarks_are_tensors_of_the_network(tiny_unet, schedule, changes):
     assert_landmarks(found.items(), network)
     # Three of input, output and time; a convolution in each of one layer down and two up, for two resolutions.
     assert len(found) == 3 + 2 * (1 + 2)
+
+
+EVERY_KIND = [
+    {
+        "block_out_channels": [8, 16, 8],
+        "layers_per_block": layers,
+        "down_block_types": [down, "DownBlock2D", down],
+        "up_block_types": [up, "UpBlock2D", up],
+        "downsample_type": way,
+        "upsample_type": way,
+        "add_attention": True,
+        "resnet_time_scale_shift": shift,
+        "attn_norm_num_groups": groups,
+        "mid_block_type": middle,
+    }
+    for layers, down, up, way, shift, groups, middle in [
+        (1, "AttnDownBlock2D", "AttnUpBlock2D", "resnet", "scale_shift", None, "UNetMidBlock2D"),
+        (2, "AttnDownBlock2D", "AttnUpBlock2D", "conv", "scale_shift", 4, "UNetMidBlock2D"),
+        (3, "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D", "conv", "default", None, "UNetMidBlock2D"),
+        (1, "DownBlock2D", "UpBlock2D", "resnet", "default", None, None),
+    ]
+]
+
+
+@pytest.mark.parametrize("changes", [{}, {"learned_variance": True}, *UNUSUAL.values(), *EVERY_KIND], ids=str)
+def test_the_tensors_of_a_network_are_known_without_it(tiny_unet, schedule, changes):
+    unet = config.UNet.model_validate(tiny_unet.model_dump() | changes)
+    network = new_denoiser(unet, schedule, (3, 8, 8)).unet
+    expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    listed = list(tensors_of_unet(network_of(unet, (3, 8, 8))))
+    assert dict(listed) == expected
+    assert len(listed) == len(expected)
 
 
 def test_landmarks_of_stable_diffusion_are_tensors_of_its_networks():
@@ -292,8 +326,8 @@ def test_unlearned_models_are_looked_at_too(foreign, denoiser, tmp_path):
             {"block_out_channels": [16, 32]},
             r"tensor 'conv_in.weight' has shape \[8, 1, 3, 3\], expected \[16, 1, 3, 3\]",
         ),
-        ({"block_out_channels": [8, 16]}, r"'down_blocks.1.resnets.0.conv2.weight' has shape \[8, 8, 3, 3\]"),
-        ({"layers_per_block": 2}, "lacks tensor 'down_blocks.0.resnets.1.conv2.weight'"),
+        ({"block_out_channels": [8, 16]}, r"'down_blocks.1.resnets.0.conv1.weight' has shape \[8, 8, 3, 3\]"),
+        ({"layers_per_block": 2}, "lacks tensor 'down_blocks.0.resnets.1.norm1.weight'"),
         ({"time_embedding_dim": 16}, r"'time_embedding.linear_1.weight' has shape \[32, 8\], expected \[16, 8\]"),
     ],
     ids=str,
@@ -303,6 +337,27 @@ def test_weights_of_another_network_than_their_settings_are_refused_when_plannin
     unet = config.UNet.model_validate({"block_out_channels": [8, 8], "norm_num_groups": 8} | changes)
     with pytest.raises(ArtifactError, match=f"^{KEY}: .*{message}"):
         check_model(foreign, unet, config.NoiseSchedule(), (1, 8, 8), KEY)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("conv_in.bias"), "lacks tensor 'conv_in.bias', which config.json beside it asks"),
+        (lambda tensors: tensors.pop("mid_block.resnets.1.norm2.weight"), "lacks tensor 'mid_block.resnets.1.norm2.w"),
+        (lambda tensors: tensors.update(extra=torch.zeros(1)), "has an unknown tensor 'extra'$"),
+        (
+            lambda tensors: tensors.update({"up_blocks.0.resnets.1.norm1.bias": torch.zeros(3)}),
+            r"tensor 'up_blocks.0.resnets.1.norm1.bias' has shape \[3\], expected \[16\] by config.json$",
+        ),
+    ],
+    ids=["missing", "missing deep inside", "extra", "wrong shape"],
+)
+def test_a_tensor_that_does_not_fit_is_said_when_planning(foreign, change, message):
+    weights = foreign / "unet" / WEIGHTS
+    tensors = load_file(weights)
+    change(tensors)
+    save_file(tensors, weights)
+    assert re.match(f"{KEY}: {weights}:? {message}", refusal(foreign, plan))
 
 
 def test_notes_of_brought_models_are_the_experiments(foreign):

@@ -1,7 +1,11 @@
 import os
+import shutil
 import time
+from base64 import urlsafe_b64encode
+from pathlib import Path
 
 import pytest
+from accounts import GROUP, ONE, OTHER, account, folder_of_all, needs_root
 
 from guda.plan.earlier_results import settle_dates
 
@@ -21,10 +25,11 @@ def results(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-def remember(results):
-    """Let Snakemake have run a job here."""
-    (results.parent / ".snakemake" / "metadata").mkdir(parents=True)
-    (results.parent / ".snakemake" / "metadata" / "job").touch()
+def remember(path):
+    """Let Snakemake have made this file."""
+    record = Path(".snakemake", "metadata", urlsafe_b64encode(path.encode()).decode())
+    record.parent.mkdir(parents=True)
+    record.touch()
 
 
 def dates(results):
@@ -33,15 +38,18 @@ def dates(results):
     }
 
 
-def test_where_nothing_is_remembered_all_files_get_the_date_of_the_oldest(results):
-    settle_dates(results)
+@pytest.mark.parametrize("remembered", [None, "other/results/b", "results/gone"])
+def test_where_none_is_remembered_all_files_get_the_date_of_the_oldest(results, remembered):
+    if remembered:
+        remember(remembered)
+    settle_dates(Path("results"))
     assert dates(results) == {"data/a": 10**18, "b": 10**18, "models/c": 10**18}
 
 
-def test_where_jobs_are_remembered_only_dates_ahead_of_the_clock_change(results):
-    remember(results)
+def test_where_some_are_remembered_only_dates_ahead_of_the_clock_change(results):
+    remember("results/b")
     before = time.time_ns()
-    settle_dates(results)
+    settle_dates(Path("results"))
     after = dates(results)
     assert after.pop("models/c") <= time.time_ns() <= before + HOUR
     assert after == {"data/a": 10**18, "b": 1_030_000_000 * 10**9}
@@ -76,3 +84,32 @@ def test_results_that_are_not_there_yet_have_a_mark(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert settle_dates(tmp_path / "results").is_file()
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("date", [0, -HOUR])
+@pytest.mark.parametrize("remembered", [False, True])
+def test_no_file_keeps_a_date_that_snakemake_takes_for_none(results, date, remembered):
+    """1970 began at 0, the date of files in many archives; Snakemake asks `if date` before it compares."""
+    for path in results.rglob("*"):
+        os.utime(path, ns=(date, date))
+    if remembered:
+        remember("results/b")
+    settle_dates(Path("results"))
+    assert set(dates(results).values()) == {10**9}
+
+
+@needs_root
+def test_another_accounts_files_keep_their_dates_though_the_group_may_write_them(results):
+    with folder_of_all() as folder:
+        shutil.copytree(results, folder / "results")
+        for path in [folder / "results", *(folder / "results").rglob("*")]:
+            os.chown(path, ONE, GROUP)
+            path.chmod(0o2775 if path.is_dir() else 0o664)
+        (folder / ".snakemake").mkdir(mode=0o777)
+        (folder / ".snakemake").chmod(0o777)
+        os.chdir(folder)
+        before = dates(folder / "results")
+        with account(OTHER, umask=0o002, group=GROUP):
+            mark = settle_dates(Path("results"))
+        assert dates(folder / "results") == before
+        assert mark.stat().st_mtime_ns > max(before.values())

@@ -81,3 +81,58 @@ def test_a_missing_package_is_named_and_leaves_nothing(
     with pytest.raises(DataError, match="run `npm install emoji-datasource-facebook` in"):
         emoji.main()
     assert not (tmp_path / "out").exists()
+
+
+HOSTILE = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("{", r"emoji\.json' is no JSON that can be read"),
+        ("[" * 100_000, r"emoji\.json' is no JSON that can be read \(brackets are nested too deeply\)"),
+        ("{}", r"emoji\.json: the whole: Input should be a valid list; install the package's current version"),
+        (json.dumps([{"unified": "2602", "image": "2602.png"}]), r"emoji\.json: 0\.name: Field required"),
+        (json.dumps([entry("2602", "-", image="../../secret.png")]), r"emoji\.json: 0\.image: String should match"),
+        (json.dumps([entry("2602", "-", image="/2602.png")]), r"emoji\.json: 0\.image: String should match"),
+        (json.dumps([entry("../../2602", "-", image="2602.png")]), r"emoji\.json: 0\.unified: String should match"),
+        (
+            json.dumps([entry("270B", "-", skin_variations={"X": entry("270B", "-")})]),
+            r"0\.skin_variations\.X\.\[key\]",
+        ),
+    ],
+)
+def test_a_list_that_is_damaged_or_names_files_elsewhere_is_refused(packages: Path, listed: str, message: str) -> None:
+    (packages / "emoji-datasource-google/emoji.json").write_text(listed)
+    with pytest.raises(DataError, match=message):
+        emoji.drawn_by_all(packages)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "reason"),
+    [
+        ("<svg", "unclosed token"),
+        ("<html>404</html>", "an element 'html'"),
+        ("version https://git-lfs.github.com/spec/v1", "syntax error"),
+        (HOSTILE.format('<image href="/tmp/elsewhere.png"/>'), "an element 'image'"),
+        (HOSTILE.format("<g>" * 50_000 + "</g>" * 50_000), "elements nested too deeply"),
+        ('<svg xmlns="other"/>', "SVG"),
+    ],
+)
+def test_a_drawing_that_is_none_or_leads_elsewhere_is_named_and_leaves_nothing(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawing: str, reason: str
+) -> None:
+    (packages / "openmoji/color/svg/2602.svg").write_text(drawing)
+    monkeypatch.setattr("sys.argv", ["emoji.py", str(packages), str(tmp_path / "emoji"), "--unseen", "1"])
+    with pytest.raises(DataError, match=rf"2602\.svg: no drawing as openmoji has them \(.*{reason}"):
+        emoji.main()
+    assert not (tmp_path / "emoji").exists()
+
+
+@pytest.mark.parametrize("count", ["-1", "0", "2"])
+def test_as_many_can_be_kept_out_of_training_as_there_are(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["emoji.py", str(packages), str(tmp_path / "emoji"), "--unseen", count])
+    with pytest.raises(DataError, match=rf"^--unseen is {count}, but of 3 emoji 1 can be kept out"):
+        emoji.main()

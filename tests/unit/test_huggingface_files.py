@@ -260,6 +260,14 @@ def test_data_files_of_a_saved_dataset_lie_in_it(saved, server, name):
     assert asked == []
 
 
+@pytest.mark.parametrize("name", ["", ".", "folder"])
+def test_a_folder_among_the_data_files_is_named_by_state_json(saved, name):
+    """Without the advice to remove the dataset's own folder."""
+    (saved / "train" / "folder").mkdir()
+    (saved / "train" / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    assert refused(saved) == f"{saved}/train/state.json: names {name!r}, which is no file; save the dataset again"
+
+
 @pytest.mark.parametrize("split", ["../s/train", "/train", "http://127.0.0.1/x", "..", ".", "a/b", ""])
 def test_splits_of_a_saved_dataset_are_folders_in_it(saved, split):
     (saved / "dataset_dict.json").write_text(json.dumps({"splits": ["train", split]}))

@@ -225,11 +225,14 @@ def test_a_config_that_is_no_mapping_is_refused(foreign, import_from, text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors: tensors.pop("conv_in.bias"), "lacks tensor 'conv_in.bias'"),
+        (
+            lambda tensors: tensors.pop("conv_in.bias"),
+            "lacks tensor 'conv_in.bias', which config.json beside it asks for",
+        ),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "has an unknown tensor 'extra'"),
         (
             lambda tensors: tensors.update({"conv_in.bias": torch.zeros(8, 1)}),
-            r"tensor 'conv_in.bias' has shape \[8, 1\], expected \[8\]",
+            r"tensor 'conv_in.bias' has shape \[8, 1\], expected \[8\] by config.json",
         ),
         (
             lambda tensors: tensors["conv_out.weight"].view(-1)[5].fill_(torch.nan),

@@ -54,14 +54,23 @@ def test_groups_that_tie_are_removed_by_chance_not_by_the_alphabet():
 
 
 def test_top_images_are_those_of_the_highest_scores_of_each_query():
-    blocks = [(["q0", "q1"], np.array([[1, 9, 2, 8, 0], [0, 0, 0, 0, 0.0]])), (["q2"], np.array([[1, 2, 3, 3, 2.0]]))]
+    blocks = [(["q0", "q1"], np.array([[1, 9, 2, 8, 0], [0, 0, 0, 0, 0.0]])), (["q2"], np.array([[1, 2, 4, 3, 2.5]]))]
     found = list(top_images(blocks, TRAIN_IDS, "m", ["q0", "q2"], [1, 3]))
     assert found == [
         Removed("m", IMAGES, "q0", ["i2"]),
         Removed("m", IMAGES, "q0", ["i2", "i4", "i3"]),
-        Removed("m", IMAGES, "q2", ["i3"]),  # of equal scores the first
-        Removed("m", IMAGES, "q2", ["i3", "i4", "i2"]),
+        Removed("m", IMAGES, "q2", ["i3"]),
+        Removed("m", IMAGES, "q2", ["i3", "i4", "i5"]),
     ]
+
+
+def test_images_that_tie_are_removed_by_chance_not_by_the_tables_order():
+    queries, scores = [f"q{n}" for n in range(300)], np.tile([1.0, 0, 0, 0, -1], (300, 1))
+    second = [removed.names[1] for removed in top_images([(queries, scores)], TRAIN_IDS, "m", queries, [2])]
+    assert all(70 < second.count(image) < 130 for image in TRAIN_IDS[1:4])
+    columns = [3, 1, 4, 2, 0]
+    shuffled = top_images([(queries, scores[:, columns])], [TRAIN_IDS[row] for row in columns], "m", queries, [2])
+    assert [removed.names[1] for removed in shuffled] == second
 
 
 @pytest.mark.parametrize("kind", ["euclidean", "cosine"])

@@ -70,6 +70,10 @@ CONFIGURATION = [
     row("number for a folder", "results: 5", r"  results: expected text; put numbers .* in quotes \(found 5\)"),
     row("results in no folder", "results: ''", r"  results: must not be empty"),
     row("braces in results", "results: 'a{b}'", r"  results: 'a\{b\}' holds a brace, .*; choose another name"),
+    row("results in the working folder", "results: .", r"^results: '\.' is the working folder, or holds it; name"),
+    row("results above it", "results: a/../..", r"^results: 'a/\.\./\.\.' is the working folder, or holds it"),
+    row("results in the home folder", "results: '~'", r"^results: '.*' is the home folder, or holds it"),
+    row("results in a file", "results: config.yaml", r"^results: 'config\.yaml' is a file; name a folder$"),
     row("number for a group", "data: {groups: [1, amber]}", r"  data\.groups\.0: expected text; put .*\(found 1\)"),
     row("date for a group", "data: {groups: [2020-01-01]}", r"  data\.groups\.0: expected text; put .*dates in quotes"),
     row("no for a group", "data: {groups: [no, amber]}", r"  data\.groups: expected text; put .* no, .*False, 'amber'"),
@@ -322,11 +326,11 @@ FILES = [
         r"scheduler_config\.json has rescale_betas_zero_snr True, but only False is supported"),
     row("process of another kind", scheduler(sigma_max=1348.0),
         r"scheduler_config\.json has no beta_schedule; a"),
+    row("missing tensor", foreign(without_bias), rf"foreign/{WEIGHTS} lacks tensor 'conv_in\.bias', which"),
 ]  # fmt: skip
 
 # --- what a job refuses: files that it is the first to read ------------------------------------------
 
 STAGES = [
-    row("missing tensor", "base", foreign(without_bias), rf"foreign/{WEIGHTS} lacks tensor 'conv_in\.bias'"),
     row("nan in a model", "base", foreign(with_nan), rf"foreign/{WEIGHTS}: tensor 'conv_in\.bias' .* not finite"),
 ]  # fmt: skip

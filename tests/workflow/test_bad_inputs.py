@@ -30,7 +30,7 @@ from guda.plan.experiment import Experiment
 
 BUCKET = "bucket-0000"
 # One row of each kind, for the real snakemake in CI.
-SAMPLE = {"typo in a section", "key twice", "group of two lines", "half an image", "pickled model", "missing tensor"}
+SAMPLE = {"typo in a section", "key twice", "group of two lines", "half an image", "pickled model", "nan in a model"}
 
 
 def through_snakemake(rows):

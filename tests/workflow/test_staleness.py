@@ -109,7 +109,8 @@ def lost(path):
     return 1e9 + int(hashlib.sha256(path.name.encode()).hexdigest()[:6], 16)
 
 
-DATES = [ahead(600), ahead(2 * 86400), lambda path: 315532800.0, lost]  # 10 minutes, 2 days, the year 1980
+# 10 minutes, 2 days, the year 1980, what archives have for no date
+DATES = [ahead(600), ahead(2 * 86400), lambda path: 315532800.0, lambda path: 0.0, lost]
 
 
 def setting(overlay, **names):
@@ -177,7 +178,7 @@ CHANGES = {
     "the working folder, the project or the data moves": ("own_data", moved),
     "a new release of this project in which no stage's version was raised": ("workflow", released),
     "`results/` comes from elsewhere, without `.snakemake`": (
-        "workflow", from_elsewhere(""), *(from_elsewhere("", date) for date in DATES[::3])),
+        "workflow", from_elsewhere(""), *(from_elsewhere("", date) for date in DATES[::4])),
     "`results/` comes from elsewhere, made with another `elbo.seed`": (
         "workflow", from_elsewhere(ELBO_SEED), *(from_elsewhere(ELBO_SEED, date) for date in DATES)),
     "a setting of the figure": ("workflow", setting("figure: {top: 1}")),

@@ -33,7 +33,7 @@ def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame
     Raises GudaError for frames that are not of the same queries and groups, and for unknown settings.
     """
     chosen = from_arguments(config.Agreement, settings)
-    oracles = [oracle] if isinstance(oracle, pd.DataFrame) else list(oracle)
+    oracles = list(oracle) if isinstance(oracle, Sequence) else [oracle]
     if not oracles:
         raise ArgumentError("oracle: an empty list; give the scores of one oracle or more")
     frames = {"scores": _checked(scores, "scores")}
@@ -65,7 +65,8 @@ def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
             f"{argument}: has {len(frame)} rows for {n_queries} queries and {n_groups} groups; give every query a "
             "score of every group, of two or more"
         )
-    if bad := int((~np.isfinite(frame["score"].to_numpy(dtype=float))).sum()):
+    numbers = pd.to_numeric(frame["score"], errors="coerce")  # a word is none
+    if bad := int((~np.isfinite(numbers.to_numpy(dtype=float))).sum()):
         raise ArgumentError(f"{argument}: {bad} of {len(frame)} scores are not finite; leave out what has none")
     return frame[columns]
 

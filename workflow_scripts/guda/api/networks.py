@@ -72,7 +72,10 @@ def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
     settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known}, "scheduler.")
     if betas is None:
         return NoiseSchedule.from_config(settings)
-    return NoiseSchedule(np.cumprod(1 - np.asarray(betas, dtype=np.float64)), settings.prediction_type)
+    variances = np.asarray(betas, dtype=np.float64)
+    if not (variances.size and np.all((variances > 0) & (variances < 1))):  # which NaN is not
+        raise ArgumentError("scheduler: its trained_betas are not all between 0 and 1; give the process of the model")
+    return NoiseSchedule(np.cumprod(1 - variances), settings.prediction_type)
 
 
 def _alike(a: NoiseSchedule, b: NoiseSchedule) -> bool:

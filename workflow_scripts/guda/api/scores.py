@@ -16,6 +16,7 @@ from guda import config
 from guda.api.arguments import as_ids, as_images, as_mask
 from guda.api.networks import as_denoiser, check_images, evaluating
 from guda.config.messages import from_arguments
+from guda.core.artifacts import DIVERGED, not_finite
 from guda.core.errors import ArgumentError
 from guda.evaluation.scores import Scores, scores_frame
 from guda.methods.another_run import first_of_another_run
@@ -58,12 +59,14 @@ def elbo(
         `count`; {"kind": "all", "first": 1, "last": 999} takes them all.
     batch_size: pairs of image and step in a forward pass; changes no number beyond rounding.
 
-    Raises GudaError where an argument is wrong.
+    Raises GudaError where an argument is wrong, and FloatingPointError where the model has diverged.
     """
     denoiser, pixels = as_denoiser(model, scheduler), as_images(images)
     names, bound = as_ids(ids, len(pixels)), _bound(denoiser.schedule, seed, steps, batch_size)
     check_images(denoiser, pixels)
     terms = -bound.kl(denoiser, pixels, names) * bound.weights
+    if problem := not_finite(terms, "terms"):
+        raise FloatingPointError(f"{problem}. {DIVERGED}")
     return pd.DataFrame(terms, index=pd.Index(names, name="image"), columns=pd.Index(bound.steps, name="step"))
 
 

@@ -41,6 +41,7 @@ class Data(Section):
     split: str = Field("train", min_length=1, description="Split whose images are used, of dataset huggingface.")
     table: Location | None = Field(
         None,
+        min_length=1,
         description="Table (CSV, JSON or Parquet) with a row per image for dataset image_folder: `file` in the "
         "folder, any columns. For dataset coco, its JSON file of annotations, of captions or of objects.",
     )
@@ -64,7 +65,9 @@ class Data(Section):
         "null: all.",
     )
     groups_from: Location | None = Field(
-        None, description="A table that names them in its column `group`, such as screen.csv, instead of `groups`."
+        None,
+        min_length=1,
+        description="A table that names them in its column `group`, such as screen.csv, instead of `groups`.",
     )
     noisy_partition: NoisyPartition | None = Field(
         None, description="Moves some of each group's images to other groups, keeping all sizes. null: none."

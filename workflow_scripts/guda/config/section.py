@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -26,7 +26,10 @@ class Section(BaseModel):
     @classmethod
     def _truth_values_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if bool not in kinds and any(isinstance(entry, bool) for entry in _entries(value)):
+        # Of a mapping to texts pydantic refuses it, with the key.
+        mapping = isinstance(value, dict) and str not in kinds and any(get_origin(kind) is dict for kind in kinds)
+        entries = _entries(list(value.values()) if mapping else value)
+        if not kinds & {bool, Any} and any(isinstance(entry, bool) for entry in entries):
             expected = QUOTED if str in kinds else "expected another kind of value than true or false"
             raise ValueError(f"{expected} (found {value})")
         return value
@@ -45,5 +48,6 @@ def _entries(value: Any) -> list[Any]:
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """A type and those that it is made of."""
-    return {annotation}.union(*map(_kinds, get_args(annotation)))
+    """A type and those that its values are made of; the keys of a mapping are texts."""
+    parts = get_args(annotation)
+    return {annotation}.union(*map(_kinds, parts[1:] if get_origin(annotation) is dict else parts))

@@ -51,7 +51,7 @@ def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list
 def top_images(
     blocks: Iterable[tuple[list[str], np.ndarray]], train_ids: list[str], method: str, queries: list[str], ks: list[int]
 ) -> Iterator[Removed]:
-    """By scores of training images: blocks of queries' ids and of scores [q, N]. Of equal ones the first count.
+    """By scores of training images: blocks of queries' ids and of scores [q, N]; ties by a hash of (query, id).
 
     Raises DataError when fewer are scored than are to be removed.
     """
@@ -64,7 +64,7 @@ def top_images(
     for ids, scores in blocks:
         for query, of_query in zip(ids, scores, strict=True):
             if query in wanted:
-                first = np.argsort(-of_query, kind="stable")[: max(ks)]
+                first = first_rows(of_query, train_ids, max(ks), query)
                 yield from (Removed(method, IMAGES, query, [train_ids[row] for row in first[:k]]) for k in ks)
 
 

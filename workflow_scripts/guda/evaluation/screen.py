@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from guda.core.paths import Paths
+from guda.core.seeding import derive_seed
 from guda.evaluation.ranking import ranks
 from guda.evaluation.scores import read_scores
 from guda.specs import ScreenSpec
@@ -21,7 +22,8 @@ def proposed(scores: Float[np.ndarray, "q g"], groups: list[str], count: int) ->
 
     Columns: `group`; `best_rank`, its best rank over the queries (1: first for some); `queries`, for how many it has
     that rank; `mean_score`. Rows are ordered by the best rank, then by how many queries, then by the mean score: each
-    query's first group is proposed before any query's second.
+    query's first group is proposed before any query's second. Groups alike in all three come in the order of a hash of
+    their names, so that the alphabet favours none.
     """
     rank = ranks(scores)
     best = rank.min(axis=0)
@@ -31,10 +33,11 @@ def proposed(scores: Float[np.ndarray, "q g"], groups: list[str], count: int) ->
             "best_rank": best,
             "queries": (rank == best).sum(axis=0),
             "mean_score": scores.mean(axis=0),
+            "tie": [derive_seed("tie", "screen", group) for group in groups],
         }
     )
-    by = ["best_rank", "queries", "mean_score"]
-    return table.sort_values(by, ascending=[True, False, False], kind="stable").head(count)
+    by = ["best_rank", "queries", "mean_score", "tie"]
+    return table.sort_values(by, ascending=[True, False, False, True]).head(count).drop(columns="tie")
 
 
 def screen_csv(spec: ScreenSpec, paths: Paths) -> pd.DataFrame:

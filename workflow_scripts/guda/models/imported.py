@@ -22,8 +22,8 @@ from guda.models.checkpoints.files import (
     single_file_advice,
     weights_alone,
 )
-from guda.models.checkpoints.landmarks import landmarks_of_unet
 from guda.models.checkpoints.settings import UNET_DEFAULTS, differing_network, differing_process, refuse
+from guda.models.checkpoints.tensors import tensors_of_unet
 from guda.specs import digest
 
 if TYPE_CHECKING:
@@ -116,17 +116,20 @@ def check_model(
 ) -> None:
     """Raise ArtifactError unless a folder's model is of the network and the process that the configuration gives.
 
-    Its settings are compared, and the headers of its weights as far as they can be without the network. `shape` [C, H,
-    W] is that of the images. `key` names the setting in errors. Settings that differ are all listed, as the YAML to
-    write; what no setting expresses is refused by name. With the `whole` configuration the YAML also has what has to
-    change beside them.
+    Its settings are compared, and names and shapes of all tensors, by the weights' headers. `shape` [C, H, W] is that
+    of the images. `key` names the setting in errors. Settings that differ are all listed, as the YAML to write; what no
+    setting expresses is refused by name. With the `whole` configuration the YAML also has what has to change beside
+    them.
     """
     _check_index(folder, key)
     found = model_files(folder, key)
     differing = differing_network(found.config, unet, shape, key) | differing_process(folder, process, key)
     refuse(differing, {"data": Data(), "unet": unet, "noise_schedule": process}, folder, key, whole)
     settings = UNET_DEFAULTS | read_object(found.config, key)
-    check_shapes(read_headers(found, key), landmarks_of_unet(settings), found.named, key)
+    headers, expected = read_headers(found, key), dict(tensors_of_unet(settings))
+    check_shapes(headers, expected.items(), found.named, key)
+    for name in sorted(headers.keys() - expected.keys()):
+        raise ArtifactError(f"{key}: {headers[name].file} has an unknown tensor {name!r}")
 
 
 def check_process(folder: Path, process: NoiseSchedule, key: str, whole: Config | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guda.core.errors import ConfigError, DataError, nearest_name
@@ -22,6 +24,7 @@ SHOWN = 5  # groups
 def check(experiment: Experiment) -> None:
     """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
     config = experiment.config
+    _check_results(experiment.on_disk.results)
     _check_groups(experiment)
     known = [name for name, method in METHODS.items() if method.applies(experiment)]
     for name in config.methods:
@@ -46,6 +49,15 @@ def check(experiment: Experiment) -> None:
         get_method(name).check(experiment)
         experiment.method_spec(name)
     check_sound([each for each in (experiment.dataset, experiment.given_queries) if each is not None])
+
+
+def _check_results(results: Path) -> None:
+    """The folder must be one of its own: dates of what lies in it are set when planning (`earlier_results`)."""
+    if results.exists() and not results.is_dir():
+        raise ConfigError(f"results: {str(results)!r} is a file; name a folder")
+    for name, place in {"working": Path.cwd(), "home": Path(os.path.expanduser("~"))}.items():  # noqa: PTH111 - may lack
+        if place.resolve().is_relative_to(results.resolve()):
+            raise ConfigError(f"results: {str(results)!r} is the {name} folder, or holds it; name a folder of its own")
 
 
 def size_notes(experiment: Experiment) -> list[str]:

@@ -91,7 +91,7 @@ class SourcesSpec(Spec):
 
 
 class ScreenSpec(Spec):
-    stage, version = "screen", 1
+    stage, version = "screen", 2
     scores: str
     settings: config.Screen
 
@@ -145,7 +145,7 @@ class LdsSpec(Spec):
 
 
 class RemovalSetsSpec(Spec):
-    stage, version = "removal_sets", 2
+    stage, version = "removal_sets", 3
     rankings: str
     images: str
     members: dict[str, str]  # digest of each group

@@ -120,6 +120,8 @@ def _check_saved(folder: Path) -> None:
         if not isinstance(named, str):
             raise DataError(f"{folder / STATE}: its '_data_files' are no list of file names; save the dataset again")
         _check_inside(named, folder / STATE)
+        if (folder / named).is_dir():
+            raise DataError(f"{folder / STATE}: names {named!r}, which is no file; save the dataset again")
         if (folder / named).exists():  # behind a link to a folder
             _check_regular(folder / named)
 

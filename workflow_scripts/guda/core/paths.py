@@ -295,6 +295,9 @@ class Paths:
     def figure(self) -> str:
         return self._of_set("figures", "queries.png")
 
+    def page(self) -> str:
+        return self._of_set("report.html")
+
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"
 

@@ -24,6 +24,7 @@ from guda.specs import (
     LikelihoodSpec,
     LikelihoodTableSpec,
     MetricsSpec,
+    PageSpec,
     RankingsSpec,
     ReliabilitySpec,
     RemovalFigureSpec,
@@ -51,6 +52,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
     return {
         paths.rankings(): "",
         paths.figure(): "",
+        paths.page(): "",
         paths.group_sizes(): "",
         paths.metrics(): compared,
         paths.significance(): compared,
@@ -164,6 +166,22 @@ def figure_spec(experiment: Experiment) -> FigureSpec:
         method=experiment.config.methods[0],
         oracle=next(map(experiment.table_name, experiment.oracles), ""),
         settings=experiment.config.figure,
+    )
+
+
+def page_spec(experiment: Experiment) -> PageSpec:
+    return PageSpec(
+        title=experiment.config.queries.name,
+        rankings=rankings_spec(experiment).digest(),
+        metrics=metrics_spec(experiment).digest() if experiment.oracles else "",
+        query_table=experiment.query_table_spec().digest(),
+        images=experiment.images_digest,
+        members={group: experiment.group_digest(group) for group in experiment.groups},
+        buckets=experiment.bucket_digests(),
+        methods=experiment.config.methods,
+        oracles=[experiment.table_name(name) for name in experiment.oracles],
+        files={experiment.table_name(name): name for name in experiment.score_names},
+        settings=experiment.config.page,
     )
 
 

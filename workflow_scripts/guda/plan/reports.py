@@ -6,6 +6,7 @@ Rankings, agreement, LDS, removal, likelihoods and sweep. Torch-free, like the r
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,10 +80,11 @@ def check_asked(experiment: Experiment, words: list[str]) -> None:
     Some setting leaves it out, or it is another experiment's or of another set of queries: Snakemake would find no rule
     for it, or take an old file for made.
     """
+    asked_for = [word for before, word in pairwise(["", *words]) if before != "--report"]  # that is a file to write
     for path, reason in reasons_against(experiment).items():
         own, answers = Path(path), experiment.paths.answers
         name = own.relative_to(answers if own.is_relative_to(answers) else experiment.paths.results).parts
-        for word in map(Path, words):
+        for word in map(Path, asked_for):
             asked = word.parts[-len(name) :] == name
             if asked and word.absolute() != own.absolute():
                 raise ConfigError(

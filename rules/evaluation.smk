@@ -219,6 +219,34 @@ use rule query_figure as samples_figure with:
         "Drawing queries beside training images"
 
 
+rule page:
+    input:
+        paths.rankings(),
+        [paths.scores_record(name) for name in experiment.score_names],
+        [paths.metrics()] if experiment.oracles else [],
+        paths.query_table(),
+        paths.images(),
+        [paths.group(group) for group in experiment.groups],
+        [paths.queries(bucket) for bucket in experiment.buckets],
+        foreign=foreign(paths.page(), lambda wc: reports.page_spec(experiment)),
+    output:
+        **reported(paths.page(), "page", "Answers"),
+    log:
+        **logs(*OF_SET, "page"),
+    localrule: True
+    conda:
+        "../envs/guda.yaml"
+    threads: 1
+    resources:
+        **needs("images"),
+    params:
+        **parameters(lambda wc: reports.page_spec(experiment)) | COMPARED,
+    message:
+        "Writing the page of all answers"
+    shell:
+        command("write_report.py", RESULTS_OF_SET, "--output {output.file:q}")
+
+
 if settings.screen:
 
     use rule rankings as screen with:

@@ -1,6 +1,7 @@
 """What a run of the workflow leaves behind, and what a second one does: everything through the real snakemake."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -254,8 +255,10 @@ def test_the_report_shows_tables_and_figure_with_captions(workflow, tmp_path):
     page = (run.directory / "report.html").read_text(encoding="utf-8")
     captions = [path.read_text(encoding="utf-8").split("(")[0].splitlines()[0] for path in CAPTIONS.glob("*.rst")]
     shown = [caption for caption in captions if caption in page]
-    assert len(shown) == 9, "rankings, metrics, metrics by source, significance, groups, quality, curves, two figures"
-    assert len(captions) == 12
+    assert len(shown) == 10, (
+        "rankings, metrics, by source, significance, groups, quality, curves, two figures, the page"
+    )
+    assert len(captions) == 16
 
 
 def test_a_typo_in_the_configuration_is_answered_with_the_key_and_the_nearest_name(workflow):
@@ -342,3 +345,25 @@ def test_an_interrupted_stage_leaves_its_saved_state_alone_and_exits_130(workflo
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == {log, state}
     _, metadata = load_tensors(state)
     assert int(metadata["step"]) % 20 == 0
+
+
+def test_the_page_shows_the_rankings_and_the_nearest_images_of_the_first_groups(at, paths):
+    text = at(paths.page()).read_text(encoding="utf-8")
+    shown = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    rankings = pd.read_csv(at(paths.rankings())).pivot(index=["method", "query"], columns="group", values="score")
+    assert sorted(shown["methods"]) == sorted(rankings.index.unique("method"))
+    for method in shown["methods"]:
+        expected = rankings.loc[method].loc[shown["queries"], shown["groups"]].to_numpy()
+        assert np.array(shown["scores"][method]).reshape(expected.shape) == pytest.approx(expected, rel=1e-4)
+    images, _ = opened(at(paths.images()))
+    place = {name: row for row, name in enumerate(ids_of(images))}
+    queries = {}
+    for bucket in sorted(at(paths.query_table()).parent.glob("bucket-*.safetensors")):
+        tensors, _ = opened(bucket)
+        queries |= dict(zip(ids_of(tensors), tensors["images"].astype(float), strict=True))
+    for query, likes in zip(shown["queries"], shown["nearest"], strict=True):
+        for group, rows in likes:
+            members = json.loads(at(paths.group(shown["groups"][group])).read_text())["members"]
+            distance = {name: ((images["images"][place[name]] - queries[query]) ** 2).sum() for name in members}
+            nearest = [distance[shown["training"]["ids"][row]] for row in rows]
+            assert nearest == sorted(distance.values())[: len(rows)]

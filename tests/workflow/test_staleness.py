@@ -14,7 +14,7 @@ from guda.core.paths import BASE
 from guda.data.queries import queries_by_bucket
 
 ELBO_SEED = "elbo: {seed: 7}"
-TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries"]
+TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries", "report"]
 QUALITY = ["quality", "curves", "figures/curves"]
 
 
@@ -182,6 +182,7 @@ CHANGES = {
     "`results/` comes from elsewhere, made with another `elbo.seed`": (
         "workflow", from_elsewhere(ELBO_SEED), *(from_elsewhere(ELBO_SEED, date) for date in DATES)),
     "a setting of the figure": ("workflow", setting("figure: {top: 1}")),
+    "a setting of `page`": ("workflow", setting("page: {nearest: 2}")),
     "a setting of `metrics`": (
         "workflow", setting("metrics: {bootstrap_samples: 51}"), setting("metrics: {decisive_ratio: 3}")),
     "a method is added to `methods`": ("own_data", setting("methods: [guda, nearest, random]")),

@@ -4,7 +4,7 @@ Those of methods and operators are declared in their own folders; `guda.plan.con
 """
 
 from guda.config.data import Data, NoisyPartition, Subset
-from guda.config.evaluation import Figure, Lds, Likelihood, Removal, Screen
+from guda.config.evaluation import Figure, Lds, Likelihood, Page, Removal, Screen
 from guda.config.execution import Execution
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Agreement, Elbo, Metrics, Queries, QuerySource, StepSchedule
@@ -29,6 +29,7 @@ __all__ = [
     "NoisyPartition",
     "Optimisation",
     "Oracle",
+    "Page",
     "Queries",
     "QuerySource",
     "Removal",

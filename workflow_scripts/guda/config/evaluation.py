@@ -66,6 +66,12 @@ class Likelihood(Section):
         return self
 
 
+class Page(Section):
+    groups: PositiveInt = Field(3, description="Groups of an image, the first ones, whose nearest images are shown.")
+    nearest: PositiveInt = Field(3, description="Training images shown of each.")
+    detailed: PositiveInt = Field(500, description="Images that these are shown for, the first by name.")
+
+
 class Figure(Section):
     queries: PositiveInt = Field(8, description="Query images shown in the figure, taken in the order of their hash.")
     top: PositiveInt = Field(3, description="Groups shown for each.")

@@ -316,6 +316,9 @@ class Paths:
     def estimate(self) -> str:
         return self._of_set("estimate.csv")
 
+    def page(self) -> str:
+        return self._of_set("report.html")
+
     def log(self, *parts: str) -> str:
         return self._at("logs", *parts) + ".log"
 

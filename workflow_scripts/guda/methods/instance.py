@@ -48,6 +48,8 @@ C = TypeVar("C", bound=SimilaritySpec)
 class InstanceLevel(Method[S]):
     """A method whose `compute.py` has `instance_scores` in place of `scores`."""
 
+    unit = ""
+
     def train_ids(self, spec: S, paths: Paths) -> list[str]:
         """Ids of the training images that are scored."""
         raise NotImplementedError

@@ -39,6 +39,7 @@ class Method(Generic[S]):
 
     kind: type[S]
     computed_by = "scores"
+    unit = "nats"  # of its scores; "": none
 
     def __init__(self, name: str):
         self.name = name

@@ -23,6 +23,7 @@ from guda.config import (
     Model,
     NoiseSchedule,
     Oracle,
+    Page,
     Queries,
     Removal,
     Screen,
@@ -73,6 +74,7 @@ class Config(Section):
     screen: Screen | None = Field(None, description="Groups that are worth unlearning, for screen.csv; null: not made.")
     sweep: Sweep = Field(Sweep(), description="Other settings to try, for sweep.csv.")
     figure: Figure = Field(Figure(), description="The figure of queries and their top groups.")
+    page: Page = Field(Page(), description="The page of all answers.")
     execution: Execution = Field(Execution(), description="Resources and batching.")
 
     @field_validator("results")

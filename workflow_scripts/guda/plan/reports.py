@@ -6,6 +6,7 @@ Rankings, agreement, LDS, removal, likelihoods and sweep. Torch-free, like the r
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from guda.specs import (
     LikelihoodSpec,
     LikelihoodTableSpec,
     MetricsSpec,
+    PageSpec,
     RankingsSpec,
     ReliabilitySpec,
     RemovalFigureSpec,
@@ -51,6 +53,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
     return {
         paths.rankings(): "",
         paths.figure(): "",
+        paths.page(): "",
         paths.group_sizes(): "",
         paths.quality(): "",
         paths.curves(): "",
@@ -81,10 +84,11 @@ def check_asked(experiment: Experiment, words: list[str]) -> None:
     Some setting leaves it out, or it is another experiment's or of another set of queries: Snakemake would find no rule
     for it, or take an old file for made.
     """
+    asked_for = [word for before, word in pairwise(["", *words]) if before != "--report"]  # that is a file to write
     for path, reason in reasons_against(experiment).items():
         own, answers = Path(path), experiment.paths.answers
         name = own.relative_to(answers if own.is_relative_to(answers) else experiment.paths.results).parts
-        for word in map(Path, words):
+        for word in map(Path, asked_for):
             asked = word.parts[-len(name) :] == name
             if asked and word.absolute() != own.absolute():
                 raise ConfigError(
@@ -168,6 +172,22 @@ def figure_spec(experiment: Experiment) -> FigureSpec:
         method=experiment.config.methods[0],
         oracle=next(map(experiment.table_name, experiment.oracles), ""),
         settings=experiment.config.figure,
+    )
+
+
+def page_spec(experiment: Experiment) -> PageSpec:
+    return PageSpec(
+        title=experiment.config.queries.name,
+        rankings=rankings_spec(experiment).digest(),
+        metrics=metrics_spec(experiment).digest() if experiment.oracles else "",
+        query_table=experiment.query_table_spec().digest(),
+        images=experiment.images_digest,
+        members={group: experiment.group_digest(group) for group in experiment.groups},
+        buckets=experiment.bucket_digests(),
+        methods=experiment.config.methods,
+        oracles=[experiment.table_name(name) for name in experiment.oracles],
+        files={experiment.table_name(name): name for name in experiment.score_names},
+        settings=experiment.config.page,
     )
 
 

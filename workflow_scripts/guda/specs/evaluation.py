@@ -119,6 +119,21 @@ class FigureSpec(Spec):
     settings: config.Figure
 
 
+class PageSpec(Spec):
+    stage, version = "page", 1
+    title: str
+    rankings: str
+    metrics: str  # '': nothing is retrained
+    query_table: str
+    images: str
+    members: dict[str, str]  # digest of each group
+    buckets: dict[str, str]
+    methods: list[str]  # names in the tables, the one that is shown first before all others
+    oracles: list[str]
+    files: dict[str, str]  # name of each method's score file
+    settings: config.Page
+
+
 class LikelihoodTableSpec(Spec):
     stage, version = "likelihood_table", 2
     methods: list[str]  # names in the tables, in order

@@ -38,6 +38,7 @@ class MeanPosterior(Method[MeanPosteriorSpec]):
     """Scores by the posteriors of the classifier on noisy images."""
 
     kind = MeanPosteriorSpec
+    unit = ""
 
     def check(self, experiment: Experiment) -> None:
         """The classifier is a network of the section `unet`, and sees pixels whatever the base model sees."""

@@ -22,6 +22,7 @@ class PromptOverlap(Method[PromptOverlapSpec]):
     """Scores by the number of a style's descriptors in the prompt."""
 
     kind = PromptOverlapSpec
+    unit = ""
 
     def applies(self, experiment: Experiment) -> bool:
         return experiment.config.text_to_image is not None

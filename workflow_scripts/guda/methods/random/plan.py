@@ -30,6 +30,7 @@ class RandomScores(Method[RandomSpec]):
     """Uniform scores in [0, 1) that depend on (seed, query, group) alone."""
 
     kind = RandomSpec
+    unit = ""
 
     def spec(self, experiment: Experiment) -> RandomSpec:
         return RandomSpec(

@@ -1,0 +1,207 @@
+"""What the page of an experiment's answers shows, gathered from the files under results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import guda
+from guda.core.artifacts import load_tensors, read_csv, unpack_ids
+from guda.core.paths import Paths, record_of
+from guda.core.records import check_recorded, read_record
+from guda.data.groups import read_members
+from guda.evaluation.metrics_table import read_rankings
+from guda.methods import get_method
+from guda.methods.similarity.compute import similarities
+from guda.models import forgetting
+from guda.report.pictures import data_uri
+from guda.report.verdicts import verdict
+from guda.specs import PageSpec, RankingsSpec
+
+SHOWN_METRICS = {
+    "top1": "top1",
+    "kappa": "kappa",
+    "contrast_spearman": "contrast",
+    "effect_spearman": "effect",
+    "decisive_auroc": "decisive AUROC",
+    "size_ratio": "size ratio",
+    "speedup": "speedup",
+    "health_worst": "worst health",
+    "forgetting_worst": "least forgetting",
+}
+CAPTION = (
+    "How far each method agrees with retraining without each group: the same first group (top1, with its 95 % interval "
+    "over images), that beyond chance (kappa), the size of effects as a rank correlation (contrast: less the mean over "
+    "groups), and how many times fewer network evaluations it takes than the oracle (speedup). The row ceiling is one "
+    "oracle measured against another."
+)
+COSTS = {
+    "build_seconds": "seconds, once",
+    "query_seconds": "seconds, for the images",
+    "build_evaluations": "evaluations, once",
+    "query_evaluations": "evaluations, for the images",
+}
+DIGITS = 5  # of a score
+
+
+def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
+    """What `guda.report.page` shows. Raises ArtifactError for a file that is missing, damaged or of another spec."""
+    rankings = read_rankings(paths.rankings(), spec.rankings)
+    queries, groups = sorted(rankings["query"].unique()), list(spec.members)
+    columns = _matrices(rankings, queries, groups)
+    methods = [*spec.methods, *spec.oracles]
+    scores = {name: columns["score"][name] for name in methods}
+    sure = {name: _of_first(columns["p_top1"][name], scores[name]) for name in methods}
+    images = _images(spec, paths)
+    training, members = _training(spec, paths)
+    first = methods[0]
+    units = {name: get_method(spec.files[name]).unit for name in methods}
+    likes, shown = _nearest(spec, [images[query] for query in queries], scores[first], training["images"], members)
+    records = _records(spec, paths)
+    return {
+        "title": f"Whom do these images owe themselves to? {spec.title}".strip(),
+        "summary": f"{len(queries)} images, {len(groups)} groups, {len(training['ids'])} training images.",
+        "notes": _notes(records),
+        "groups": groups,
+        "n_images": [int(rows.sum()) for rows in members],
+        "methods": methods,
+        "units": units,
+        "queries": queries,
+        "pictures": [data_uri(images[query]) for query in queries],
+        "known": _known(spec, paths, queries),
+        "scores": {name: _rounded(values) for name, values in scores.items()},
+        "se": {name: _rounded(columns["se"][name]) for name in methods if not np.isnan(columns["se"][name]).any()},
+        "sure": {name: _rounded(values, 3) for name, values in sure.items() if not np.isnan(values).all()},
+        "largest": {name: float(np.abs(values).max()) for name, values in scores.items()},
+        "verdicts": [
+            verdict(groups, row, None if np.isnan(p) else float(p), units[first])
+            for row, p in zip(scores[first], sure[first], strict=True)
+        ],
+        "nearest": likes,
+        "training": {
+            "ids": [training["ids"][row] for row in shown],
+            "pictures": [data_uri(training["images"][row]) for row in shown],
+        },
+        "metrics": _metrics(spec, paths),
+        "costs": list(COSTS.values()),
+        "origin": [{"name": name, "costs": [record.get(cost) for cost in COSTS]} for name, record in records.items()],
+        "specs": [
+            [f"the score file of {name}", json.dumps(json.loads(record["spec"]), indent=1)]
+            for name, record in records.items()
+        ],
+        "versions": _versions(),
+    }
+
+
+def _matrices(rankings: pd.DataFrame, queries: list[str], groups: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """By column and method, float64 [queries, groups]."""
+    found = {}
+    for column in ("score", "se", "p_top1"):
+        wide = rankings.pivot(index=["method", "query"], columns="group", values=column)[groups]
+        found[column] = {name: wide.loc[name].reindex(queries).to_numpy() for name in rankings["method"].unique()}
+    return found
+
+
+def _of_first(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The value of the group with the highest score, [n]."""
+    return values[np.arange(len(scores)), scores.argmax(axis=1)]
+
+
+def _rounded(values: np.ndarray, digits: int = DIGITS) -> list[float | None]:
+    """Flat, with so many significant digits, so that a page stays small; None where there is no number."""
+    return [None if np.isnan(value) else float(f"{value:.{digits}g}") for value in values.ravel().tolist()]
+
+
+def _images(spec: PageSpec, paths: Paths) -> dict[str, np.ndarray]:
+    images: dict[str, np.ndarray] = {}
+    for bucket, expected in spec.buckets.items():
+        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
+        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
+    return images
+
+
+def _training(spec: PageSpec, paths: Paths) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The training images with their ids, and which of them are in each group, bool [N]."""
+    tensors, _ = load_tensors(paths.images(), spec.images, "np")
+    ids = unpack_ids(tensors["ids"])
+    held = [set(read_members(paths.group(group), expected)) for group, expected in spec.members.items()]
+    return {"ids": ids, "images": tensors["images"]}, [np.array([name in each for name in ids]) for each in held]
+
+
+def _known(spec: PageSpec, paths: Paths, queries: list[str]) -> dict[str, list[str]]:
+    """What the table of queries says of each, by column."""
+    check_recorded(paths.query_table(), spec.query_table)
+    table = read_csv(paths.query_table()).set_index("query").loc[queries]
+    return {str(name): list(table[name]) for name in table.columns.drop(["bucket", "file", "sha256"])}
+
+
+def _nearest(
+    spec: PageSpec, images: list[np.ndarray], scores: np.ndarray, training: np.ndarray, members: list[np.ndarray]
+) -> tuple[list[list[tuple[int, list[int]]] | None], list[int]]:
+    """For each image its first groups, with the places of their nearest training images in the list that comes second.
+
+    None for images after the first `detailed`.
+    """
+    settings = spec.settings
+    detailed = images[: settings.detailed]
+    rows: dict[int, int] = {}
+    found: list[list[tuple[int, list[int]]] | None] = []
+    for block in similarities(np.stack(detailed), training, "euclidean"):
+        for similar in block:
+            best = np.argsort(-scores[len(found)], kind="stable")[: settings.groups].tolist()
+            nearest = [(group, _best_of(similar, members[group], settings.nearest)) for group in best]
+            found.append([(group, [rows.setdefault(row, len(rows)) for row in each]) for group, each in nearest])
+    return [*found, *[None] * (len(images) - len(found))], list(rows)
+
+
+def _best_of(similar: np.ndarray, among: np.ndarray, count: int) -> list[int]:
+    candidates = np.flatnonzero(among)
+    return candidates[np.argsort(-similar[candidates], kind="stable")[:count]].tolist()
+
+
+def _metrics(spec: PageSpec, paths: Paths) -> dict[str, Any] | None:
+    """The columns of metrics.csv that most readers want, as text or numbers; None where nothing was retrained."""
+    if not spec.metrics:
+        return None
+    check_recorded(paths.metrics(), spec.metrics)
+    table = read_csv(paths.metrics(), ("build_evaluations", "query_evaluations", *SHOWN_METRICS))
+    low, high = table["top1_low"].astype(float), table["top1_high"].astype(float)
+    shown = table[list(SHOWN_METRICS)].astype(object).where(table[list(SHOWN_METRICS)].notna(), None)
+    top1 = [f"{value:.3f} ({a:.2f} - {b:.2f})" for value, a, b in zip(table["top1"], low, high, strict=True)]
+    rows = shown.assign(top1=top1).values.tolist()
+    cost = (table["build_evaluations"] + table["query_evaluations"]).tolist()
+    points = zip(table["method"], cost, table["kappa"], strict=True)
+    return {
+        "caption": CAPTION,
+        "columns": ["method", *SHOWN_METRICS.values()],
+        "rows": [[name, *row] for name, row in zip(table["method"], rows, strict=True)],
+        "points": [
+            {"method": name, "evaluations": spent, "kappa": kappa}
+            for name, spent, kappa in points
+            if name != "logo" and not np.isnan([spent, kappa]).any()
+        ],
+    }
+
+
+def _records(spec: PageSpec, paths: Paths) -> dict[str, dict[str, Any]]:
+    """The record of each method's scores, by its name in the tables."""
+    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
+    return {name: read_record(paths.scores_record(file), ranked.scores[name]) for name, file in ranked.files.items()}
+
+
+def _notes(records: dict[str, dict[str, Any]]) -> list[str]:
+    """What a reader should know before believing the scores."""
+    return [
+        sentence
+        for name, record in records.items()
+        for sentence in forgetting.describe(name, record.get("forgetting", {}))
+    ]
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"guda-workflow": guda.__version__} | {name: version(name) for name in ("torch", "diffusers", "numpy")}

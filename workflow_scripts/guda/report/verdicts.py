@@ -1,0 +1,32 @@
+"""What the scores of an image say, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SURE, LIKELY = 0.9, 0.6  # probabilities of the same first place in another run
+
+
+def verdict(groups: Sequence[str], scores: np.ndarray, p_first: float | None, unit: str) -> str:
+    """Two sentences or three on the first of the groups by `scores` [G], in `unit` ('': without one).
+
+    `p_first` is the probability that it is first in another run; None: not known.
+    """
+    first = np.flatnonzero(scores == scores.max()).tolist()
+    if len(first) > 1:
+        return f"{', '.join(groups[index] for index in first[:-1])} and {groups[first[-1]]} tie for the first place."
+    name, amount = groups[first[0]], f"{scores.max():.3g} {unit}".strip()
+    if not unit:
+        effect = f"Its score is {amount}."
+    elif scores.max() <= 0:
+        effect = f"Its score is {amount}: the model would explain this image no worse without it."
+    else:
+        effect = f"Without it the model would explain this image {amount} worse."
+    if p_first is None:
+        return f"{name} comes first. {effect}"
+    again = f"In another run it would be first with probability {p_first:.2f}."
+    if p_first >= SURE:
+        return f"{name}. {effect} {again}"
+    return f"{'Probably' if p_first >= LIKELY else 'Not certain:'} {name}. {effect} {again}"

@@ -224,6 +224,8 @@ rule page:
         paths.rankings(),
         [paths.scores_record(name) for name in experiment.score_names],
         [paths.metrics()] if experiment.oracles else [],
+        paths.quality(),
+        paths.curves(),
         paths.query_table(),
         paths.images(),
         [paths.group(group) for group in experiment.groups],

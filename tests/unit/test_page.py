@@ -44,6 +44,12 @@ def test_a_verdict_says_who_is_first_how_surely_and_by_how_much(scores, p, unit,
     assert re.search(said, verdict(GROUPS, np.array(scores), p, unit))
 
 
+def test_a_verdict_says_where_no_group_stands_out():
+    said = verdict(GROUPS, np.array([3.0, 1, 2]), 0.95, "nats", p_none=0.34)
+    assert said.startswith("No group stands out: 34 % of training images that owe nothing to a group have a score as")
+    assert verdict(GROUPS, np.array([3.0, 1, 2]), 0.95, "nats", p_none=0.01).startswith("amber. Without it")
+
+
 def test_the_data_stand_in_the_page_whatever_names_they_hold():
     content = made_up(len(ATTACKS), ATTACKS, ids=ATTACKS)
     page = page_html(content)
@@ -83,6 +89,7 @@ def test_filters_and_order_choose_what_is_shown(tmp_path):
         assert choose("first", "1") == (first == 1).sum()
         assert choose("sure", "sure") == ((first == 1) & (sure >= 0.9)).sum()
         assert choose("first", "") == (sure >= 0.9).sum()
+        assert choose("sure", "none") == (np.array(content["none"]["guda"]) >= 0.05).sum()
         assert choose("sure", "") == 200
         assert choose("search", "1942") == 2
         assert choose("search", "query-000007") == 1

@@ -255,9 +255,7 @@ def test_the_report_shows_tables_and_figure_with_captions(workflow, tmp_path):
     page = (run.directory / "report.html").read_text(encoding="utf-8")
     captions = [path.read_text(encoding="utf-8").split("(")[0].splitlines()[0] for path in CAPTIONS.glob("*.rst")]
     shown = [caption for caption in captions if caption in page]
-    assert len(shown) == 10, (
-        "rankings, metrics, by source, significance, groups, quality, curves, two figures, the page"
-    )
+    assert len(shown) == 10, "rankings, four tables of metrics and groups, quality, curves, three figures, the page"
     assert len(captions) == 16
 
 

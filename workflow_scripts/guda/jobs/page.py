@@ -10,7 +10,7 @@ import pandas as pd
 
 import guda
 from guda.core.artifacts import load_tensors, read_csv, unpack_ids
-from guda.core.paths import Paths, record_of
+from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import check_recorded, read_record
 from guda.data.groups import read_members
 from guda.evaluation.metrics_table import read_rankings
@@ -31,6 +31,19 @@ SHOWN_METRICS = {
     "speedup": "speedup",
     "health_worst": "worst health",
     "forgetting_worst": "least forgetting",
+}
+SHOWN_QUALITY = {
+    "model": "model",
+    "group": "without",
+    "train_loss": "loss",
+    "held_out_loss": "held-out loss",
+    "precision": "precision",
+    "precision_floor": "floor",
+    "health_ratio": "health",
+    "own_ratio": "own images",
+    "retained_ratio": "retained images",
+    "forgetting": "forgetting",
+    "remark": "remark",
 }
 CAPTION = (
     "How far each method agrees with retraining without each group: the same first group (top1, with its 95 % interval "
@@ -59,6 +72,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
     training, members = _training(spec, paths)
     first = methods[0]
     units = {name: get_method(spec.files[name]).unit for name in methods}
+    nobody = {name: _of_first(columns["p_none"][name], scores[name]) for name in methods}
     likes, shown = _nearest(spec, [images[query] for query in queries], scores[first], training["images"], members)
     records = _records(spec, paths)
     return {
@@ -75,10 +89,11 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
         "scores": {name: _rounded(values) for name, values in scores.items()},
         "se": {name: _rounded(columns["se"][name]) for name in methods if not np.isnan(columns["se"][name]).any()},
         "sure": {name: _rounded(values, 3) for name, values in sure.items() if not np.isnan(values).all()},
+        "none": {name: _rounded(values, 3) for name, values in nobody.items() if not np.isnan(values).all()},
         "largest": {name: float(np.abs(values).max()) for name, values in scores.items()},
         "verdicts": [
-            verdict(groups, row, None if np.isnan(p) else float(p), units[first])
-            for row, p in zip(scores[first], sure[first], strict=True)
+            verdict(groups, row, p, units[first], none)
+            for row, p, none in zip(scores[first], _numbers(sure[first]), _numbers(nobody[first]), strict=True)
         ],
         "nearest": likes,
         "training": {
@@ -86,6 +101,8 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
             "pictures": [data_uri(training["images"][row]) for row in shown],
         },
         "metrics": _metrics(spec, paths),
+        "quality": _table(paths.quality(), spec.quality, SHOWN_QUALITY),
+        "curve": _curve(spec, paths),
         "costs": list(COSTS.values()),
         "origin": [{"name": name, "costs": [record.get(cost) for cost in COSTS]} for name, record in records.items()],
         "specs": [
@@ -99,7 +116,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
 def _matrices(rankings: pd.DataFrame, queries: list[str], groups: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """By column and method, float64 [queries, groups]."""
     found = {}
-    for column in ("score", "se", "p_top1"):
+    for column in ("score", "se", "p_top1", "p_none"):
         wide = rankings.pivot(index=["method", "query"], columns="group", values=column)[groups]
         found[column] = {name: wide.loc[name].reindex(queries).to_numpy() for name in rankings["method"].unique()}
     return found
@@ -108,6 +125,10 @@ def _matrices(rankings: pd.DataFrame, queries: list[str], groups: list[str]) -> 
 def _of_first(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The value of the group with the highest score, [n]."""
     return values[np.arange(len(scores)), scores.argmax(axis=1)]
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def _rounded(values: np.ndarray, digits: int = DIGITS) -> list[float | None]:
@@ -184,6 +205,32 @@ def _metrics(spec: PageSpec, paths: Paths) -> dict[str, Any] | None:
             if name != "logo" and not np.isnan([spent, kappa]).any()
         ],
     }
+
+
+def _table(path: str, expected: str, shown: dict[str, str]) -> dict[str, Any]:
+    """Some columns of a table, by the titles that they have on the page; values as text."""
+    check_recorded(path, expected)
+    table = read_csv(path)
+    return {
+        "columns": list(shown.values()),
+        "rows": [[_short(value) for value in row] for row in table[list(shown)].values],
+    }
+
+
+def _short(value: str) -> str:
+    """A number with three digits, other text as it is."""
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:
+        return value
+
+
+def _curve(spec: PageSpec, paths: Paths) -> dict[str, list[float]] | None:
+    """Loss of the base model's training by step; None where its record has no curve."""
+    check_recorded(paths.curves(), spec.curves)
+    table = read_csv(paths.curves(), ("step", "loss"))
+    base = table[table["model"] == BASE].dropna(subset=["loss"])
+    return {"steps": base["step"].tolist(), "loss": base["loss"].tolist()} if len(base) > 1 else None
 
 
 def _records(spec: PageSpec, paths: Paths) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from guda.methods import get_method
 from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec
 from guda.methods.instance import InstanceLevel
 from guda.methods.variants import shown_settings
+from guda.plan.quality import curves_spec, quality_spec
 from guda.specs import (
     FigureSpec,
     LdsSpec,
@@ -180,6 +181,8 @@ def page_spec(experiment: Experiment) -> PageSpec:
         title=experiment.config.queries.name,
         rankings=rankings_spec(experiment).digest(),
         metrics=metrics_spec(experiment).digest() if experiment.oracles else "",
+        quality=quality_spec(experiment).digest(),
+        curves=curves_spec(experiment).digest(),
         query_table=experiment.query_table_spec().digest(),
         images=experiment.images_digest,
         members={group: experiment.group_digest(group) for group in experiment.groups},

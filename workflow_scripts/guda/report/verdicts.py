@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 SURE, LIKELY = 0.9, 0.6  # probabilities of the same first place in another run
+STANDS_OUT = 0.05  # p_none below which a first group is one
 
 
-def verdict(groups: Sequence[str], scores: np.ndarray, p_first: float | None, unit: str) -> str:
+def verdict(
+    groups: Sequence[str], scores: np.ndarray, p_first: float | None, unit: str, p_none: float | None = None
+) -> str:
     """Two sentences or three on the first of the groups by `scores` [G], in `unit` ('': without one).
 
-    `p_first` is the probability that it is first in another run; None: not known.
+    `p_first` is the probability that it is first in another run, `p_none` the p-value of its standing out by chance;
+    None: not known.
     """
     first = np.flatnonzero(scores == scores.max()).tolist()
     if len(first) > 1:
@@ -24,6 +28,11 @@ def verdict(groups: Sequence[str], scores: np.ndarray, p_first: float | None, un
         effect = f"Its score is {amount}: the model would explain this image no worse without it."
     else:
         effect = f"Without it the model would explain this image {amount} worse."
+    if p_none is not None and p_none >= STANDS_OUT:
+        return (
+            f"No group stands out: {100 * p_none:.2g} % of training images that owe nothing to a group have a score "
+            f"as high. {name} comes first. {effect}"
+        )
     if p_first is None:
         return f"{name} comes first. {effect}"
     again = f"In another run it would be first with probability {p_first:.2f}."

@@ -124,6 +124,8 @@ class PageSpec(Spec):
     title: str
     rankings: str
     metrics: str  # '': nothing is retrained
+    quality: str
+    curves: str
     query_table: str
     images: str
     members: dict[str, str]  # digest of each group

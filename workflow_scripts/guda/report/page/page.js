@@ -1,6 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const G = data.groups.length, PAGE = 60, SURE = 0.9, LIKELY = 0.6;
+const G = data.groups.length, PAGE = 60, SURE = 0.9, LIKELY = 0.6, STANDS_OUT = 0.05;
 const by = (id) => document.getElementById(id);
 const format = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const number = (value) => (value === null || value === undefined ? "" : format.format(value));
@@ -60,13 +60,15 @@ let chosen = [], shown = 0, method = data.methods[0];
 function select() {
   const words = by("search").value.toLowerCase().split(/\s+/).filter(Boolean), group = by("first").value;
   const { first, size, margin } = work(method), sure = data.sure[method], kind = by("sure").value;
+  const ofNone = kind === "stands" || kind === "none", values = ofNone ? data.none[method] : sure;
   const fits = {
     sure: (p) => p >= SURE, likely: (p) => p >= LIKELY && p < SURE, unsure: (p) => p < LIKELY,
+    stands: (p) => p < STANDS_OUT, none: (p) => p >= STANDS_OUT,
   }[kind];
   chosen = [];
   for (let query = 0; query < data.queries.length; query++) {
     if (group !== "" && first[query] !== Number(group)) continue;
-    if (fits && !(sure && sure[query] !== null && fits(sure[query]))) continue;
+    if (fits && !(values && values[query] !== null && fits(values[query]))) continue;
     if (words.length && !words.every((word) => texts[query].includes(word))) continue;
     chosen.push(query);
   }
@@ -89,6 +91,7 @@ function more() {
       make("img", { src: data.pictures[query], alt: "", loading: "lazy" }),
       make("strong", { class: "name", text: name, title: name }),
       make("span", { class: "quiet", text: `${number(size[query])}${data.units[method] ? " " + data.units[method] : ""}${p === null || p === undefined ? "" : `, p ${p.toFixed(2)}`}` }),
+      ...(data.none[method]?.[query] >= STANDS_OUT ? [make("span", { class: "quiet", text: "none stands out" })] : []),
       make("span", { class: "name quiet", text: data.queries[query], title: data.queries[query] }),
       make("div", { class: "bar", "aria-hidden": "true" }, make("span", { style: `width:${100 * share}%` })));
     return make("li", {}, button);
@@ -197,6 +200,34 @@ function map() {
   by("map-labels").replaceChildren(...data.groups.map((name, group) => make("div", { text: `${group + 1}. ${name}` })));
 }
 
+// Loss over the steps of the base model's training.
+function curve() {
+  if (!data.curve) return;
+  const { steps, loss } = data.curve, W = 640, H = 200, M = 48, top = Math.max(...loss), last = steps[steps.length - 1];
+  const x = (step) => M + ((W - 1.5 * M) * step) / last, y = (value) => H - M / 1.5 - ((H - M) * value) / top;
+  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Training loss of the base model by step" });
+  for (const value of [0, top]) chart.append(svg("line", { x1: M, x2: x(last), y1: y(value), y2: y(value), stroke: "var(--line)" }), label(M - 6, y(value) + 4, number(value), "end"));
+  chart.append(svg("polyline", { points: steps.map((step, index) => `${x(step)},${y(loss[index])}`).join(" "), fill: "none", stroke: "var(--bar)", "stroke-width": 2 }),
+    label(x(last), H - 8, `${last} steps`, "end"), label(M, 12, "training loss", "start"));
+  by("quality").append(chart);
+}
+
+function quality() {
+  by("quality").append(table(data.quality.columns, data.quality.rows));
+  curve();
+}
+
+function table(columns, rows) {
+  return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...columns.map((text) => make("th", { scope: "col", text })))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", { text: typeof value === "string" ? value : number(value) })))))));
+}
+
+function label(x, y, content, anchor = "middle") {
+  const element = svg("text", { x, y, "text-anchor": anchor, "font-size": 12, fill: "var(--ink)" });
+  element.textContent = content;
+  return element;
+}
+
 // --- Methods and where all comes from
 
 function agreement() {
@@ -205,10 +236,7 @@ function agreement() {
     return;
   }
   by("agreement").append(make("p", { text: data.metrics.caption }));
-  const columns = data.metrics.columns;
-  by("agreement").append(make("div", { class: "scroll" }, make("table", { id: "metrics" },
-    make("thead", {}, make("tr", {}, ...columns.map((text) => make("th", { scope: "col", text })))),
-    make("tbody", {}, ...data.metrics.rows.map((row) => make("tr", {}, ...row.map((value) => make("td", { text: typeof value === "string" ? value : number(value) }))))))));
+  by("agreement").append(table(data.metrics.columns, data.metrics.rows));
   scatter();
 }
 
@@ -220,30 +248,24 @@ function scatter() {
   const bottom = Math.min(0, ...points.map((point) => point.kappa)), W = 640, H = 300, M = 48;
   const x = (value) => M + ((W - 2 * M) * (value - left)) / (right - left), y = (value) => H - M - ((H - 1.5 * M) * (value - bottom)) / (1 - bottom);
   const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Kappa of each method over its network evaluations" });
-  const text = (at, down, content, anchor = "middle") => {
-    const element = svg("text", { x: at, y: down, "text-anchor": anchor, "font-size": 12, fill: "var(--ink)" });
-    element.textContent = content;
-    return element;
-  };
-  for (let power = left; power <= right; power++) chart.append(svg("line", { x1: x(power), x2: x(power), y1: y(bottom), y2: y(1), stroke: "var(--line)" }), text(x(power), H - M + 18, power < 4 ? 10 ** power : `1e${power}`));
-  for (const level of [0, 0.5, 1]) chart.append(svg("line", { x1: M, x2: W - M, y1: y(level), y2: y(level), stroke: "var(--line)" }), text(M - 8, y(level) + 4, level, "end"));
+  for (let power = left; power <= right; power++) chart.append(svg("line", { x1: x(power), x2: x(power), y1: y(bottom), y2: y(1), stroke: "var(--line)" }), label(x(power), H - M + 18, power < 4 ? 10 ** power : `1e${power}`));
+  for (const level of [0, 0.5, 1]) chart.append(svg("line", { x1: M, x2: W - M, y1: y(level), y2: y(level), stroke: "var(--line)" }), label(M - 8, y(level) + 4, level, "end"));
   points.sort((a, b) => a.kappa - b.kappa);
   let above = Infinity;
   for (const point of points) {
-    const cx = x(Math.log10(point.evaluations)), cy = y(point.kappa), label = Math.min(cy + 4, above - 13);
-    above = label;
+    const cx = x(Math.log10(point.evaluations)), cy = y(point.kappa), down = Math.min(cy + 4, above - 13);
+    above = down;
     const end = cx > W / 2;
-    chart.append(svg("circle", { cx, cy, r: 4, fill: "var(--bar)" }), text(cx + (end ? -9 : 9), label, point.method, end ? "end" : "start"));
+    chart.append(svg("circle", { cx, cy, r: 4, fill: "var(--bar)" }), label(cx + (end ? -9 : 9), down, point.method, end ? "end" : "start"));
   }
-  chart.append(text(W / 2, H - 8, "network evaluations"), text(M, 14, "kappa", "start"));
+  chart.append(label(W / 2, H - 8, "network evaluations"), label(M, 14, "kappa", "start"));
   by("agreement").append(make("h3", { text: "Agreement against cost" }), make("div", { class: "scroll" }, chart));
 }
 
 function origin() {
-  const rows = data.origin.map(({ name, costs }) => make("tr", {}, make("td", { text: name }), ...costs.map((cost) => make("td", { text: number(cost) }))));
   by("origin").append(
     make("p", { text: `Made by ${Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")}.` }),
-    make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...["scores of", ...data.costs].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
+    table(["scores of", ...data.costs], data.origin.map(({ name, costs }) => [name, ...costs])),
     ...data.specs.map(([name, spec]) => make("details", {}, make("summary", { text: `What ${name} was made for` }), make("pre", { text: spec }))));
 }
 
@@ -267,4 +289,4 @@ by("detail").addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight" && at < chosen.length - 1) open(at + 1);
 });
 select();
-requestAnimationFrame(() => { places(); map(); agreement(); origin(); });
+requestAnimationFrame(() => { places(); map(); quality(); agreement(); origin(); });

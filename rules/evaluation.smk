@@ -219,6 +219,43 @@ use rule query_figure as samples_figure with:
         "Drawing queries beside training images"
 
 
+if reports.redrawing_method(experiment):
+
+    rule redrawn:
+        input:
+            paths.rankings(),
+            experiment.family.training_files,
+            [file for model in reports.redrawn_models(experiment) for file in model_files(model).values()],
+            base=list(model_files(BASE).values()),
+            prompts=[
+                file
+                for bucket in reports.redrawn_queries(experiment)
+                for file in experiment.family.prompt_files(bucket)
+            ],
+            foreign=foreign(paths.redrawn(), lambda wc: reports.redrawn_spec(experiment)),
+        output:
+            **recorded(paths.redrawn()),
+        log:
+            **logs(*OF_SET, "redrawn"),
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        resources:
+            **needs("queries", gpu=True),
+        params:
+            **parameters(lambda wc: reports.redrawn_spec(experiment)) | COMPARED,
+        message:
+            "Drawing images again without their first groups"
+        shell:
+            command(
+                "redraw.py",
+                NETWORK,
+                RESULTS_OF_SET,
+                '--pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q}',
+                RECORDED,
+            )
+
+
 rule page:
     input:
         paths.rankings(),
@@ -226,6 +263,7 @@ rule page:
         [paths.metrics()] if experiment.oracles else [],
         paths.quality(),
         paths.curves(),
+        [paths.redrawn()] if reports.redrawing_method(experiment) else [],
         paths.query_table(),
         paths.images(),
         [paths.group(group) for group in experiment.groups],

@@ -43,6 +43,7 @@ def made_up(n: int, groups: list[str], ids: list[str] | None = None, size: int =
         "nearest": [[(0, [0])]] + [None] * (n - 1),
         "training": {"ids": ["t"], "pictures": pictures[:1]},
         "metrics": None,
+        "redrawn": {0: {0: pictures[0]}},
         "none": {"guda": sure[::-1].tolist()},
         "quality": {"columns": ["model", "remark"], "rows": [["base", ""]]},
         "curve": {"steps": [1, 2], "loss": [0.5, 0.25]},

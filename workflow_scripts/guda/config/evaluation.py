@@ -70,6 +70,9 @@ class Page(Section):
     groups: PositiveInt = Field(3, description="Groups of an image, the first ones, whose nearest images are shown.")
     nearest: PositiveInt = Field(3, description="Training images shown of each.")
     detailed: PositiveInt = Field(500, description="Images that these are shown for, the first by name.")
+    redrawn: NonNegativeInt = Field(
+        8, description="Generated images that the models without their first groups draw again, from the same noise."
+    )
 
 
 class Figure(Section):

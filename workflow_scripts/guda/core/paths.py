@@ -316,6 +316,9 @@ class Paths:
     def estimate(self) -> str:
         return self._of_set("estimate.csv")
 
+    def redrawn(self) -> str:
+        return self._of_set("redrawn.safetensors")
+
     def page(self) -> str:
         return self._of_set("report.html")
 

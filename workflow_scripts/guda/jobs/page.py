@@ -100,6 +100,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
             "ids": [training["ids"][row] for row in shown],
             "pictures": [data_uri(training["images"][row]) for row in shown],
         },
+        "redrawn": _redrawn(spec, paths, queries, groups),
         "metrics": _metrics(spec, paths),
         "quality": _table(paths.quality(), spec.quality, SHOWN_QUALITY),
         "curve": _curve(spec, paths),
@@ -176,6 +177,18 @@ def _nearest(
             nearest = [(group, _best_of(similar, members[group], settings.nearest)) for group in best]
             found.append([(group, [rows.setdefault(row, len(rows)) for row in each]) for group, each in nearest])
     return [*found, *[None] * (len(images) - len(found))], list(rows)
+
+
+def _redrawn(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -> dict[int, dict[int, str]]:
+    """By the places of an image and of a group, what the model without this group makes of the image's noise."""
+    if not spec.redrawn:
+        return {}
+    tensors, _ = load_tensors(paths.redrawn(), spec.redrawn, "np")
+    found: dict[int, dict[int, str]] = {}
+    named = zip(unpack_ids(tensors["ids"]), unpack_ids(tensors["groups"]), tensors["images"], strict=True)
+    for query, group, image in named:
+        found.setdefault(queries.index(query), {})[groups.index(group)] = data_uri(image)
+    return found
 
 
 def _best_of(similar: np.ndarray, among: np.ndarray, count: int) -> list[int]:

@@ -122,6 +122,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
 STAGES = {
     "generate_queries": "queries",
     "regenerate": "queries",
+    "redrawn": "queries",
     "pipeline": "train",
     "encoded_samples": "encoded",
     "encoded_anchors": "encoded",

@@ -119,6 +119,17 @@ class FigureSpec(Spec):
     settings: config.Figure
 
 
+class RedrawnSpec(Spec):
+    stage, version = "redrawn", 1
+    rankings: str
+    method: str  # name in the tables
+    base: str
+    models: dict[str, str]  # digest of the model without each group
+    model_names: dict[str, str]
+    queries: list[QueriesSpec | PromptedQueriesSpec]  # those of each bucket, as the base model drew them
+    groups: int  # of each query, the first ones
+
+
 class PageSpec(Spec):
     stage, version = "page", 1
     title: str
@@ -133,6 +144,7 @@ class PageSpec(Spec):
     methods: list[str]  # names in the tables, the one that is shown first before all others
     oracles: list[str]
     files: dict[str, str]  # name of each method's score file
+    redrawn: str  # '': nothing is drawn again
     settings: config.Page
 
 

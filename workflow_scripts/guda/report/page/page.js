@@ -131,8 +131,22 @@ function detail(query) {
       ...rows.map((row) => make("img", { src: data.training.pictures[row], alt: data.training.ids[row], title: data.training.ids[row] })),
       make("figcaption", { text: data.groups[group] })))));
   }
+  if (data.redrawn[query]) parts.push(make("h3", { text: "The same noise, drawn without a group" }), make("div", { class: "likes" }, ...again(query)));
   parts.push(make("h3", { text: "What each method puts first" }), make("div", { class: "scroll" }, votes(query)));
   return parts;
+}
+
+// The image, and what the model without each of its first groups makes of the same noise.
+function again(query) {
+  const drawn = data.redrawn[query], order = orderOf(scoresOf(data.methods[0], query)).filter((group) => drawn[group]);
+  const pictures = [[data.pictures[query], "as it is"], ...order.map((group) => [drawn[group], `without ${data.groups[group]}`])];
+  return pictures.map(([src, text]) => make("figure", {}, make("img", { src, alt: text }), make("figcaption", { text })));
+}
+
+function redrawn() {
+  const queries = Object.keys(data.redrawn).map(Number);
+  by("redrawn").hidden = !queries.length;
+  by("redrawn-body").append(...queries.map((query) => make("div", { class: "row" }, make("p", { class: "quiet", text: data.queries[query] }), make("div", { class: "likes" }, ...again(query)))));
 }
 
 function bars(query) {
@@ -289,4 +303,4 @@ by("detail").addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight" && at < chosen.length - 1) open(at + 1);
 });
 select();
-requestAnimationFrame(() => { places(); map(); quality(); agreement(); origin(); });
+requestAnimationFrame(() => { places(); map(); redrawn(); quality(); agreement(); origin(); });

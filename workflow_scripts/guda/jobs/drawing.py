@@ -1,0 +1,47 @@
+"""How images are drawn from a model, of either family: for `generate.py` and `redraw.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from guda.data.prompts import read_prompts
+from guda.models.denoisers import GuidedDenoiser
+from guda.models.sampling import generate, generate_latents
+from guda.models.stable_diffusion.pipeline import decode_latents, encode_prompts, opened_pipeline
+from guda.specs import PromptedQueriesSpec, QueriesSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+    from guda.models.denoisers import UNetDenoiser
+
+DECODED = 64  # latents at a time
+
+
+def opened(spec: QueriesSpec | PromptedQueriesSpec, pipeline: str, device: torch.device) -> Any:
+    """The pipeline that encodes prompts and decodes latents, on the device; None where queries have no prompts."""
+    return opened_pipeline(pipeline, spec.pipeline).to(device) if isinstance(spec, PromptedQueriesSpec) else None
+
+
+def draw(
+    denoiser: UNetDenoiser,
+    spec: QueriesSpec | PromptedQueriesSpec,
+    ids: list[str],
+    pipeline: Any,
+    prompts_file: str | None,
+) -> UInt8[Tensor, "n c h w"]:
+    """Images uint8 [len(ids), C, H, W] of the queries with these ids, each from its own noise and prompt.
+
+    Raises ArtifactError for prompts of another spec, and FloatingPointError for a sample that is not finite.
+    """
+    process, steps = spec.noise_schedule, spec.sampling_steps
+    if isinstance(spec, QueriesSpec):
+        return generate(denoiser, process, ids, spec.seed, steps, spec.sampler)
+    prompts = read_prompts(str(prompts_file), spec.prompts)
+    embeddings, _ = encode_prompts(pipeline, ["", *(prompts[query][0] for query in ids)], DECODED)
+    guided = GuidedDenoiser(denoiser, embeddings[1:], embeddings[0], spec.guidance_scale)
+    latents = generate_latents(guided, process, ids, spec.seed, steps, spec.sampler)
+    return decode_latents(pipeline.vae, latents, DECODED)

@@ -1,0 +1,64 @@
+"""Draw some queries again, from the same noise, by the models without each of the groups that are first for them."""
+
+from guda.jobs.cli import add_results_arguments, device_of, run, spec_text, stage_parser
+from guda.specs import RedrawnSpec
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, network=True)
+    add_results_arguments(parser, "the rankings and the models")
+    parser.add_argument("--pipeline", default="", help="what decodes latents: a diffusers folder, or OWNER/NAME@COMMIT")
+    parser.add_argument("--prompts", nargs="*", help="the queries' prompts (write_prompts.py), if they have any")
+    parser.add_argument("--output", required=True, help="safetensors file to write: images, ids, groups")
+    parser.add_argument("--record", required=True, help="JSON file to write the cost to")
+    args = parser.parse_args()
+    spec = RedrawnSpec.parse(spec_text(args.spec))
+    device = device_of(args)
+
+    from pathlib import Path
+
+    import torch
+
+    from guda.core.artifacts import pack_ids, save_tensors
+    from guda.core.device import costs
+    from guda.core.paths import BASE, Paths
+    from guda.core.records import Stopwatch, write_record
+    from guda.evaluation.metrics_table import read_rankings
+    from guda.evaluation.ranking import first_rows
+    from guda.jobs.drawing import draw, opened
+    from guda.models.denoisers import load_denoiser
+    from guda.models.noise_schedule import NoiseSchedule
+
+    paths = Paths(args.results, args.query_set)
+    rankings = read_rankings(paths.rankings(), spec.rankings)
+    scores = rankings[rankings["method"] == spec.method].set_index(["query", "group"])["score"]
+    wanted = {
+        query: {scores[query].index[row] for row in first_rows(scores[query], scores[query].index, spec.groups, query)}
+        for each in spec.queries
+        for query in each.ids
+    }
+    schedule = NoiseSchedule.from_config(spec.queries[0].noise_schedule)
+    pipeline, stopwatch = opened(spec.queries[0], args.pipeline, device), Stopwatch()
+    images, ids, groups, steps = [], [], [], 0
+    for group, name in spec.model_names.items():
+        asked = [[query for query in each.ids if group in wanted[query]] for each in spec.queries]
+        if not any(asked):
+            continue
+        folder = Path(paths.model_weights(name)).parent
+        adapted = None if (folder / "config.json").exists() else Path(paths.model_weights(BASE)).parent
+        denoiser, _ = load_denoiser(folder, schedule, spec.models[group], adapted)
+        denoiser.to(device)
+        for each, queries, prompts in zip(spec.queries, asked, args.prompts or [None] * len(asked), strict=True):
+            if queries:
+                images.append(draw(denoiser, each, queries, pipeline, prompts))
+                ids += queries
+                groups += [group] * len(queries)
+                steps += each.sampling_steps * len(queries)
+    elapsed = stopwatch.elapsed()
+    packed = {"ids": pack_ids(ids), "groups": pack_ids(groups)}
+    save_tensors(args.output, {"images": torch.cat(images), **packed}, spec)
+    write_record(args.record, spec, [args.output], **costs(device, steps, elapsed))
+
+
+if __name__ == "__main__":
+    run(main)

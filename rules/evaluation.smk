@@ -122,7 +122,7 @@ use rule rankings as quality with:
     log:
         **logs(*OF_SET, "quality"),
     resources:
-        **needs("scores"),
+        **needs("quality"),
     params:
         **parameters(lambda wc: quality.quality_spec(experiment)) | COMPARED,
     message:

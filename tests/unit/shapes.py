@@ -16,6 +16,7 @@ from torch import Tensor
 MODULES = [
     "guda.evaluation.ranking",
     "guda.evaluation.metrics",
+    "guda.evaluation.two_sample",
     "guda.models.denoisers.unet",
     "guda.models.denoisers.bound",
     "guda.models.sampling",

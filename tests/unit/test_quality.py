@@ -120,6 +120,7 @@ def test_the_plan_tells_of_a_poor_base_model_as_long_as_the_table_is_of_it(tmp_p
     (note,) = quality_notes(of)
     assert note.startswith("base model: only 10% of the generated images")
     assert note in of.notes()
+    assert quality_notes(experiment(tmp_path, unlearn={"steps": 77})) == [note]
     assert quality_notes(experiment(tmp_path, training={"steps": 77})) == []
     assert quality_notes(experiment(tmp_path / "elsewhere")) == []
 

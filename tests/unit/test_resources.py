@@ -25,7 +25,7 @@ STAGES = {
     "fisher",
     "influence",
 }
-STAGES |= {"gradients", "kernel", "scores", "conditional", "classifier", "mixture", "likelihood", "import"}
+STAGES |= {"gradients", "kernel", "scores", "conditional", "classifier", "mixture", "likelihood", "import", "quality"}
 NETWORKS = {
     "default": (config.UNet(), 8),
     "deep": (

@@ -46,7 +46,7 @@ def test_a_pipelines_weights_are_counted_in_float32_however_they_lie_there(tmp_p
 
 def test_features_and_moving_all_weights_are_asked_for():
     plain, features = needs(text_experiment(methods=["guda"])), needs(text_experiment(methods=["embedding"]))
-    assert features["features"].memory > plain["features"].memory
+    assert features["features"] == plain["features"]  # generated images are compared whatever the methods are
     assert features["scores"].memory > plain["scores"].memory
     few, all_weights = (
         needs(text_experiment(text=STABLE_DIFFUSION, attribution={"abu": {"parameters": patterns}}))["fisher"]

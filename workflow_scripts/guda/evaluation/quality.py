@@ -52,9 +52,9 @@ def base_row(spec: QualitySpec, record: dict[str, Any], paths: Paths) -> dict[st
 
 
 def read_features(spec: QualitySpec, paths: Paths, images: str) -> tuple[list[str], np.ndarray]:
-    """Ids and features float64 [n, d] of the training images or of a bucket."""
+    """Ids and features float32 [n, d] of the training images or of a bucket."""
     tensors, _ = load_tensors(paths.features(EMBEDDING, images), spec.features[images], "np")
-    return unpack_ids(tensors["ids"]), tensors["features"].astype(np.float64)
+    return unpack_ids(tensors["ids"]), tensors["features"]
 
 
 def unlearned_rows(spec: QualitySpec, base: dict[str, Any], paths: Paths) -> list[dict[str, Any]]:

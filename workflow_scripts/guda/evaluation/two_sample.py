@@ -37,15 +37,15 @@ def two_samples(
 
     Which training images (`ids` [n]) are the reference is a matter of a hash of their ids: half of them, MOST at most.
     """
-    mean, spread = training.mean(0), training.std(0)
+    mean, spread = training.mean(0, dtype=np.float64), training.std(0, dtype=np.float64)
     scale = np.where(spread > 0, spread, 1)
     order = sorted(range(len(ids)), key=lambda row: derive_seed("two samples", ids[row]))
     half, count = min(MOST, len(ids) // 2), min(MOST, len(generated), len(ids) - len(ids) // 2)
     if min(half, count) < FEWEST:
         return None
-    training, generated = (training[order] - mean) / scale, (generated[:count] - mean) / scale
-    reference, others = training[:half], training[half : half + count]
-    return compared(generated, reference), compared(others, reference)
+    rows = order[:half], order[half : half + count]
+    reference, others = ((training[some] - mean) / scale for some in rows)
+    return compared((generated[:count] - mean) / scale, reference), compared(others, reference)
 
 
 def compared(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> TwoSample:

@@ -41,15 +41,14 @@ def base_remark(row: Mapping[str, float]) -> str:
 
 def unlearned_remark(row: Mapping[str, float]) -> str:
     """The same of a model that has unlearned a group."""
-    found = []
     if row["health_ratio"] >= MUCH_WORSE:
-        found.append(f"took too much: {row['health_ratio']:.3g} times the base model's loss on images that it retains")
+        return f"took too much: {row['health_ratio']:.3g} times the base model's loss on images that it retains"
     if row["forgetting"] < BARELY:
-        found.append(
+        return (
             f"did not take: its group's own images lose hardly more than retained ones do ({row['forgetting']:.2g} "
             "standard deviations)"
         )
-    return "; ".join(found)
+    return ""
 
 
 def known(value: float | None) -> float:

@@ -6,13 +6,15 @@ Torch-free, like the rest of what plans.
 from __future__ import annotations
 
 import contextlib
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from guda.core.artifacts import read_csv
 from guda.core.errors import ArtifactError
-from guda.core.paths import BASE, CALIBRATION, TRAINING
-from guda.core.records import check_recorded
+from guda.core.paths import BASE, CALIBRATION, TRAINING, record_of
+from guda.core.records import check_recorded, read_record
+from guda.core.spec import digest
 from guda.evaluation.two_sample import FEWEST, MOST
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec, Unlearned
@@ -50,8 +52,8 @@ def quality_spec(experiment: Experiment) -> QualitySpec:
             groups |= {name: group for group, name in names.items()}
             if run.calibration is not None:
                 models_of.setdefault(method, []).extend(names.values())
-                digests = {BASE: run.base} | {name: run.models[group] for group, name in names.items()}
-                terms |= {name: run.elbo_digest(digest, run.calibration) for name, digest in digests.items()}
+                scored = {BASE: run.base} | {name: run.models[group] for group, name in names.items()}
+                terms |= {name: run.elbo_digest(model, run.calibration) for name, model in scored.items()}
     unseen = reason_against_features(experiment)
     return QualitySpec(
         base=experiment.model_digest(BASE),
@@ -123,11 +125,14 @@ def samples_figure_spec(experiment: Experiment) -> SamplesFigureSpec:
 
 
 def quality_notes(experiment: Experiment) -> list[str]:
-    """What the user should know of the base model, by the table that is there; nothing where it is of other models."""
-    table, columns = experiment.on_disk.quality(), ("n_generated", "precision", "precision_floor", "falls")
+    """What the user should know of the base model, by the table that is there; nothing where it is of another one."""
+    table, spec = experiment.on_disk.quality(), quality_spec(experiment)
     with contextlib.suppress(ArtifactError):
-        check_recorded(table, quality_spec(experiment).digest())
-        rows: Any = read_csv(table, numbers=columns)
-        remark = base_remark(rows[rows["model"] == BASE].iloc[0])
-        return [f"base model: {remark}"] if remark else []
+        text = read_record(record_of(table))["spec"]
+        made = json.loads(text)
+        if (made.get("base"), made.get("features")) == (spec.base, spec.features):  # whatever the unlearned ones are
+            check_recorded(table, digest(text))
+            rows: Any = read_csv(table, numbers=("n_generated", "precision", "precision_floor", "falls"))
+            remark = base_remark(rows[rows["model"] == BASE].iloc[0])
+            return [f"base model: {remark}"] if remark else []
     return []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from guda import config
 from guda.core.records import FORWARD_AND_BACKWARD
+from guda.evaluation.two_sample import MOST
 from guda.methods import GRADIENT_METHODS
 from guda.methods.gradients.plan import GRADIENTS, Gradients
 from guda.methods.kernel.plan import GRID, PREDICTED, WEIGHTS
@@ -78,7 +79,8 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     largest_group = max(map(len, experiment.groups.values()))
     n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
     by_middle = settings.attribution.embedding.model is None
-    features = FLOAT * n_images * network.features if by_middle else 0
+    features = FLOAT * n_images * network.features if by_middle else 0  # for quality.csv whatever the methods are
+    compared = features if {"embedding", "kernel"} & set(experiment.methods_used) else 0
 
     def trained(training: config.Training) -> Need:
         return Need(
@@ -112,8 +114,9 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "fisher": fisher(experiment, network, seen),
         "influence": influence(experiment, network, seen),
         "gradients": gradients(experiment, network, seen),
-        "kernel": kernel(experiment, network, scored + 2 * features),
-        "scores": scores(experiment, images + 2 * features),
+        "kernel": kernel(experiment, network, scored + 2 * compared),
+        "scores": scores(experiment, images + 2 * compared),
+        "quality": Need(planned + 3 * features + 8 * 6 * MOST * network.features),
         "likelihood": likelihood(experiment, network, planned),
     }
 

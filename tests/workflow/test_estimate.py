@@ -1,6 +1,7 @@
 """The cost of a run, before it: the jobs are Snakemake's own, and `snakemake estimate` measures them."""
 
 import contextlib
+import re
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -45,7 +46,9 @@ def to_do(workflow: Workflow, overlay: dict) -> set[str]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_jobs_are_those_that_snakemake_would_run(workflow: Workflow, overlay):
     planned = workflow.planned(yaml.safe_dump(OVERLAYS[overlay]))
-    assert to_do(workflow, OVERLAYS[overlay]) == {job_of(file) for file in planned}
+    assert to_do(workflow, OVERLAYS[overlay]) == {
+        job_of(re.sub("images/.*png$", "queries.csv", file)) for file in planned
+    }
 
 
 def test_an_experiment_that_is_made_costs_nothing(workflow: Workflow):

@@ -128,3 +128,4 @@ def test_the_tutorial_from_pictures_to_rankings(project, written):
     assert {file: file.stat().st_mtime_ns for file in results.glob("models/**/*.safetensors")} == models
     queries = {row["query"] for row in read(results / "sets" / "mine" / "rankings.csv")}
     assert queries == {"old/0.png", "new/1.png", "old/2.png", "new/3.png"}
+    assert len({row["query"] for row in read(results / "rankings.csv")}) == 8

@@ -48,6 +48,16 @@ def test_groups_named_by_a_table_are_those_of_a_list(tmp_path):
     assert by_table == {"ash": ["i0", "i3"], "cedar": ["i2"]}
 
 
+def test_a_table_of_groups_of_any_names_is_read_back(tmp_path):
+    """With spaces around them, delimiters, quotes, what stands for nothing, and what looks like a number."""
+    names = [" ash ", "a,b;c|", '"', "NA", "1.0", "हिन्दी", "#x", "x" * 300]
+    conditions = dict.fromkeys(names, 'provider != "none"')
+    table = tmp_path / "screen.csv"
+    proposed(np.arange(8.0)[None], names, 8).to_csv(table, index=False)
+    settings = Data(conditions=conditions, groups_from=str(table))
+    assert set(read_groups(TRAINING, settings)) == set(names)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

@@ -42,7 +42,7 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
         notes.append(f"{key} says what the groups are, not data.group_by, {settings.group_by!r}; set that to null")
     named, source = settings.groups, "data.groups"
     if settings.groups_from is not None:
-        named, source = _named_by_table(settings.groups_from), "data.groups_from"
+        named, source = _named_by_table(settings.groups_from, groups), "data.groups_from"
     for name in named or []:
         if name not in groups:
             raise ConfigError(f"{source}: {key} gives no group {name!r}; {nearest_name(name, list(groups))}")
@@ -62,14 +62,15 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
     return {name: sorted(members, key=place.__getitem__) for name, members in groups.items()}
 
 
-def _named_by_table(path: str) -> list[str]:
-    """The names in a table's column `group`. Raises DataError."""
+def _named_by_table(path: str, groups: Collection[str]) -> list[str]:
+    """The names in a table's column `group`, those of `groups` as they are there. Raises DataError."""
     from guda.data.datasets.table_files import read_table
 
     table = read_table(Path(path), "data.groups_from")
     if "group" not in table.columns:
         raise DataError(f"data.groups_from: {path!r} has no column 'group'; found {', '.join(table.columns)}")
-    return list(table["group"].dropna().astype(str))
+    outer = {name.strip(): name for name in groups}  # a table's values have no spaces around them
+    return [name if name in groups else outer.get(name, name) for name in table["group"].dropna().astype(str)]
 
 
 def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:

@@ -292,6 +292,21 @@ def test_a_removed_group_changes_scores_only():
     assert stale == matching(["scores:*", *TABLES])
 
 
+def test_groups_that_differ_in_case_only_need_a_file_system_that_tells_them_apart(tmp_path):
+    cases = {"conditions": {"Amber": 'provider == "amber"', "amber": 'provider == "cedar"'}, "groups": None}
+    results = tmp_path / "results"
+    names = {
+        name for name in digests(experiment(data=cases, results=str(results / "new"))) if name.startswith("model:")
+    }
+    assert {"model:guda/Amber", "model:guda/amber"} <= names
+    results.mkdir()
+    (tmp_path / "RESULTS").symlink_to(results)  # so that the folder has both names, as where case does not count
+    with pytest.raises(
+        DataError, match=r"groups 'Amber' and 'amber' differ in case only, which the file system of '.*'"
+    ):
+        experiment(data=cases, results=str(results / "new"))
+
+
 def test_groups_named_in_another_order_or_all_by_null_are_the_same():
     assert digests(experiment(data={"groups": ["cedar", "amber"]})) == BEFORE
     every = sorted(set(DATASET.table["provider"]))

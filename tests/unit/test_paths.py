@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from guda.core.paths import Paths, group_file, logo_model, query_file, unlearned_model
 
 
-@pytest.mark.parametrize("name", ["amber", "0", "J. M. W. Turner (early)", "a+b,c-d_e", "é", "日本", "x" * 100])
+@pytest.mark.parametrize(
+    "name", ["amber", "0", "conrad", "a.con", "한", "J. M. W. Turner (early)", "a+b,c-d_e", "é", "日本", "x" * 100]
+)
 def test_a_group_whose_name_can_be_a_file_name_gives_its_files_that_name(name):
     assert group_file(name) == name
 
@@ -22,6 +24,10 @@ def test_a_group_whose_name_can_be_a_file_name_gives_its_files_that_name(name):
         ("Cafe\u0301", "Cafe-c42cc7a1"),
         ("base", "base-cae66217"),
         ("logo-1", "1-4615a8d3"),
+        ("con", "con-1143da2b"),
+        ("Aux.txt", "Aux.txt-f06764b2"),
+        ("\u1112\u1161\u11ab", "\ud55c-006307c2"),
+        ("\u2126", "\u03a9-411189ec"),
         ("😀", "f0443a34"),
         ("..", "5ec1f7e7"),
         ("-rf", "rf-686c39ac"),

@@ -269,7 +269,6 @@ FILES = [
     row("reserved column", table(header=["file", "id"]), r"data\.table: .*the column 'id' is reserved; rename it"),
     row("groups without images", artists("", ""), r"data\.group_by: column 'artist' gives 0 group\(s\); .* two"),
     row("group of all images", artists("x", "x"), r"data\.group_by: column 'artist' gives 1 group\(s\); .* two"),
-    row("case only", artists("Amber", "amber"), r"data\.group_by: .* differ in case only; rename one"),
     row("group of two lines", artists("x\ny", "z"), r"group_by: .* the group name 'x\\ny' holds '\\n'; write"),
     row("no IDX folder", IDX, r"data\.folder: 'idx' is no folder"),
     row("no IDX file", empty_folder("idx", IDX), rf"data\.folder: 'idx' holds no {IDX_IMAGES[4:]} and no .*\.gz; give"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 SNAKEMAKE = Path(".snakemake")
@@ -45,6 +46,7 @@ RESERVED = {"base", "calibration", "ceiling", "logo"}
 MAX_LENGTH = 100  # bytes of a group's file name; file systems take 255, and suffixes are added
 SHOWN_LENGTH = 60  # bytes of a group's name in that of its files, where it cannot be that name
 _FILE_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # to Windows, whatever the suffix
 
 
 def group_file(group: str) -> str:
@@ -54,10 +56,12 @@ def group_file(group: str) -> str:
     a function of the name alone. A file name stays as it is, as do Snakemake's wildcards.
     """
     folded = group.casefold()
-    fits = _FILE_NAME.fullmatch(group) and len(group.encode()) <= MAX_LENGTH
-    if group in WILDCARDS or (fits and folded not in RESERVED and not folded.startswith("logo-")):
+    fits = _FILE_NAME.fullmatch(group) and len(group.encode()) <= MAX_LENGTH and not _DEVICE.fullmatch(group)
+    composed = unicodedata.is_normalized("NFC", group)  # macOS has one file for all forms of a name
+    if group in WILDCARDS or (fits and composed and folded not in RESERVED and not folded.startswith("logo-")):
         return group
-    shown = re.sub(r"[^\w.,+()-]+", "_", group).encode()[:SHOWN_LENGTH].decode(errors="ignore")
+    kept = unicodedata.normalize("NFC", re.sub(r"[^\w.,+()-]+", "_", group))
+    shown = kept.encode()[:SHOWN_LENGTH].decode(errors="ignore")
     return _hashed(group, re.sub("^(logo-)+", "", shown.strip("_.-+,()"), flags=re.IGNORECASE))
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from guda.config import Data, NoisyPartition
 from guda.core.artifacts import CURE, check_spec, read_json, write_json
@@ -236,7 +236,7 @@ def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
 
 def _check_names(names: Iterable[str], key: str) -> None:
     """Raise DataError for a name that cannot be shown in one line, or whose files would be those of another group."""
-    folded: dict[str, Any] = {}
+    names_of: dict[str, str] = {}
     for name in names:
         bad = [each for each in name if unicodedata.category(each) in UNSHOWN]
         if bad or not name.strip():
@@ -246,8 +246,8 @@ def _check_names(names: Iterable[str], key: str) -> None:
             )
         if name in WILDCARDS:
             raise DataError(f"{key}: the group name {name!r} is a wildcard of the workflow's rules; rename it")
-        for alike in (name, group_file(name)):
-            other = folded.setdefault(alike.casefold(), name)
-            if other != name:
-                reason = "differ in case only" if other.casefold() == name.casefold() else "would share their files"
-                raise DataError(f"{key}: the group names {other!r} and {name!r} {reason}; rename one of them")
+        other = names_of.setdefault(group_file(name), name)
+        if other != name:
+            raise DataError(
+                f"{key}: the group names {other!r} and {name!r} would share their files; rename one of them"
+            )

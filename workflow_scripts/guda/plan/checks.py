@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from guda.core.errors import ConfigError, DataError, nearest_name
 from guda.core.hub import HUB_ID
+from guda.core.paths import group_file
 from guda.data.datasets.soundness import check_sound
 from guda.evaluation.lds import n_kept
 from guda.methods import METHODS, get_method
@@ -82,6 +83,7 @@ def size_notes(experiment: Experiment) -> list[str]:
 
 def _check_groups(experiment: Experiment) -> None:
     n_images, unlearn = len(experiment.dataset.table), experiment.config.unlearn
+    _check_case(list(experiment.groups), experiment.on_disk.results)
     for group, members in experiment.groups.items():
         if len(members) == n_images:
             raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
@@ -89,6 +91,27 @@ def _check_groups(experiment: Experiment) -> None:
         for group in named:
             if group not in experiment.groups:
                 raise ConfigError(f"unlearn.{key}: no group {group!r}; {nearest_name(group, list(experiment.groups))}")
+
+
+def _check_case(groups: list[str], results: Path) -> None:
+    """Raise DataError for groups whose files differ in case only, where file names are the same in either case."""
+    alike: dict[str, str] = {}
+    for group in groups:
+        other = alike.setdefault(group_file(group).casefold(), group)
+        if other != group and not _tells_case(results):
+            raise DataError(
+                f"the names of the groups {other!r} and {group!r} differ in case only, which the file system of "
+                f"{str(results)!r} does not tell apart; rename one of them"
+            )
+
+
+def _tells_case(folder: Path) -> bool:
+    """Whether a file system has other files under names in upper case than in lower; `folder` need not be there yet."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        swapped = place.name.swapcase()
+        if place.exists() and swapped != place.name:
+            return not (place.with_name(swapped).exists() and place.samefile(place.with_name(swapped)))
+    return True
 
 
 def _check_likelihood(experiment: Experiment) -> None:

@@ -1,7 +1,7 @@
-"""Tensors by which the weights of diffusers' networks are told apart without making the network.
+"""Tensors by which the weights of a pipeline's networks are told apart without making the network.
 
 They fix the channels of images and latents, the number of blocks and their channels and layers. Whoever reads the
-weights compares all others.
+weights compares all others. Of a UNet2DModel all are known beforehand, see `tensors`.
 """
 
 from __future__ import annotations

@@ -510,7 +510,12 @@ def default_specs():
     yield from [reports.likelihood_spec(of, BASE), reports.likelihood_table_spec(of)]
     yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
     yield from [quality.quality_spec(of), quality.samples_figure_spec(of)]
-    yield from [quality.curves_spec(of), quality.curves_figure_spec(of)]
+    yield from [
+        quality.curves_spec(of),
+        quality.curves_figure_spec(of),
+        reports.redrawn_spec(of),
+        reports.page_spec(of),
+    ]
     yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)
     yield brought.model_spec(BASE)

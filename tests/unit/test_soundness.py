@@ -126,7 +126,12 @@ def test_the_plan_notes_what_is_left_out_and_what_is_there_twice(folder, tmp_pat
     (tmp_path / "asked").mkdir()
     (tmp_path / "asked" / "q.jpg").write_bytes(jpeg(99))
     (tmp_path / "asked" / "readme.pdf").touch()
-    rest = {"metrics": {"content": None}, "unlearn": {"n_neighbors": 1}, "queries": {"folder": "asked"}}
+    rest = {
+        "metrics": {"content": None},
+        "unlearn": {"n_neighbors": 1, "batch_size": 8},
+        "queries": {"folder": "asked"},
+    }
+    rest |= {"training": {"batch_size": 8}}
     assert Experiment(load_config({"data": SETTINGS} | rest)).notes() == [
         "data.folder: files in 'images' left out, no images by their suffix: 'a/0.heic'",
         "queries.folder: files in 'asked' left out, no images by their suffix: 'readme.pdf'",

@@ -44,6 +44,7 @@ def required_flags(path):
     """The flags that a stage's source declares as required, by itself or by the function that several share."""
     source = path.read_text(encoding="utf-8")
     shared = [f"--{name}" for name in ("data", "pipeline", "queries") if f"add_{name}_argument(parser)" in source]
+    shared += ["--results"] if "add_results_arguments(parser" in source else []
     return re.findall(r'add_argument\(\s*"(--[\w-]+)"[^)]*required=True', source) + shared
 
 

@@ -258,16 +258,8 @@ if reports.redrawing_method(experiment):
 
 rule page:
     input:
-        paths.rankings(),
+        reports.page_files(experiment),
         [paths.scores_record(name) for name in experiment.score_names],
-        [paths.metrics()] if experiment.oracles else [],
-        paths.quality(),
-        paths.curves(),
-        [paths.redrawn()] if reports.redrawing_method(experiment) else [],
-        paths.query_table(),
-        paths.images(),
-        [paths.group(group) for group in experiment.groups],
-        [paths.queries(bucket) for bucket in experiment.buckets],
         foreign=foreign(paths.page(), lambda wc: reports.page_spec(experiment)),
     output:
         **reported(paths.page(), "page", "Answers"),

@@ -18,7 +18,7 @@ from guda.core.artifacts import made_for
 from guda.core.paths import BASE, BASES, CALIBRATION, CLASSIFIER, CONDITIONAL, TRAINING
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
-from guda.plan import precomputed, reports
+from guda.plan import precomputed, quality, reports
 from guda.plan.families import FLOAT
 from guda.plan.resources import needs
 from guda.specs import ClassifierSpec, ConditionalSpec, Spec, TrainSpec
@@ -107,6 +107,8 @@ class Jobs:
                 return Job(DATA, "table", paths.query_table(), self._buckets, table, size=size)
             case ["queries", bucket]:
                 return self._queries(bucket)
+            case ["redrawn"]:
+                return self._redrawn()
             case ["scores", method]:
                 inputs = experiment.method_files(method)
                 return Job(TABLES, "table", paths.scores(method), inputs, experiment.method_spec(method))
@@ -131,6 +133,14 @@ class Jobs:
             paths.metrics(): (reports.metrics_spec, after_rankings),
             paths.significance(): (reports.significance_spec, after_rankings),
             paths.metrics_by_source(): (reports.sources_spec, by_source),
+            paths.quality(): (quality.quality_spec, quality.quality_files(experiment)),
+            paths.curves(): (
+                quality.curves_spec,
+                [paths.model_record(model) for model in quality.curves_spec(experiment).models],
+            ),
+            paths.curves_figure(): (quality.curves_figure_spec, [paths.curves()]),
+            paths.samples_figure(): (quality.samples_figure_spec, [paths.images(), *self._buckets]),
+            paths.page(): (reports.page_spec, [*reports.page_files(experiment), *scores]),
             paths.screen(): (reports.screen_spec, scores),
             paths.sweep(): (reports.sweep_spec, swept),
             paths.sweep_figure(): (reports.sweep_figure_spec, [paths.sweep()]),
@@ -193,6 +203,15 @@ class Jobs:
         sampled = math.ceil(n_queries / SAMPLED_AT_ONCE) * SAMPLED_AT_ONCE
         work = sampled * experiment.config.queries.sampling_steps
         return Job("queries", "sample", output, [self.paths.model_weights(BASE)], spec, work, n_queries * self.bytes)
+
+    def _redrawn(self) -> Job:
+        """Images that the models without some of the groups draw, in batches that are always full."""
+        paths, spec = self.paths, reports.redrawn_spec(self.experiment)
+        n_queries = sum(len(each.ids) for each in spec.queries)
+        models = min(len(spec.models), spec.groups * n_queries)
+        work = models * len(spec.queries) * SAMPLED_AT_ONCE * self.experiment.config.queries.sampling_steps
+        inputs = [paths.rankings(), *map(paths.model_weights, spec.model_names.values())]
+        return Job("queries", "sample", paths.redrawn(), inputs, spec, work, spec.groups * n_queries * self.bytes)
 
     def _samples(self, name: str) -> int:
         """How many images a bucket or the calibration sample has."""

@@ -218,6 +218,23 @@ def redrawn_spec(experiment: Experiment) -> RedrawnSpec:
     )
 
 
+def page_files(experiment: Experiment) -> list[str]:
+    """What the page reads, but for the records of scores."""
+    paths = experiment.paths
+    compared = [paths.metrics()] if experiment.oracles else []
+    redrawn = [paths.redrawn()] if redrawing_method(experiment) else []
+    files = [
+        paths.rankings(),
+        *compared,
+        paths.quality(),
+        paths.curves(),
+        *redrawn,
+        paths.query_table(),
+        paths.images(),
+    ]
+    return [*files, *map(paths.group, experiment.groups), *map(paths.queries, experiment.buckets)]
+
+
 def page_spec(experiment: Experiment) -> PageSpec:
     return PageSpec(
         title=experiment.config.queries.name,

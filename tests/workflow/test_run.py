@@ -255,7 +255,7 @@ def test_the_report_shows_tables_and_figure_with_captions(workflow, tmp_path):
     captions = [path.read_text(encoding="utf-8").split("(")[0].splitlines()[0] for path in CAPTIONS.glob("*.rst")]
     shown = [caption for caption in captions if caption in page]
     assert len(shown) == 9, "rankings, metrics, metrics by source, significance, groups, quality, curves, two figures"
-    assert len(captions) == 12
+    assert len(captions) == 15
 
 
 def test_a_typo_in_the_configuration_is_answered_with_the_key_and_the_nearest_name(workflow):

@@ -17,6 +17,9 @@ from safetensors import safe_open
 
 from guda.core.artifacts import load_tensors, sha256_file
 from guda.core.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.models.denoisers import load_denoiser
+from guda.models.noise_schedule import NoiseSchedule
+from guda.models.sampling import generate
 
 CAPTIONS = ROOT / "rules" / "captions"
 
@@ -366,3 +369,19 @@ def test_the_page_shows_the_rankings_and_the_nearest_images_of_the_first_groups(
             distance = {name: ((images["images"][place[name]] - queries[query]) ** 2).sum() for name in members}
             nearest = [distance[shown["training"]["ids"][row]] for row in rows]
             assert nearest == sorted(distance.values())[: len(rows)]
+
+
+def test_images_are_drawn_again_from_their_own_noise_by_the_models_without_their_first_groups(workflow, at, paths):
+    tensors, _ = opened(at(paths.redrawn()))
+    pairs = list(zip(ids_of(tensors), ids_of({"ids": tensors["groups"]}), strict=True))
+    settings = workflow.experiment.config
+    assert len(pairs) == len(set(pairs)) == settings.queries.count * len(GROUPS)
+    denoiser, _ = load_denoiser(
+        at(paths.model_weights(unlearned_model("guda", "amber"))).parent,
+        NoiseSchedule.from_config(settings.noise_schedule),
+    )
+    rows = [row for row, (_, group) in enumerate(pairs) if group == "amber"]
+    queries, how = settings.queries, settings.noise_schedule
+    ids = [pairs[row][0] for row in rows]
+    drawn = generate(denoiser, how, ids, queries.seed, queries.sampling_steps, queries.sampler).numpy()
+    assert np.abs(drawn.astype(int) - tensors["images"][rows].astype(int)).max() <= 1

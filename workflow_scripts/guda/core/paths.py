@@ -321,7 +321,7 @@ class Paths:
         return self._of_set("estimate.csv")
 
     def redrawn(self) -> str:
-        return self._of_set("redrawn.safetensors")
+        return self._of_set("report", "redrawn.safetensors")
 
     def page(self) -> str:
         return self._of_set("report.html")

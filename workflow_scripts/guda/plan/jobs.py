@@ -107,7 +107,7 @@ class Jobs:
                 return Job(DATA, "table", paths.query_table(), self._buckets, table, size=size)
             case ["queries", bucket]:
                 return self._queries(bucket)
-            case ["redrawn"]:
+            case ["report", "redrawn"]:
                 return self._redrawn()
             case ["scores", method]:
                 inputs = experiment.method_files(method)

@@ -233,7 +233,12 @@ function quality() {
 
 function table(columns, rows) {
   return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...columns.map((text) => make("th", { scope: "col", text })))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", { text: typeof value === "string" ? value : number(value) })))))));
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell))))));
+}
+
+function cell(value) {
+  const text = typeof value === "string" ? value : number(value);
+  return make("td", text.length > 30 ? { text, class: "long" } : { text });
 }
 
 function label(x, y, content, anchor = "middle") {

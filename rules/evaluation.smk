@@ -1,6 +1,6 @@
 """The tables that `make_table.py` makes, the figures that `plot.py` draws, and what is retrained for them."""
 
-from guda.plan import quality, reports
+from guda.plan import page, quality, reports
 
 
 rule rankings:
@@ -219,20 +219,44 @@ use rule query_figure as samples_figure with:
         "Drawing queries beside training images"
 
 
-if reports.redrawing_method(experiment):
+if page.has_maps(experiment):
+
+    rule maps:
+        input:
+            paths.rankings(),
+            page.unlearned_files(experiment),
+            samples=[experiment.scored_samples(bucket) for bucket in page.maps_spec(experiment).samples],
+            foreign=foreign(paths.maps(), lambda wc: page.maps_spec(experiment)),
+        output:
+            **recorded(paths.maps()),
+        log:
+            **logs(*OF_SET, "maps"),
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        resources:
+            **needs("elbo", gpu=True),
+        params:
+            **parameters(lambda wc: page.maps_spec(experiment)) | COMPARED,
+        message:
+            "Mapping where in images the evidence lies"
+        shell:
+            command("compute_maps.py", NETWORK, RESULTS_OF_SET, "--samples {input.samples:q}", RECORDED)
+
+
+if page.is_redrawn(experiment):
 
     rule redrawn:
         input:
             paths.rankings(),
             experiment.family.training_files,
-            [file for model in reports.redrawn_models(experiment) for file in model_files(model).values()],
-            base=list(model_files(BASE).values()),
+            page.unlearned_files(experiment),
             prompts=[
                 file
-                for bucket in reports.redrawn_queries(experiment)
+                for bucket in page.shown_queries(experiment, settings.page.redrawn)
                 for file in experiment.family.prompt_files(bucket)
             ],
-            foreign=foreign(paths.redrawn(), lambda wc: reports.redrawn_spec(experiment)),
+            foreign=foreign(paths.redrawn(), lambda wc: page.redrawn_spec(experiment)),
         output:
             **recorded(paths.redrawn()),
         log:
@@ -243,7 +267,7 @@ if reports.redrawing_method(experiment):
         resources:
             **needs("queries", gpu=True),
         params:
-            **parameters(lambda wc: reports.redrawn_spec(experiment)) | COMPARED,
+            **parameters(lambda wc: page.redrawn_spec(experiment)) | COMPARED,
         message:
             "Drawing images again without their first groups"
         shell:
@@ -258,9 +282,9 @@ if reports.redrawing_method(experiment):
 
 rule page:
     input:
-        reports.page_files(experiment),
+        page.page_files(experiment),
         [paths.scores_record(name) for name in experiment.score_names],
-        foreign=foreign(paths.page(), lambda wc: reports.page_spec(experiment)),
+        foreign=foreign(paths.page(), lambda wc: page.page_spec(experiment)),
     output:
         **reported(paths.page(), "page", "Answers"),
     log:
@@ -272,7 +296,7 @@ rule page:
     resources:
         **needs("images"),
     params:
-        **parameters(lambda wc: reports.page_spec(experiment)) | COMPARED,
+        **parameters(lambda wc: page.page_spec(experiment)) | COMPARED,
     message:
         "Writing the page of all answers"
     shell:

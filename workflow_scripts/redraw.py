@@ -15,39 +15,25 @@ def main() -> None:
     spec = RedrawnSpec.parse(spec_text(args.spec))
     device = device_of(args)
 
-    from pathlib import Path
-
     import torch
 
     from guda.core.artifacts import pack_ids, save_tensors
     from guda.core.device import costs
-    from guda.core.paths import BASE, Paths
+    from guda.core.paths import Paths
     from guda.core.records import Stopwatch, write_record
     from guda.evaluation.metrics_table import read_rankings
-    from guda.evaluation.ranking import first_rows
-    from guda.jobs.drawing import draw, opened
-    from guda.models.denoisers import load_denoiser
-    from guda.models.noise_schedule import NoiseSchedule
+    from guda.jobs.drawing import draw, first_groups, opened, opened_model
 
     paths = Paths(args.results, args.query_set)
     rankings = read_rankings(paths.rankings(), spec.rankings)
-    scores = rankings[rankings["method"] == spec.method].set_index(["query", "group"])["score"]
-    wanted = {
-        query: {scores[query].index[row] for row in first_rows(scores[query], scores[query].index, spec.groups, query)}
-        for each in spec.queries
-        for query in each.ids
-    }
-    schedule = NoiseSchedule.from_config(spec.queries[0].noise_schedule)
+    wanted = first_groups(rankings, spec.method, [query for each in spec.queries for query in each.ids], spec.groups)
     pipeline, stopwatch = opened(spec.queries[0], args.pipeline, device), Stopwatch()
     images, ids, groups, steps = [], [], [], 0
     for group, name in spec.model_names.items():
         asked = [[query for query in each.ids if group in wanted[query]] for each in spec.queries]
         if not any(asked):
             continue
-        folder = Path(paths.model_weights(name)).parent
-        adapted = None if (folder / "config.json").exists() else Path(paths.model_weights(BASE)).parent
-        denoiser, _ = load_denoiser(folder, schedule, spec.models[group], adapted)
-        denoiser.to(device)
+        denoiser = opened_model(paths, name, spec.models[group], spec.queries[0].noise_schedule, device)
         for each, queries, prompts in zip(spec.queries, asked, args.prompts or [None] * len(asked), strict=True):
             if queries:
                 images.append(draw(denoiser, each, queries, pipeline, prompts))

@@ -22,7 +22,7 @@ from guda.core.paths import (
 from guda.data.datasets import Dataset, load_dataset
 from guda.methods import METHODS, get_method
 from guda.methods.random.plan import RandomSpec
-from guda.plan import quality, reports
+from guda.plan import page, quality, reports
 from guda.plan.checks import size_notes
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
@@ -513,8 +513,9 @@ def default_specs():
     yield from [
         quality.curves_spec(of),
         quality.curves_figure_spec(of),
-        reports.redrawn_spec(of),
-        reports.page_spec(of),
+        page.redrawn_spec(of),
+        page.maps_spec(of),
+        page.page_spec(of),
     ]
     yield METHODS["das"].features_spec(of, TRAINING)
     brought = Experiment(load_config({"model": {"pretrained": f"someone/model@{'0' * 40}"}}), DATASET)

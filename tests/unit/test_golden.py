@@ -24,7 +24,7 @@ STAGES = {spec: numbers for room in ROOMS for spec, numbers in room.STAGES.items
 GOLDEN = {spec: pinned for room in ROOMS for spec, pinned in room.GOLDEN.items()}
 # These show the numbers of other stages.
 PICTURES = {specs.QueryTableSpec, specs.FigureSpec, specs.RemovalFigureSpec, specs.SweepFigureSpec}
-PICTURES |= {specs.CurvesFigureSpec, specs.SamplesFigureSpec, specs.RedrawnSpec, specs.PageSpec}
+PICTURES |= {specs.CurvesFigureSpec, specs.SamplesFigureSpec, specs.RedrawnSpec, specs.MapsSpec, specs.PageSpec}
 
 
 @pytest.fixture(autouse=True)

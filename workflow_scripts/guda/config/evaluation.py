@@ -70,6 +70,8 @@ class Page(Section):
     groups: PositiveInt = Field(3, description="Groups of an image, the first ones, whose nearest images are shown.")
     nearest: PositiveInt = Field(3, description="Training images shown of each.")
     detailed: PositiveInt = Field(500, description="Images that these are shown for, the first by name.")
+    maps: NonNegativeInt = Field(8, description="Images with maps of where the evidence for these groups lies.")
+    noises: int = Field(8, ge=5, le=12, description="Draws of noise behind each map; their signs tell it from chance.")
     redrawn: NonNegativeInt = Field(
         8, description="Generated images that the models without their first groups draw again, from the same noise."
     )

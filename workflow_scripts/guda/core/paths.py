@@ -320,6 +320,9 @@ class Paths:
     def estimate(self) -> str:
         return self._of_set("estimate.csv")
 
+    def maps(self) -> str:
+        return self._of_set("report", "maps.safetensors")
+
     def redrawn(self) -> str:
         return self._of_set("report", "redrawn.safetensors")
 

@@ -1,19 +1,25 @@
-"""How images are drawn from a model, of either family: for `generate.py` and `redraw.py`."""
+"""How images are drawn from a model, of either family, and again without their first groups."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from guda import config
+from guda.core.paths import BASE, CONFIG, Paths
 from guda.data.prompts import read_prompts
-from guda.models.denoisers import GuidedDenoiser
+from guda.evaluation.ranking import first_rows
+from guda.models.denoisers import GuidedDenoiser, load_denoiser
+from guda.models.noise_schedule import NoiseSchedule
 from guda.models.sampling import generate, generate_latents
 from guda.models.stable_diffusion.pipeline import decode_latents, encode_prompts, opened_pipeline
 from guda.specs import PromptedQueriesSpec, QueriesSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jaxtyping import UInt8
 
     from guda.models.denoisers import UNetDenoiser
@@ -24,6 +30,26 @@ DECODED = 64  # latents at a time
 def opened(spec: QueriesSpec | PromptedQueriesSpec, pipeline: str, device: torch.device) -> Any:
     """The pipeline that encodes prompts and decodes latents, on the device; None where queries have no prompts."""
     return opened_pipeline(pipeline, spec.pipeline).to(device) if isinstance(spec, PromptedQueriesSpec) else None
+
+
+def opened_model(
+    paths: Paths, name: str, digest: str, process: config.NoiseSchedule, device: torch.device
+) -> UNetDenoiser:
+    """A model under models/, on the device, adapters together with the base model. Raises ArtifactError."""
+    folder = Path(paths.model_weights(name)).parent
+    base = None if (folder / CONFIG).exists() else Path(paths.model_weights(BASE)).parent
+    denoiser, _ = load_denoiser(folder, NoiseSchedule.from_config(process), digest, base)
+    return denoiser.to(device)
+
+
+def first_groups(rankings: pd.DataFrame, method: str, queries: list[str], count: int) -> dict[str, set[str]]:
+    """The `count` first groups of each of the queries by a method, of the table of rankings.csv."""
+    scores = rankings[rankings["method"] == method].set_index(["query", "group"])["score"]
+    found = {}
+    for query in queries:
+        groups = scores[query].index
+        found[query] = {groups[row] for row in first_rows(scores[query], groups, count, query)}
+    return found
 
 
 def draw(

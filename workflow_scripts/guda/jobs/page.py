@@ -17,7 +17,7 @@ from guda.evaluation.metrics_table import read_rankings
 from guda.methods import get_method
 from guda.methods.similarity.compute import similarities
 from guda.models import forgetting
-from guda.report.pictures import data_uri
+from guda.report.pictures import data_uri, overlay_uri
 from guda.report.verdicts import verdict
 from guda.specs import PageSpec, RankingsSpec
 
@@ -57,6 +57,7 @@ COSTS = {
     "build_evaluations": "evaluations, once",
     "query_evaluations": "evaluations, for the images",
 }
+BEYOND_NOISE = 0.05  # p of a pixel
 DIGITS = 5  # of a score
 
 
@@ -101,6 +102,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
             "pictures": [data_uri(training["images"][row]) for row in shown],
         },
         "redrawn": _redrawn(spec, paths, queries, groups),
+        "maps": _maps(spec, paths, queries, groups),
         "metrics": _metrics(spec, paths),
         "quality": _table(paths.quality(), spec.quality, SHOWN_QUALITY),
         "curve": _curve(spec, paths),
@@ -188,6 +190,24 @@ def _redrawn(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]
     named = zip(unpack_ids(tensors["ids"]), unpack_ids(tensors["groups"]), tensors["images"], strict=True)
     for query, group, image in named:
         found.setdefault(queries.index(query), {})[groups.index(group)] = data_uri(image)
+    return found
+
+
+def _maps(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -> dict[int, dict[int, dict[str, str]]]:
+    """By the places of an image and of a group, a picture to lay over the image: where its evidence lies."""
+    if not spec.maps:
+        return {}
+    tensors, _ = load_tensors(paths.maps(), spec.maps, "np")
+    found: dict[int, dict[int, dict[str, str]]] = {}
+    ids = unpack_ids(tensors["ids"])
+    largest: dict[str, float] = {}
+    for query, values in zip(ids, tensors["maps"], strict=True):  # one scale for all groups of an image
+        largest[query] = max(largest.get(query, np.finfo(float).tiny), float(np.abs(values).max()))
+    named = zip(ids, unpack_ids(tensors["groups"]), tensors["maps"], tensors["p"], strict=True)
+    for query, group, values, p in named:
+        share = f"{100 * (p <= BEYOND_NOISE).mean():.0f} % of it beyond noise"
+        shown = {"overlay": overlay_uri(values, p <= BEYOND_NOISE, largest[query]), "said": share}
+        found.setdefault(queries.index(query), {})[groups.index(group)] = shown
     return found
 
 

@@ -18,7 +18,7 @@ from guda.core.artifacts import made_for
 from guda.core.paths import BASE, BASES, CALIBRATION, CLASSIFIER, CONDITIONAL, TRAINING
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
-from guda.plan import precomputed, quality, reports
+from guda.plan import page, precomputed, quality, reports
 from guda.plan.families import FLOAT
 from guda.plan.resources import needs
 from guda.specs import ClassifierSpec, ConditionalSpec, Spec, TrainSpec
@@ -109,6 +109,8 @@ class Jobs:
                 return self._queries(bucket)
             case ["report", "redrawn"]:
                 return self._redrawn()
+            case ["report", "maps"]:
+                return self._maps()
             case ["scores", method]:
                 inputs = experiment.method_files(method)
                 return Job(TABLES, "table", paths.scores(method), inputs, experiment.method_spec(method))
@@ -140,7 +142,7 @@ class Jobs:
             ),
             paths.curves_figure(): (quality.curves_figure_spec, [paths.curves()]),
             paths.samples_figure(): (quality.samples_figure_spec, [paths.images(), *self._buckets]),
-            paths.page(): (reports.page_spec, [*reports.page_files(experiment), *scores]),
+            paths.page(): (page.page_spec, [*page.page_files(experiment), *scores]),
             paths.screen(): (reports.screen_spec, scores),
             paths.sweep(): (reports.sweep_spec, swept),
             paths.sweep_figure(): (reports.sweep_figure_spec, [paths.sweep()]),
@@ -206,12 +208,19 @@ class Jobs:
 
     def _redrawn(self) -> Job:
         """Images that the models without some of the groups draw, in batches that are always full."""
-        paths, spec = self.paths, reports.redrawn_spec(self.experiment)
+        paths, spec = self.paths, page.redrawn_spec(self.experiment)
         n_queries = sum(len(each.ids) for each in spec.queries)
         models = min(len(spec.models), spec.groups * n_queries)
         work = models * len(spec.queries) * SAMPLED_AT_ONCE * self.experiment.config.queries.sampling_steps
         inputs = [paths.rankings(), *map(paths.model_weights, spec.model_names.values())]
         return Job("queries", "sample", paths.redrawn(), inputs, spec, work, spec.groups * n_queries * self.bytes)
+
+    def _maps(self) -> Job:
+        paths, spec = self.paths, page.maps_spec(self.experiment)
+        inputs = [paths.rankings(), *map(paths.model_weights, [BASE, *spec.model_names.values()]), *self._buckets]
+        pairs = len(spec.ids) * min(spec.groups, len(spec.models))
+        work = (len(spec.ids) + pairs) * spec.noises * len(spec.elbo.steps)
+        return Job("scoring", "elbo", paths.maps(), inputs, spec, work, 2 * FLOAT * pairs * self.bytes)
 
     def _samples(self, name: str) -> int:
         """How many images a bucket or the calibration sample has."""

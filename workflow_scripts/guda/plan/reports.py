@@ -14,12 +14,10 @@ from guda.core.artifacts import read_csv
 from guda.core.errors import ArtifactError, ConfigError
 from guda.core.paths import BASE, subset_model
 from guda.core.records import check_recorded
-from guda.core.seeding import derive_seed
 from guda.methods import get_method
-from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec, Unlearned
+from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec
 from guda.methods.instance import InstanceLevel
 from guda.methods.variants import shown_settings
-from guda.plan.quality import curves_spec, quality_spec
 from guda.specs import (
     FigureSpec,
     LdsSpec,
@@ -27,9 +25,7 @@ from guda.specs import (
     LikelihoodSpec,
     LikelihoodTableSpec,
     MetricsSpec,
-    PageSpec,
     RankingsSpec,
-    RedrawnSpec,
     ReliabilitySpec,
     RemovalFigureSpec,
     RemovalSetsSpec,
@@ -175,82 +171,6 @@ def figure_spec(experiment: Experiment) -> FigureSpec:
         method=experiment.config.methods[0],
         oracle=next(map(experiment.table_name, experiment.oracles), ""),
         settings=experiment.config.figure,
-    )
-
-
-def redrawing_method(experiment: Experiment) -> str:
-    """The first configured method with a model without each group, whose models draw images again; '': none does."""
-    if experiment.given_queries is not None or not experiment.config.page.redrawn:
-        return ""
-    methods = (name for name in experiment.config.methods if isinstance(get_method(name), Unlearned))
-    return next(methods, "")
-
-
-def redrawn_models(experiment: Experiment) -> list[str]:
-    """Names of the models that do."""
-    return list(redrawn_spec(experiment).model_names.values())
-
-
-def redrawn_queries(experiment: Experiment) -> dict[str, list[str]]:
-    """Which images are drawn again, by their bucket."""
-    count = experiment.config.page.redrawn
-    ids = set(sorted(experiment.queries, key=lambda query: derive_seed("figure", query))[:count])
-    found = {bucket: [query for query in each if query in ids] for bucket, each in experiment.buckets.items()}
-    return {bucket: each for bucket, each in found.items() if each}
-
-
-def redrawn_spec(experiment: Experiment) -> RedrawnSpec:
-    method = redrawing_method(experiment)
-    spec = experiment.method_spec(method)
-    assert isinstance(spec, CounterfactualSpec | RepeatedSpec)
-    run = next(iter(spec.runs))
-    return RedrawnSpec(
-        rankings=rankings_spec(experiment).digest(),
-        method=method,
-        base=run.base,
-        models=run.models,
-        model_names=run.model_names,
-        queries=[
-            experiment.family.generated(bucket).model_copy(update={"ids": ids})
-            for bucket, ids in redrawn_queries(experiment).items()
-        ],
-        groups=experiment.config.page.groups,
-    )
-
-
-def page_files(experiment: Experiment) -> list[str]:
-    """What the page reads, but for the records of scores."""
-    paths = experiment.paths
-    compared = [paths.metrics()] if experiment.oracles else []
-    redrawn = [paths.redrawn()] if redrawing_method(experiment) else []
-    files = [
-        paths.rankings(),
-        *compared,
-        paths.quality(),
-        paths.curves(),
-        *redrawn,
-        paths.query_table(),
-        paths.images(),
-    ]
-    return [*files, *map(paths.group, experiment.groups), *map(paths.queries, experiment.buckets)]
-
-
-def page_spec(experiment: Experiment) -> PageSpec:
-    return PageSpec(
-        title=experiment.config.queries.name,
-        rankings=rankings_spec(experiment).digest(),
-        metrics=metrics_spec(experiment).digest() if experiment.oracles else "",
-        quality=quality_spec(experiment).digest(),
-        curves=curves_spec(experiment).digest(),
-        query_table=experiment.query_table_spec().digest(),
-        images=experiment.images_digest,
-        members={group: experiment.group_digest(group) for group in experiment.groups},
-        buckets=experiment.bucket_digests(),
-        methods=experiment.config.methods,
-        oracles=[experiment.table_name(name) for name in experiment.oracles],
-        files={experiment.table_name(name): name for name in experiment.score_names},
-        redrawn=redrawn_spec(experiment).digest() if redrawing_method(experiment) else "",
-        settings=experiment.config.page,
     )
 
 

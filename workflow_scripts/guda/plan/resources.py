@@ -126,6 +126,7 @@ STAGES = {
     "generate_queries": "queries",
     "regenerate": "queries",
     "redrawn": "queries",
+    "maps": "elbo",
     "pipeline": "train",
     "encoded_samples": "encoded",
     "encoded_anchors": "encoded",

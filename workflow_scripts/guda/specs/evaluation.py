@@ -130,6 +130,20 @@ class RedrawnSpec(Spec):
     groups: int  # of each query, the first ones
 
 
+class MapsSpec(Spec):
+    stage, version = "maps", 1
+    rankings: str
+    method: str  # name in the tables
+    base: str
+    models: dict[str, str]  # digest of the model without each group
+    model_names: dict[str, str]
+    samples: dict[str, str]  # digest of each bucket that holds some of the images, as networks see it
+    ids: list[str]
+    elbo: ElboSettings
+    groups: int  # of each image, the first ones
+    noises: int
+
+
 class PageSpec(Spec):
     stage, version = "page", 1
     title: str
@@ -145,6 +159,7 @@ class PageSpec(Spec):
     oracles: list[str]
     files: dict[str, str]  # name of each method's score file
     redrawn: str  # '': nothing is drawn again
+    maps: str  # '': there are none
     settings: config.Page
 
 

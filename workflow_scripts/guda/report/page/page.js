@@ -131,9 +131,22 @@ function detail(query) {
       ...rows.map((row) => make("img", { src: data.training.pictures[row], alt: data.training.ids[row], title: data.training.ids[row] })),
       make("figcaption", { text: data.groups[group] })))));
   }
+  if (data.maps[query]) {
+    parts.push(make("h3", { text: "Where the evidence lies" }));
+    parts.push(make("p", { class: "quiet", text: "Blue: without the group the model explains these pixels worse; orange: better. Pale where it may be noise." }));
+    parts.push(make("div", { class: "likes" }, ...where(query)));
+  }
   if (data.redrawn[query]) parts.push(make("h3", { text: "The same noise, drawn without a group" }), make("div", { class: "likes" }, ...again(query)));
   parts.push(make("h3", { text: "What each method puts first" }), make("div", { class: "scroll" }, votes(query)));
   return parts;
+}
+
+// Maps of the first groups, each over the image.
+function where(query) {
+  const maps = data.maps[query], order = orderOf(scoresOf(data.methods[0], query)).filter((group) => maps[group]);
+  return order.map((group) => make("figure", {},
+    make("div", { class: "over" }, make("img", { src: data.pictures[query], alt: "" }), make("img", { src: maps[group].overlay, alt: `map of the evidence for ${data.groups[group]}` })),
+    make("figcaption", { text: `${data.groups[group]}: ${maps[group].said}` })));
 }
 
 // The image, and what the model without each of its first groups makes of the same noise.

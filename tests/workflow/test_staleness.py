@@ -267,6 +267,7 @@ def test_dates_do_not_make_another_configurations_file_pass(workflow, tmp_path):
         "scores/guda",
         "quality",
         "report",
+        "report/maps",
         "report/redrawn",
         *TABLES[:-1],
     }

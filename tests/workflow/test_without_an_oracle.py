@@ -13,7 +13,9 @@ def test_rankings_and_figure_need_no_retraining_and_an_oracle_comes_later(workfl
     """Of a finished run the tables are made again, and nothing else; what compares with retraining is left out."""
     run = workflow.copied(tmp_path / "run")
     paths = run.experiment.paths
-    tables = {"rankings.csv", "rankings.record.json", "figures/queries.png", "figures/queries.record.json"}
+    page = {"report.html", "report.record.json"}
+    page |= {f"report/{name}{end}" for name in ("maps", "redrawn") for end in (".safetensors", ".record.json")}
+    tables = {"rankings.csv", "rankings.record.json", "figures/queries.png", "figures/queries.record.json", *page}
     assert run.planned(NO_ORACLE) == tables
     done = run.snakemake("--cores", "2", "all", overlays=(NO_ORACLE,))
     assert done.returncode == 0, done.stderr

@@ -43,6 +43,7 @@ def made_up(n: int, groups: list[str], ids: list[str] | None = None, size: int =
         "nearest": [[(0, [0])]] + [None] * (n - 1),
         "training": {"ids": ["t"], "pictures": pictures[:1]},
         "maps": {0: {0: {"overlay": pictures[0], "said": "3 % of it beyond noise"}}},
+        "schedule": {"steps": [110, 990], "nats": [2.5, -0.5]},
         "metrics": None,
         "redrawn": {0: {0: pictures[0]}},
         "none": {"guda": sure[::-1].tolist()},

@@ -14,7 +14,9 @@ from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import check_recorded, read_record
 from guda.data.groups import read_members
 from guda.evaluation.metrics_table import read_rankings
-from guda.methods import get_method
+from guda.methods import get_method, method_of
+from guda.methods.counterfactual.compute import mean_terms
+from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.similarity.compute import similarities
 from guda.models import forgetting
 from guda.report.pictures import data_uri, overlay_uri
@@ -103,6 +105,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
         },
         "redrawn": _redrawn(spec, paths, queries, groups),
         "maps": _maps(spec, paths, queries, groups),
+        "schedule": _schedule(spec, paths, records),
         "metrics": _metrics(spec, paths),
         "quality": _table(paths.quality(), spec.quality, SHOWN_QUALITY),
         "curve": _curve(spec, paths),
@@ -209,6 +212,19 @@ def _maps(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -
         shown = {"overlay": overlay_uri(values, p <= BEYOND_NOISE, largest[query]), "said": share}
         found.setdefault(queries.index(query), {})[groups.index(group)] = shown
     return found
+
+
+def _schedule(spec: PageSpec, paths: Paths, records: dict[str, dict[str, Any]]) -> dict[str, list[float]] | None:
+    """By the unlearning method, what each diffusion step adds to the first group's score, the mean over images."""
+    if not spec.unlearned:
+        return None
+    scored = method_of(Unlearned, spec.unlearned).parse(records[spec.unlearned]["spec"])
+    first, parts = next(iter(scored.runs)), []
+    for bucket, samples in first.buckets.items():
+        _, terms = mean_terms(scored, paths, bucket, samples)
+        parts.append(terms[np.arange(len(terms)), terms.sum(axis=2).argmax(axis=1)])
+    mean = np.concatenate(parts).mean(axis=0)
+    return {"steps": list(map(float, first.elbo.steps)), "nats": [float(f"{value:.4g}") for value in mean]}
 
 
 def _best_of(similar: np.ndarray, among: np.ndarray, count: int) -> list[int]:

@@ -32,18 +32,20 @@ def page_spec(experiment: Experiment) -> PageSpec:
         files={experiment.table_name(name): name for name in experiment.score_names},
         redrawn=redrawn_spec(experiment).digest() if is_redrawn(experiment) else "",
         maps=maps_spec(experiment).digest() if has_maps(experiment) else "",
+        unlearned=unlearning_method(experiment),
         settings=experiment.config.page,
     )
 
 
 def page_files(experiment: Experiment) -> list[str]:
     """What the page reads, but for the records of scores."""
-    paths = experiment.paths
+    paths, unlearned = experiment.paths, unlearning_method(experiment)
     files = [paths.rankings(), paths.quality(), paths.curves(), paths.query_table(), paths.images()]
     files += [paths.metrics()] if experiment.oracles else []
     files += [paths.redrawn()] if is_redrawn(experiment) else []
     files += [paths.maps()] if has_maps(experiment) else []
-    return [*files, *map(paths.group, experiment.groups), *map(paths.queries, experiment.buckets)]
+    files += [*map(paths.group, experiment.groups), *map(paths.queries, experiment.buckets)]
+    return list(dict.fromkeys([*files, *(experiment.method_files(unlearned) if unlearned else [])]))
 
 
 def shown_queries(experiment: Experiment, count: int) -> dict[str, list[str]]:

@@ -160,6 +160,7 @@ class PageSpec(Spec):
     files: dict[str, str]  # name of each method's score file
     redrawn: str  # '': nothing is drawn again
     maps: str  # '': there are none
+    unlearned: str  # name of the method whose models were unlearned; '': none is
     settings: config.Page
 
 

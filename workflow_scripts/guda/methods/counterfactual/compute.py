@@ -36,7 +36,7 @@ def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
         details = {"forgetting": found} | summary(found)
     queries, parts = [], []
     for bucket, samples in first.buckets.items():  # the terms of all of them would be too many
-        ids, terms = _mean_terms(spec, paths, bucket, samples)
+        ids, terms = mean_terms(spec, paths, bucket, samples)
         queries += ids
         parts.append(calibrated(terms, calibration))
     score, se, p_top1_scoring, error = (np.concatenate(values) for values in zip(*parts, strict=True))
@@ -54,7 +54,7 @@ def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weight
     return np.stack([terms - full for terms in without], axis=1) * weights
 
 
-def _mean_terms(spec: AnySpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
+def mean_terms(spec: AnySpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
     """Ids of a bucket and the mean over runs of its weighted terms, float64 [n, G, S]."""
     first, *others = spec.runs
     ids, total = _score_terms(first, paths, bucket, samples)

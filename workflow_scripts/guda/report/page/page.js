@@ -227,6 +227,22 @@ function map() {
   by("map-labels").replaceChildren(...data.groups.map((name, group) => make("div", { text: `${group + 1}. ${name}` })));
 }
 
+// What each diffusion step adds to the first group's score.
+function schedule() {
+  if (!data.schedule) return;
+  const { steps, nats } = data.schedule, W = 640, H = 200, M = 48, high = Math.max(0, ...nats), low = Math.min(0, ...nats);
+  const width = (W - 1.5 * M) / steps.length, y = (value) => M / 2 + ((H - 1.5 * M) * (high - value)) / (high - low || 1);
+  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Nats that each diffusion step adds to the score of the first group" });
+  steps.forEach((step, index) => {
+    const x = M + index * width;
+    chart.append(svg("rect", { x: x + 1, width: width - 2, y: Math.min(y(0), y(nats[index])), height: Math.abs(y(nats[index]) - y(0)), fill: "var(--bar)" }));
+    if (index % Math.ceil(steps.length / 12) === 0) chart.append(label(x + width / 2, H - M / 2, step));
+  });
+  chart.append(svg("line", { x1: M, x2: W - M / 2, y1: y(0), y2: y(0), stroke: "var(--ink)" }), label(M - 6, y(high) + 4, number(high), "end"), label(W / 2, H - 6, "diffusion step"));
+  by("schedule").hidden = false;
+  by("schedule-body").append(chart);
+}
+
 // Loss over the steps of the base model's training.
 function curve() {
   if (!data.curve) return;
@@ -321,4 +337,4 @@ by("detail").addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight" && at < chosen.length - 1) open(at + 1);
 });
 select();
-requestAnimationFrame(() => { places(); map(); redrawn(); quality(); agreement(); origin(); });
+requestAnimationFrame(() => { places(); map(); redrawn(); schedule(); quality(); agreement(); origin(); });

@@ -55,6 +55,9 @@ def test_a_failed_job_says_its_error_in_place_of_its_command_until_it_goes_well(
     narration.filter(starts(1, "train", 5.0, str(log)))
     narration.filter(record("job_finished", 9.0, job_id=1))
     assert narration.failures() == []
+    timed_out = record("job_error", jobid=1, log=[str(log)], shellcmd="printf", rule_msg="SLURM status is: 'TIMEOUT'.")
+    narration.filter(timed_out)
+    assert timed_out.rule_msg == "SLURM status is: 'TIMEOUT'. error: the loss is nan"
 
 
 def test_the_plan_says_what_changed_and_why_a_job_runs_again(narration, said):

@@ -213,14 +213,14 @@ class Jobs:
         models = min(len(spec.models), spec.groups * n_queries)
         work = models * len(spec.queries) * SAMPLED_AT_ONCE * self.experiment.config.queries.sampling_steps
         inputs = [paths.rankings(), *map(paths.model_weights, spec.model_names.values())]
-        return Job("queries", "sample", paths.redrawn(), inputs, spec, work, spec.groups * n_queries * self.bytes)
+        return Job("page", "sample", paths.redrawn(), inputs, spec, work, spec.groups * n_queries * self.bytes)
 
     def _maps(self) -> Job:
         paths, spec = self.paths, page.maps_spec(self.experiment)
         inputs = [paths.rankings(), *map(paths.model_weights, [BASE, *spec.model_names.values()]), *self._buckets]
         pairs = len(spec.ids) * min(spec.groups, len(spec.models))
         work = (len(spec.ids) + pairs) * spec.noises * len(spec.elbo.steps)
-        return Job("scoring", "elbo", paths.maps(), inputs, spec, work, 2 * FLOAT * pairs * self.bytes)
+        return Job("page", "elbo", paths.maps(), inputs, spec, work, 2 * FLOAT * pairs * self.bytes)
 
     def _samples(self, name: str) -> int:
         """How many images a bucket or the calibration sample has."""

@@ -47,7 +47,7 @@ class Narration(logging.Filter):
             "job_info": (self._starts, {"jobid", "rule_name", "rule_msg", "log", "reason"}),
             "job_finished": (self._finished, {"job_id"}),
             "progress": (self._progressed, {"done", "total"}),
-            "job_error": (self._failed_job, {"jobid", "log"}),
+            "job_error": (self._failed_job, {"jobid", "log", "rule_msg"}),
         }
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -103,8 +103,11 @@ class Narration(logging.Filter):
 
     def _failed_job(self, record: Any) -> None:
         job, logs = record.jobid, record.log
-        record.shellcmd, record.rule_msg = None, last_words(logs[0]) if logs else "it has no log"
-        self._failed[job] = f"{self._titles.get(job, job)}: {record.rule_msg}{f' (log: {logs[0]})' if logs else ''}"
+        words = last_words(logs[0]) if logs else "it has no log"
+        if record.rule_msg:  # what a cluster says of it
+            words = f"{record.rule_msg} {words}"
+        record.shellcmd, record.rule_msg = None, words
+        self._failed[job] = f"{self._titles.get(job, job)}: {words}{f' (log: {logs[0]})' if logs else ''}"
         self._of_run().fail(job)
 
     def failures(self) -> list[str]:

@@ -280,7 +280,7 @@ if page.is_redrawn(experiment):
             )
 
 
-rule page:
+rule report:
     input:
         page.page_files(experiment),
         [paths.scores_record(name) for name in experiment.score_names],

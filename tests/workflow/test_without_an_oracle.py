@@ -52,3 +52,12 @@ def test_a_table_in_another_folder_is_answered_with_its_own(workflow: Workflow):
         in said
     )
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("target", ["rankings", "report", "all"])
+def test_answers_are_asked_for_by_name_and_retrain_nothing(workflow: Workflow, target):
+    done = workflow.snakemake("--dry-run", "--forceall", target, overlays=(NO_ORACLE,))
+    assert done.returncode == 0, done.stderr
+    said = done.stderr + done.stdout
+    assert "Unlearning group amber" in said
+    assert "Retraining" not in said

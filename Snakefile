@@ -27,6 +27,7 @@ if settings.text_to_image:
 include: "rules/models.smk"
 include: "rules/scores.smk"
 include: "rules/evaluation.smk"
+include: "rules/report.smk"
 include: "rules/estimate.smk"
 
 

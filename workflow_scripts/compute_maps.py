@@ -8,6 +8,7 @@ def main() -> None:
     parser = stage_parser(__doc__, network=True)
     add_results_arguments(parser, "the rankings and the models")
     parser.add_argument("--samples", nargs="+", required=True, help="the buckets of the images, in the spec's order")
+    parser.add_argument("--adapters", action="store_true", help="the models are adapters of the base model")
     parser.add_argument("--output", required=True, help="safetensors file to write: maps, p, ids, groups")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
@@ -23,7 +24,8 @@ def main() -> None:
     from guda.core.seeding import derive_seed
     from guda.data.training_set import read_training_set
     from guda.evaluation.metrics_table import read_rankings
-    from guda.jobs.drawing import first_groups, opened_model
+    from guda.evaluation.ranking import first_groups
+    from guda.jobs.drawing import opened_model
     from guda.models.noise_schedule import step_weights
     from guda.scoring.local import beyond_noise, kl_maps, smoothed
 
@@ -33,11 +35,12 @@ def main() -> None:
     samples = [
         read_training_set(file, spec.samples[name]) for file, name in zip(args.samples, spec.samples, strict=True)
     ]
-    seeds, stopwatch = [derive_seed("maps", spec.elbo.seed, draw) % 2**31 for draw in range(spec.noises)], Stopwatch()
+    seeds, stopwatch = [derive_seed("maps", spec.elbo.seed, draw) for draw in range(spec.noises)], Stopwatch()
 
     def mapped(name: str, digest: str, ids: set[str]) -> dict[str, np.ndarray]:
         """Maps of each of the images under a model, [noises, H, W]."""
-        denoiser = opened_model(paths, name, digest, spec.elbo.noise_schedule, device)
+        adapters = args.adapters and name != BASE
+        denoiser = opened_model(paths, name, digest, spec.elbo.noise_schedule, adapters).to(device)
         found: dict[str, np.ndarray] = {}
         for bucket in samples:
             rows = [row for row, query in enumerate(bucket.ids) if query in ids]

@@ -9,6 +9,7 @@ def main() -> None:
     add_results_arguments(parser, "the rankings and the models")
     parser.add_argument("--pipeline", default="", help="what decodes latents: a diffusers folder, or OWNER/NAME@COMMIT")
     parser.add_argument("--prompts", nargs="*", help="the queries' prompts (write_prompts.py), if they have any")
+    parser.add_argument("--adapters", action="store_true", help="the models are adapters of the base model")
     parser.add_argument("--output", required=True, help="safetensors file to write: images, ids, groups")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
@@ -22,7 +23,8 @@ def main() -> None:
     from guda.core.paths import Paths
     from guda.core.records import Stopwatch, write_record
     from guda.evaluation.metrics_table import read_rankings
-    from guda.jobs.drawing import draw, first_groups, opened, opened_model
+    from guda.evaluation.ranking import first_groups
+    from guda.jobs.drawing import draw, opened, opened_model
 
     paths = Paths(args.results, args.query_set)
     rankings = read_rankings(paths.rankings(), spec.rankings)
@@ -33,7 +35,8 @@ def main() -> None:
         asked = [[query for query in each.ids if group in wanted[query]] for each in spec.queries]
         if not any(asked):
             continue
-        denoiser = opened_model(paths, name, spec.models[group], spec.queries[0].noise_schedule, device)
+        denoiser = opened_model(paths, name, spec.models[group], spec.queries[0].noise_schedule, args.adapters)
+        denoiser.to(device)
         for each, queries, prompts in zip(spec.queries, asked, args.prompts or [None] * len(asked), strict=True):
             if queries:
                 images.append(draw(denoiser, each, queries, pipeline, prompts))

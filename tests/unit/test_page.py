@@ -116,3 +116,10 @@ def test_an_image_is_opened_and_left_by_keys_alone(tmp_path, n_groups):
         assert shown(browser, "#detail-title") == ["query-000001"]
         browser.switch_to.active_element.send_keys(Keys.ESCAPE)
         assert not browser.execute_script("return document.getElementById('detail').open")
+
+
+def test_groups_that_tie_are_not_told_as_one(tmp_path):
+    content = made_up(1, GROUPS)
+    content["scores"]["guda"] = [1.0, 2.0, 2.0]
+    with opened(tmp_path, content) as browser:
+        assert shown(browser, "#cards strong") == ["birch and 1 more, tied"]

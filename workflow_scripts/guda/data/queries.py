@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pandas as pd
@@ -30,6 +31,11 @@ def queries_by_bucket(queries: list[str], n_buckets: int, query_set: str = "") -
         name = f"{bucket_prefix(query_set)}{derive_seed('bucket', query) % n_buckets:04d}"
         buckets.setdefault(name, []).append(query)
     return dict(sorted(buckets.items()))
+
+
+def on_show(queries: Iterable[str], count: int) -> list[str]:
+    """The queries that figures show, and that the page says more of: the first so many by a hash of their ids."""
+    return sorted(queries, key=lambda query: derive_seed("figure", query))[:count]
 
 
 def source_of(data: config.Data, queries: config.Queries) -> config.QuerySource:

@@ -81,6 +81,20 @@ def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str 
     return sorted(among, key=lambda row: (-scores[row], derive_seed("tie", *parts, names[row])))[:count]
 
 
+def first_groups(rankings: pd.DataFrame, method: str, queries: Sequence[str], count: int) -> dict[str, list[str]]:
+    """The `count` first groups of each of the queries by a method, of the table of rankings.csv.
+
+    Ties by a hash of (query, group).
+    """
+    by_query = rankings[(rankings["method"] == method) & rankings["query"].isin(list(queries))].groupby("query")
+    found = {}
+    for query in queries:
+        rows = by_query.get_group(query)
+        groups = list(rows["group"])
+        found[query] = [groups[row] for row in first_rows(rows["score"], groups, count, query)]
+    return found
+
+
 def rankings_frame(
     method: str,
     queries: Sequence[str],

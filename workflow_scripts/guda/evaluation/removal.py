@@ -18,7 +18,7 @@ from guda.core.records import check_recorded
 from guda.core.seeding import chosen
 from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.image_metrics import mse, ssim
-from guda.evaluation.ranking import first_rows
+from guda.evaluation.ranking import first_groups, first_rows
 from guda.evaluation.retrained import read_elbos, read_queries, read_regenerated
 from guda.models.health import Health, read_healths, warn_of
 from guda.specs import ExclusionSpec, FineTuneSpec, RemovalSpec, TrainSpec, digest_lines
@@ -40,12 +40,8 @@ class Removed(NamedTuple):
 
 def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list[int]) -> Iterator[Removed]:
     """By rankings.csv; ties by a hash of (query, group)."""
-    of_method = rankings[rankings["method"] == method]
-    for query in queries:
-        rows = of_method[of_method["query"] == query]
-        groups = list(rows["group"])
-        first = first_rows(rows["score"], groups, max(ks), query)
-        yield from (Removed(method, GROUPS, query, [groups[row] for row in first[:k]]) for k in ks)
+    for query, groups in first_groups(rankings, method, queries, max(ks)).items():
+        yield from (Removed(method, GROUPS, query, groups[:k]) for k in ks)
 
 
 def top_images(

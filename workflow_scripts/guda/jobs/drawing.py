@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from guda import config
-from guda.core.paths import BASE, CONFIG, Paths
+from guda.core.paths import BASE, Paths
 from guda.data.prompts import read_prompts
-from guda.evaluation.ranking import first_rows
 from guda.models.denoisers import GuidedDenoiser, load_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.sampling import generate, generate_latents
@@ -19,7 +18,6 @@ from guda.models.stable_diffusion.pipeline import decode_latents, encode_prompts
 from guda.specs import PromptedQueriesSpec, QueriesSpec
 
 if TYPE_CHECKING:
-    import pandas as pd
     from jaxtyping import UInt8
 
     from guda.models.denoisers import UNetDenoiser
@@ -33,23 +31,11 @@ def opened(spec: QueriesSpec | PromptedQueriesSpec, pipeline: str, device: torch
 
 
 def opened_model(
-    paths: Paths, name: str, digest: str, process: config.NoiseSchedule, device: torch.device
+    paths: Paths, name: str, digest: str, process: config.NoiseSchedule, adapters: bool = False
 ) -> UNetDenoiser:
-    """A model under models/, on the device, adapters together with the base model. Raises ArtifactError."""
-    folder = Path(paths.model_weights(name)).parent
-    base = None if (folder / CONFIG).exists() else Path(paths.model_weights(BASE)).parent
-    denoiser, _ = load_denoiser(folder, NoiseSchedule.from_config(process), digest, base)
-    return denoiser.to(device)
-
-
-def first_groups(rankings: pd.DataFrame, method: str, queries: list[str], count: int) -> dict[str, set[str]]:
-    """The `count` first groups of each of the queries by a method, of the table of rankings.csv."""
-    scores = rankings[rankings["method"] == method].set_index(["query", "group"])["score"]
-    found = {}
-    for query in queries:
-        groups = scores[query].index
-        found[query] = {groups[row] for row in first_rows(scores[query], groups, count, query)}
-    return found
+    """A model under models/, which may be `adapters` of the base model. Raises ArtifactError."""
+    folder, base = (Path(paths.model_weights(each)).parent for each in (name, BASE))
+    return load_denoiser(folder, NoiseSchedule.from_config(process), digest, base if adapters else None)[0]
 
 
 def draw(

@@ -12,14 +12,17 @@ import guda
 from guda.core.artifacts import load_tensors, read_csv, unpack_ids
 from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import check_recorded, read_record
-from guda.data.groups import read_members
+from guda.data.training_set import read_training_set
 from guda.evaluation.metrics_table import read_rankings
+from guda.evaluation.quality import NUMBERS
+from guda.evaluation.ranking import first_groups
 from guda.methods import get_method, method_of
 from guda.methods.counterfactual.compute import mean_terms
 from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.similarity.compute import similarities
 from guda.models import forgetting
-from guda.report.pictures import data_uri, overlay_uri
+from guda.models.quality import base_remark
+from guda.report.pictures import data_uri, named_images, overlay_uri
 from guda.report.verdicts import verdict
 from guda.specs import PageSpec, RankingsSpec
 
@@ -71,19 +74,24 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
     methods = [*spec.methods, *spec.oracles]
     scores = {name: columns["score"][name] for name in methods}
     sure = {name: _of_first(columns["p_top1"][name], scores[name]) for name in methods}
-    images = _images(spec, paths)
-    training, members = _training(spec, paths)
+    images: dict[str, np.ndarray] = {}
+    for bucket, expected in spec.buckets.items():
+        images |= named_images(paths.queries(bucket), expected)
+    training = read_training_set(paths.images(), spec.images)
+    held = [training.in_group(paths.group(group), expected).numpy() for group, expected in spec.members.items()]
     first = methods[0]
     units = {name: get_method(spec.files[name]).unit for name in methods}
     nobody = {name: _of_first(columns["p_none"][name], scores[name]) for name in methods}
-    likes, shown = _nearest(spec, [images[query] for query in queries], scores[first], training["images"], members)
+    best = first_groups(rankings, first, queries[: spec.settings.detailed], spec.settings.groups)
+    wanted = {query: [groups.index(group) for group in each] for query, each in best.items()}
+    likes, shown = _nearest(spec, {query: images[query] for query in wanted}, wanted, training.images.numpy(), held)
     records = _records(spec, paths)
     return {
         "title": f"Whom do these images owe themselves to? {spec.title}".strip(),
-        "summary": f"{len(queries)} images, {len(groups)} groups, {len(training['ids'])} training images.",
-        "notes": _notes(records),
+        "summary": f"{len(queries)} images, {len(groups)} groups, {len(training.ids)} training images.",
+        "notes": _notes(spec, paths, records),
         "groups": groups,
-        "n_images": [int(rows.sum()) for rows in members],
+        "n_images": [int(rows.sum()) for rows in held],
         "methods": methods,
         "units": units,
         "queries": queries,
@@ -98,10 +106,10 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
             verdict(groups, row, p, units[first], none)
             for row, p, none in zip(scores[first], _numbers(sure[first]), _numbers(nobody[first]), strict=True)
         ],
-        "nearest": likes,
+        "nearest": [likes.get(query) for query in queries],
         "training": {
-            "ids": [training["ids"][row] for row in shown],
-            "pictures": [data_uri(training["images"][row]) for row in shown],
+            "ids": [training.ids[row] for row in shown],
+            "pictures": [data_uri(training.images[row].numpy()) for row in shown],
         },
         "redrawn": _redrawn(spec, paths, queries, groups),
         "maps": _maps(spec, paths, queries, groups),
@@ -142,22 +150,6 @@ def _rounded(values: np.ndarray, digits: int = DIGITS) -> list[float | None]:
     return [None if np.isnan(value) else float(f"{value:.{digits}g}") for value in values.ravel().tolist()]
 
 
-def _images(spec: PageSpec, paths: Paths) -> dict[str, np.ndarray]:
-    images: dict[str, np.ndarray] = {}
-    for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
-        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
-    return images
-
-
-def _training(spec: PageSpec, paths: Paths) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The training images with their ids, and which of them are in each group, bool [N]."""
-    tensors, _ = load_tensors(paths.images(), spec.images, "np")
-    ids = unpack_ids(tensors["ids"])
-    held = [set(read_members(paths.group(group), expected)) for group, expected in spec.members.items()]
-    return {"ids": ids, "images": tensors["images"]}, [np.array([name in each for name in ids]) for each in held]
-
-
 def _known(spec: PageSpec, paths: Paths, queries: list[str]) -> dict[str, list[str]]:
     """What the table of queries says of each, by column."""
     check_recorded(paths.query_table(), spec.query_table)
@@ -166,22 +158,23 @@ def _known(spec: PageSpec, paths: Paths, queries: list[str]) -> dict[str, list[s
 
 
 def _nearest(
-    spec: PageSpec, images: list[np.ndarray], scores: np.ndarray, training: np.ndarray, members: list[np.ndarray]
-) -> tuple[list[list[tuple[int, list[int]]] | None], list[int]]:
-    """For each image its first groups, with the places of their nearest training images in the list that comes second.
+    spec: PageSpec,
+    images: dict[str, np.ndarray],
+    wanted: dict[str, list[int]],
+    training: np.ndarray,
+    held: list[np.ndarray],
+) -> tuple[dict[str, list[tuple[int, list[int]]]], list[int]]:
+    """Of images, by their ids, the wanted groups with the places of their nearest training images in the second list.
 
-    None for images after the first `detailed`.
+    `held` says which training images each group holds, bool [N].
     """
-    settings = spec.settings
-    detailed = images[: settings.detailed]
     rows: dict[int, int] = {}
-    found: list[list[tuple[int, list[int]]] | None] = []
-    for block in similarities(np.stack(detailed), training, "euclidean"):
-        for similar in block:
-            best = np.argsort(-scores[len(found)], kind="stable")[: settings.groups].tolist()
-            nearest = [(group, _best_of(similar, members[group], settings.nearest)) for group in best]
-            found.append([(group, [rows.setdefault(row, len(rows)) for row in each]) for group, each in nearest])
-    return [*found, *[None] * (len(images) - len(found))], list(rows)
+    found: dict[str, list[tuple[int, list[int]]]] = {}
+    blocks = similarities(np.stack(list(images.values())), training, "euclidean")
+    for query, similar in zip(images, (row for block in blocks for row in block), strict=True):
+        nearest = [(group, _best_of(similar, held[group], spec.settings.nearest)) for group in wanted[query]]
+        found[query] = [(group, [rows.setdefault(row, len(rows)) for row in each]) for group, each in nearest]
+    return found, list(rows)
 
 
 def _redrawn(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -> dict[int, dict[int, str]]:
@@ -288,9 +281,12 @@ def _records(spec: PageSpec, paths: Paths) -> dict[str, dict[str, Any]]:
     return {name: read_record(paths.scores_record(file), ranked.scores[name]) for name, file in ranked.files.items()}
 
 
-def _notes(records: dict[str, dict[str, Any]]) -> list[str]:
+def _notes(spec: PageSpec, paths: Paths, records: dict[str, dict[str, Any]]) -> list[str]:
     """What a reader should know before believing the scores."""
-    return [
+    check_recorded(paths.quality(), spec.quality)
+    models: Any = read_csv(paths.quality(), numbers=NUMBERS)
+    remark = base_remark(models[models["model"] == BASE].iloc[0])
+    return [f"base model: {remark}"] * bool(remark) + [
         sentence
         for name, record in records.items()
         for sentence in forgetting.describe(name, record.get("forgetting", {}))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guda.core.paths import BASE
-from guda.core.seeding import derive_seed
-from guda.methods import get_method
-from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec, Unlearned
-from guda.plan.quality import curves_spec, quality_spec
+from guda.data.queries import on_show
+from guda.methods.counterfactual.plan import CounterfactualSpec
+from guda.plan.quality import curves_spec, quality_spec, unlearning_methods
 from guda.plan.reports import metrics_spec, rankings_spec
 from guda.specs import MapsSpec, PageSpec, RedrawnSpec
 
@@ -50,28 +49,31 @@ def page_files(experiment: Experiment) -> list[str]:
 
 def shown_queries(experiment: Experiment, count: int) -> dict[str, list[str]]:
     """The images that the page says more of, by their bucket."""
-    ids = set(sorted(experiment.queries, key=lambda query: derive_seed("figure", query))[:count])
+    ids = set(on_show(experiment.queries, count))
     found = {bucket: [query for query in each if query in ids] for bucket, each in experiment.buckets.items()}
     return {bucket: each for bucket, each in found.items() if each}
 
 
 def unlearning_method(experiment: Experiment) -> str:
     """The first configured method with a model without each group; '': none has."""
-    methods = (name for name in experiment.config.methods if isinstance(get_method(name), Unlearned))
-    return next(methods, "")
+    return next(iter(unlearning_methods(experiment)), "")
 
 
 def unlearned_run(experiment: Experiment) -> CounterfactualSpec:
     """The spec of a run of this method."""
-    spec = experiment.method_spec(unlearning_method(experiment))
-    assert isinstance(spec, CounterfactualSpec | RepeatedSpec)
-    return next(iter(spec.runs))
+    return unlearning_methods(experiment)[unlearning_method(experiment)][0]
 
 
 def unlearned_files(experiment: Experiment) -> list[str]:
     """The files of its models, and of the base model."""
     models = [BASE, *unlearned_run(experiment).model_names.values()]
     return [file for model in models for file in experiment.family.model_files(model).values()]
+
+
+def has_adapters(experiment: Experiment) -> bool:
+    """Whether its models, if any, are adapters of the base model."""
+    models = unlearned_run(experiment).model_names.values() if unlearning_method(experiment) else ()
+    return any(map(experiment.family.adapted_files, models))
 
 
 def is_redrawn(experiment: Experiment) -> bool:

@@ -15,6 +15,7 @@ from guda.core.errors import ArtifactError
 from guda.core.paths import BASE, CALIBRATION, TRAINING, record_of
 from guda.core.records import check_recorded, read_record
 from guda.core.spec import digest
+from guda.evaluation.quality import EMBEDDING
 from guda.evaluation.two_sample import FEWEST, MOST
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec, Unlearned
@@ -25,7 +26,6 @@ from guda.specs import CurvesFigureSpec, CurvesSpec, QualitySpec, SamplesFigureS
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-EMBEDDING = "embedding"
 SHOWN = 64  # generated images on the contact sheet
 
 

@@ -1,4 +1,4 @@
-"""Images as text for a page that needs no other file."""
+"""Images by their ids, and as text for a page that needs no other file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import io
 import numpy as np
 from PIL import Image
 
+from guda.core.artifacts import load_tensors, unpack_ids
+
 EXACT = 32  # pixels a side up to which every pixel is kept, and shown as a square
 LARGEST = 96  # pixels a side of a larger image's picture
-
-
 NEEDED, BETTER_WITHOUT = (42, 111, 187), (190, 90, 40)
+
+
+def named_images(path: str, expected: str) -> dict[str, np.ndarray]:
+    """The images of a file, uint8 [C, H, W] each, by their ids. Raises ArtifactError where it is of another spec."""
+    tensors, _ = load_tensors(path, expected, "np")
+    return dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
 
 
 def overlay_uri(values: np.ndarray, certain: np.ndarray, largest: float) -> str:
@@ -24,21 +30,20 @@ def overlay_uri(values: np.ndarray, certain: np.ndarray, largest: float) -> str:
     share = np.sqrt(np.abs(values) / largest) * np.where(certain, 0.85, 0.12)
     colours = np.where(values[..., None] >= 0, NEEDED, BETTER_WITHOUT)
     pixels = np.concatenate([colours, (255 * share)[..., None]], axis=2).round().astype(np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(pixels).save(written, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    return _uri(Image.fromarray(pixels), "png", optimize=True)
 
 
 def data_uri(image: np.ndarray) -> str:
     """A uint8 image [C, H, W] of one channel (grey) or three (RGB), small ones as they are, as a data URI."""
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     picture = Image.fromarray(pixels)
-    exact = max(picture.size) <= EXACT
+    if max(picture.size) <= EXACT:
+        return _uri(picture, "png", optimize=True)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    return _uri(picture, "webp", quality=80)
+
+
+def _uri(picture: Image.Image, kind: str, **how: int) -> str:
     written = io.BytesIO()
-    if exact:
-        picture.save(written, format="PNG", optimize=True)
-    else:
-        picture.save(written, format="WEBP", quality=80)
-    kind = "png" if exact else "webp"
+    picture.save(written, format=kind, **how)
     return f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode()}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
-from guda.core.seeding import derive_seed
+from guda.data.queries import on_show
 from guda.evaluation.metrics_table import read_rankings
 from guda.evaluation.ranking import first_rows
 from guda.report.lettering import Lettering, drawable
+from guda.report.pictures import named_images
 from guda.specs import FigureSpec
 
 INK, ORACLE, METHOD, FRAME = "#333333", "#b0b7c3", "#2a6fbb", "#c8c8c8"
@@ -183,11 +183,10 @@ def _ticks(axes: Axes, limits: tuple[float, float]) -> list[float]:
 
 def query_png(spec: FigureSpec, paths: Paths) -> Figure:
     """queries.png: some queries with their top groups, beside the oracle's scores if any. Raises ArtifactError."""
-    images: dict[str, Any] = {}
+    images: dict[str, np.ndarray] = {}
     for bucket, expected in spec.buckets.items():
-        tensors, _ = load_tensors(paths.queries(bucket), expected, "np")
-        images |= dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
-    shown = sorted(images, key=lambda query: derive_seed("figure", query))[: spec.settings.queries]
+        images |= named_images(paths.queries(bucket), expected)
+    shown = on_show(images, spec.settings.queries)
     rankings = read_rankings(paths.rankings(), spec.rankings)
     return query_figure(
         {query: images[query] for query in shown}, rankings, spec.method, spec.oracle, spec.settings.top

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.core.seeding import derive_seed
+from guda.report.pictures import named_images
 from guda.specs import SamplesFigureSpec
 
 PER_ROW, ROWS = 16, 4  # of each kind
@@ -43,14 +43,9 @@ def samples_png(spec: SamplesFigureSpec, paths: Paths) -> Figure:
     """samples.png: some queries and as many training images, chosen by a hash of their ids. Raises ArtifactError."""
     found: dict[str, np.ndarray] = {}
     for bucket, expected in spec.buckets.items():
-        found |= _images(paths.queries(bucket), expected)
-    training = _images(paths.images(), spec.images)
+        found |= named_images(paths.queries(bucket), expected)
+    training = named_images(paths.images(), spec.images)
     return samples_figure(_some(found), _some(training), spec.generated)
-
-
-def _images(path: str, expected: str) -> dict[str, np.ndarray]:
-    tensors, _ = load_tensors(path, expected, "np")
-    return dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
 
 
 def _some(images: dict[str, np.ndarray]) -> np.ndarray:

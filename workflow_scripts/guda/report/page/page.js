@@ -32,20 +32,23 @@ const orderOf = (scores) => scores.map((_, group) => group).sort((a, b) => score
 const worked = {};
 function work(method) {
   if (worked[method]) return worked[method];
-  const first = [], size = [], margin = [];
+  const first = [], size = [], margin = [], tied = [];
   for (let query = 0; query < data.queries.length; query++) {
-    let best = -1, top = -Infinity, second = -Infinity;
+    let best = -1, top = -Infinity, second = -Infinity, equal = 0;
     for (let group = 0; group < G; group++) {
       const score = data.scores[method][query * G + group];
-      if (score > top) { second = top; top = score; best = group; }
-      else if (score > second) second = score;
+      if (score > top) { second = top; top = score; best = group; equal = 1; }
+      else {
+        if (score === top) equal++;
+        if (score > second) second = score;
+      }
     }
-    first.push(best); size.push(top); margin.push(top - second);
+    first.push(best); size.push(top); margin.push(top - second); tied.push(equal);
   }
-  return (worked[method] = { first, size, margin });
+  return (worked[method] = { first, size, margin, tied });
 }
 
-const others = data.methods.filter((method) => !["random"].includes(method));
+const others = data.methods.filter((method) => method !== "random");
 let differing = null;
 function disagreement() {
   differing ??= data.queries.map((_, query) => new Set(others.map((method) => work(method).first[query])).size);
@@ -82,10 +85,11 @@ function select() {
 }
 
 function more() {
-  const { first, size } = work(method), largest = data.largest[method] || 1;
+  const { first, size, tied } = work(method), largest = data.largest[method] || 1;
   const cards = chosen.slice(shown, shown + PAGE).map((query, offset) => {
     const share = Math.max(0, Math.min(1, Math.sqrt(Math.max(0, size[query]) / largest)));
-    const name = data.groups[first[query]], place = shown + offset;
+    const others = tied[query] - 1, place = shown + offset;
+    const name = data.groups[first[query]] + (others ? ` and ${others} more, tied` : "");
     const p = data.sure[method]?.[query];
     const button = make("button", { type: "button", onclick: () => open(place) },
       make("img", { src: data.pictures[query], alt: "", loading: "lazy" }),

@@ -1,7 +1,16 @@
 """Compute the per-step KL terms of a set of images under one model."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
 
 
 def main() -> None:
@@ -30,28 +39,40 @@ def main() -> None:
     from guda.core.artifacts import pack_ids, save_tensors, sha256_file
     from guda.core.device import costs
     from guda.core.paths import ADAPTER, WEIGHTS
-    from guda.core.records import Stopwatch, write_record
+    from guda.core.records import write_record
+    from guda.core.store import Store, StoredSpec, sample_keys
     from guda.data.training_set import read_training_set
-    from guda.models.denoisers import load_denoiser
+    from guda.models.denoisers import load_denoiser, network_files
     from guda.models.noise_schedule import NoiseSchedule, step_weights
-    from guda.scoring.elbo import kl_terms
+    from guda.scoring.elbo import kl_parts
 
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     base = Path(args.base[0]).parent if args.base else None
     model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.to(device)
     samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
-    ids, rows = samples.ids, range(len(samples.ids))
-    condition = samples.told(rows)
+    ids = samples.ids
+    condition = samples.told(range(len(ids)))
     if isinstance(spec, ConditionalElboSpec):  # the first prompt names no group
-        condition = torch.full((len(ids),), spec.label) if condition is None else samples.told(rows, 1 + spec.label)
-    stopwatch = Stopwatch()
-    kl = kl_terms(model.told(condition), samples.images, ids, steps, spec.elbo.seed, args.execution.batch_size)
-    elapsed = stopwatch.elapsed()
+        labels = torch.full((len(ids),), spec.label)
+        condition = labels if condition is None else samples.told(range(len(ids)), 1 + spec.label)
+
+    batch_size = args.execution.batch_size
+
+    def compute(rows: list[int], places: list[int]) -> Iterator[np.ndarray]:
+        told = model.told(None if condition is None else condition[rows])
+        some = [ids[row] for row in rows]
+        for part in kl_parts(told, samples.images[rows], some, steps[places], spec.elbo.seed, batch_size):
+            yield part.numpy()
+
+    any_sample = ["model", "samples", "elbo.steps", "elbo.first", "elbo.last"]
+    stored = StoredSpec.of(spec, network_files(args.model, base), any_sample)
+    keys = sample_keys(ids, samples.images.numpy(), None if condition is None else condition.numpy())
+    kl, elapsed = Store(args.execution.store, stored).complete(keys, spec.elbo.steps, compute, batch_size)
     save_tensors(
         args.output,
         {
-            "kl": kl,
+            "kl": torch.from_numpy(kl),
             "steps": torch.from_numpy(steps),
             "step_weights": torch.from_numpy(step_weights(steps, spec.elbo.first, spec.elbo.last)),
             "ids": pack_ids(ids),

@@ -1,7 +1,16 @@
 """Compute the influence of training images on a bucket of queries, by unlearning each query from the base model."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.methods.query_unlearning.plan import AbuSpec, MucsSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
 
 
 def main() -> None:
@@ -16,27 +25,39 @@ def main() -> None:
     spec = (AbuSpec if args.fisher else MucsSpec).parse(spec_text(args.spec))
     device = device_of(args)
 
+    import torch
+
     from guda.core.artifacts import load_tensors, pack_ids, save_tensors, sha256_file
     from guda.core.device import costs
     from guda.core.paths import WEIGHTS
-    from guda.core.records import Stopwatch, write_record
+    from guda.core.records import write_record
+    from guda.core.store import Store, StoredSpec, sample_keys
     from guda.data.training_set import read_training_set
     from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
-    from guda.models.denoisers import load_denoiser
+    from guda.models.denoisers import load_denoiser, network_files
     from guda.models.noise_schedule import NoiseSchedule
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
     training_set, queries = read_training_set(args.images, spec.images), read_training_set(args.samples, spec.samples)
     fisher = load_tensors(args.fisher, spec.fisher)[0] if isinstance(spec, AbuSpec) else {}
-    stopwatch = Stopwatch()
-    if isinstance(spec, MucsSpec):
-        scores, evaluations = mucs_influence(base, queries, training_set, spec.settings, args.execution.batch_size)
-    else:
-        scores, evaluations = abu_influence(
-            base, queries, training_set, fisher, spec.mirror, spec.settings, args.execution.batch_size
-        )
-    elapsed = stopwatch.elapsed()
+    batch_size = args.execution.batch_size
+
+    def compute(rows: list[int], places: list[int]) -> Iterator[np.ndarray]:
+        asked = queries.among(rows)
+        if isinstance(spec, MucsSpec):
+            found = mucs_influence(base, asked, training_set, spec.settings, batch_size)
+        else:
+            found = abu_influence(base, asked, training_set, fisher, spec.mirror, spec.settings, batch_size)
+        for scores, evaluations in found:
+            yield torch.cat([scores, torch.tensor([evaluations])])[None, None].numpy()
+
+    read = {"images": args.images} | ({"fisher": args.fisher} if args.fisher else {})
+    stored = StoredSpec.of(spec, network_files(args.base) | read, ["base", "samples", *read])
+    told = queries.told(range(len(queries.ids)))
+    keys = sample_keys(queries.ids, queries.images.numpy(), None if told is None else told.numpy())
+    values, elapsed = Store(args.execution.store, stored).complete(keys, [0], compute)
+    scores, evaluations = torch.from_numpy(values[:, 0, :-1]), round(values[:, 0, -1].sum(dtype="f8"))
     sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]
     save_tensors(
         args.output,

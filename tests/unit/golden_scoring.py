@@ -16,7 +16,7 @@ from guda.methods.kernel.terms import fitted_kernels, kernel_terms
 from guda.methods.mixture.plan import MixtureTermsSpec
 from guda.methods.mixture.terms import mixture_terms
 from guda.methods.query_unlearning.fisher import diagonal_fisher
-from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
+from guda.methods.query_unlearning.influence import abu_influence, mucs_influence, together
 from guda.methods.query_unlearning.plan import (
     AbuInfluence,
     AbuSpec,
@@ -141,13 +141,13 @@ def partial_fisher(tmp_path):
 def abu(tmp_path):
     denoiser, settings = fixed_denoiser(), AbuInfluence(**ASKED, **ABU)
     curvature = {name: (weight - 0.1) ** 2 for name, weight in denoiser.unet.state_dict().items()}
-    found, evaluations = abu_influence(denoiser, QUERY_SET, TRAINING_SET, curvature, True, settings, 8)
+    found, evaluations = together(abu_influence(denoiser, QUERY_SET, TRAINING_SET, curvature, True, settings, 8))
     return [evaluations, *found.flatten().tolist()]
 
 
 def mucs(tmp_path):
     settings = MucsInfluence(**ASKED, **OPTIMISATION, forget_weight=0.7)
-    found, evaluations = mucs_influence(fixed_denoiser(), QUERY_SET, TRAINING_SET, settings, 8)
+    found, evaluations = together(mucs_influence(fixed_denoiser(), QUERY_SET, TRAINING_SET, settings, 8))
     return [evaluations, *found.flatten().tolist()]
 
 

@@ -49,13 +49,13 @@ def test_what_rules_hand_over_is_what_a_job_reads(tmp_path):
     script.write_text(exports(Experiment(load_config({"execution": execution})), "scripts", "/a b/$HOME's"))
     call = ["bash", "-c", f'. "{script}" && printf %s "$GUDA_EXECUTION"']
     settings = run_settings(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
-    assert settings.cache == "/a b/$HOME's"
-    assert Execution(**settings.model_dump(exclude={"cache"})) == Execution(**execution | {"threads": 1})
+    assert (settings.cache, settings.store) == ("/a b/$HOME's", "/a b/$HOME's/store")
+    assert Execution(**settings.model_dump(exclude={"cache", "store"})) == Execution(**execution | {"threads": 1})
 
 
 def test_by_hand_a_job_runs_by_the_defaults():
     args = stage_parser("", network=True).parse_args(["--spec", "{}"])
-    assert Execution(**args.execution.model_dump(exclude={"cache"})) == Execution()
+    assert Execution(**args.execution.model_dump(exclude={"cache", "store"})) == Execution()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,13 @@ from guda.methods.instance import Aggregation
 from guda.methods.parameters import matching
 from guda.methods.query_unlearning import abu, mucs
 from guda.methods.query_unlearning.fisher import diagonal_fisher
-from guda.methods.query_unlearning.influence import abu_influence, mean_increase, mucs_influence, relative_increase
+from guda.methods.query_unlearning.influence import (
+    abu_influence,
+    mean_increase,
+    mucs_influence,
+    relative_increase,
+    together,
+)
 from guda.methods.query_unlearning.plan import (
     PARAMETERS,
     AbuInfluence,
@@ -154,7 +160,7 @@ def test_a_step_and_its_influence_in_closed_form(pixelwise, training_set):
     """With d = eta (a_q w - b_q) / (N F), query q's gradient in it, L_i grows by (a_i w - b_i) d + a_i d^2 / 2."""
     queries = queries_of(training_set.images, 2)
     fisher = {"weight": torch.linspace(0.01, 0.2, 64).reshape(1, 8, 8)}
-    found, evaluations = abu_influence(pixelwise, queries, training_set, fisher, False, ABU, batch_size=8)
+    found, evaluations = together(abu_influence(pixelwise, queries, training_set, fisher, False, ABU, batch_size=8))
     assert evaluations == 7 * 3 + 2 * 12 * 5
     w, x = weight_of(pixelwise), to_network_range(training_set.images)
     a, b = quadratic(pixelwise, x[2], "query-2", ABU.query_steps)
@@ -201,7 +207,7 @@ def test_a_mirrored_image_counts_by_the_larger_of_both_views(denoiser, training_
     fisher = {name: torch.ones_like(weight) for name, weight in denoiser.unet.named_parameters()}
     mirrored = TrainingSet(training_set.images.flip(3), IDS)
     (both, _), (plain, _), (other, _) = (
-        abu_influence(denoiser, queries, of, fisher, mirror, ABU, batch_size=16)
+        together(abu_influence(denoiser, queries, of, fisher, mirror, ABU, batch_size=16))
         for of, mirror in ((training_set, True), (training_set, False), (mirrored, False))
     )
     assert (plain > other).any()
@@ -263,8 +269,8 @@ def test_a_query_that_is_unlearned_already_moves_nothing(schedule, black_and_whi
 def influence(method, model, queries, training_set, batch_size=16):
     fisher = {name: torch.ones_like(weight) for name, weight in model.unet.named_parameters()}
     if method == "abu":
-        return abu_influence(model, queries, training_set, fisher, False, ABU, batch_size)[0]
-    return mucs_influence(model, queries, training_set, MUCS, batch_size)[0]
+        return together(abu_influence(model, queries, training_set, fisher, False, ABU, batch_size))[0]
+    return together(mucs_influence(model, queries, training_set, MUCS, batch_size))[0]
 
 
 both = pytest.mark.parametrize("method", ["abu", "mucs"])
@@ -299,7 +305,7 @@ def test_steps_that_are_far_too_long_are_refused(denoiser, training_set):
     fisher = {name: torch.ones_like(weight) for name, weight in denoiser.unet.named_parameters()}
     settings = ABU.model_copy(update={"step_size": 1.0e30, "steps": 2})
     with pytest.raises(FloatingPointError, match="losses are not finite after unlearning a query; make smaller steps"):
-        abu_influence(denoiser, queries_of(training_set.images, 1), training_set, fisher, False, settings, 16)
+        together(abu_influence(denoiser, queries_of(training_set.images, 1), training_set, fisher, False, settings, 16))
 
 
 @both
@@ -311,9 +317,9 @@ def test_a_sample_scores_its_images_as_the_whole_does(method, denoiser, training
     whole = influence(method, denoiser, queries, training_set)
     if method == "abu":
         fisher = {name: torch.ones_like(weight) for name, weight in denoiser.unet.named_parameters()}
-        found = abu_influence(denoiser, queries, training_set, fisher, False, few, 16)[0]
+        found = together(abu_influence(denoiser, queries, training_set, fisher, False, few, 16))[0]
     else:
-        found = mucs_influence(denoiser, queries, training_set, few, 16)[0]
+        found = together(mucs_influence(denoiser, queries, training_set, few, 16))[0]
     torch.testing.assert_close(found, whole[:, rows], rtol=1e-3, atol=3e-6)
 
 

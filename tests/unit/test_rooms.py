@@ -68,3 +68,38 @@ def test_no_stage_imports_another():
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
         imported = {line[1].split(".")[0] for line in lines if line[:1] in (["from"], ["import"])}
         assert imported & names == set(), path
+
+
+def test_a_job_with_a_network_starts_without_torchs_compiler():
+    """It is there for whoever asks for it afterwards, and what diffusers marked for it is as it was written."""
+    code = """
+import sys
+from guda.jobs.diffusers_import import COMPILER, import_networks_alone
+import_networks_alone()
+import guda.scoring.elbo, guda.models.denoisers
+from diffusers import UNet2DModel
+assert COMPILER not in sys.modules
+assert "transformers" not in sys.modules
+import torch._dynamo
+assert torch._dynamo.__file__ and callable(torch._dynamo.optimize)
+from diffusers.hooks.first_block_cache import FBCHeadBlockHook
+assert callable(FBCHeadBlockHook.new_forward)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_stands_in_for_the_compiler_gives_way_to_it():
+    code = """
+import sys
+from guda.jobs.diffusers_import import COMPILER, _Compiler
+sys.modules[COMPILER] = stand_in = _Compiler(COMPILER)
+from torch._dynamo import allow_in_graph, disable
+assert allow_in_graph(3) == disable(3) == disable(recursive=False)(3) == 3
+assert sys.modules[COMPILER] is stand_in
+from torch._dynamo import optimize
+assert callable(optimize)
+assert sys.modules[COMPILER] is not stand_in
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.training_set import TrainingSet
 from guda.methods.query_unlearning import mucs
 from guda.methods.query_unlearning.fisher import diagonal_fisher
-from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
+from guda.methods.query_unlearning.influence import abu_influence, mucs_influence, together
 from guda.methods.query_unlearning.plan import AbuInfluence, Fisher, MucsInfluence
 from guda.scoring.losses import draw_noise, evenly_spaced
 
@@ -68,7 +68,7 @@ def test_fisher_is_of_the_chosen_weights_and_of_images_with_their_prompts():
 def test_influence_by_hand():
     """One step up the query's loss along the weights of the Fisher information, and what it does to an image's."""
     fisher = {name: torch.full_like(weight, 0.5) for name, weight in cross_attention(text_denoiser()).items()}
-    found, _ = abu_influence(text_denoiser(), QUERIES, TRAINING_SET, fisher, False, ABU, 64)
+    found, _ = together(abu_influence(text_denoiser(), QUERIES, TRAINING_SET, fisher, False, ABU, 64))
     denoiser, at = text_denoiser(), evenly_spaced(4, 1000)
     noise, t = draw_noise(["q1"], at, (4, 8, 8), 3)[0], torch.from_numpy(at)
     weights = cross_attention(denoiser)
@@ -92,7 +92,7 @@ def test_batches_do_not_matter_and_prompts_do():
     fisher = {name: torch.full_like(weight, 0.5) for name, weight in cross_attention(text_denoiser()).items()}
 
     def influence(queries=QUERIES, batch_size=64):
-        return abu_influence(text_denoiser(), queries, TRAINING_SET, fisher, False, ABU, batch_size)[0]
+        return together(abu_influence(text_denoiser(), queries, TRAINING_SET, fisher, False, ABU, batch_size))[0]
 
     whole = influence()
     torch.testing.assert_close(influence(batch_size=3), whole, rtol=1e-2, atol=1e-8)
@@ -120,6 +120,6 @@ def test_mucs_tells_the_query_and_the_training_images_their_prompts():
     for retained, forgotten in zip(told[::2], told[1::2], strict=True):
         assert {tuple(embedding.flatten().tolist()) for embedding in retained[1]} <= of_images
         assert torch.equal(forgotten[1], own.expand(4, -1, -1))
-    one, _ = mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64)
+    one, _ = together(mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64))
     assert one.shape == (2, 8)
-    assert torch.equal(one, mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64)[0])
+    assert torch.equal(one, together(mucs_influence(text_denoiser(), QUERIES, TRAINING_SET, settings, 64))[0])

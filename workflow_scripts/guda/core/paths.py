@@ -15,6 +15,7 @@ BASES = rf"{BASE}(-\d+)?"  # shape of the names of it and of the oracle seeds' o
 CALIBRATION = "calibration"
 BUCKET = "bucket-"  # how its name begins, after that of its set of queries
 SETS = "sets"
+STORE = "store"  # of values of single samples, here or beside shared models
 TRAINING = "training"  # among sets of images that have features, the training set
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
@@ -136,6 +137,10 @@ class Paths:
 
     def _of_set(self, *parts: str) -> str:
         return str(self.answers.joinpath(*parts))
+
+    def store(self) -> str:
+        """Folder of what was computed of single samples, by content; nothing here is declared to Snakemake."""
+        return self._at(STORE)
 
     def images(self) -> str:
         return self._at("data", "images.safetensors")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -34,6 +36,12 @@ class Captions:
     def __post_init__(self) -> None:
         if len(self.starts) != len(self.ids) + 1:
             raise ValueError(f"prompts of {len(self.starts) - 1} images, expected those of {len(self.ids)}")
+
+    def among(self, rows: Sequence[int]) -> Captions:
+        """The prompts of some of the images."""
+        prompts = [self.prompts[self.starts[row] : self.starts[row + 1]] for row in rows]
+        starts = torch.tensor([0, *accumulate(map(len, prompts))])
+        return replace(self, prompts=torch.cat(prompts), starts=starts, ids=[self.ids[row] for row in rows])
 
     def choose(self, rows: Tensor, step: int) -> Tensor:
         """Numbers of the prompts of the images `rows` at a step of training, int64 [n]; NO_PROMPT for the empty one.

@@ -42,6 +42,11 @@ class TrainingSet:
             raise ValueError("the images have no captions; a text-to-image network needs them")
         return self.captions
 
+    def among(self, rows: Sequence[int]) -> TrainingSet:
+        """Some of the images."""
+        captions = None if self.captions is None else self.captions.among(rows)
+        return TrainingSet(self.images[list(rows)], [self.ids[row] for row in rows], captions)
+
     def query(self, row: int) -> Query:
         """One of the images, as methods take it that unlearn it."""
         return Query(to_network_range(self.images[row]), self.ids[row], self.told([row]))
@@ -53,8 +58,7 @@ class TrainingSet:
 
     def sample(self, count: int, seed: int) -> TrainingSet:
         """`count` images (or all, if fewer) by a hash of (seed, id), so that new images upset the choice little."""
-        rows = chosen(self.ids, count, "calibration", seed)
-        return TrainingSet(self.images[rows], [self.ids[row] for row in rows])
+        return self.among(chosen(self.ids, count, "calibration", seed))
 
 
 def read_training_set(path: str, spec_digest: str | None = None) -> TrainingSet:

@@ -28,9 +28,10 @@ INTERRUPTED = 130
 
 
 class RunSettings(Execution):
-    """How a job runs, on which no result depends: the section `execution`, and the folder of shared models."""
+    """How a job runs, on which no result depends: the section `execution`, and where what was made before is kept."""
 
     cache: str = Field("", description="Shared folder of trained models to look in and to add to; '': none.")
+    store: str = Field("", description="Folder of values of single samples to look in and to add to; '': none.")
 
 
 def stage_parser(description: str | None, network: bool = False) -> argparse.ArgumentParser:
@@ -50,8 +51,8 @@ def stage_parser(description: str | None, network: bool = False) -> argparse.Arg
             type=run_settings,
             default="{}",
             metavar="JSON",
-            help="the section `execution` of the configuration, as far as it differs from its defaults, and `cache`, "
-            "the shared folder of trained models",
+            help="the section `execution` of the configuration, as far as it differs from its defaults, `cache`, the "
+            "shared folder of trained models, and `store`, the folder of values of single samples",
         )
     return parser
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from guda.core.paths import STORE
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
@@ -17,7 +20,8 @@ def exports(experiment: Experiment, scripts: str, cache: str) -> str:
     several experiments may be modules of one workflow.
     """
     settings = experiment.config
-    execution = settings.execution.model_dump(exclude={"threads", "gpus"}) | {"cache": cache}
+    store = PurePosixPath(cache) / STORE if cache else experiment.on_disk.store()
+    execution = settings.execution.model_dump(exclude={"threads", "gpus"}) | {"cache": cache, "store": str(store)}
     environment = {
         "GUDA_SCRIPTS": scripts,
         "GUDA_EXECUTION": json.dumps(execution),

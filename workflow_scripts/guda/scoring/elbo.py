@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,18 @@ def kl_terms(
     `images` uint8 [n, C, H, W], or latents in float32; `ids` names them; `steps` int64, each >= 1 (step 0 has no finite
     weight).
     """
+    return torch.cat([*kl_parts(denoiser, images, ids, steps, seed, batch_size)])
+
+
+def kl_parts(
+    denoiser: Denoiser,
+    images: Num[Tensor, "n c h w"],
+    ids: list[str],
+    steps: Int[np.ndarray, " s"],
+    seed: int,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """The same as soon as they are known, float32 [m, len(steps)] of some images at a time, in order."""
     if steps.min() < 1:
         raise ValueError("KL terms exist for steps >= 1; step 0 is the decoder term")
     if isinstance(denoiser, BoundDenoiser) and len(denoiser.condition) != len(images):
@@ -49,8 +61,9 @@ def kl_terms(
         residual = noise - denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return residual.double().square().flatten(1).sum(1)
 
-    errors = Draws(images, ids, steps, seed).measured(squared_errors, batch_size, denoiser.device, "ELBO batches")
-    return (errors * torch.from_numpy(denoiser.schedule.kl_weights[steps])).float()
+    weights = torch.from_numpy(denoiser.schedule.kl_weights[steps])
+    for errors in Draws(images, ids, steps, seed).parts(squared_errors, batch_size, denoiser.device, "ELBO batches"):
+        yield (errors * weights).float()
 
 
 @dataclass(frozen=True)
@@ -66,12 +79,16 @@ class Draws:
         if len(self.ids) != len(self.images):
             raise ValueError(f"{len(self.ids)} ids for {len(self.images)} images")
 
-    @torch.no_grad()
     def measured(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Tensor:
         """`measure` of every image at every step, [n, len(steps), ...], in batches of `batch_size` such pairs.
 
         It works on the device. Progress is shown under `description`.
         """
+        return torch.cat([*self.parts(measure, batch_size, device, description)])
+
+    @torch.no_grad()
+    def parts(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Iterator[Tensor]:
+        """The same as soon as it is known, that of some images [m, len(steps), ...] at a time, in order."""
         x = to_network_range(self.images)
         shape = tuple(x.shape[1:])
         pairs = [(row, step) for row in range(len(x)) for step in self.steps.tolist()]
@@ -81,7 +98,10 @@ class Draws:
             noise = np.stack([gaussian(self.seed, self.ids[row], step, shape) for row, step in batch])
             return measure(x[rows].to(device), torch.from_numpy(noise).to(device), t.to(device), rows).cpu()
 
-        parts, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
+        values, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
         for start in track(starts, description, len(starts)):
-            parts += batches.run(of_batch, pairs[start : start + batch_size])
-        return torch.cat(parts).unflatten(0, (len(x), len(self.steps)))
+            values += batches.run(of_batch, pairs[start : start + batch_size])
+            done = torch.cat(values)
+            if whole := len(done) // len(self.steps):
+                yield done[: whole * len(self.steps)].unflatten(0, (whole, len(self.steps)))
+                values = [done[whole * len(self.steps) :]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -37,8 +37,8 @@ def abu_influence(
     mirror: bool,
     settings: AbuInfluence,
     batch_size: int,
-) -> tuple[Tensor, int]:
-    """Influence of the sampled training images on every query by AbU, float32 [q, M], and the evaluations spent.
+) -> Iterator[tuple[Tensor, int]]:
+    """Influence of the sampled training images by AbU, float32 [M], and the evaluations spent, of every query in turn.
 
     With `mirror` an image's influence is the larger of its own and its mirror image's. Images with captions are told
     the first of them.
@@ -60,8 +60,8 @@ def mucs_influence(
     training_set: TrainingSet,
     settings: MucsInfluence,
     batch_size: int,
-) -> tuple[Tensor, int]:
-    """Influence of the sampled training images on every query by MUCS, float32 [q, M], and the evaluations spent."""
+) -> Iterator[tuple[Tensor, int]]:
+    """The same by MUCS."""
 
     def unlearned(query: Query) -> tuple[UNetDenoiser, int]:
         return mucs.unlearn_image(full, query, training_set, settings)
@@ -100,14 +100,23 @@ def _influence(
     queries: TrainingSet,
     sampled: SampledLosses,
     score: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, int]:
-    """Scores float32 [q, M] of models that unlearned a query each, against the full one, on the same draws."""
-    before, scores, evaluations = sampled.of(full), [], sampled.evaluations
+) -> Iterator[tuple[Tensor, int]]:
+    """Scores float32 [M] of models that unlearned a query each, against the full one, on the same draws.
+
+    With each the evaluations spent; with the first those of the full model.
+    """
+    before, spent = sampled.of(full), sampled.evaluations
     for row in track(range(len(queries.ids)), "queries", len(queries.ids)):
-        model, spent = unlearned(queries.query(row))
+        model, unlearning = unlearned(queries.query(row))
         increases = [score(after, base) for after, base in zip(sampled.of(model), before, strict=True)]
-        scores.append(torch.stack(increases).amax(0).float())
-        if not scores[-1].isfinite().all():
+        scores = torch.stack(increases).amax(0).float()
+        if not scores.isfinite().all():
             raise FloatingPointError("losses are not finite after unlearning a query; make smaller steps")
-        evaluations += spent + sampled.evaluations
-    return torch.stack(scores), evaluations
+        yield scores, spent + unlearning + sampled.evaluations
+        spent = 0
+
+
+def together(found: Iterable[tuple[Tensor, int]]) -> tuple[Tensor, int]:
+    """Scores of all queries, float32 [q, M], and the evaluations spent."""
+    scores, evaluations = zip(*found, strict=True)
+    return torch.stack(scores), sum(evaluations)

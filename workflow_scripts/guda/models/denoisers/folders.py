@@ -7,7 +7,7 @@ from typing import Any
 
 from guda.core.artifacts import CURE, check_tensors, load_tensors, read_json, save_tensors, sha256_file, write_text
 from guda.core.errors import ArtifactError
-from guda.core.paths import ADAPTER, WEIGHTS
+from guda.core.paths import ADAPTER, MODEL_FILES, WEIGHTS
 from guda.models.checkpoints.weights import take_weights
 from guda.models.denoisers.adapters import check_adapters, merge_adapters
 from guda.models.denoisers.text_unet import TextDenoiser, new_text_denoiser
@@ -53,6 +53,12 @@ def load_denoiser(
     unet.load_state_dict(weights)
     denoiser = DENOISERS[type(unet).__name__](unet, schedule, unet.config.num_class_embeds)
     return denoiser.eval(), metadata
+
+
+def network_files(folder: str | Path, base: str | Path | None = None) -> dict[str, str | Path]:
+    """The files that `load_denoiser` reads a network from, by what they are."""
+    files: dict[str, str | Path] = {name: Path(base or folder) / name for name in MODEL_FILES}
+    return files if base is None else files | {ADAPTER: Path(folder) / ADAPTER}
 
 
 def read_network(config_file: Path, family: str | None = None) -> Any:

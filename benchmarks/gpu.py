@@ -1,0 +1,38 @@
+"""All that is to be measured on a GPU in eight minutes: its tests, then the benchmarks, a line of JSON each.
+
+Each is a process of its own with a limit, so that what fails leaves the others; exits with 1 when any failed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from side_by_side import ROOT, report
+
+BENCHMARKS = ROOT / "benchmarks"
+WORK: dict[str, tuple[int, list[str]]] = {  # seconds that each may take, and its arguments
+    "tests": (150, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", str(ROOT / "tests" / "gpu")]),
+    "scoring": (90, [str(BENCHMARKS / "scoring.py"), "--images", "512", "--batches", "256", "1024", "4096"]),
+    "unlearning": (90, [str(BENCHMARKS / "unlearning.py"), "--rounds", "3"]),
+    "startup": (60, [str(BENCHMARKS / "startup.py"), "--rounds", "2"]),
+    "stable diffusion": (90, [str(BENCHMARKS / "stable_diffusion.py"), "--steps", "3"]),
+}
+
+
+def main() -> None:
+    failed = []
+    for name, (limit, arguments) in WORK.items():
+        started = time.perf_counter()
+        try:
+            code = subprocess.run([sys.executable, *arguments], timeout=limit, check=False).returncode
+        except subprocess.TimeoutExpired:
+            code = -1
+        report("gpu", "", part=name, seconds=time.perf_counter() - started, exit_code=code)
+        failed += [name] if code else []
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

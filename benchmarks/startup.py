@@ -1,0 +1,46 @@
+"""Processor seconds from the start of a Python process until it can compute, beside what torch alone takes.
+
+`over_torch` is how many times longer a process takes that has all that a kind of job needs than one that has torch (or,
+of jobs without a network, numpy and pandas) and nothing else; 1 is the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from side_by_side import ROOT, ratio, report
+
+NETWORKS = "from guda.jobs.diffusers_import import import_networks_alone; import_networks_alone();"
+OF_DIFFUSERS = "from diffusers import UNet2DModel;"
+KINDS = {
+    "scoring": (f"{NETWORKS} import guda.scoring.elbo, guda.models.denoisers; {OF_DIFFUSERS}", "import torch"),
+    "unlearning": (f"{NETWORKS} import guda.unlearning, guda.training.loop; {OF_DIFFUSERS}", "import torch"),
+    "diffusers' own way": (OF_DIFFUSERS, "import torch"),
+    "tables": ("import guda.evaluation.metrics_table, guda.methods", "import numpy, pandas"),
+    "command line": ("import guda.jobs.cli", "import pydantic"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    args = parser.parse_args()
+    for kind, (ours, theirs) in KINDS.items():
+        pairs = [(processor_seconds(ours), processor_seconds(theirs)) for _ in range(args.rounds + 1)][1:]
+        own, least = ([pair[place] for pair in pairs] for place in (0, 1))
+        report("startup", "CPU", kind=kind, seconds=sorted(own)[len(own) // 2], over_torch=ratio(least, own))
+
+
+def processor_seconds(code: str) -> float:
+    """Of a process that runs this code."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow_scripts", check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+if __name__ == "__main__":
+    main()

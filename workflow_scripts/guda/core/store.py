@@ -1,0 +1,213 @@
+"""Values of single samples that were computed before, so that a new sample or diffusion step costs itself alone.
+
+A term belongs to a model, a sample and a step, whichever file it is asked for in, and is kept under the content of all
+three: what one job has computed, every other finds, of another set of queries, another schedule or another experiment.
+The files that jobs write are whole without the store, which may be deleted, shared, or cleared at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from guda.core.artifacts import load_tensors, made_for, not_finite, save_tensors, sha256_file
+from guda.core.errors import ArtifactError
+from guda.core.records import Elapsed, Stopwatch
+from guda.core.spec import Spec, digest
+
+KEY_BYTES = 16
+SECONDS_BETWEEN = 120.0  # of work that a kill may cost
+# Of rows of samples and places of columns: their values, a part [m, columns, ...] of the rows at a time, in order.
+Compute = Callable[[list[int], list[int]], Iterable[np.ndarray]]
+
+
+class StoredSpec(Spec):
+    stage, version = "stored", 1
+    values: str  # stage and version of the jobs that compute them
+    files: dict[str, str]  # sha256 of each of the files that they are computed with
+    settings: str  # all else in the job's spec, but for the samples and the columns, as JSON
+
+    @classmethod
+    def of(cls, spec: Spec, files: dict[str, str | Path], without: Iterable[str]) -> StoredSpec:
+        """Of what a job of `spec` computes from these files, by name; `without` are fields, or SECTION.FIELD."""
+        settings = spec.model_dump(mode="json")
+        for name in without:
+            *section, last = name.split(".")
+            (settings[section[0]] if section else settings).pop(last)
+        return cls(
+            values=f"{spec.stage} {spec.version}",
+            files={name: sha256_file(file) for name, file in files.items()},
+            settings=json.dumps(settings, sort_keys=True),
+        )
+
+
+def sample_keys(ids: Sequence[str], *contents: np.ndarray | None) -> np.ndarray:
+    """What each sample is known by, uint8 [n, KEY_BYTES]: a hash of its id and of its row of each of the contents.
+
+    The id is part of it, since noise depends on it. `contents` are arrays [n, ...], as of images and of what is told of
+    them; None is left out.
+    """
+    arrays = [np.ascontiguousarray(array) for array in contents if array is not None]
+    described = json.dumps([[str(array.dtype), array.shape[1:]] for array in arrays]).encode()
+    keys = np.empty((len(ids), KEY_BYTES), np.uint8)
+    for row, sample in enumerate(ids):
+        hashed = hashlib.sha256(described + b"\0" + sample.encode() + b"\0")
+        for array in arrays:
+            hashed.update(array[row].tobytes())
+        keys[row] = np.frombuffer(hashed.digest()[:KEY_BYTES], np.uint8)
+    return keys
+
+
+class Store:
+    """The values of one spec in `folder`; '' is no store, in which nothing is found and nothing is kept."""
+
+    def __init__(self, folder: str, spec: StoredSpec):
+        self._root = Path(folder).expanduser() if folder else None
+        self._spec = spec
+
+    def complete(
+        self, keys: np.ndarray, columns: Sequence[int], compute: Compute, together: int = 1
+    ) -> tuple[np.ndarray, Elapsed]:
+        """Values [n, columns, ...] of all samples, and what they cost, whenever they were computed.
+
+        `keys` are as from `sample_keys`; `columns` are numbers, as diffusion steps are, or [0] where there is one value
+        a sample. What is missing is computed, and kept every SECONDS_BETWEEN and at an interruption: multiples of
+        `together` samples, so that who goes on from there has the same batches, and rounds alike.
+        """
+        table = _Table(keys, columns)
+        for file in self._files():
+            self._read(file, table)
+        if known := int(table.known.sum()):
+            print(f"taken from the store: {known} of {table.known.size} values", file=sys.stderr)
+        for rows, places in table.missing():
+            self._compute(table, rows, places, compute, together)
+        return table.values, table.elapsed
+
+    def _compute(self, table: _Table, rows: list[int], places: list[int], compute: Compute, together: int) -> None:
+        """Fill the table in these rows and columns, and keep what is in them."""
+        kept, done, stopwatch = 0, 0, Stopwatch()
+        try:
+            for part in compute(rows, places):
+                table.put(rows[done : done + len(part)], places, np.asarray(part))
+                done += len(part)
+                whole = done // together * together
+                if whole > kept and stopwatch.elapsed()["seconds"] > SECONDS_BETWEEN:
+                    self._keep(table, rows[kept:whole], places, stopwatch.elapsed())
+                    kept, stopwatch = whole, Stopwatch()
+        finally:
+            whole = done if done == len(rows) else done // together * together
+            self._keep(table, rows[kept:whole], places, stopwatch.elapsed())
+
+    def _keep(self, table: _Table, rows: list[int], places: list[int], elapsed: Elapsed) -> None:
+        """Add the values in these rows and columns; whoever adds others of the same replaces the file.
+
+        A store that cannot be written to is no reason to lose them: it is said, and that is all. What is not finite is
+        not kept here; where it is written for good it is refused.
+        """
+        table.spend(elapsed, 1)
+        if self._root is None or not rows:
+            return
+        keys, columns, values = table.keys[rows], table.columns[places], table.values[np.ix_(rows, places)]
+        if not_finite(values, "values"):
+            return
+        name, costs = digest(keys.tobytes() + columns.tobytes()), {key: repr(cost) for key, cost in elapsed.items()}
+        try:
+            folder, mode = self._made_folder()
+            file = folder / f"{name}.safetensors"
+            save_tensors(file, {"keys": keys, "columns": columns, "values": values}, self._spec, **costs)
+            file.chmod(0o600 | mode & 0o044)
+        except (ArtifactError, OSError) as error:
+            print(f"not kept in the store: {error}", file=sys.stderr)
+
+    def _read(self, file: Path, table: _Table) -> None:
+        """Take over what a file has of the values that the table lacks. One that is damaged is said and not used."""
+        try:
+            tensors, metadata = load_tensors(file, self._spec.digest(), "np")
+        except ArtifactError as error:
+            print(f"not taken from the store: {error}", file=sys.stderr)
+            return
+        share = table.take(**tensors)
+        elapsed = Elapsed(seconds=float(metadata["seconds"]), cpu_seconds=float(metadata["cpu_seconds"]))
+        table.spend(elapsed, share)
+
+    def _files(self) -> list[Path]:
+        """What is there of this spec, without what is being written."""
+        if self._root is None:
+            return []
+        return sorted(path for path in self._address.glob("*.safetensors") if not path.name.startswith("."))
+
+    @property
+    def _address(self) -> Path:
+        return Path(str(self._root)) / self._spec.digest()
+
+    def _made_folder(self) -> tuple[Path, int]:
+        """The folder of this spec, made with the rights of the store's own, and these."""
+        root = self._address.parent
+        root.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(root.stat().st_mode)
+        if not self._address.exists():
+            self._address.mkdir(exist_ok=True)
+            self._address.chmod(mode)
+        return self._address, mode
+
+
+def stored(folder: str | Path) -> Iterator[tuple[Path, StoredSpec | None]]:
+    """What a store holds: each folder of values, and what they are of, or None where no file in it can tell."""
+    for address in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
+        texts = filter(None, map(made_for, sorted(address.glob("*.safetensors"))))
+        yield address, next(map(StoredSpec.parse, texts), None)
+
+
+class _Table:
+    """Values of samples in columns, of which some are known."""
+
+    def __init__(self, keys: np.ndarray, columns: Sequence[int]):
+        self.keys, self.columns = keys, np.array(columns, np.int64)
+        self.known = np.zeros((len(keys), len(columns)), bool)
+        self.values = np.empty((len(keys), len(columns), 0), np.float32)
+        self.elapsed = Elapsed(seconds=0.0, cpu_seconds=0.0)
+        self._rows = {key.tobytes(): row for row, key in enumerate(keys)}
+        self._places = {column: place for place, column in enumerate(self.columns.tolist())}
+
+    def put(self, rows: list[int], places: list[int], part: np.ndarray) -> None:
+        """Fill in a part [rows, places, ...]."""
+        if not self.known.any():
+            self.values = np.zeros((*self.known.shape, *part.shape[2:]), part.dtype)
+        self.values[np.ix_(rows, places)] = part
+        self.known[np.ix_(rows, places)] = True
+
+    def take(self, keys: np.ndarray, columns: np.ndarray, values: np.ndarray) -> float:
+        """Fill in what is unknown of the values [m, c, ...] of samples and columns; the share of them that was."""
+        mine = [(self._rows[key.tobytes()], row) for row, key in enumerate(keys) if key.tobytes() in self._rows]
+        taken = 0
+        for place, theirs in (
+            (self._places[step], at) for at, step in enumerate(columns.tolist()) if step in self._places
+        ):
+            new = [(row, other) for row, other in mine if not self.known[row, place]]
+            if new:
+                rows, others = map(list, zip(*new, strict=True))
+                self.put(rows, [place], values[others, theirs : theirs + 1])
+                taken += len(rows)
+        return taken / (len(keys) * len(columns))
+
+    def missing(self) -> list[tuple[list[int], list[int]]]:
+        """Rows and the columns that are unknown in all of them: a pair for each set of such columns."""
+        patterns, which = np.unique(~self.known, axis=0, return_inverse=True)
+        return [
+            (np.flatnonzero(which.ravel() == number).tolist(), np.flatnonzero(pattern).tolist())
+            for number, pattern in enumerate(patterns)
+            if pattern.any()
+        ]
+
+    def spend(self, elapsed: Elapsed, share: float) -> None:
+        """Count a share of what it took to compute some values."""
+        self.elapsed = Elapsed(
+            seconds=self.elapsed["seconds"] + share * elapsed["seconds"],
+            cpu_seconds=self.elapsed["cpu_seconds"] + share * elapsed["cpu_seconds"],
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from guda.config.section import Section, Seed
@@ -11,8 +13,14 @@ class Lds(Section):
     subsets: int = Field(
         0, ge=0, description="Random subsets of the groups, with a model trained on each; 0: lds.csv is not made."
     )
-    alpha: float = Field(0.5, gt=0, lt=1, description="Share of the groups that a subset keeps.")
+    sizes: Literal["fixed", "shapley", "banzhaf"] = Field(
+        "fixed", description="How many groups a subset keeps: always as many, or drawn as one of the two values weighs them."
+    )
+    alpha: float = Field(0.5, gt=0, lt=1, description="Share of the groups that a subset keeps, where sizes are fixed.")
     seed: Seed = Field(0, description="Seed of the subsets, with their number.")
+    training_seed: Seed | None = Field(
+        None, description="Training seed of their models; null: the first of oracle.seeds."
+    )
 
     @field_validator("subsets")
     @classmethod

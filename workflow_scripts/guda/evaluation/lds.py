@@ -5,43 +5,18 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 
 from guda import config
 from guda.core.paths import BASE, Paths, subset_model
-from guda.core.seeding import chosen
 from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.metrics import spearman
 from guda.evaluation.metrics_table import read_rankings, score_matrices
 from guda.evaluation.retrained import read_elbos
+from guda.evaluation.subsets import kept_matrix
 from guda.models.health import read_healths, warn_of, worst_of
 from guda.specs import LdsSpec
-
-
-def kept_by_subset(groups: list[str], settings: config.Lds) -> list[list[str]]:
-    """The groups that each subset keeps: round(alpha G) of them, by a hash of (seed, number of the draw, group).
-
-    Draws that were drawn before are passed over, so that no two models are trained on the same images; more subsets
-    leave the first ones as they are. There must be so many ways to choose.
-    """
-    found: dict[tuple[int, ...], None] = {}
-    count, draws = n_kept(groups, settings), itertools.count()
-    while len(found) < settings.subsets:
-        found[tuple(chosen(groups, count, "subset", settings.seed, next(draws)))] = None
-    return [[groups[row] for row in rows] for rows in found]
-
-
-def n_kept(groups: list[str], settings: config.Lds) -> int:
-    """How many groups a subset keeps."""
-    return round(settings.alpha * len(groups))
-
-
-def kept_matrix(groups: list[str], settings: config.Lds) -> np.ndarray:
-    """Which groups each subset keeps, bool [subsets, G]."""
-    return np.array([[group in kept for group in groups] for kept in kept_by_subset(groups, settings)])
 
 
 def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from guda.core.errors import ConfigError, DataError, nearest_name
 from guda.core.hub import HUB_ID
 from guda.core.paths import group_file
 from guda.data.datasets.soundness import check_sound
-from guda.evaluation.lds import n_kept
+from guda.evaluation.subsets import n_kept, ways
 from guda.methods import METHODS, get_method
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
 from guda.plan.reports import instance_level
@@ -131,14 +130,13 @@ def _check_lds(experiment: Experiment) -> None:
     lds, n_groups = experiment.config.lds, len(experiment.groups)
     if not lds.subsets:
         return
-    kept = n_kept(list(experiment.groups), lds)
-    if not 0 < kept < n_groups:
+    kept, possible = n_kept(n_groups, lds), ways(n_groups, lds)
+    if lds.sizes == "fixed" and not 0 < kept < n_groups:
         raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
-    ways = math.comb(n_groups, kept)
-    if lds.subsets > ways:
+    if lds.subsets > possible:
+        chosen = f"{kept} of {n_groups} groups" if lds.sizes == "fixed" else f"some of {n_groups} groups"
         raise ConfigError(
-            f"lds.subsets is {lds.subsets}, but {kept} of {n_groups} groups can be kept in {ways} ways only; "
-            "ask for fewer"
+            f"lds.subsets is {lds.subsets}, but {chosen} can be kept in {possible} ways only; ask for fewer"
         )
     for index, groups in enumerate(experiment.left_out_groups):
         left_out = set().union(*(experiment.groups[group] for group in groups))

@@ -134,7 +134,8 @@ class Config(Section):
             raise ValueError(f"attribution.{network}.training.{problem}") from None
 
     def _check_retrained(self) -> None:
-        for name, asked in (("lds.subsets", self.lds.subsets), ("removal.queries", self.removal.queries)):
+        subsets = self.lds.subsets if self.lds.training_seed is None else 0  # that need a seed of the oracle's
+        for name, asked in (("lds.subsets", subsets), ("removal.queries", self.removal.queries)):
             if asked and not self.oracle.seeds:
                 raise ValueError(
                     f"{name} is {asked}, but its models are retrained from the first of oracle.seeds, which are []; "

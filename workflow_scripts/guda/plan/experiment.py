@@ -36,7 +36,7 @@ from guda.data.queries import (
     queries_by_bucket,
     source_of,
 )
-from guda.evaluation.lds import kept_by_subset
+from guda.evaluation.subsets import kept_by_subset
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.ensemble.plan import EnsembleOf
@@ -220,6 +220,12 @@ class Experiment:
         return [f"logo-{seed}" for seed in self.config.oracle.seeds]
 
     @property
+    def subset_seed(self) -> int:
+        """Training seed of the models of random subsets of the groups."""
+        seed = self.config.lds.training_seed
+        return self.config.oracle.seeds[0] if seed is None else seed
+
+    @property
     def score_names(self) -> list[str]:
         """Every method with a score file: the oracles, then the configured methods."""
         return [*self.oracles, *self.config.methods]
@@ -311,7 +317,8 @@ class Experiment:
         if family.startswith("logo-"):
             return self.family.trained(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):
-            return self.family.trained(self.config.oracle.seeds[0], self.exclusion_spec(model).digest())
+            seed = self.subset_seed if family.startswith("subset-") else self.config.oracle.seeds[0]
+            return self.family.trained(seed, self.exclusion_spec(model).digest())
         return self.operators[family].spec(self, group)
 
     def operator_files(self, operator: str, group: str) -> list[str]:

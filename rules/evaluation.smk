@@ -234,8 +234,8 @@ if settings.lds.subsets:
     use rule rankings as lds with:
         input:
             paths.rankings(),
-            [paths.elbo(model, bucket) for model in reports.subset_models(experiment) for bucket in experiment.buckets],
-            [paths.model_record(model) for model in [BASE, *reports.subset_models(experiment)]],
+            [paths.elbo(model, bucket) for model in reports.lds_models(experiment) for bucket in experiment.buckets],
+            [paths.model_record(model) for model in reports.lds_models(experiment)],
             foreign=foreign(paths.lds(), lambda wc: reports.lds_spec(experiment)),
         output:
             **reported(paths.lds(), "lds", "Other evaluation"),

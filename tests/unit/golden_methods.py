@@ -33,6 +33,8 @@ from guda.methods.query_unlearning.plan import InfluenceScoresSpec
 from guda.methods.random.plan import RandomSpec
 from guda.methods.scaled.plan import ScaledSpec
 from guda.methods.similarity.plan import Nearest, NearestSpec
+from guda.methods.subsets.plan import GroupValuesSpec
+from guda.models.noise_schedule import step_weights
 
 ELBO = specs.ElboSettings(noise_schedule=SCHEDULE, seed=5, steps=[10, 30, 70], first=10, last=80)
 MODELS = {"a": "guda/a", "b": "guda/b"}
@@ -117,12 +119,33 @@ def save_terms(tmp_path, models):
             entries = torch.arange(len(ids) * 3, dtype=torch.float64).reshape(len(ids), 3)
             kl = (5 + torch.cos(entries + 0.9 * number) + 0.2 * bool(number)).float()
             job = specs.ElboSpec(model=model, samples=samples, elbo=ELBO)
-            save_tensors(paths.elbo(model, bucket), {"kl": kl, "ids": pack_ids(ids)}, job, model_sha256="s")
+            weights = torch.from_numpy(step_weights(np.array(ELBO.steps), ELBO.first, ELBO.last))
+            tensors = {"kl": kl, "step_weights": weights, "ids": pack_ids(ids)}
+            save_tensors(paths.elbo(model, bucket), tensors, job, model_sha256="s")
 
 
 def counterfactual_scores(tmp_path, method, spec):
     scores = get_method(method).scores(spec, Paths(tmp_path))
     found = [scores.score, scores.se, scores.p_top1_scoring, scores.p_top1, scores.p_none]
+    return np.stack(found).ravel().tolist()
+
+
+def of_subsets(tmp_path):
+    """Of three groups, the values by the models of five subsets."""
+    models = {"subset-0/0": "a", "subset-0/1": "b", "subset-0/2": "c", "subset-0/3": "ab", "subset-0/4": "bc"}
+    save_terms(tmp_path, {BASE: 0} | {name: 1 + number for number, name in enumerate(models)})
+    spec = GroupValuesSpec(
+        value="shapley",
+        elbo=ELBO,
+        base=BASE,
+        groups=["a", "b", "c"],
+        subsets=[specs.TrainedSubset(model=name, digest=name, kept=list(kept)) for name, kept in models.items()],
+        buckets={"bucket-0000": "queries"},
+    )
+    found = []
+    for value in ("shapley", "banzhaf"):
+        scores = get_method(value).scores(spec.model_copy(update={"value": value}), Paths(tmp_path))
+        found += [scores.score, scores.se, scores.p_top1]
     return np.stack(found).ravel().tolist()
 
 
@@ -242,6 +265,7 @@ STAGES = {
     InfluenceScoresSpec: influence_scores,
     RandomSpec: random,
     ScaledSpec: scaled,
+    GroupValuesSpec: of_subsets,
 }
 # Each stage's version with its numbers.
 GOLDEN = {
@@ -278,5 +302,8 @@ GOLDEN = {
     ScaledSpec: (3, [-49.6411, -95.2347, 81.6585, 105.222, 27.1618, 58.8756, 29.6708, 55.9949,
         0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496,
         0.846154, 0.923077, 0.384615, 0.307692]),
+    GroupValuesSpec: (1, [8.15683, -31.1412, -13.6072, 20.9614, 38.5866, 40.1055, 37.6516, 30.3516, 29.2553, 27.0094,
+        26.8608, 16.6428, 0.601, 0.197, 0.202, 0.306, 0.367, 0.327, -16.4147, -40.9698, -38.1787, 35.2047, 44.2839,
+        54.3488, 35.9396, 25.881, 35.9396, 23.3201, 25.7744, 23.3201, 0.528, 0.33, 0.142, 0.306, 0.317, 0.377]),
     RandomSpec: (1, [0.0749259, 0.938743, 0.601748, 0.281251]),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from guda.core.artifacts import pack_ids, save_tensors, write_csv
 from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import write_record
 from guda.evaluation.image_metrics import mse, ssim
-from guda.evaluation.lds import kept_by_subset, kept_matrix, lds_table
+from guda.evaluation.lds import held_out_lds, lds, lds_table
 from guda.evaluation.likelihood_table import likelihood_row
 from guda.evaluation.metrics_table import metrics_table
 from guda.evaluation.quality import TWO_SAMPLE, UNLEARNED_COLUMNS, curves_csv, quality_csv
@@ -21,6 +21,7 @@ from guda.evaluation.removal import GROUPS, at_random, removal_sets, removal_tab
 from guda.evaluation.scores import Scores
 from guda.evaluation.screen import proposed
 from guda.evaluation.significance import significance_table
+from guda.evaluation.subsets import kept_by_subset, kept_matrix
 from guda.evaluation.sweep import sweep_table
 from guda.methods.random.plan import RandomSpec
 
@@ -44,7 +45,7 @@ def metrics(tmp_path):
     frame = metrics_table({"logo": SCORES, "m": ESTIMATE}, ["logo"], ["m"], costs, METRICS)
     columns = ["top1", "top1_low", "top1_high", "ndcg_exp@3", "rbo", "wpra@3", "kendall", "decisive_auroc", "speedup"]
     columns += ["health_median", "health_worst", "top1_balanced", "kappa", "contrast_spearman"]
-    columns += ["margin_spearman", "decisive_auroc_margin", "size_ratio"]
+    columns += ["margin_spearman", "decisive_auroc_margin", "size_ratio", "lrap", "average_precision"]
     return [*frame.set_index("method").loc["m", columns], *frame["method"]]
 
 
@@ -159,9 +160,15 @@ def reliable(tmp_path):
 
 
 def linear_datamodeling(tmp_path):
-    settings, outputs = config.Lds(subsets=3, alpha=0.6, seed=2), np.cos(np.arange(12.0)).reshape(4, 3)
-    frame = lds_table({"m": ESTIMATE}, kept_matrix(["a", "b", "c"], settings), outputs, settings, 100, 2)
-    return [*map("".join, kept_by_subset(["a", "b", "c"], settings)), *frame.loc[0, ["lds", "lds_low", "lds_high"]]]
+    groups, outputs = ["a", "b", "c"], np.cos(np.arange(24.0)).reshape(4, 6)
+    subsets = kept_by_subset(groups, config.Lds(subsets=3, alpha=0.6, seed=2))
+    every = kept_by_subset(groups, config.Lds(subsets=6, sizes="shapley", seed=2))
+    values = {
+        "m": lds(ESTIMATE, kept_matrix(groups, subsets), np.cos(np.arange(12.0)).reshape(4, 3)),
+        "shapley": held_out_lds("shapley", kept_matrix(groups, every), outputs, np.ones(4)),
+    }
+    frame = lds_table(values, 3, "fixed", 0.6, 100, 2)[["lds", "lds_low", "lds_high"]]
+    return [*map("".join, [*subsets, *every]), *frame.to_numpy().ravel()]
 
 
 def chosen_removals(tmp_path):
@@ -218,23 +225,23 @@ GOLDEN = {
         0.296601]),
     specs.RankingsSpec: (4, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
-    specs.MetricsSpec: (4, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 1.5, 1.25, 3.5, 0.333333,
-        -0.0909091, 0.8, 0.8, 1.0, 0.643678, "logo", "m", "constant"]),
+    specs.MetricsSpec: (5, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 1.5, 1.25, 3.5, 0.333333,
+        -0.0909091, 0.8, 0.8, 1.0, 0.643678, 0.645833, 0.58, "logo", "m", "constant"]),
     specs.SignificanceSpec: (3, [0.205258, 0.0415129, 0.369004, 0.019802, 0.039604, 0.727273, -0.333333, 1.81, 0.316832,
         0.633663, 0.694591, 0.0, 2.0, 0.772277, 1.0, 0.0415129, -0.101476, 0.189345, 0.554455, 0.554455, 0.0, -1.33333,
         1.33333, 1.0, 1.0, 0.894591, 0.0, 2.0, 0.613861, 1.0]),
-    specs.SourcesSpec: (4, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
+    specs.SourcesSpec: (5, ["sole o", "sole m", "sole constant", "shared o", "shared m", "shared constant", 1, 1, 1, 1,
         1, 1, 1.0, 0.473684, 1.0, 1.0, 1.0, 1.0, 0.25]),
     specs.ScreenSpec: (2, ["a", 1.0, 2, 1.625, "b", 1.0, 1, 1.8125]),
     specs.ReliabilitySpec: (1, [0.0, 0.2, 3.0, 0.0981081, 0.0, 0.0, 0.4, 0.6, 1.0, 0.50648, 0.0, 1.0, 0.6, 0.8, 1.0,
         0.665241, 0.0, 1.0, 0.9, 0.95, 2.0, 0.949023, 1.0, 0.0, 0.95, 1.0, 1.0, 0.981135, 0.0, 0.0, 0.0, 0.2, 3.0,
         0.0490541, 0.0, 0.0, 0.2, 0.4, 2.0, 0.29293, 0.0, 1.0, 0.4, 0.6, 3.0, 0.479864, 0.666667, 0.0]),
-    specs.LdsSpec: (2, ["ab", "bc", "ac", 0.5, -0.25, 1.0]),
+    specs.LdsSpec: (3, ["ab", "bc", "ac", "a", "bc", "b", "ac", "c", "ab", 0.5, -0.25, 1.0, -0.5, -0.5, -0.5]),
     specs.RemovalSetsSpec: (3, ["logo-1/c", "removed-1/f013023e18abb0281f50", "logo-1/b",
         "removed-1/f013023e18abb0281f50", 7]),
     specs.RemovalSpec: (2, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
     specs.LatentRemovalSpec: (1, [6.0, 2.0, 10.0, 0.081847, 0.207536, 4.5, 0.0744149, 0.145452]),
-    specs.SweepSpec: (4, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, 0.8, -0.454545, 0.411442, "m@steps=4", "p",
+    specs.SweepSpec: (5, ["m", "p", False, 0.0, 0.0, 0.316228, 3.0, 1.5, 0.8, -0.454545, 0.411442, "m@steps=4", "p",
         True, 0.25, 0.75, 0.105409, 3.0, 1.5, 0.8, -0.0909091, 0.643678, "ceiling", "o", False, 0.5, 1.0, 0.6, 3.0, 1.5,
         0.6, 0.2, 1.08817]),
     specs.QualitySpec: (1, [0.3, 0.4, 0.1, 12.0, 0.91667, 1.0, 0.83333, 0.2, 2.33135, -0.57477, 1.25, 1.03247, 1.03749,

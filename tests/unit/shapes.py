@@ -16,6 +16,10 @@ from torch import Tensor
 MODULES = [
     "guda.evaluation.ranking",
     "guda.evaluation.metrics",
+    "guda.evaluation.effects",
+    "guda.evaluation.relevance",
+    "guda.evaluation.subsets",
+    "guda.evaluation.group_values",
     "guda.evaluation.two_sample",
     "guda.models.denoisers.unet",
     "guda.models.denoisers.bound",

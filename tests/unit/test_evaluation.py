@@ -8,9 +8,10 @@ import train
 from guda.config import Data, NoiseSchedule, Training
 from guda.core.artifacts import pack_ids, save_tensors
 from guda.core.errors import ArtifactError, ConfigError, DataError
-from guda.core.paths import logo_model, removed_model, subset_model
+from guda.core.paths import BASE, logo_model, removed_model, subset_model
 from guda.data.datasets import load_dataset
 from guda.data.groups import read_members, write_members
+from guda.methods import get_method
 from guda.models import noise_schedule
 from guda.models.denoisers import load_denoiser
 from guda.plan import reports
@@ -47,7 +48,7 @@ def test_an_image_in_several_groups_goes_with_any_of_them():
 
 
 def test_more_subsets_leave_the_others_alone():
-    few, many = (reports.lds_spec(experiment(lds={"subsets": subsets})).models for subsets in (4, 9))
+    few, many = (reports.lds_spec(experiment(lds={"subsets": subsets})).subsets for subsets in (4, 9))
     assert many[:4] == few
     assert len(reports.subset_models(experiment(lds={"subsets": 9}))) == 9
 
@@ -80,6 +81,7 @@ def test_methods_that_score_images_are_asked_for_their_files_where_images_are_re
     [
         ({"lds": {"subsets": 1}}, "lds.subsets: one subset cannot be ranked"),
         ({"lds": {"subsets": 21}}, r"lds\.subsets is 21, but 3 of 6 groups can be kept in 20 ways only"),
+        ({"lds": {"subsets": 63, "sizes": "shapley"}}, r"63, but some of 6 groups can be kept in 62 ways only"),
         ({"lds": {"subsets": 2, "alpha": 0.95}}, r"lds\.alpha 0.95 keeps 6 of 6 groups"),
         ({"lds": {"subsets": 2, "alpha": 0.05}}, r"lds\.alpha 0.05 keeps 0 of 6 groups"),
         ({"removal": {"queries": 1, "groups": [1, 1]}}, "`groups` .* repeats a number"),
@@ -92,6 +94,59 @@ def test_methods_that_score_images_are_asked_for_their_files_where_images_are_re
 def test_what_cannot_be_kept_or_removed_is_refused_when_planning(sections, message):
     with pytest.raises(ConfigError, match=message):
         experiment(**sections)
+
+
+SHAPLEY = {"subsets": 40, "sizes": "shapley", "training_seed": 9}
+
+
+def test_values_of_groups_are_made_of_the_subsets_models_which_they_pay_for():
+    of = experiment(lds=SHAPLEY, methods=["shapley", "nearest"])
+    needs = get_method("shapley").needs(of.method_spec("shapley"), of.paths)
+    names = [subset_model(0, index) for index in range(40)]
+    assert list(needs.build_records) == [of.paths.model_record(name) for name in names]
+    assert set(needs.query_records) == {
+        of.paths.elbo_record(name, bucket) for name in [BASE, *names] for bucket in of.buckets
+    }
+    assert {of.model_spec(name).training.seed for name in names} == {9}
+    spec = reports.lds_spec(of)
+    assert (spec.fitted, spec.sizes, spec.alpha) == (["shapley"], "shapley", 0.5)
+    assert not [file for file in of.method_files("shapley") if "guda" in file or "logo" in file]
+
+
+def test_values_of_groups_need_neither_oracle_nor_unlearning():
+    of = experiment(lds=SHAPLEY, methods=["banzhaf"], oracle={"seeds": []})
+    assert of.paths.lds() in reports.final_outputs(of)
+
+
+def test_images_in_no_group_are_what_the_subset_of_no_group_is_trained_on():
+    conditions = {"zeros": 'label == "0"', "ones": 'label == "1"'}
+    of = experiment(data={"conditions": conditions}, lds=SHAPLEY | {"subsets": 3})
+    assert of.kept_groups[0] == []
+    assert sorted(of.kept_groups[1:]) == [["ones"], ["zeros"]]
+    both = digest_lines(sorted([*of.groups["zeros"], *of.groups["ones"]]))
+    assert of.exclusion_spec(subset_model(0, 0)) == ExclusionSpec(members=both)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"lds": {"subsets": 0}}, r"methods: shapley is made of models .* lds\.subsets is 0; .* set it to 24 or more"),
+        ({"lds": {"subsets": 5}}, r"methods: shapley cannot tell 6 groups apart by the 5 of lds\.subsets; raise it"),
+        (
+            {"lds": SHAPLEY | {"training_seed": None}},
+            r"lds\.training_seed: the subset without .* from 1, one of oracle",
+        ),
+        ({"lds": SHAPLEY | {"training_seed": 2}}, r"lds\.training_seed: the subset without .* from 2, one of oracle"),
+    ],
+)
+def test_subsets_that_values_of_groups_cannot_be_made_of_are_refused(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment(**sections, methods=["shapley"])
+
+
+def test_an_ensemble_cannot_have_values_as_members_which_it_would_carry_into_their_own_test():
+    with pytest.raises(ConfigError, match=r"attribution\.ensemble\.members: 'shapley' cannot be a member"):
+        experiment(lds=SHAPLEY, methods=["ensemble"], attribution={"ensemble": {"members": {"shapley": 1}}})
 
 
 def test_a_subset_without_training_images_is_refused():

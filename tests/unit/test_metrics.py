@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from guda.evaluation import metrics
+from guda.evaluation import agreement, effects, metrics, relevance
 from guda.evaluation.bootstrap import bootstrap_interval
 
 S, G = [4, 3, 2, 1], [3, 4, 1, 2]
@@ -276,47 +276,47 @@ def test_effect_is_correlated_over_images():
     # First-place scores 5, 1, 3 (ranks 3, 1, 2) and 2, 4, 6 (1, 2, 3): 1 - 6 * (4 + 1 + 1) / (3 * 8).
     scores = [[5, 0], [1, 0], [0, 3]]
     oracle = [[2, 1], [4, -4], [-3, 6]]
-    assert metrics.effect_spearman(scores, oracle) == pytest.approx(-0.5)
-    assert metrics.effect_spearman(scores, scores) == 1
+    assert effects.effect_spearman(scores, oracle) == pytest.approx(-0.5)
+    assert effects.effect_spearman(scores, scores) == 1
 
 
 def test_effect_that_does_not_vary_is_zero():
     constant, varying = [[1, 0], [0, 1]], [[1, 0], [2, 0]]
-    assert metrics.effect_spearman(constant, varying) == 0
-    assert metrics.effect_spearman(varying, constant) == 0
-    assert metrics.effect_spearman(varying[:1], varying[:1]) == 0
+    assert effects.effect_spearman(constant, varying) == 0
+    assert effects.effect_spearman(varying, constant) == 0
+    assert effects.effect_spearman(varying[:1], varying[:1]) == 0
 
 
 def test_what_is_left_of_the_first_score():
     # Means 2, 0 and 3; the second scores are 3, 0 and 3, the last a tie.
     scores = [[4, 3, -1], [6, 0, -6], [3, 3, 3]]
-    assert metrics.level(scores).tolist() == [4, 6, 3]
-    assert metrics.contrast(scores).tolist() == [2, 6, 0]
-    assert metrics.margin(scores).tolist() == [1, 6, 0]
-    assert metrics.contrast([[0.1] * 3]).tolist() == [0]  # though the mean of three times 0.1 is not 0.1
+    assert effects.level(scores).tolist() == [4, 6, 3]
+    assert effects.contrast(scores).tolist() == [2, 6, 0]
+    assert effects.margin(scores).tolist() == [1, 6, 0]
+    assert effects.contrast([[0.1] * 3]).tolist() == [0]  # though the mean of three times 0.1 is not 0.1
 
 
 def test_size_ratio_is_the_median_ratio_of_the_contrasts():
     # Contrasts 4, 1, 6 and 5 against 2, 4, 3 and 0: ratios 2, 1/4 and 2; the last has nothing to be compared with.
     scores = [[6, 0, 0], [3, 2, 1], [0, 9, 0], [-5, -5, 2.5]]
     oracle = [[-1, -4, -4], [8, 2, 2], [1, 4, -2], [7, 7, 7]]
-    assert metrics.contrast(scores).tolist() == [4, 1, 6, 5]
-    assert metrics.contrast(oracle).tolist() == [2, 4, 3, 0]
-    assert metrics.size_ratio(scores, oracle) == 2
-    assert metrics.size_ratio(scores[:2], oracle[:2]) == (2 + 1 / 4) / 2
-    assert metrics.size_ratio([[1, 1]], [[0, 3]]) == 0
-    assert math.isnan(metrics.size_ratio(scores[3:], oracle[3:]))
+    assert effects.contrast(scores).tolist() == [4, 1, 6, 5]
+    assert effects.contrast(oracle).tolist() == [2, 4, 3, 0]
+    assert effects.size_ratio(scores, oracle) == 2
+    assert effects.size_ratio(scores[:2], oracle[:2]) == (2 + 1 / 4) / 2
+    assert effects.size_ratio([[1, 1]], [[0, 3]]) == 0
+    assert math.isnan(effects.size_ratio(scores[3:], oracle[3:]))
 
 
 def test_contrast_and_margin_are_correlated_over_images():
     # The oracle's contrasts 2, 6, 4 and margins 1, 6, 3 both have the ranks 1, 3, 2.
     oracle = [[4, 3, -1], [6, 0, -6], [5, 2, -4]]
     scores = [[2, 0, 1], [9, 7, 5], [4, 3, -4]]
-    assert metrics.contrast(scores).tolist() == [1, 2, 3]
-    assert metrics.contrast_spearman(scores, oracle) == pytest.approx(1 - 6 * 2 / 24)
-    assert metrics.margin(scores).tolist() == [1, 2, 1]
+    assert effects.contrast(scores).tolist() == [1, 2, 3]
+    assert effects.contrast_spearman(scores, oracle) == pytest.approx(1 - 6 * 2 / 24)
+    assert effects.margin(scores).tolist() == [1, 2, 1]
     # Centred average ranks (-.5 1 -.5) and (-1 1 0): 1.5 / sqrt(1.5 * 2).
-    assert metrics.margin_spearman(scores, oracle) == pytest.approx(math.sqrt(3) / 2)
+    assert effects.margin_spearman(scores, oracle) == pytest.approx(math.sqrt(3) / 2)
 
 
 @PROPERTY
@@ -324,7 +324,7 @@ def test_contrast_and_margin_are_correlated_over_images():
 def test_what_the_groups_of_a_query_share_cancels_in_contrast_and_margin(pair, random):
     scores, oracle = pair
     shared = np.array([[random.randint(-50, 50)] for _ in scores])
-    for metric in (metrics.contrast_spearman, metrics.margin_spearman):
+    for metric in (effects.contrast_spearman, effects.margin_spearman):
         assert metric(scores + shared, oracle) == metric(scores, oracle + shared) == metric(scores, oracle)
 
 
@@ -411,36 +411,36 @@ DECISIVE_CASES = [
 
 def test_decisive_images():
     first, second, expected = zip(*DECISIVE_CASES, strict=True)
-    found = metrics.decisive([first, second])
+    found = relevance.decisive([first, second])
     assert found.dtype == bool
     assert found.tolist() == list(expected)
 
 
 def test_decisive_ratio():
-    assert metrics.decisive([[[4, 2.1, 0]]], ratio=1.9).tolist() == [True]
-    assert metrics.decisive([[[4, 2, 0]]], ratio=2.1).tolist() == [False]
-    assert metrics.decisive([[[4, 4, 0], [4, 3, 0]]], ratio=1).tolist() == [False, True]  # no group is first alone
+    assert relevance.decisive([[[4, 2.1, 0]]], ratio=1.9).tolist() == [True]
+    assert relevance.decisive([[[4, 2, 0]]], ratio=2.1).tolist() == [False]
+    assert relevance.decisive([[[4, 4, 0], [4, 3, 0]]], ratio=1).tolist() == [False, True]  # no group is first alone
 
 
 def test_auroc_of_the_first_place_score():
     # Decisive 3 and 2 against 2 and 1: three wins and a tie of four.
     scores = [[3, 0], [0, 2], [2, 1], [1, 1]]
-    assert metrics.decisive_auroc(scores, [True, True, False, False]) == 3.5 / 4
-    assert metrics.decisive_auroc(scores, [False, False, True, True]) == 0.5 / 4
-    assert metrics.decisive_auroc([[1, 0]] * 3, [True, False, False]) == 0.5
+    assert relevance.decisive_auroc(scores, [True, True, False, False]) == 3.5 / 4
+    assert relevance.decisive_auroc(scores, [False, False, True, True]) == 0.5 / 4
+    assert relevance.decisive_auroc([[1, 0]] * 3, [True, False, False]) == 0.5
 
 
 def test_auroc_of_the_margin():
     # Margins 3, 1, 1 and 0; decisive 3 and 1 against 1 and 0: three wins and a tie. By level, 5 and 9 against 8 and 9.
     scores = [[5, 2], [8, 9], [8, 7], [9, 9]]
-    assert metrics.decisive_auroc_margin(scores, [True, True, False, False]) == 3.5 / 4
-    assert metrics.decisive_auroc(scores, [True, True, False, False]) == 1.5 / 4
+    assert relevance.decisive_auroc_margin(scores, [True, True, False, False]) == 3.5 / 4
+    assert relevance.decisive_auroc(scores, [True, True, False, False]) == 1.5 / 4
 
 
 @pytest.mark.parametrize("value", [True, False])
 def test_auroc_needs_both_kinds(value):
-    assert math.isnan(metrics.decisive_auroc([[3, 0], [0, 2]], [value, value]))
-    assert math.isnan(metrics.decisive_auroc_margin([[3, 0], [0, 2]], [value, value]))
+    assert math.isnan(relevance.decisive_auroc([[3, 0], [0, 2]], [value, value]))
+    assert math.isnan(relevance.decisive_auroc_margin([[3, 0], [0, 2]], [value, value]))
 
 
 # --- summaries ---------------------------------------------------------------------------------------
@@ -467,7 +467,8 @@ def test_bootstrap_depends_on_the_seed_alone():
 def test_agreement_reports_every_metric_in_order():
     # The worked image, which is decisive, and a perfect one, which is not.
     scores, oracle = [S, [9, 3, 2, 1]], [G, [2, 1, 0, -1]]
-    row = metrics.agreement(scores, oracle, [True, False], n_bootstrap=500, seed=4)
+    is_relevant = [[False, True, True, False], [False, False, False, False]]
+    row = agreement.agreement(scores, oracle, [True, False], is_relevant, n_bootstrap=500, seed=4)
     expected = {
         "n_queries": 2,
         "n_groups": 4,
@@ -491,22 +492,24 @@ def test_agreement_reports_every_metric_in_order():
         "margin_spearman": 0,  # 1 < 6, the oracle's 1 both
         "decisive_auroc": 0,  # the decisive image scores 4, the other 9
         "decisive_auroc_margin": 0,  # 1, the other 6
+        "lrap": (1 / 2 + 2 / 3) / 2,  # places 2 and 3 in the worked image, none to find in the other
+        "average_precision": (1 / 4 + 2 / 6) / 2,  # above its 3 are 9, 4 and a 3, above its 2 another, too
         "size_ratio": (1 + 3.5) / 2,  # contrasts 1.5 and 5.25, the oracle's 1.5 both
     }
     assert list(row) == list(expected)
     assert row == pytest.approx(expected)
-    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 20
+    assert [type(value) for value in row.values()] == [int] * 2 + [float] * 22
 
 
 def test_agreement_bounds_top1_by_its_bootstrap():
     scores, oracle = np.random.default_rng(0).normal(size=(2, 30, 4))
-    row = metrics.agreement(scores, oracle, np.arange(30) < 9, n_bootstrap=40, seed=9)
+    row = agreement.agreement(scores, oracle, np.arange(30) < 9, oracle > 1, n_bootstrap=40, seed=9)
     interval = bootstrap_interval(metrics.top1(scores, oracle), 40, seed=9)
     assert (row["top1_low"], row["top1_high"]) == interval
 
 
 def test_mean_of_agreement_rows():
-    mean = metrics.mean_agreement([ROW | {"mrr": 0.5}, ROW | {"top1": 0.75, "mrr": math.nan}])
+    mean = agreement.mean_agreement([ROW | {"mrr": 0.5}, ROW | {"top1": 0.75, "mrr": math.nan}])
     assert list(mean) == ["n_queries", "n_groups", "top1", "mrr"]
     assert (mean["n_queries"], mean["n_groups"], mean["top1"]) == (8, 5, 0.5)
     assert type(mean["n_queries"]) is type(mean["n_groups"]) is int
@@ -539,24 +542,24 @@ def test_per_query_metrics_refuse_bad_matrices(metric, scores, oracle, found):
     [
         (lambda: metrics.ndcg_exp([S], [G], k=0), "k must be at least 1, found 0"),
         (lambda: metrics.rbo([S], [G], p=1), "p must lie strictly between 0 and 1, found 1"),
-        (lambda: metrics.effect_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: effects.effect_spearman([S], [[1, 2]]), "one shape"),
         (lambda: metrics.kappa([S], [[1, 2]]), "one shape"),
         (lambda: metrics.top1_balanced([S], [[1, 2]]), "one shape"),
-        (lambda: metrics.contrast_spearman([S], [[1, 2]]), "one shape"),
-        (lambda: metrics.margin_spearman([S], [[1, 2]]), "one shape"),
-        (lambda: metrics.decisive_auroc_margin([S], [True, False]), r"shape \(1,\), found \(2,\)"),
-        (lambda: metrics.decisive([]), r"one or more matrices of one shape, found shapes \[\]"),
-        (lambda: metrics.decisive([[[1, 2]], [[1, 2, 3]]]), r"found shapes \[\(1, 2\), \(1, 3\)\]"),
-        (lambda: metrics.decisive([[[1, 2]], [[1, np.nan]]]), r"oracles\[1\] must be finite"),
-        (lambda: metrics.decisive_auroc([S], [True, False]), r"shape \(1,\), found \(2,\)"),
+        (lambda: effects.contrast_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: effects.margin_spearman([S], [[1, 2]]), "one shape"),
+        (lambda: relevance.decisive_auroc_margin([S], [True, False]), r"shape \(1,\), found \(2,\)"),
+        (lambda: relevance.decisive([]), r"one or more matrices of one shape, found shapes \[\]"),
+        (lambda: relevance.decisive([[[1, 2]], [[1, 2, 3]]]), r"found shapes \[\(1, 2\), \(1, 3\)\]"),
+        (lambda: relevance.decisive([[[1, 2]], [[1, np.nan]]]), r"oracles\[1\] must be finite"),
+        (lambda: relevance.decisive_auroc([S], [True, False]), r"shape \(1,\), found \(2,\)"),
         (lambda: bootstrap_interval([], 10, seed=0), r"found shape \(0,\)"),
         (lambda: bootstrap_interval([1, np.nan], 10, seed=0), r"\(2,\) with 1 NaN or infinite"),
         (lambda: bootstrap_interval([1], 0, seed=0), "n_bootstrap must be at least 1, found 0"),
         (lambda: bootstrap_interval([1], 9, seed=0, level=95), "level must .* found 95"),
-        (lambda: metrics.agreement([S], [G], [True] * 2, n_bootstrap=9, seed=0), r"shape \(1,\), found \(2,\)"),
-        (lambda: metrics.mean_agreement([]), r"found \[\]"),
-        (lambda: metrics.mean_agreement([ROW, ROW | {"n_groups": 6}]), r"found \[\(8, 5\), \(8, 6\)\]"),
-        (lambda: metrics.mean_agreement([ROW, ROW | {"mrr": 1.0}]), "share their keys"),
+        (lambda: agreement.agreement([S], [G], [True] * 2, [G], n_bootstrap=9, seed=0), r"shape \(1,\), found \(2,\)"),
+        (lambda: agreement.mean_agreement([]), r"found \[\]"),
+        (lambda: agreement.mean_agreement([ROW, ROW | {"n_groups": 6}]), r"found \[\(8, 5\), \(8, 6\)\]"),
+        (lambda: agreement.mean_agreement([ROW, ROW | {"mrr": 1.0}]), "share their keys"),
     ],
 )
 def test_bad_arguments_are_refused(call, found):

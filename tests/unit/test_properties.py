@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from guda import config
 from guda.core.seeding import derive_seed, gaussian, uniform
 from guda.data.queries import queries_by_bucket
-from guda.evaluation import metrics
+from guda.evaluation import agreement, effects
 from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.ranking import order, rankings_frame, ranks
 from guda.models.noise_schedule import elbo_steps, step_weights
@@ -20,6 +20,7 @@ from guda.models.noise_schedule import elbo_steps, step_weights
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 CORRELATIONS = {"spearman", "kendall", "kappa", "effect_spearman", "contrast_spearman", "margin_spearman"}
 OF_DECISIVE = {"decisive_auroc", "decisive_auroc_margin"}
+OF_RELEVANT = {"lrap", "average_precision"}
 PERFECT = ["top1", "top1_balanced", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr", "rbo", "wpra@3", "spearman", "kendall"]
 SHAPES = st.tuples(st.integers(1, 6), st.integers(2, 7))
 WHOLE = st.integers(-50, 50)
@@ -27,18 +28,21 @@ WHOLE = st.integers(-50, 50)
 
 @st.composite
 def comparisons(draw, tied=True):
-    """Scores, an oracle's, and which images are decisive: whole numbers, so that no change of unit makes new ties."""
+    """Scores, an oracle's, which images are decisive and which groups relevant.
+
+    Scores are whole numbers, so that no change of unit makes new ties.
+    """
     shape = draw(SHAPES)
     if tied:
         matrices = arrays(np.float64, shape, elements=WHOLE)
     else:
         row = st.lists(WHOLE, min_size=shape[1], max_size=shape[1], unique=True)
         matrices = st.lists(row, min_size=shape[0], max_size=shape[0]).map(lambda rows: np.array(rows, dtype=float))
-    return draw(matrices), draw(matrices), draw(arrays(bool, shape[0]))
+    return draw(matrices), draw(matrices), draw(arrays(bool, shape[0])), draw(arrays(bool, shape))
 
 
-def row(scores, oracle, decisive):
-    return metrics.agreement(scores, oracle, decisive, n_bootstrap=20, seed=0)
+def row(scores, oracle, *told):
+    return agreement.agreement(scores, oracle, *told, n_bootstrap=20, seed=0)
 
 
 def assert_same(found, expected, but=()):
@@ -59,6 +63,8 @@ def test_every_column_stays_in_its_range(comparison):
         lowest = -1 if name in CORRELATIONS else 0
         if name in OF_DECISIVE and comparison[2].all() | (~comparison[2]).all():
             assert np.isnan(found[name])
+        elif name in OF_RELEVANT and np.isnan(found[name]):
+            assert name == "lrap" or comparison[3].all() or not comparison[3].any()
         else:
             assert lowest - 1e-12 <= found[name] <= 1 + 1e-12, name
     assert found["rbo_raw"] <= found["rbo"]
@@ -68,11 +74,11 @@ def test_every_column_stays_in_its_range(comparison):
 @PROPERTY
 @given(comparisons(tied=False), st.integers(1, 9), WHOLE)
 def test_the_oracle_in_another_unit_is_perfect(comparison, scale, shift):
-    _, oracle, decisive = comparison
-    found = row(scale * oracle + shift, oracle, decisive)
+    _, oracle, *told = comparison
+    found = row(scale * oracle + shift, oracle, *told)
     assert [found[name] for name in PERFECT] == pytest.approx([1] * len(PERFECT), abs=1e-12)
     assert found["top1_low"] == found["top1_high"] == 1
-    for name, size in {"effect": metrics.level, "contrast": metrics.contrast, "margin": metrics.margin}.items():
+    for name, size in {"effect": effects.level, "contrast": effects.contrast, "margin": effects.margin}.items():
         varies = len(set(size(oracle))) > 1
         assert found[f"{name}_spearman"] == pytest.approx(1 if varies else 0, abs=1e-12)
     varies = len(set(oracle.argmax(axis=1))) > 1
@@ -82,17 +88,18 @@ def test_the_oracle_in_another_unit_is_perfect(comparison, scale, shift):
 @PROPERTY
 @given(comparisons(), st.integers(1, 9), WHOLE)
 def test_the_unit_of_a_methods_scores_changes_their_size_alone(comparison, scale, shift):
-    scores, oracle, decisive = comparison
-    found, expected = row(scale * scores + shift, oracle, decisive), row(scores, oracle, decisive)
+    scores, oracle, *told = comparison
+    found, expected = row(scale * scores + shift, oracle, *told), row(scores, oracle, *told)
     assert_same(found, expected | {"size_ratio": scale * expected["size_ratio"]})
 
 
 @PROPERTY
 @given(comparisons(tied=False), st.randoms(use_true_random=False))
 def test_the_order_of_the_groups_changes_nothing(comparison, random):
-    scores, oracle, decisive = comparison
+    scores, oracle, *told = comparison
     columns = random.sample(range(scores.shape[1]), scores.shape[1])
-    assert_same(row(scores[:, columns], oracle[:, columns], decisive), row(scores, oracle, decisive))
+    reordered = row(scores[:, columns], oracle[:, columns], told[0], told[1][:, columns])
+    assert_same(reordered, row(scores, oracle, *told))
 
 
 @PROPERTY
@@ -105,8 +112,8 @@ def test_the_order_of_the_queries_changes_nothing_but_the_resamples(comparison, 
 @PROPERTY
 @given(comparisons())
 def test_reversing_the_scores_negates_correlations_and_wrong_pairs_become_right(comparison):
-    scores, oracle, decisive = comparison
-    found, reversed_ = row(scores, oracle, decisive), row(-scores, oracle, decisive)
+    scores, oracle, *told = comparison
+    found, reversed_ = row(scores, oracle, *told), row(-scores, oracle, *told)
     for name in ("spearman", "kendall"):
         assert reversed_[name] == pytest.approx(-found[name], abs=1e-12)
     assert reversed_["wpra@3"] == pytest.approx(1 - found["wpra@3"], abs=1e-12)
@@ -115,8 +122,8 @@ def test_reversing_the_scores_negates_correlations_and_wrong_pairs_become_right(
 @PROPERTY
 @given(comparisons())
 def test_swapping_method_and_oracle_leaves_what_is_symmetric(comparison):
-    scores, oracle, decisive = comparison
-    found, swapped = row(scores, oracle, decisive), row(oracle, scores, decisive)
+    scores, oracle, *told = comparison
+    found, swapped = row(scores, oracle, *told), row(oracle, scores, *told)
     symmetric = ["top1", "top3", "rbo", "rbo_raw", *CORRELATIONS]
     assert [swapped[name] for name in symmetric] == pytest.approx([found[name] for name in symmetric], abs=1e-12)
 

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from guda.evaluation.agreement import agreement
 from guda.evaluation.bootstrap import resamples
-from guda.evaluation.metrics import agreement, decisive, effect_spearman
+from guda.evaluation.effects import effect_spearman
+from guda.evaluation.relevance import decisive
 from guda.evaluation.significance import (
     COLUMNS,
     METRICS,
@@ -52,7 +54,7 @@ def test_every_metric_on_every_resample_is_that_of_the_resampled_queries(scores)
         assert found[name].shape == (301, len(METRICS))
         for row in (0, 1, 2, 255, 256, 300):  # on both sides of a block's end
             of = drawn[row]
-            expected = agreement(matrix[of], oracle[of], is_decisive[of], n_bootstrap=1, seed=0)
+            expected = agreement(matrix[of], oracle[of], is_decisive[of], oracle[of] > 1, n_bootstrap=1, seed=0)
             np.testing.assert_allclose(found[name][row], [expected[metric] for metric in METRICS], rtol=1e-12)
 
 
@@ -67,9 +69,9 @@ def test_ranks_of_weighted_values_by_hand():
 
 def test_the_difference_is_that_of_the_plain_metrics(scores):
     frame = table(scores, ["logo"], ["near", "far", "tied"])
-    is_decisive = decisive([scores["logo"]])
+    oracle, is_decisive = scores["logo"], decisive([scores["logo"]])
     plain = {
-        name: agreement(scores[name], scores["logo"], is_decisive, n_bootstrap=1, seed=0)
+        name: agreement(scores[name], scores["logo"], is_decisive, oracle > 1, n_bootstrap=1, seed=0)
         for name in ("near", "far", "tied")
     }
     for (name, metric), row in frame.iterrows():

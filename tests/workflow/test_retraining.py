@@ -40,11 +40,12 @@ def test_groups_of_any_name_are_unlearned_and_ranked(run):
 
 def test_every_method_has_a_datamodeling_score(run):
     frame = pd.read_csv(run.results / "lds.csv")
-    columns = ["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high", "health_worst"]
+    columns = ["method", "n_queries", "n_subsets", "sizes", "alpha", "lds", "lds_low", "lds_high", "health_worst"]
     assert list(frame.columns) == columns
     assert frame["health_worst"].between(0.5, 1.5).all()
     assert frame["method"].tolist() == ["logo", "nearest"]
-    assert frame[["n_queries", "n_subsets", "alpha"]].to_numpy().tolist() == [[2, 2, 0.5]] * 2
+    settings = frame[["n_queries", "n_subsets", "sizes", "alpha"]].to_numpy().tolist()
+    assert settings == [[2, 2, "fixed", 0.5]] * 2
     assert frame["lds"].between(-1, 1).all()
 
 

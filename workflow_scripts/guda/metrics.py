@@ -11,8 +11,9 @@ import pandas as pd
 from guda import config
 from guda.config.messages import from_arguments
 from guda.core.errors import ArgumentError
-from guda.evaluation import metrics
+from guda.evaluation.agreement import agreement as measured
 from guda.evaluation.metrics_table import score_matrices
+from guda.evaluation.relevance import beyond_doubt
 
 __all__ = ["agreement"]
 
@@ -22,14 +23,15 @@ def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame
 
     Both are frames as `guda.attribute` returns them, or as results/scores/METHOD.csv holds them: a row per `query` and
     `group`, with its `score`. Rows may have any order. Of several oracles, models retrained with other seeds, scores
-    are compared with the first; all of them decide which queries are decisive.
+    are compared with the first; all of them decide which queries are decisive, and which groups relevant.
 
     `settings` are keys of the section `metrics`, with its defaults: `bootstrap_samples`, `seed` and `decisive_ratio`.
 
     Returns n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr,
     rbo, rbo_raw, wpra@3, spearman, kendall, top1_balanced, kappa, effect_spearman, contrast_spearman, margin_spearman,
-    decisive_auroc, decisive_auroc_margin and size_ratio; the two of decisive queries are NaN where all are, or none.
-    Formulas and sources stand in docs/method.md and at each function in `guda.evaluation.metrics`.
+    decisive_auroc, decisive_auroc_margin, lrap, average_precision and size_ratio; those of decisive queries, and of
+    relevant groups, are NaN where all are, or none. Formulas and sources stand in docs/method.md and at each function
+    in `guda.evaluation`.
     Raises GudaError for frames that are not of the same queries and groups, and for unknown settings.
     """
     chosen = from_arguments(config.Agreement, settings)
@@ -43,10 +45,8 @@ def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame
         _check_same(frames["scores"], frames[name], name)
     _, matrices = score_matrices(pd.concat(frame.assign(method=name) for name, frame in frames.items()))
     found, *references = matrices.values()
-    decisive = metrics.decisive(references, chosen.decisive_ratio)
-    return pd.Series(
-        metrics.agreement(found, references[0], decisive, n_bootstrap=chosen.bootstrap_samples, seed=chosen.seed)
-    )
+    resampling = {"n_bootstrap": chosen.bootstrap_samples, "seed": chosen.seed}
+    return pd.Series(measured(found, references[0], *beyond_doubt(references, chosen.decisive_ratio), **resampling))
 
 
 def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:

@@ -14,7 +14,8 @@ class Lds(Section):
         0, ge=0, description="Random subsets of the groups, with a model trained on each; 0: lds.csv is not made."
     )
     sizes: Literal["fixed", "shapley", "banzhaf"] = Field(
-        "fixed", description="How many groups a subset keeps: always as many, or drawn as one of the two values weighs them."
+        "fixed",
+        description="How many groups a subset keeps: always as many, or drawn as that value weighs them.",
     )
     alpha: float = Field(0.5, gt=0, lt=1, description="Share of the groups that a subset keeps, where sizes are fixed.")
     seed: Seed = Field(0, description="Seed of the subsets, with their number.")

@@ -8,15 +8,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from guda import config
-from guda.core.paths import BASE, Paths, subset_model
+from guda.core.paths import BASE, Paths
 from guda.evaluation.bootstrap import bootstrap_interval
+from guda.evaluation.group_values import group_values
 from guda.evaluation.metrics import spearman
 from guda.evaluation.metrics_table import read_rankings, score_matrices
 from guda.evaluation.retrained import read_elbos
 from guda.evaluation.subsets import kept_matrix
 from guda.models.health import read_healths, warn_of, worst_of
 from guda.specs import LdsSpec
+
+COLUMNS = ["method", "n_queries", "n_subsets", "sizes", "alpha", "lds", "lds_low", "lds_high"]
 
 
 def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -30,36 +32,46 @@ def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray
     return spearman(predictions, outputs)
 
 
+def held_out_lds(value: str, kept: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """LDS of each query of values that are made of the subsets themselves, float64 [Q]: the mean over two halves.
+
+    Each half of the subsets, every second one, is predicted by the values that the other half gives; `full` as in
+    `group_values`.
+    """
+    halves = np.arange(len(kept)) % 2 == 0, np.arange(len(kept)) % 2 == 1
+    found = [
+        lds(group_values(value, outputs[:, fit], kept[fit], full), kept[held_out], outputs[:, held_out])
+        for fit, held_out in (halves, halves[::-1])
+    ]
+    return np.mean(found, axis=0)
+
+
 def lds_table(
-    matrices: dict[str, np.ndarray],
-    kept: np.ndarray,
-    outputs: np.ndarray,
-    settings: config.Lds,
-    n_bootstrap: int,
-    seed: int,
+    values: dict[str, np.ndarray], n_subsets: int, sizes: str, alpha: float, n_bootstrap: int, seed: int
 ) -> pd.DataFrame:
-    """One row a method, of `matrices` [Q, G] by name: the mean LDS of the queries and its interval over queries."""
+    """One row a method, of the LDS [Q] of each query by the method's name: the mean and its interval over queries."""
     rows = []
-    for name, scores in matrices.items():
-        values = lds(scores, kept, outputs)
-        low, high = bootstrap_interval(values, n_bootstrap, seed)
-        rows.append([name, *outputs.shape, settings.alpha, values.mean(), low, high])
-    return pd.DataFrame(rows, columns=["method", "n_queries", "n_subsets", "alpha", "lds", "lds_low", "lds_high"])
+    for name, of_query in values.items():
+        interval = bootstrap_interval(of_query, n_bootstrap, seed)
+        rows.append([name, len(of_query), n_subsets, sizes, alpha, of_query.mean(), *interval])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def lds_csv(spec: LdsSpec, paths: Paths) -> pd.DataFrame:
     """lds.csv: how well every method's scores, added up, predict models of random subsets. Raises ArtifactError."""
     queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
-    models = {subset_model(spec.settings.seed, index): model for index, model in enumerate(spec.models)}
-    elbos = [read_elbos(paths, name, model, spec.buckets, spec.elbo) for name, model in models.items()]
-    found = read_healths(paths, {BASE: spec.base} | models)
+
+    def bounds(model: str, digest: str) -> np.ndarray:
+        return read_elbos(paths, model, digest, spec.buckets, spec.elbo)[queries].to_numpy()
+
+    kept = kept_matrix(spec.groups, [subset.kept for subset in spec.subsets])
+    outputs = np.stack([bounds(subset.model, subset.digest) for subset in spec.subsets], axis=1)
+    full = bounds(BASE, spec.base)
+    values = {
+        name: held_out_lds(name, kept, outputs, full) if name in spec.fitted else lds(matrices[name], kept, outputs)
+        for name in spec.methods
+    }
+    found = read_healths(paths, {BASE: spec.base} | {subset.model: subset.digest for subset in spec.subsets})
     warn_of("lds", found)
-    table = lds_table(
-        {name: matrices[name] for name in spec.methods},
-        kept_matrix(spec.groups, spec.settings),
-        np.stack([elbo[queries] for elbo in elbos], axis=1),
-        spec.settings,
-        spec.bootstrap_samples,
-        spec.bootstrap_seed,
-    )
+    table = lds_table(values, len(kept), spec.sizes, spec.alpha, spec.bootstrap_samples, spec.bootstrap_seed)
     return table.assign(health_worst=worst_of(health.ratio for health in found.values()))

@@ -11,13 +11,12 @@ input raises ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.ranking import finite_matrix, order, places
 
 if TYPE_CHECKING:
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
 PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
 
 
-def _matrix(values: ArrayLike, name: str) -> np.ndarray:
+def matrix_of(values: ArrayLike, name: str) -> np.ndarray:
     matrix = finite_matrix(values, name)
     if matrix.shape[1] < 2:
         raise ValueError(f"{name} must have at least 2 groups to rank, found {matrix.shape[1]}")
     return matrix
 
 
-def _pair(scores: ArrayLike, oracle: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    scores, oracle = _matrix(scores, "scores"), _matrix(oracle, "oracle")
+def pair_of(scores: ArrayLike, oracle: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    scores, oracle = matrix_of(scores, "scores"), matrix_of(oracle, "oracle")
     if scores.shape != oracle.shape:
         raise ValueError(f"scores and oracle must have one shape, found {scores.shape} and {oracle.shape}")
     return scores, oracle
@@ -52,25 +51,25 @@ def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
 
 def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
 def first_shares(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
     """[Q, G] -> [Q, G]: the probability that a group is first: 1 for the first, 1/n for each of n that tie for it."""
-    return _among_first(*places(_matrix(scores, "scores")), 1)
+    return _among_first(*places(matrix_of(scores, "scores")), 1)
 
 
 def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
     return shared.sum(axis=1) / min(3, scores.shape[1])
 
 
 def mrr(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
     return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
 
@@ -100,7 +99,7 @@ def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) 
 
 def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
     # The gain times 2^(1-G): the factor cancels in the ratio, and many groups cannot overflow.
     n_groups = oracle.shape[1]
@@ -109,7 +108,7 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarr
 
 def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
     return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
 
@@ -119,7 +118,7 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.nd
 
     (1-p) sum_{d=1..G} p^(d-1) |top d of scores & top d of oracle| / d; perfect agreement is 1 - p^G.
     """
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     if not 0 < p < 1:
         raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
     depth = np.arange(1, scores.shape[1] + 1)
@@ -180,7 +179,7 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, 
     The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
     scores counting half.  Where all weights are zero there is nothing to order: 1/2, as for chance.
     """
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
     return _in_blocks(lambda scored, wanted: _wpra(scored, wanted, k), scores, oracle)
 
@@ -202,83 +201,30 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
 
-def _average_ranks(values: np.ndarray) -> np.ndarray:
+def average_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
 
     return rankdata(values, axis=-1)
 
 
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # Average ranks of n values have mean (n+1)/2 whatever the ties.
     mean = (a.shape[1] + 1) / 2
-    return _cosine(_average_ranks(a) - mean, _average_ranks(b) - mean)
+    return _cosine(average_ranks(a) - mean, average_ranks(b) - mean)
 
 
 def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
-    return _rank_correlation(*_pair(scores, oracle))
+    return rank_correlation(*pair_of(scores, oracle))
 
 
 def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
-    return _in_blocks(_kendall, *_pair(scores, oracle))
+    return _in_blocks(_kendall, *pair_of(scores, oracle))
 
 
 def _kendall(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
     return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
-
-
-def level(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score."""
-    return _matrix(scores, "scores").max(axis=1)
-
-
-def contrast(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score less the mean over groups; what all groups of a query share cancels."""
-    scores = _matrix(scores, "scores")
-    # As a mean of differences, so that it is exactly zero where all groups tie.
-    return (scores.max(axis=1, keepdims=True) - scores).mean(axis=1)
-
-
-def margin(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score less the second."""
-    second, first = np.partition(_matrix(scores, "scores"), (-2, -1), axis=1)[:, -2:].T
-    return first - second
-
-
-def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
-
-    0 where either does not vary, hence also for a single image.
-    """
-    return _spearman_over_images(level, scores, oracle)
-
-
-def contrast_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: the same of the two contrasts (see `contrast`)."""
-    return _spearman_over_images(contrast, scores, oracle)
-
-
-def margin_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: the same of the two margins of the first score over the second."""
-    return _spearman_over_images(margin, scores, oracle)
-
-
-def _spearman_over_images(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike, oracle: ArrayLike) -> float:
-    scores, oracle = _pair(scores, oracle)
-    return float(_rank_correlation(size(scores)[None], size(oracle)[None])[0])
-
-
-def size_ratio(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: how many times larger effects are than the oracle's, the median over images.
-
-    An image's ratio is that of the two contrasts. Images in which all groups tie under the oracle are left out; NaN
-    where that is all of them. Says something only where both are in the same unit.
-    """
-    scores, oracle = _pair(scores, oracle)
-    sizes = contrast(oracle)
-    varying = sizes > 0
-    return float(np.median(contrast(scores)[varying] / sizes[varying])) if varying.any() else float("nan")
 
 
 def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
@@ -288,7 +234,7 @@ def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
     first groups would have. 0 for an answer that is the same for every image, also where the oracle's is that one.
     Groups that tie share first places, in p_o and p_e alike.
     """
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     return float(weighted_kappa(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
 
 
@@ -298,7 +244,7 @@ def top1_balanced(scores: ArrayLike, oracle: ArrayLike) -> float:
     The balanced accuracy (Brodersen et al., 2010) of the first group. The top1 of a group is that of the images it is
     first for, an image in which n groups tie for that counting 1/n. Groups that are nowhere first are left out.
     """
-    scores, oracle = _pair(scores, oracle)
+    scores, oracle = pair_of(scores, oracle)
     return float(weighted_top1_balanced(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
 
 
@@ -315,108 +261,3 @@ def weighted_top1_balanced(first: np.ndarray, wanted: np.ndarray, weights: np.nd
     met, times = weights @ (first * wanted), weights @ wanted
     shares = np.divide(met, times, out=np.zeros(times.shape), where=times > 0)
     return shares.sum(axis=1) / (times > 0).sum(axis=1)
-
-
-def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
-    """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
-
-    Every seed puts the same group first, alone, with a positive score at least `ratio` times the second.
-    """
-    seeds = [_matrix(seed, f"oracles[{i}]") for i, seed in enumerate(oracles)]
-    shapes = sorted({seed.shape for seed in seeds})
-    if len(shapes) != 1:
-        raise ValueError(f"oracles must be one or more matrices of one shape, found shapes {shapes}")
-    stack = np.stack(seeds)
-    winner = stack.argmax(axis=2)
-    second, first = np.moveaxis(np.sort(stack, axis=2)[:, :, -2:], 2, 0)
-    clear = (first > 0) & (first > second) & (first >= ratio * second)
-    return ((winner == winner[0]) & clear).all(axis=0)
-
-
-def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
-    """[Q, G], bool [Q] -> float: AUROC of the first-place score for the decisive images.
-
-    The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
-    when no image, or every image, is decisive.
-    """
-    return _decisive_auroc(level, scores, is_decisive)
-
-
-def decisive_auroc_margin(scores: ArrayLike, is_decisive: ArrayLike) -> float:
-    """[Q, G], bool [Q] -> float: the same of the margin of the first score over the second."""
-    return _decisive_auroc(margin, scores, is_decisive)
-
-
-def _decisive_auroc(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike, is_decisive: ArrayLike) -> float:
-    scores, is_decisive = _matrix(scores, "scores"), np.asarray(is_decisive, dtype=bool)
-    if is_decisive.shape != scores.shape[:1]:
-        raise ValueError(f"is_decisive must have shape {scores.shape[:1]}, found {is_decisive.shape}")
-    positive = int(is_decisive.sum())
-    negative = len(is_decisive) - positive
-    if positive == 0 or negative == 0:
-        return float("nan")
-    rank_sum = _average_ranks(size(scores))[is_decisive].sum()
-    return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))
-
-
-# Column name -> per-query metric whose mean is reported, in the order of the report; top1 has an interval beside it.
-AVERAGED = {
-    "top1": top1,
-    "top3": top3,
-    "ndcg_exp@3": ndcg_exp,
-    "ndcg_lin@3": ndcg_lin,
-    "mrr": mrr,
-    "rbo": rbo,
-    "rbo_raw": rbo_raw,
-    "wpra@3": wpra,
-    "spearman": spearman,
-    "kendall": kendall,
-}
-# The same of what is measured over all images at once, and of what needs the decisive ones.
-OVERALL = {
-    "top1_balanced": top1_balanced,
-    "kappa": kappa,
-    "effect_spearman": effect_spearman,
-    "contrast_spearman": contrast_spearman,
-    "margin_spearman": margin_spearman,
-}
-OF_DECISIVE = {"decisive_auroc": decisive_auroc, "decisive_auroc_margin": decisive_auroc_margin}
-
-
-def agreement(
-    scores: ArrayLike, oracle: ArrayLike, is_decisive: ArrayLike, *, n_bootstrap: int, seed: int
-) -> dict[str, float]:
-    """Every metric of a method against one oracle: [Q, G] x2, bool [Q] (see `decisive`) -> dict of floats.
-
-    top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
-    """
-    scores, oracle = _pair(scores, oracle)
-    low, high = bootstrap_interval(top1(scores, oracle), n_bootstrap, seed)
-    means = {name: float(metric(scores, oracle).mean()) for name, metric in AVERAGED.items()}
-    return {
-        "n_queries": scores.shape[0],
-        "n_groups": scores.shape[1],
-        "top1": means.pop("top1"),
-        "top1_low": low,
-        "top1_high": high,
-        **means,
-        **{name: metric(scores, oracle) for name, metric in OVERALL.items()},
-        **{name: metric(scores, is_decisive) for name, metric in OF_DECISIVE.items()},
-        "size_ratio": size_ratio(scores, oracle),
-    }
-
-
-def mean_agreement(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of `agreement` rows of the same images and groups, as against several oracle seeds.
-
-    NaN in a row stays NaN in the mean.  The bounds of top1 are averaged too: a typical interval, not
-    an interval of the mean.
-    """
-    counts = {(row["n_queries"], row["n_groups"]) for row in rows}
-    if len(counts) != 1:
-        raise ValueError(f"rows must share one (n_queries, n_groups), found {sorted(counts)}")
-    if any(row.keys() != rows[0].keys() for row in rows):
-        raise ValueError(f"rows must share their keys, found {[list(row) for row in rows]}")
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    n_queries, n_groups = counts.pop()
-    return mean | {"n_queries": n_queries, "n_groups": n_groups}

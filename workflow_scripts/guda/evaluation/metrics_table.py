@@ -9,7 +9,9 @@ from guda import config
 from guda.core.errors import DataError
 from guda.core.paths import Paths, record_of
 from guda.core.records import check_recorded, read_record
-from guda.evaluation.metrics import agreement, decisive, first_shares, mean_agreement
+from guda.evaluation.agreement import agreement, mean_agreement
+from guda.evaluation.metrics import first_shares
+from guda.evaluation.relevance import beyond_doubt
 from guda.evaluation.scores import read_numbers
 from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
@@ -57,13 +59,13 @@ def metrics_table(
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
     reference, others = oracles[0], oracles[1:]
-    is_decisive = decisive([matrices[name] for name in oracles], settings.decisive_ratio)
+    told = beyond_doubt([matrices[name] for name in oracles], settings.decisive_ratio)
 
     def measured(scores: np.ndarray) -> dict[str, float]:
         return agreement(
             scores,
             matrices[reference],
-            is_decisive,
+            *told,
             n_bootstrap=settings.bootstrap_samples,
             seed=settings.seed,
         )

@@ -13,20 +13,12 @@ import numpy as np
 import pandas as pd
 
 from guda.core.paths import Paths
+from guda.evaluation.agreement import AVERAGED, OF_DECISIVE, OVERALL
 from guda.evaluation.bootstrap import resamples
-from guda.evaluation.metrics import (
-    AVERAGED,
-    OF_DECISIVE,
-    OVERALL,
-    contrast,
-    decisive,
-    first_shares,
-    level,
-    margin,
-    weighted_kappa,
-    weighted_top1_balanced,
-)
+from guda.evaluation.effects import contrast, level, margin
+from guda.evaluation.metrics import first_shares, weighted_kappa, weighted_top1_balanced
 from guda.evaluation.metrics_table import CEILING, read_rankings, score_matrices
+from guda.evaluation.relevance import decisive
 from guda.specs import SignificanceSpec
 
 COLUMNS = ["method", "reference", "metric", "difference", "low", "high", "p", "p_holm", "n_queries"]

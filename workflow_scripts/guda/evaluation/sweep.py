@@ -9,9 +9,10 @@ import pandas as pd
 
 from guda.core.paths import Paths
 from guda.core.records import read_record
-from guda.evaluation.metrics import agreement, decisive, mean_agreement
+from guda.evaluation.agreement import agreement, mean_agreement
 from guda.evaluation.metrics_table import CEILING, score_matrices
 from guda.evaluation.ranking import rankings_frame
+from guda.evaluation.relevance import beyond_doubt
 from guda.evaluation.scores import read_scores
 from guda.models.health import worst_of
 from guda.specs import SweepSpec
@@ -26,11 +27,11 @@ def sweep_table(
     variants and oracles by name. `chosen` marks, of each method, the variant with the best mean of kappa and
     contrast_spearman against the second oracle; among equals, the one listed first.
     """
-    is_decisive = decisive([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
+    told = beyond_doubt([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
     def measured(name: str, oracle: str) -> dict[str, float]:
         resampling = {"n_bootstrap": spec.metrics.bootstrap_samples, "seed": spec.metrics.seed}
-        return agreement(matrices[name], matrices[oracle], is_decisive, **resampling)
+        return agreement(matrices[name], matrices[oracle], *told, **resampling)
 
     found = {(name, oracle): measured(name, oracle) for name in spec.variants for oracle in spec.oracles}
     chosen = chosen_variants({name: found[name, spec.oracles[1]] for name in spec.variants}, spec.methods)

@@ -24,6 +24,7 @@ from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
 from guda.methods.scaled.plan import ScaledUnlearned
 from guda.methods.similarity.plan import PixelSimilarity, PixelSimilarityVariant
+from guda.methods.subsets.plan import GroupValues
 from guda.unlearning import GUDA
 
 M = TypeVar("M", bound=Method)
@@ -49,6 +50,8 @@ METHODS: dict[str, Method] = {
         FeatureSimilarity("embedding"),
         AbuMethod("abu"),
         MucsMethod("mucs"),
+        GroupValues("shapley"),
+        GroupValues("banzhaf"),
         RandomScores("random"),
         Unlearned("guda_weighted"),
         Unlearned("guda_uniform"),
@@ -56,7 +59,10 @@ METHODS: dict[str, Method] = {
         PromptOverlap("prompt"),
     )
 }
-METHODS["ensemble"] = EnsembleOf("ensemble", dict(METHODS))  # of any of the others
+# Of any of the others, but for those that lds.csv must fit anew to measure them on subsets that they have not seen.
+METHODS["ensemble"] = EnsembleOf(
+    "ensemble", {name: method for name, method in METHODS.items() if not isinstance(method, GroupValues)}
+)
 GRADIENT_METHODS = {name: method for name, method in METHODS.items() if isinstance(method, GradientSimilarity)}
 
 

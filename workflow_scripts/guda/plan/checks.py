@@ -130,7 +130,7 @@ def _check_lds(experiment: Experiment) -> None:
     lds, n_groups = experiment.config.lds, len(experiment.groups)
     if not lds.subsets:
         return
-    kept, possible = n_kept(n_groups, lds), ways(n_groups, lds)
+    kept, possible = n_kept(n_groups, lds), ways(n_groups, lds, rest=experiment.in_no_group > 0)
     if lds.sizes == "fixed" and not 0 < kept < n_groups:
         raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
     if lds.subsets > possible:
@@ -141,7 +141,7 @@ def _check_lds(experiment: Experiment) -> None:
     for index, groups in enumerate(experiment.left_out_groups):
         left_out = set().union(*(experiment.groups[group] for group in groups))
         if len(left_out) == len(experiment.dataset.table):
-            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha")
+            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha, of fixed lds.sizes")
 
 
 def _check_removal(experiment: Experiment) -> None:

@@ -24,6 +24,7 @@ from guda.core.paths import (
     TRAINING,
     Paths,
     group_file,
+    subset_model,
     unlearned_model,
 )
 from guda.data.datasets import Dataset, load_dataset
@@ -63,6 +64,7 @@ from guda.specs import (
     QueryFilesSpec,
     QueryTableSpec,
     Spec,
+    TrainedSubset,
     digest,
     digest_lines,
 )
@@ -276,9 +278,8 @@ class Experiment:
         """How many training images there are, and in the groups, in one line; of many groups the first are named."""
         named = [f"{group} ({len(members)})" for group, members in self.groups.items()][:SHOWN_GROUPS]
         more = len(self.groups) - len(named)
-        outside = len(self.dataset.table) - len(set().union(*self.groups.values()))
         return (
-            f"{len(self.dataset.table)} training images, {outside} in no group; {len(self.groups)} groups: "
+            f"{len(self.dataset.table)} training images, {self.in_no_group} in no group; {len(self.groups)} groups: "
             f"{', '.join(named)}{f' and {more} more' if more else ''}"
         )
 
@@ -331,10 +332,28 @@ class Experiment:
         return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
 
     @cached_property
+    def in_no_group(self) -> int:
+        """How many training images are in no group."""
+        return len(self.dataset.table) - len(set().union(*self.groups.values()))
+
+    @cached_property
+    def kept_groups(self) -> list[list[str]]:
+        """The groups that each random subset keeps."""
+        return kept_by_subset(list(self.groups), self.config.lds, rest=self.in_no_group > 0)
+
+    @cached_property
     def left_out_groups(self) -> list[list[str]]:
         """The groups that each random subset leaves out."""
-        subsets = kept_by_subset(list(self.groups), self.config.lds)
-        return [[group for group in self.groups if group not in kept] for kept in subsets]
+        return [[group for group in self.groups if group not in kept] for kept in self.kept_groups]
+
+    @cached_property
+    def subsets(self) -> list[TrainedSubset]:
+        """The random subsets, each with its model."""
+        names = [subset_model(self.config.lds.seed, index) for index in range(self.config.lds.subsets)]
+        return [
+            TrainedSubset(model=name, digest=self.model_digest(name), kept=kept)
+            for name, kept in zip(names, self.kept_groups, strict=True)
+        ]
 
     @cache  # noqa: B019
     def exclusion_spec(self, model: str) -> ExclusionSpec:

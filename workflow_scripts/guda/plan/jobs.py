@@ -150,7 +150,7 @@ class Jobs:
         if reports.repeated(experiment):
             specs[paths.reliability()] = (reports.reliability_spec, reports.reliability_files(experiment))
         if experiment.config.lds.subsets:
-            models = reports.subset_models(experiment)
+            models = reports.lds_models(experiment)
             elbo = [paths.elbo(model, bucket) for model in models for bucket in experiment.buckets]
             specs[paths.lds()] = (reports.lds_spec, [*after_rankings, *elbo])
         if experiment.config.likelihood.queries:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from guda.core.artifacts import read_csv
 from guda.core.errors import ArtifactError, ConfigError
-from guda.core.paths import BASE, subset_model
+from guda.core.paths import BASE
 from guda.core.records import check_recorded
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import CounterfactualSpec, RepeatedSpec
 from guda.methods.instance import InstanceLevel
+from guda.methods.subsets.plan import GroupValues
 from guda.methods.variants import shown_settings
 from guda.specs import (
     FigureSpec,
@@ -192,8 +193,12 @@ def instance_level(experiment: Experiment) -> list[str]:
 
 def subset_models(experiment: Experiment) -> list[str]:
     """Names of the models that are trained on random subsets of the groups."""
-    lds = experiment.config.lds
-    return [subset_model(lds.seed, index) for index in range(lds.subsets)]
+    return [subset.model for subset in experiment.subsets]
+
+
+def lds_models(experiment: Experiment) -> list[str]:
+    """Names of the models whose bounds lds.csv is made of."""
+    return [BASE, *subset_models(experiment)]
 
 
 def retrained_models(experiment: Experiment) -> dict[str, list[str]]:
@@ -213,15 +218,18 @@ def removed_models(experiment: Experiment) -> list[str]:
 
 
 def lds_spec(experiment: Experiment) -> LdsSpec:
+    lds = experiment.config.lds
     return LdsSpec(
         rankings=rankings_spec(experiment).digest(),
         base=experiment.model_digest(BASE),
         methods=reported(experiment),
+        fitted=[name for name in experiment.config.methods if isinstance(get_method(name), GroupValues)],
         groups=list(experiment.groups),
-        models=[experiment.model_digest(model) for model in subset_models(experiment)],
+        subsets=experiment.subsets,
         buckets=experiment.scored_digests(),
         elbo=experiment.elbo_settings,
-        settings=experiment.config.lds,
+        sizes=lds.sizes,
+        alpha=lds.alpha if lds.sizes == "fixed" else 0.5,
         bootstrap_samples=experiment.config.metrics.bootstrap_samples,
         bootstrap_seed=experiment.config.metrics.seed,
     )

@@ -46,6 +46,7 @@ from guda.specs.evaluation import (
     SourcesSpec,
     SweepFigureSpec,
     SweepSpec,
+    TrainedSubset,
 )
 from guda.specs.models import (
     ClassifierSpec,
@@ -129,6 +130,7 @@ __all__ = [
     "SweepSpec",
     "TableSpec",
     "TrainSpec",
+    "TrainedSubset",
     "UnlearnedSpec",
     "digest",
     "digest_lines",

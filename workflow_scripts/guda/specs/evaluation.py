@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from guda import config
 from guda.core.spec import Spec
 from guda.specs.data import QueriesSpec
@@ -26,7 +28,7 @@ class QueryTableSpec(Spec):
 
 
 class MetricsSpec(Spec):
-    stage, version = "metrics", 4
+    stage, version = "metrics", 5
     rankings: str
     oracles: list[str]  # names in the tables; the first is reported against
     methods: list[str]
@@ -81,7 +83,7 @@ class SamplesFigureSpec(Spec):
 
 
 class SourcesSpec(Spec):
-    stage, version = "metrics_by_source", 4
+    stage, version = "metrics_by_source", 5
     metrics: MetricsSpec
     images: str
     table: str
@@ -97,7 +99,7 @@ class ScreenSpec(Spec):
 
 
 class SweepSpec(Spec):
-    stage, version = "sweep", 4
+    stage, version = "sweep", 5
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
     oracles: list[str]  # the one that is reported against first, the one to choose by second
     methods: dict[str, str]  # the method that each variant is one of
@@ -175,16 +177,27 @@ class LikelihoodTableSpec(Spec):
     seed: int
 
 
+class TrainedSubset(BaseModel):
+    """A model trained on the groups that a subset keeps, and on images in no group."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    digest: str
+    kept: list[str]
+
+
 class LdsSpec(Spec):
-    stage, version = "lds", 2
+    stage, version = "lds", 3
     rankings: str
     base: str
     methods: list[str]  # names in the tables
+    fitted: list[str]  # those that are made of the subsets, and fitted anew to be measured on others
     groups: list[str]
-    models: list[str]  # digest of each subset's model
+    subsets: list[TrainedSubset]
     buckets: dict[str, str]
     elbo: ElboSettings
-    settings: config.Lds
+    sizes: str
+    alpha: float
     bootstrap_samples: int
     bootstrap_seed: int
 

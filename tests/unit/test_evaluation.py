@@ -131,6 +131,10 @@ def test_images_in_no_group_are_what_the_subset_of_no_group_is_trained_on():
     ("sections", "message"),
     [
         ({"lds": {"subsets": 0}}, r"methods: shapley is made of models .* lds\.subsets is 0; .* set it to 24 or more"),
+        (
+            {"lds": {"subsets": 3}},
+            r"methods: shapley is measured by halves of the subsets, but lds\.subsets is 3; raise",
+        ),
         ({"lds": {"subsets": 5}}, r"methods: shapley cannot tell 6 groups apart by the 5 of lds\.subsets; raise it"),
         (
             {"lds": SHAPLEY | {"training_seed": None}},

@@ -19,6 +19,8 @@ from guda.specs import ElboSettings, ElboSpec, TrainedSubset
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
+LEAST = 4  # subsets: lds.csv ranks those of a half
+
 
 class GroupValuesSpec(Spec):
     stage, version = "group_values", 1
@@ -48,6 +50,10 @@ class GroupValues(Method[GroupValuesSpec]):
             raise ConfigError(
                 f"methods: {self.name} is made of models of subsets of the groups, but lds.subsets is 0; for "
                 f"{len(groups)} groups set it to {enough} or more"
+            )
+        if lds.subsets < LEAST:
+            raise ConfigError(
+                f"methods: {self.name} is measured by halves of the subsets, but lds.subsets is {lds.subsets}; raise it"
             )
         if not tells_apart(kept_matrix(groups, experiment.kept_groups)):
             raise ConfigError(

@@ -16,6 +16,7 @@ from scipy import stats
 
 from guda.evaluation import agreement, effects, metrics, relevance
 from guda.evaluation.bootstrap import bootstrap_interval
+from guda.evaluation.ranking import places
 
 S, G = [4, 3, 2, 1], [3, 4, 1, 2]
 LOG = 1 / math.log2(3)
@@ -253,11 +254,20 @@ def test_queries_do_not_see_each_other(pair):
 
 @PROPERTY
 @given(tied_pairs())
-def test_queries_in_blocks_give_the_same_bits(pair):
-    one_block = [metric(*pair) for metric in (metrics.wpra, metrics.kendall)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "PAIRS", 1)  # four queries at a time
-        assert np.array_equal([metric(*pair) for metric in (metrics.wpra, metrics.kendall)], one_block)
+def test_pairs_of_groups_count_as_defined(pair):
+    """Over all pairs, one by one: tau-b, and the accuracy that is weighted by the oracle's differences in its top 3."""
+    for scores, oracle in zip(*pair, strict=True):
+        n_groups, top = len(oracle), metrics._among_first(*places(oracle[None]), 3)[0]
+        agreed, untied, weights, alike = 0, [0, 0], 0.0, 0.0
+        for a, b in itertools.combinations(range(n_groups), 2):
+            of_scores, of_oracle = np.sign(scores[a] - scores[b]), np.sign(oracle[a] - oracle[b])
+            agreed += of_scores * of_oracle
+            untied = [untied[0] + abs(of_scores), untied[1] + abs(of_oracle)]
+            weight = abs(oracle[a] - oracle[b]) * max(top[a], top[b])
+            weights, alike = weights + weight, alike + weight * (1 + of_scores * of_oracle) / 2
+        tau = agreed / np.sqrt(untied[0] * untied[1]) if all(untied) else 0.0
+        assert per_image(metrics.kendall, scores, oracle) == pytest.approx(tau)
+        assert per_image(metrics.wpra, scores, oracle) == pytest.approx(alike / weights if weights else 0.5)
 
 
 @PROPERTY

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray | torch.Tensor
 
+ROWS = 2**18  # of a table at a time
 CURE = "Delete it and run snakemake again."
 DIVERGED = "The model that they are of, or that they were computed with, has diverged: lower its learning rate."
 ANEW = "Then delete this file and the model's folder, and run snakemake again."
@@ -73,9 +74,13 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
+def write_csv(path: str | Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+    """Write a table, or one that comes in parts of the same columns and never lies in memory as a whole."""
+    import pandas as pd
+
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for number, part in enumerate([frame] if isinstance(frame, pd.DataFrame) else frame):
+            part.to_csv(file, index=False, header=number == 0, lineterminator="\n")
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
@@ -98,6 +103,30 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
     for name in frame.columns.intersection(list(numbers)):
         frame[name] = [float(value) if value else float("nan") for value in frame[name]]
     return frame
+
+
+def read_long_csv(path: str | Path, numbers: tuple[str, ...], columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """The same of a table of millions of rows: names, of which few differ, as categories; of some `columns` alone.
+
+    A row takes up four bytes a name and eight a number.
+    """
+    import pandas as pd
+
+    parts: dict[str, list[np.ndarray]] = {}
+    known: dict[str, dict[str, int]] = {}
+    chosen = None if columns is None else list(columns)
+    for block in pd.read_csv(regular(path), chunksize=ROWS, usecols=chosen, dtype=str, keep_default_na=False):
+        for name, column in ((str(name), column) for name, column in block.items()):
+            if name in numbers:
+                values = np.array([float(value) if value else math.nan for value in column])
+            else:
+                codes, found = pd.factorize(column)
+                of_name = known.setdefault(name, {})
+                values = np.array([of_name.setdefault(each, len(of_name)) for each in found], np.int32)[codes]
+            parts.setdefault(name, []).append(values)
+    whole = {name: np.concatenate(values) for name, values in parts.items()}
+    names = {name: pd.Categorical.from_codes(whole[name], pd.Index(list(known[name]))) for name in known}
+    return pd.DataFrame(whole | names)
 
 
 def read_json(path: str | Path) -> Any:

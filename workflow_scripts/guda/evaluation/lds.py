@@ -12,7 +12,7 @@ from guda.core.paths import BASE, Paths
 from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.group_values import group_values
 from guda.evaluation.metrics import spearman
-from guda.evaluation.metrics_table import read_rankings, score_matrices
+from guda.evaluation.metrics_table import read_score_matrices
 from guda.evaluation.retrained import read_elbos
 from guda.evaluation.subsets import kept_matrix
 from guda.models.health import read_healths, warn_of, worst_of
@@ -59,7 +59,7 @@ def lds_table(
 
 def lds_csv(spec: LdsSpec, paths: Paths) -> pd.DataFrame:
     """lds.csv: how well every method's scores, added up, predict models of random subsets. Raises ArtifactError."""
-    queries, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    queries, matrices = read_score_matrices(paths.rankings(), spec.rankings)
 
     def bounds(model: str, digest: str) -> np.ndarray:
         return read_elbos(paths, model, digest, spec.buckets, spec.elbo)[queries].to_numpy()

@@ -11,7 +11,6 @@ input raises ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,6 @@ from guda.evaluation.ranking import finite_matrix, order, places
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-PAIRS = 2**22  # of groups, over all queries, at a time: 32 MiB
 
 
 def matrix_of(values: ArrayLike, name: str) -> np.ndarray:
@@ -154,25 +151,6 @@ def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarra
     return raw / (1 - p ** np.shape(scores)[1])
 
 
-def _in_blocks(
-    metric: Callable[[np.ndarray, np.ndarray], np.ndarray], scores: np.ndarray, oracle: np.ndarray
-) -> np.ndarray:
-    """A metric over pairs of groups, for as many queries at a time as memory has room for their pairs: [Q].
-
-    No block has a single query unless there is only one: numpy would add its pairs up in another order.
-    """
-    rows = max(4, 2 * PAIRS // scores.shape[1] ** 2)
-    n_blocks = -(-len(scores) // rows)
-    blocks = zip(np.array_split(scores, n_blocks), np.array_split(oracle, n_blocks), strict=True)
-    return np.concatenate([metric(*block) for block in blocks])
-
-
-def _pair_differences(values: np.ndarray) -> np.ndarray:
-    """[Q, G] -> [Q, G(G-1)/2]: first minus second of every unordered pair of groups."""
-    first, second = np.triu_indices(values.shape[1], k=1)
-    return values[:, first] - values[:, second]
-
-
 def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
 
@@ -181,18 +159,17 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, 
     """
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
-    return _in_blocks(lambda scored, wanted: _wpra(scored, wanted, k), scores, oracle)
-
-
-def _wpra(scores: np.ndarray, oracle: np.ndarray, k: int) -> np.ndarray:
-    # Of two groups at most one ties at the border of the top k, unless they differ by nothing: then none has weight.
-    in_top = _among_first(*places(oracle), k)
-    first, second = np.triu_indices(oracle.shape[1], k=1)
-    gap = _pair_differences(oracle)
-    weight = np.abs(gap) * np.maximum(in_top[:, first], in_top[:, second])
-    alike = (1 + np.sign(gap) * np.sign(_pair_differences(scores))) / 2
-    total = weight.sum(axis=1)
-    return np.divide((weight * alike).sum(axis=1), total, out=np.full(len(total), 0.5), where=total > 0)
+    by_rank = order(oracle)
+    # Of two groups the one with the higher g is as likely among the top k as the other, or likelier: it has the weight.
+    in_top, gains, found = (
+        np.take_along_axis(values, by_rank, axis=1) for values in (_among_first(*places(oracle), k), oracle, scores)
+    )
+    total, alike = np.zeros((2, len(oracle)))
+    for place in range(int((in_top > 0).sum(axis=1).max())):
+        weight = in_top[:, [place]] * (gains[:, [place]] - gains[:, place + 1 :])
+        total += weight.sum(axis=1)
+        alike += (weight * (1 + np.sign(found[:, [place]] - found[:, place + 1 :])) / 2).sum(axis=1)
+    return np.divide(alike, total, out=np.full(len(total), 0.5), where=total > 0)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -220,11 +197,11 @@ def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
 
 def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
-    return _in_blocks(_kendall, *pair_of(scores, oracle))
+    from scipy.stats import kendalltau
 
-
-def _kendall(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
-    return _cosine(np.sign(_pair_differences(scores)), np.sign(_pair_differences(oracle)))
+    pairs = zip(*pair_of(scores, oracle), strict=True)
+    found = np.array([kendalltau(*pair).statistic for pair in pairs])
+    return np.nan_to_num(found, nan=0.0)
 
 
 def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from guda import config
-from guda.core.errors import DataError
+from guda.core.artifacts import ANEW, DIVERGED, not_finite, read_long_csv
+from guda.core.errors import ArtifactError, DataError
 from guda.core.paths import Paths, record_of
 from guda.core.records import check_recorded, read_record
 from guda.evaluation.agreement import agreement, mean_agreement
@@ -117,7 +118,25 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
 def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
     """rankings.csv, with names as text and scores exactly as written. Raises ArtifactError."""
     check_recorded(path, spec_digest)
-    return read_numbers(path, ("rank",))
+    frame = read_numbers(path, ("rank",))
+    return frame.astype(dict.fromkeys(("method", "query", "group"), object))
+
+
+def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    """`score_matrices` of rankings.csv, without the table as a whole in memory. Raises ArtifactError."""
+    check_recorded(path, spec_digest)
+    frame = read_long_csv(path, ("score",), columns=("method", "query", "group", "score"))
+    if problem := not_finite(frame["score"].to_numpy(), "score"):
+        raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
+    queries, groups = (sorted(frame[name].cat.categories) for name in ("query", "group"))
+    methods = [*frame["method"].cat.categories]
+    matrices = np.full((len(methods), len(queries), len(groups)), np.nan)
+    # A category's place among the sorted ones is its rank among them.
+    rows, columns = (
+        np.argsort(np.argsort(frame[name].cat.categories))[frame[name].cat.codes] for name in ("query", "group")
+    )
+    matrices[frame["method"].cat.codes, rows, columns] = frame["score"]
+    return queries, dict(zip(methods, matrices, strict=True))
 
 
 def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
@@ -138,5 +157,5 @@ def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
 
 def metrics_csv(spec: MetricsSpec, paths: Paths) -> pd.DataFrame:
     """metrics.csv: every method against the oracle, with what it cost. Raises ArtifactError."""
-    _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    _, matrices = read_score_matrices(paths.rankings(), spec.rankings)
     return metrics_table(matrices, spec.oracles, spec.methods, read_costs(spec, paths), spec.settings)

@@ -5,13 +5,14 @@ A score matrix is [n_queries, n_groups]; a higher score means a more influential
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from guda.core.artifacts import ROWS
 from guda.core.paths import Paths
 from guda.core.seeding import derive_seed
 from guda.evaluation.scores import NUMBERS, read_scores
@@ -147,11 +148,13 @@ def rankings_frame(
     )
 
 
-def rankings_csv(spec: RankingsSpec, paths: Paths) -> pd.DataFrame:
-    """rankings.csv: the groups of every query ranked by every method. Raises ArtifactError."""
-    frames = []
+def rankings_csv(spec: RankingsSpec, paths: Paths) -> Iterator[pd.DataFrame]:
+    """rankings.csv: the groups of every query ranked by every method, some queries at a time. Raises ArtifactError."""
     for name, file in spec.files.items():
         scores = read_scores(paths.scores(file), spec.scores[name])
-        numbers = (getattr(scores, number) for number in NUMBERS)
-        frames.append(rankings_frame(name, scores.queries, scores.groups, *numbers))
-    return pd.concat(frames)
+        numbers = [getattr(scores, number) for number in NUMBERS if number != "score"]
+        at_once = max(1, ROWS // len(scores.groups))
+        for start in range(0, len(scores.queries), at_once):
+            some = slice(start, start + at_once)
+            others = (None if values is None else values[some] for values in numbers)
+            yield rankings_frame(name, scores.queries[some], scores.groups, scores.score[some], *others)

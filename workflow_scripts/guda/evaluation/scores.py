@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guda.core.artifacts import ANEW, DIVERGED, not_finite, read_csv
+from guda.core.artifacts import ANEW, DIVERGED, not_finite, read_long_csv
 from guda.core.errors import ArtifactError
 from guda.core.records import check_recorded
 
@@ -62,7 +62,7 @@ def read_scores(path: str, spec_digest: str) -> Scores:
     """Read a score file back. Raises ArtifactError when it is damaged, not of the expected spec, or not all numbers."""
     check_recorded(path, spec_digest)
     frame = read_numbers(path)
-    queries, groups = list(frame["query"].unique()), list(frame["group"].unique())
+    queries, groups = (list(frame[name].unique().astype(object)) for name in ("query", "group"))
     shape = (len(queries), len(groups))
     score, se, p_top1_scoring, p_top1, p_none = (frame[name].to_numpy().reshape(shape) for name in NUMBERS)
     return Scores(queries, groups, score, se, p_top1_scoring, p_top1, p_none)
@@ -72,9 +72,10 @@ def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table with the columns NUMBERS, and `others` of numbers.
 
     Scores of before there was a `p_top1_scoring` have that as their `p_top1`, and no other; older ones no `p_none`.
+    Names are categories of text.
     Raises ArtifactError where a score is not finite, or another of these numbers is infinite (an empty one is none).
     """
-    frame = read_csv(path, numbers=(*others, *NUMBERS))
+    frame = read_long_csv(path, (*others, *NUMBERS))
     if "p_top1_scoring" not in frame:
         frame = frame.rename(columns={"p_top1": "p_top1_scoring"}).assign(p_top1=np.nan)
     if "p_none" not in frame:

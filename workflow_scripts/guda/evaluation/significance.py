@@ -17,7 +17,7 @@ from guda.evaluation.agreement import AVERAGED, OF_DECISIVE, OVERALL
 from guda.evaluation.bootstrap import resamples
 from guda.evaluation.effects import contrast, level, margin
 from guda.evaluation.metrics import first_shares, weighted_kappa, weighted_top1_balanced
-from guda.evaluation.metrics_table import CEILING, read_rankings, score_matrices
+from guda.evaluation.metrics_table import CEILING, read_score_matrices
 from guda.evaluation.relevance import decisive
 from guda.specs import SignificanceSpec
 
@@ -165,7 +165,7 @@ def _weighted_auroc(ranks: np.ndarray, is_decisive: np.ndarray, weights: np.ndar
 
 def significance_csv(spec: SignificanceSpec, paths: Paths) -> pd.DataFrame:
     """significance.csv: every method's agreement with the oracle against the first method's. Raises ArtifactError."""
-    _, matrices = score_matrices(read_rankings(paths.rankings(), spec.rankings))
+    _, matrices = read_score_matrices(paths.rankings(), spec.rankings)
     return significance_table(
         matrices, spec.oracles, spec.methods, spec.bootstrap_samples, spec.seed, spec.decisive_ratio
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,7 @@ from guda.evaluation.metrics_table import (
     metrics_csv,
     metrics_table,
     read_costs,
-    read_rankings,
-    score_matrices,
+    read_score_matrices,
     sources_of_content,
     vote,
 )
@@ -70,7 +69,7 @@ def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
     groups = {group: read_members(paths.group(group), expected) for group, expected in spec.members.items()}
     sources = sources_of_content(table, str(metrics.settings.content), groups)
     content_of = contents_of_queries(spec, paths, table)
-    queries, matrices = score_matrices(read_rankings(paths.rankings(), metrics.rankings))
+    queries, matrices = read_score_matrices(paths.rankings(), metrics.rankings)
     source = np.array([sources.get(content_of[query], "none") for query in queries])
     costs, tables = read_costs(metrics, paths), []
     for name in sorted(set(source), reverse=True):
@@ -114,7 +113,7 @@ def reliability_csv(spec: ReliabilitySpec, paths: Paths) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame]] = {
+TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame | Iterator[pd.DataFrame]]] = {
     GroupSizesSpec: group_sizes_csv,
     RankingsSpec: rankings_csv,
     MetricsSpec: metrics_csv,

@@ -1,7 +1,7 @@
 """Time and peak memory of the tables of many queries and groups, on made-up scores of one method and one oracle.
 
-Each row is a process of its own. `of_reading` is how many times longer a table takes than pandas takes to read its input
-as text, measured beside it.
+Each row is a process of its own. `of_reading` is how many times longer a table takes than pandas takes to read its
+input as text, measured beside it.
 """
 
 from __future__ import annotations

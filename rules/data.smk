@@ -147,7 +147,7 @@ rule query_table:
         foreign=foreign(paths.query_table(), lambda wc: experiment.query_table_spec()),
     output:
         table=paths.query_table(),
-        images=[paths.query_image(query) for query in experiment.queries],
+        images=[paths.query_image(query) for query in experiment.pictured_queries],
         record=record_of(paths.query_table()),
     log:
         **logs(*OF_SET, "queries", "table"),

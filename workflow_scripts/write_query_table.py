@@ -1,4 +1,4 @@
-"""Write the query images as PNG files, and the table that lists them."""
+"""Write the query images as PNG files, unless they are very many, and the table that lists them."""
 
 from pathlib import Path
 
@@ -31,18 +31,22 @@ def main() -> None:
     from guda.core.artifacts import load_tensors, sha256_file, unpack_ids, write_csv, write_png
     from guda.core.paths import Paths, record_of
     from guda.core.records import Stopwatch, write_record
-    from guda.data.queries import given_queries, known_of_queries
+    from guda.data.queries import PICTURED, given_queries, known_of_queries
 
     stopwatch, paths, rows = Stopwatch(), Paths(args.results, args.query_set), []
     buckets = {
         bucket: load_tensors(paths.queries(bucket), expected, "np")[0] for bucket, expected in spec.buckets.items()
     }
+    pictured = sum(len(tensors["images"]) for tensors in buckets.values()) <= PICTURED
     for bucket, tensors in buckets.items():
         for query, image in zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True):
-            file = paths.query_image(query)
-            write_png(file, image)
-            beside = Path(file).relative_to(Path(paths.query_table()).parent).as_posix()
-            rows.append({"query": query, "bucket": bucket, "file": beside, "sha256": sha256_file(file)})
+            row = {"query": query, "bucket": bucket, "file": "", "sha256": ""}
+            if pictured:
+                file = paths.query_image(query)
+                write_png(file, image)
+                beside = Path(file).relative_to(Path(paths.query_table()).parent).as_posix()
+                row |= {"file": beside, "sha256": sha256_file(file)}
+            rows.append(row)
     table = pd.DataFrame(rows).sort_values("query")
     if spec.known is not None:
         if args.config:

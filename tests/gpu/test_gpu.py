@@ -16,7 +16,7 @@ from safetensors import safe_open
 from guda import config
 from guda.config.file import read_yaml
 from guda.core import device
-from guda.core.device import costs, training_precision, use_device, visible_gpus
+from guda.core.device import ahead, costs, training_precision, use_device, visible_gpus
 from guda.core.paths import BASE, CALIBRATION, WEIGHTS, unlearned_model
 from guda.core.records import read_record
 from guda.models.denoisers import new_denoiser, save_denoiser
@@ -42,6 +42,12 @@ from guda.core.device import use_device
 print(use_device(1).index, flush=True)
 sys.stdin.read()
 """
+
+
+def test_batches_that_are_prepared_ahead_come_in_order():
+    made = [*ahead(lambda number: (number, torch.full((4,), number)), range(5), CUDA)]
+    assert [number for number, _ in made] == [0, 1, 2, 3, 4]
+    assert all(tensor.is_pinned() and (tensor == number).all() for number, tensor in made)
 
 
 @pytest.fixture

@@ -1,21 +1,26 @@
 """Queries that are not generated: images in a folder, with what is known of them, and images held out of training."""
 
 import hashlib
+import shutil
 import sys
 
 import numpy as np
 import pytest
+from golden_inputs import run_stage
 from PIL import Image
 
 import import_queries
 import write_query_table
-from guda.core.artifacts import load_tensors, read_csv, unpack_ids
+from guda.core.artifacts import load_tensors, pack_ids, read_csv, save_tensors, unpack_ids
 from guda.core.errors import ConfigError, DataError
-from guda.core.paths import BASE
+from guda.core.paths import BASE, Paths
+from guda.data import queries as queries_module
 from guda.data.queries import queries_by_bucket
+from guda.methods.random.plan import RandomSpec
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.plan.reports import final_outputs, rankings_spec, sources_spec
+from guda.specs import QueryTableSpec
 
 
 def pixels(height, width, seed=0):
@@ -263,3 +268,20 @@ def test_a_set_whose_name_is_no_folder_is_refused(name):
 def test_a_source_of_queries_that_is_not_there_is_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         load_config({"queries": settings})
+
+
+def test_of_very_many_queries_there_are_no_picture_files(tmp_path, monkeypatch):
+    """Each would be an output that Snakemake keeps in mind; the images lie in the buckets."""
+    paths, ids = Paths(tmp_path), ["a", "b", "c"]
+    bucket = RandomSpec(groups=["a", "b"], buckets={}, seed=0)
+    images = np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)
+    save_tensors(paths.queries("bucket-0000"), {"images": images, "ids": pack_ids(ids)}, bucket)
+    spec = QueryTableSpec(buckets={"bucket-0000": bucket.digest()}, known=None)
+    flags = {"data": "{}", "queries": "{}", "results": tmp_path}
+    for most, files in ((3, 3), (2, 0)):
+        monkeypatch.setattr(queries_module, "PICTURED", most)
+        run_stage(write_query_table, spec=spec.canonical(), **flags)
+        table = read_csv(paths.query_table())
+        assert list(table["query"]) == ids
+        assert sum(table["file"] != "") == files
+        shutil.rmtree(tmp_path / "queries" / "images", ignore_errors=True)

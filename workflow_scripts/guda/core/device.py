@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import IO, Required, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, Required, TypeVar
 
 import torch
 
@@ -70,6 +71,31 @@ def claim(names: Sequence[str]) -> int:
             print(f"waiting for one of {len(names)} GPU(s)", file=sys.stderr, flush=True)
             waiting = True
         time.sleep(RETRY_SECONDS)
+
+
+def ahead(
+    prepare: Callable[[Item], tuple[Any, ...]], items: Iterable[Item], device: torch.device
+) -> Iterator[tuple[Any, ...]]:
+    """What `prepare` gives for each of the items, in order; for a GPU the next in a thread while it works on one.
+
+    Tensors are then in pinned memory, from where they are copied without waiting.
+    """
+    if device.type != "cuda":
+        yield from map(prepare, items)
+        return
+
+    def pinned(item: Item) -> tuple[Any, ...]:
+        return tuple(each.pin_memory() if isinstance(each, torch.Tensor) else each for each in prepare(item))
+
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for item in items:
+            following = thread.submit(pinned, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 class Batches:

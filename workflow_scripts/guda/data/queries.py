@@ -16,6 +16,7 @@ from guda.data.datasets.image_folder import read_folder
 from guda.specs import digest_lines
 
 LIKE = "a training image"
+PICTURED = 10_000  # queries, at most, that there are PNG files of: each is an output that Snakemake keeps in mind
 OWN_COLUMNS = ("query", "bucket", "file")
 
 

@@ -30,6 +30,7 @@ from guda.core.paths import (
 from guda.data.datasets import Dataset, load_dataset
 from guda.data.groups import read_groups, repeated_images
 from guda.data.queries import (
+    PICTURED,
     bucket_prefix,
     content_digest,
     given_queries,
@@ -146,6 +147,11 @@ class Experiment:
     def queries(self) -> list[str]:
         """Ids of the queries; an id does not depend on how many there are."""
         return self.family.query_ids if self.given_queries is None else list(self.given_queries.table["id"])
+
+    @property
+    def pictured_queries(self) -> list[str]:
+        """The queries that there are PNG files of: all, or none of very many."""
+        return self.queries if len(self.queries) <= PICTURED else []
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from guda.core.device import Batches
+from guda.core.device import Batches, ahead
 from guda.core.progress import track
 from guda.core.seeding import gaussian
 from guda.data.pixels import to_network_range
@@ -19,6 +20,7 @@ from guda.models.denoisers import BoundDenoiser, Denoiser
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
+AT_ONCE = 8  # batches whose values leave the device together, since that waits for it
 # Of images x and noise e [B, C, H, W] at steps t int64 [B], and the images' rows; gives a number or more for each.
 Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 
@@ -90,18 +92,29 @@ class Draws:
     def parts(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Iterator[Tensor]:
         """The same as soon as it is known, that of some images [m, len(steps), ...] at a time, in order."""
         x = to_network_range(self.images)
-        shape = tuple(x.shape[1:])
+        shape, n_steps = tuple(x.shape[1:]), len(self.steps)
         pairs = [(row, step) for row in range(len(x)) for step in self.steps.tolist()]
+        starts = range(0, len(pairs), batch_size)
 
-        def of_batch(batch: Sequence[tuple[int, int]]) -> Tensor:
+        def drawn(start: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
+            batch = pairs[start : start + batch_size]
             rows, t = [row for row, _ in batch], torch.tensor([step for _, step in batch])
             noise = np.stack([gaussian(self.seed, self.ids[row], step, shape) for row, step in batch])
-            return measure(x[rows].to(device), torch.from_numpy(noise).to(device), t.to(device), rows).cpu()
+            return rows, x[rows], torch.from_numpy(noise), t
 
-        values, batches, starts = [], Batches(batch_size), range(0, len(pairs), batch_size)
-        for start in track(starts, description, len(starts)):
-            values += batches.run(of_batch, pairs[start : start + batch_size])
-            done = torch.cat(values)
-            if whole := len(done) // len(self.steps):
-                yield done[: whole * len(self.steps)].unflatten(0, (whole, len(self.steps)))
-                values = [done[whole * len(self.steps) :]]
+        def measured(batch: tuple[list[int], Tensor, Tensor, Tensor], part: Sequence[int]) -> Tensor:
+            chosen = slice(part[0], part[-1] + 1)
+            clean, noise, t = (values[chosen].to(device, non_blocking=True) for values in batch[1:])
+            return measure(clean, noise, t, batch[0][chosen])
+
+        batches, values = Batches(batch_size), []
+        prepared = track(ahead(drawn, starts, device), description, len(starts))
+        for number, batch in enumerate(prepared, start=1):
+            values += batches.run(partial(measured, batch), range(len(batch[0])))
+            if number % AT_ONCE and number < len(starts):
+                continue
+            done = torch.cat(values).cpu()
+            whole = len(done) // n_steps * n_steps
+            values = [done[whole:].to(device)]
+            if whole:
+                yield done[:whole].unflatten(0, (-1, n_steps))

@@ -18,6 +18,7 @@ from guda.core.paths import BASE, logo_model
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 PROFILE = ["--profile", str(ROOT / "profiles" / "slurm"), "--slurm-init-seconds-before-status-checks", "3"]
+ARRAYS = ["--slurm-array-jobs", "elbo"]
 SECONDS = 400  # that anything may take
 LOGO = logo_model("1", "amber")
 
@@ -42,7 +43,17 @@ def runs(slurm, small, tmp_path_factory):
     return (
         small,
         there,
-        said(start(there, small.experiment.paths.rankings(), "--set-resources", "train_base:gpu=1", "--retries", "0")),
+        said(
+            start(
+                there,
+                small.experiment.paths.rankings(),
+                *ARRAYS,
+                "--set-resources",
+                "train_base:gpu=1",
+                "--retries",
+                "0",
+            )
+        ),
     )
 
 
@@ -112,6 +123,7 @@ def test_nothing_is_left_to_do(runs, profile):
 
 def test_who_asks_for_a_graphics_card_sees_one_and_nobody_else(runs, slurm):
     jobs = re.findall(r"SLURM jobid (\d+) \(log: \S*/rule_(\w+)/", runs[2])
+    assert "Submitted array job" in runs[2]
     devices = devices_of_jobs(slurm)
     seen = {rule: devices[job] for job, rule in jobs}
     assert {"training_images", "train_base", "train_logo", "unlearn", "elbo", "scores"} <= seen.keys()

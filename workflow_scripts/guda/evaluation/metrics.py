@@ -138,11 +138,30 @@ def _overlap(above: np.ndarray) -> np.ndarray:
 def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
 
-    Each argument is `places`, int [2, Q, G]. Time grows with Q G^2, memory with Q G.
+    Each argument is `places`, int [2, Q, G]. A group's probability rises in a line from `above` to `above + tied`, so the
+    product of two is a polynomial in d, of second degree at most, between these places: polynomials begin and end there.
     """
-    depths = range(1, first.shape[2] + 1)
-    shared = [(_among_first(first[0], first[1], d) * _among_first(second[0], second[1], d)).sum(axis=1) for d in depths]
-    return np.stack(shared, axis=1)
+    (a, t), (b, u) = first.astype(np.float64), second.astype(np.float64)
+    begins = np.maximum(a, b)
+    ends, last = np.minimum(a + t, b + u), np.maximum(a + t, b + u)
+    rising = np.where(a + t > b + u, (a, t), (b, u))  # the one of the two that rises longer
+    one, both = np.ones_like(a), 1 / (t * u)
+    slope = 1 / rising[1]
+    pieces = [
+        (begins, np.maximum(begins, ends), (a * b * both, -(a + b) * both, both)),
+        (np.maximum(begins, ends), last, (-rising[0] * slope, slope, 0 * one)),
+        (last, np.full_like(a, a.shape[1]), (one, 0 * one, 0 * one)),
+    ]
+    n, n_groups = a.shape
+    coefficients = np.zeros((3, n, n_groups + 1))
+    rows = np.broadcast_to(np.arange(n)[:, None], a.shape)
+    for start, end, terms in pieces:
+        for power, term in enumerate(terms):
+            np.add.at(coefficients[power], (rows, start.astype(int)), term)
+            np.subtract.at(coefficients[power], (rows, end.astype(int)), term)
+    depth = np.arange(1.0, n_groups + 1)
+    constant, linear, square = coefficients[:, :, :-1].cumsum(axis=2)
+    return constant + linear * depth + square * depth**2
 
 
 def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:

@@ -138,8 +138,8 @@ def _overlap(above: np.ndarray) -> np.ndarray:
 def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
 
-    Each argument is `places`, int [2, Q, G]. A group's probability rises in a line from `above` to `above + tied`, so the
-    product of two is a polynomial in d, of second degree at most, between these places: polynomials begin and end there.
+    Each argument is `places`, int [2, Q, G]. A group's probability rises in a line from `above` to `above + tied`, so
+    the product of two is a polynomial in d between these places, of second degree at most, that begins and ends there.
     """
     (a, t), (b, u) = first.astype(np.float64), second.astype(np.float64)
     begins = np.maximum(a, b)

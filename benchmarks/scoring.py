@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 
-from side_by_side import device_and_name, network, ratio, report, seconds
+from side_by_side import default_presets, device_and_name, network, ratio, report, seconds
 
 PLAIN_BATCH = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["", "cifar10"], help="'' is config.yaml (default: '' cifar10)")
+    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: that, and on a GPU cifar10)")
     parser.add_argument("--images", type=int, default=64, metavar="N")
     parser.add_argument("--steps", type=int, default=16, metavar="N", help="diffusion steps of each image")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 512], metavar="N")
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU")
     args = parser.parse_args()
     device, name = device_and_name(args.threads)
-    for preset in args.preset:
+    for preset in args.preset or default_presets(device):
         measure(preset, args, device, name)
 
 

@@ -28,6 +28,11 @@ def device_and_name(threads: int) -> tuple[torch.device, str]:
     return device, torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread(s)"
 
 
+def default_presets(device: torch.device) -> list[str]:
+    """'' for config.yaml; the network of CIFAR-10 takes minutes a step on a CPU."""
+    return [""] if device.type == "cpu" else ["", "cifar10"]
+
+
 def seconds(works: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, list[float]]:
     """Seconds of each of the works in each round; the works take turns, after a round that is not counted.
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import argparse
 
-from side_by_side import device_and_name, network, ratio, report, seconds
+from side_by_side import default_presets, device_and_name, network, ratio, report, seconds
 
 IMAGES, GROUP = 256, 32
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["", "cifar10"], help="'' is config.yaml (default: '' cifar10)")
+    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: that, and on a GPU cifar10)")
     parser.add_argument("--steps", type=int, default=4, metavar="N", help="steps a round")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--batch", type=int, metavar="N", help="in place of the preset's")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU")
     args = parser.parse_args()
     device, name = device_and_name(args.threads)
-    for preset in args.preset:
+    for preset in args.preset or default_presets(device):
         measure(preset, args, device, name)
 
 

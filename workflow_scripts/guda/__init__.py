@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from guda.api import attribute, elbo, unlearn
     from guda.core.errors import GudaError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["GudaError", "attribute", "elbo", "metrics", "unlearn"]
 
 _HOMES = {"GudaError": "guda.core.errors", "attribute": "guda.api", "elbo": "guda.api", "unlearn": "guda.api"}

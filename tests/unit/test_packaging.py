@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -70,9 +71,10 @@ LIBRARY = ROOT / "workflow_scripts" / "guda"
 def wheel(tmp_path_factory):
     """A wheel of the package, by pip from a copy of what it needs, without a download."""
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(LIBRARY, source / "workflow_scripts" / "guda", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("envs", "presets", "profiles", "rules", "workflow_scripts"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", made, source]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options], check=True)
     (file,) = made.glob("*.whl")
@@ -102,3 +104,37 @@ assert guda.metrics.agreement(scores, oracle)["top1"] > 0.8
     places = {"PYTHONPATH": str(tmp_path / "installed"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error::FutureWarning", "-c", code]
     subprocess.run(command, cwd=tmp_path, env=os.environ | places, check=True)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """An environment that has the wheel and nothing else of this project; what it needs is that of these tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    command = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
+    options = ["--no-deps", "--no-index", "--ignore-installed", wheel]
+    subprocess.run([*command, *options], check=True)
+    return folder / "bin"
+
+
+def test_the_wheel_brings_the_workflow(installed, tmp_path):
+    """`guda-workflow init` writes a folder whose Snakefile runs, with the installed programs and profiles."""
+    folder = tmp_path / "mine"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE_"))}
+    done = subprocess.run([installed / "guda-workflow", "init", folder], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    assert written == ["Snakefile", "config.yaml", "profiles/default/config.yaml", "profiles/slurm/config.yaml"]
+    snakemake = [installed / "python", "-m", "snakemake", "--cores", "1"]
+    run = subprocess.run(
+        [*snakemake, "results/data/groups.csv"], cwd=folder, env=variables, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert "profile profiles/default" in run.stderr
+    log = (folder / "results" / "logs" / "groups" / "amber.log").read_text()
+    assert str(installed.parent / "share" / "guda-workflow" / "workflow_scripts" / "write_group.py") in log
+    again = subprocess.run([installed / "guda-workflow", "init", folder], env=variables, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert again.stderr == f"error: {folder / 'Snakefile'} is there already; choose another folder, or move it away\n"

@@ -89,9 +89,9 @@ def test_the_wheel_holds_every_file_of_the_library(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"guda", "guda_workflow"}
 
 
-def test_the_readmes_example_runs_with_the_wheel_from_another_folder(wheel, tmp_path):
+def test_the_documented_example_runs_with_the_wheel_from_another_folder(wheel, tmp_path):
     """It attributes digits to themselves. Its last lines print the scores and how far they agree with the oracle's."""
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     code = f"""{example}

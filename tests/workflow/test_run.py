@@ -27,7 +27,7 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
+    "lrap", "average_precision", "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
     "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst", "forgetting_median", "forgetting_worst",
 ]  # fmt: skip
@@ -385,3 +385,15 @@ def test_images_are_drawn_again_from_their_own_noise_by_the_models_without_their
     ids = [pairs[row][0] for row in rows]
     drawn = generate(denoiser, how, ids, queries.seed, queries.sampling_steps, queries.sampler).numpy()
     assert np.abs(drawn.astype(int) - tensors["images"][rows].astype(int)).max() <= 1
+
+
+def test_the_readmes_lines_of_python_run_on_the_results(workflow, at, paths):
+    """Their scores are the workflow's but for the diffusion steps, which they choose themselves."""
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (bucket,) = {at(paths.queries(each)) for each in list(workflow.experiment.buckets)[:1]}
+    tensors, _ = opened(bucket)
+    names = {"images": tensors["images"]}
+    exec(lines.replace("results/models", at(paths.model_weights(BASE)).parents[1].as_posix()), names)
+    assert sorted(set(names["scores"]["group"])) == GROUPS
+    assert len(names["scores"]) == len(GROUPS) * len(tensors["images"])
+    assert np.isfinite(names["scores"]["score"]).all()

@@ -21,12 +21,12 @@ class EraseDiff(WindowedOptimisation):
 
     steps: PositiveInt = Field(80, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
-    learning_rate: PositiveFloat = Field(1.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")
     erasure_rate: PositiveFloat = Field(
-        0.1, description="eta: each step lowers the forget loss at eta times the rate of its own steepest descent."
+        0.03, description="eta: each step lowers the forget loss at eta times the rate of its own steepest descent."
     )
 
 

@@ -22,7 +22,7 @@ class Siss(WindowedOptimisation):
 
     steps: PositiveInt = Field(80, description="Optimiser steps per group.")
     batch_size: PositiveInt = Field(64, description="Pairs of any sample and a forget sample per step.")
-    learning_rate: PositiveFloat = Field(1.0e-3, description="Peak learning rate of AdamW.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
     seed: Seed = Field(0, description="Order of the images and noise.")
@@ -30,7 +30,7 @@ class Siss(WindowedOptimisation):
         0.5, gt=0, lt=1, description="lambda, probability that a pair's noisy image comes from the forget sample."
     )
     forget_norm: PositiveFloat | None = Field(
-        0.1,
+        0.2,
         description="Norm of the forget term's gradient, as a share of the other term's, to which it is scaled at each "
         "step; null: not scaled, the loss of training without the group.",
     )

@@ -14,6 +14,8 @@ from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.classifier import train_classifier
 from guda.training.loop import train
+from guda.unlearning.erasediff import compute as erasediff
+from guda.unlearning.erasediff.plan import EraseDiff, EraseDiffSpec
 from guda.unlearning.esd import compute as esd
 from guda.unlearning.esd.plan import Esd, EsdSpec
 from guda.unlearning.finetune import compute as finetune
@@ -22,6 +24,8 @@ from guda.unlearning.neggrad import compute as neggrad
 from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
 from guda.unlearning.retrack.compute import unlearn
 from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec
+from guda.unlearning.siss import compute as siss
+from guda.unlearning.siss.plan import Siss, SissSpec
 
 
 @torch.no_grad()
@@ -60,6 +64,20 @@ def driven(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = NegGrad(**OPTIMISATION, preserve_weight=0.5)
     denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def erased(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = EraseDiff(**OPTIMISATION, erasure_rate=0.2, first=10, last=80)
+    denoiser, evaluations = erasediff.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    return [evaluations, *summary(denoiser)]
+
+
+def subtracted(tmp_path):
+    forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
+    settings = Siss(**OPTIMISATION, mixture=0.4, forget_norm=0.2)
+    denoiser, evaluations = siss.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
     return [evaluations, *summary(denoiser)]
 
 
@@ -113,6 +131,8 @@ STAGES = {
     EsdSpec: guided,
     ContinuedTrainingSpec: finetuned,
     NegGradSpec: driven,
+    EraseDiffSpec: erased,
+    SissSpec: subtracted,
     specs.ImportedModelSpec: imported,
     specs.ConditionalSpec: conditional,
     specs.ClassifierSpec: classifier,
@@ -124,6 +144,8 @@ GOLDEN = {
     EsdSpec: (1, [240, 0.116456, 0.564062, 0.168741, 0.526958, 0.465119]),
     ContinuedTrainingSpec: (1, [72, 0.116584, 0.323769, 0.162413, 0.253164, 0.292299]),
     NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
+    EraseDiffSpec: (1, [144, 0.11665, 0.327858, 0.167342, 0.259254, 0.292867]),
+    SissSpec: (1, [120, 0.116528, 0.318611, 0.160143, 0.253483, 0.282093]),
     specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
     specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,
         -0.0814676, 0.160345]),

@@ -312,6 +312,7 @@ def test_a_model_that_has_diverged_has_no_bound_and_gives_no_scores(value):
         ({"forget": np.isin(IDS, IDS)}, "unlearn.n_neighbors is 2, but only 0 images are retained"),
         ({"forget": [0, 1, 2]}, "forget: expected a truth value for each of 12 images, found int64 [3]"),
         ({"steps": 0}, "steps: must be greater than 0 (found 0)"),
+        ({"last": 100}, "last is 100, but the scheduler's last step is 99; choose an earlier one"),
         ({"learning_rte": 1.0}, "learning_rte: unknown key; did you mean 'learning_rate'?"),
         ({"model": unet().requires_grad_(False)}, "model: all its weights are frozen"),
     ],

@@ -1,11 +1,13 @@
 """Fine-tuning and gradient ascent, by hand; and the price at which they are compared with ReTrack."""
 
 import copy
+import json
 
 import pytest
 import torch
 from torch.nn.functional import mse_loss
 
+from guda.core.errors import ConfigError
 from guda.core.seeding import derive_seed
 from guda.data.pixels import to_network_range
 from guda.methods import METHODS
@@ -15,6 +17,9 @@ from guda.plan.experiment import Experiment
 from guda.specs import ImagesSpec
 from guda.training.loop import batch_rows, random_steps
 from guda.training.state import Execution, TrainingState
+from guda.unlearning import operator_of
+from guda.unlearning.erasediff import compute as erasediff
+from guda.unlearning.erasediff.plan import EraseDiff
 from guda.unlearning.esd import compute as esd
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.finetune import compute as finetune
@@ -26,12 +31,21 @@ from guda.unlearning.retrack import compute as retrack
 from guda.unlearning.retrack.neighbors import nearest_retained
 from guda.unlearning.retrack.plan import Unlearn, Unlearning
 from guda.unlearning.retrack.plan import evaluations_per_step as retrack_evaluations
+from guda.unlearning.siss import compute as siss
+from guda.unlearning.siss.plan import Siss
 
 FORGET = torch.tensor([True] * 5 + [False] * 7)
 RATE = 1e-3
 # One epoch of the five forget images, or five of the retained ones; the rate does not fall within a step.
 ONE_STEP = {"steps": 1, "batch_size": 5, "learning_rate": RATE, "warmup_steps": 0, "seed": 4, "weight_decay": 0.0}
-SETTINGS = {retrack: Unlearning, esd: Esd, finetune: ContinuedSettings, neggrad: NegGrad}
+SETTINGS = {
+    retrack: Unlearning,
+    esd: Esd,
+    erasediff: EraseDiff,
+    siss: Siss,
+    finetune: ContinuedSettings,
+    neggrad: NegGrad,
+}
 SPEC = ImagesSpec(dataset="d", content="c")  # any will do
 
 
@@ -98,7 +112,7 @@ def test_a_preserve_term_holds_the_retained_images_and_costs_as_much_again(denoi
     assert error(held) < error(denoiser) < error(alone)
 
 
-@pytest.mark.parametrize("operator", [finetune, neggrad])
+@pytest.mark.parametrize("operator", [erasediff, siss, finetune, neggrad])
 def test_operators_leave_the_full_model_alone_and_repeat_bit_for_bit(operator, denoiser, images):
     before = weights_of(denoiser)
     settings = SETTINGS[operator](**ONE_STEP | {"steps": 3})
@@ -109,23 +123,31 @@ def test_operators_leave_the_full_model_alone_and_repeat_bit_for_bit(operator, d
     assert not students[0].training
 
 
-def first_step(operator, denoiser, conditional, images, folder, micro_batch_size):
-    """The gradient of an operator's first step, which Adam's first moment is a tenth of; and the largest part."""
-    sizes, state, task = [], TrainingState(folder, SPEC, 1), [denoiser, images, FORGET]
-    hook = denoiser.unet.register_forward_pre_hook(lambda network, arguments: sizes.append(len(arguments[0])))
+def asked(operator, denoiser, conditional, images, execution=Execution(), **changes):
+    """The diffusion steps of each batch that the network is asked about as an operator takes a step."""
+    steps, task = [], [denoiser, images, FORGET]
+    hook = denoiser.unet.register_forward_pre_hook(lambda network, arguments: steps.append(arguments[1]))
     if operator is retrack:
         task.append(nearest_retained(images, FORGET, 2)[0])
     if operator is esd:
         task += [conditional, 1]
-    operator.unlearn(*task, SETTINGS[operator](**ONE_STEP), Execution(state, micro_batch_size))
+    operator.unlearn(*task, SETTINGS[operator](**ONE_STEP | changes), execution)
     hook.remove()
+    return steps
+
+
+def first_step(operator, denoiser, conditional, images, folder, micro_batch_size):
+    """The gradient of an operator's first step, which Adam's first moment is a tenth of; and the largest part."""
+    state = TrainingState(folder, SPEC, 1)
+    steps = asked(operator, denoiser, conditional, images, Execution(state, micro_batch_size))
     tensors = state.load()[1]
-    return torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")]), max(sizes)
+    gradient = torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")])
+    return gradient, max(map(len, steps))
 
 
-@pytest.mark.parametrize("operator", [retrack, esd, finetune, neggrad], ids=lambda operator: operator.__name__)
+@pytest.mark.parametrize("operator", SETTINGS, ids=lambda operator: operator.__name__)
 def test_batches_are_worked_off_in_parts_of_either_kind(operator, denoiser, tiny_unet, images, tmp_path):
-    """Where an operator has two kinds of images, the network sees them together, but for ascent's terms."""
+    """Where an operator has two kinds of images, the network sees them together, but where each has its gradient."""
     kinds = 2 if operator in (retrack, esd) else 1
     task = operator, denoiser, new_denoiser(tiny_unet, denoiser.schedule, (1, 8, 8), n_labels=3), images
     whole, size = first_step(*task, tmp_path / "whole", None)
@@ -134,6 +156,38 @@ def test_batches_are_worked_off_in_parts_of_either_kind(operator, denoiser, tiny
     assert size == kinds * 2
     assert whole.norm() > 1e-4
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("operator", SETTINGS, ids=lambda operator: operator.__name__)
+def test_images_are_noised_at_the_steps_of_a_window_alone(operator, denoiser, tiny_unet, images):
+    conditional = new_denoiser(tiny_unet, denoiser.schedule, (1, 8, 8), n_labels=3)
+    for first, last, end in ((200, 203, 203), (990, None, 999)):
+        seen = torch.cat(asked(operator, denoiser, conditional, images, first=first, last=last, steps=3)).unique()
+        assert first <= seen.min() < seen.max() <= end
+
+
+def test_a_window_of_all_steps_leaves_the_spec_as_it_was_before_there_were_windows():
+    spec = Experiment(load_config({"methods": ["guda"]})).model_spec("guda/amber")
+    assert not {"first", "last"} & json.loads(spec.canonical())["settings"].keys()
+    assert operator_of(spec.canonical())[1] == spec
+    later = Experiment(load_config({"methods": ["guda"], "unlearn": {"first": 100}})).model_spec("guda/amber")
+    assert json.loads(later.canonical())["settings"].items() >= {"first": 100, "last": None}.items()
+    assert operator_of(later.canonical())[1] == later
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"unlearn": {"last": 1000}}, r"unlearn.last is 1000, but the noise schedule's last step is 999"),
+        ({"unlearn": {"overrides": {"amber": {"first": 1000}}}}, r"unlearn.overrides.amber.first is 1000"),
+        ({"attribution": {"guda_siss": {"first": 1200}}}, r"attribution.guda_siss.first is 1200"),
+        ({"attribution": {"neggrad": {"first": 9, "last": 3}}}, r"attribution.neggrad: first is 9, after last 3"),
+        ({"sweep": {"unlearn": [{"first": [0, 1000]}]}}, r"sweep.unlearn.first is 1000"),
+    ],
+)
+def test_a_window_outside_of_the_process_is_refused_by_its_key(values, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(values)
 
 
 @pytest.mark.parametrize(("preserve", "batch_size"), [("denoising", 8), ("distillation", 9)])

@@ -156,6 +156,14 @@ def test_random_steps_reach_both_ends(schedule):
     assert steps.unique().tolist() == list(range(1000))
 
 
+def test_random_steps_of_a_window_reach_its_ends_alone(schedule):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert random_steps(5, schedule, (300, 304)).sort().values.tolist() == [300, 301, 302, 303, 304]
+        assert random_steps(20, schedule, (980, None)).sort().values.tolist() == list(range(980, 1000))
+        assert random_steps(3, schedule, (7, 7)).tolist() == [7, 7, 7]
+
+
 def seen_in_training(images, tiny_unet, schedule, **settings):
     """The images that the loss is taken of, uint8, in their order."""
     seen, loss = [], UNetDenoiser.training_loss

@@ -15,7 +15,7 @@ from guda.plan.experiment import Experiment
 from guda.plan.jobs import Jobs
 
 DIVIDED = {"conditions": {"amber": 'provider == "amber"', "cedar": 'provider != "amber"'}}
-GRADIENTS = ["trak", "das", "abu", "mucs", "embedding", "finetune", "neggrad"]
+GRADIENTS = ["trak", "das", "abu", "mucs", "embedding", "finetune", "neggrad", "guda_erasediff", "guda_siss"]
 OVERLAYS = {
     "as it is": {},
     "another unlearning": {"unlearn": {"overrides": {"amber": {"steps": 4}}}},

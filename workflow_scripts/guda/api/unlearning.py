@@ -57,6 +57,10 @@ def unlearn(
         raise ArgumentError("forget: marks no image; mark those to unlearn")
     denoiser = as_denoiser(model, scheduler)
     check_images(denoiser, pixels)
+    steps = len(denoiser.schedule.alphas_cumprod)
+    for key, step in (("first", chosen.first), ("last", chosen.last or 0)):
+        if step >= steps:
+            raise ArgumentError(f"{key} is {step}, but the scheduler's last step is {steps - 1}; choose an earlier one")
     if not any(weight.requires_grad for weight in denoiser.parameters()):
         raise ArgumentError("model: all its weights are frozen; call requires_grad_(True) first")
     neighbors, _ = nearest_retained(pixels, mask, chosen.n_neighbors)

@@ -30,6 +30,23 @@ class Optimisation(Section):
         return self
 
 
+class WindowedOptimisation(Optimisation):
+    """What all ways to unlearn a group share: the diffusion steps at which images are noised."""
+
+    first: int = Field(0, ge=0, description="First diffusion step at which images are noised.")
+    last: PositiveInt | None = Field(None, description="Last one; null: the noise schedule's last step.")
+
+    @property
+    def window(self) -> tuple[int, int | None]:
+        return self.first, self.last
+
+    @model_validator(mode="after")
+    def _window_ordered(self) -> WindowedOptimisation:
+        if self.last is not None and self.first > self.last:
+            raise ValueError(f"first is {self.first}, after last {self.last}; choose a smaller one")
+        return self
+
+
 class Training(Optimisation):
     seed: Seed = Field(0, description="Initial weights, order of the images, noise. Oracles use their own seeds.")
     ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are the checkpoint; 0: none.")

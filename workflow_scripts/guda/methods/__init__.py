@@ -36,6 +36,8 @@ METHODS: dict[str, Method] = {
         Unlearned("guda_uncalibrated", GUDA, calibrated=False),
         ScaledUnlearned("guda_scaled"),
         GuidedUnlearned("guda_esd"),
+        Unlearned("guda_erasediff"),
+        Unlearned("guda_siss"),
         Unlearned("finetune"),
         Unlearned("neggrad"),
         GradientSimilarity("trak", "loss"),

@@ -16,9 +16,11 @@ from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
 from guda.methods.scaled.plan import Scaled
 from guda.methods.similarity.plan import Nearest
+from guda.unlearning.erasediff.plan import EraseDiff
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.finetune.plan import Finetune
 from guda.unlearning.neggrad.plan import NegGrad
+from guda.unlearning.siss.plan import Siss
 
 
 class Attribution(Section):
@@ -43,3 +45,5 @@ class Attribution(Section):
     finetune: Finetune = Field(Finetune(), description="Fine-tuning on the retained images, at unlearning's price.")
     neggrad: NegGrad = Field(NegGrad(), description="Gradient ascent on the forget images, the floor of unlearning.")
     guda_esd: Esd = Field(Esd(), description="Unlearning by the guidance of the conditional network.")
+    guda_erasediff: EraseDiff = Field(EraseDiff(), description="Unlearning by constrained erasure (EraseDiff).")
+    guda_siss: Siss = Field(Siss(), description="Unlearning by subtracted importance sampled scores (SISS).")

@@ -33,6 +33,7 @@ from guda.config import (
 from guda.config.messages import explain
 from guda.config.section import Location, Section
 from guda.config.text_to_image import TextModels
+from guda.config.training import WindowedOptimisation
 from guda.core.errors import ConfigError
 from guda.data.queries import source_of
 from guda.methods.settings import Attribution
@@ -93,6 +94,7 @@ class Config(Section):
                 f"elbo.steps.last is {self.elbo.steps.last}, but the noise schedule's last step is "
                 f"{self.noise_schedule.num_train_timesteps - 1}; choose a smaller one"
             )
+        self._check_windows()
         self._check_query_source()
         if source_of(self.data, self.queries) == "generated":
             self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
@@ -114,6 +116,21 @@ class Config(Section):
     def unlearning(self) -> Unlearning | Anchors:
         """Settings by which guda unlearns groups that have none of their own."""
         return self.unlearn.for_group() if self.text_to_image is None else self.text_to_image.anchors
+
+    def _check_windows(self) -> None:
+        sections: dict[str, Any] = {"unlearn": self.unlearn}
+        sections |= {f"unlearn.overrides.{group}": self.unlearn.for_group(group) for group in self.unlearn.overrides}
+        sections |= {f"attribution.{name}": section for name, section in self.attribution}
+        if self.text_to_image is not None:
+            sections["text_to_image.anchors"] = self.text_to_image.anchors
+        end = self.noise_schedule.num_train_timesteps - 1
+        for name, section in sections.items():
+            window = section.window if isinstance(section, WindowedOptimisation) else ()
+            for key, step in zip(("first", "last"), window, strict=False):
+                if step is not None and step > end:
+                    raise ValueError(
+                        f"{name}.{key} is {step}, but the noise schedule's last step is {end}; choose a smaller one"
+                    )
 
     def _check_query_source(self) -> None:
         source, held_out, folder = self.queries.source, self.data.held_out, self.queries.folder
@@ -166,9 +183,9 @@ class Config(Section):
                 varied = combinations(getattr(sweep, name), settings)
             except ValueError as error:
                 raise ValueError(f"sweep.{name}.{error}") from None
-            last = max((each.get("last", 0) for each in varied), default=0)
-            if last >= self.noise_schedule.num_train_timesteps:
-                raise ValueError(f"sweep.{name}.last is {last}, after the noise schedule's last step; lower it")
+            for key, step in ((key, each.get(key) or 0) for each in varied for key in ("first", "last")):
+                if step >= self.noise_schedule.num_train_timesteps:
+                    raise ValueError(f"sweep.{name}.{key} is {step}, after the noise schedule's last step; lower it")
 
     def _check_generated(self, queries: Queries, all_steps: int) -> None:
         count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps

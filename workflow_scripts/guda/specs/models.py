@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from guda import config
 from guda.core.spec import Spec
@@ -25,6 +27,15 @@ class UnlearnedSpec(ModelSpec):
     base: str
     group: str
     noise_schedule: config.NoiseSchedule
+
+    @model_serializer(mode="wrap")
+    def _without_a_whole_window(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A window of all diffusion steps is left out: models from before there were windows have the same specs."""
+        values: dict[str, Any] = handler(self)
+        settings = dict(values["settings"])
+        if (settings["first"], settings["last"]) == (0, None):
+            del settings["first"], settings["last"]
+        return values | {"settings": settings}
 
     @property
     def seen(self) -> str:

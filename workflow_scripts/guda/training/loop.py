@@ -24,11 +24,13 @@ from guda.models.denoisers import TextDenoiser, UNetDenoiser, new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.curve import LearningCurve
 from guda.training.state import Execution, restore, state_tensors
+from guda.training.terms import Weigh, WeighedTerms
 
 if TYPE_CHECKING:
     from diffusers.training_utils import EMAModel
 
 ADAM_BETA1 = 0.9
+Loss = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 def learning_rate(step: int, settings: config.Optimisation) -> float:
@@ -63,20 +65,22 @@ def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
 def optimise(
     network: torch.nn.Module,
     draw: Callable[[int], Sequence[Tensor]],
-    loss: Callable[..., Tensor],
+    loss: Loss,
     settings: config.Optimisation,
     seed: int,
     execution: Execution,
     ema_decay: float = 0.0,
+    weigh: Weigh | None = None,
 ) -> None:
     """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
 
     `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
-    in parts. Before each step torch's generators are seeded from (seed, step): everything drawn inside both, dropout
-    included, depends on nothing else. From a saved state it goes on to the same weights on the same CPU, bit for bit,
-    as without an interruption, and to the same learning curve. SIGINT and SIGTERM are heeded after the step, once the
-    state is saved, by KeyboardInterrupt. Raises FloatingPointError when the loss or a weight is no longer finite; what
-    is saved always is.
+    in parts. With `weigh` it is a tuple of K such means, and minimised is their sum with the weights that `weigh` gives
+    the terms of a step (`WeighedTerms`). Before each step torch's generators are seeded from (seed, step): everything
+    drawn inside both, dropout included, depends on nothing else. From a saved state it goes on to the same weights on
+    the same CPU, bit for bit, as without an interruption, and to the same learning curve. SIGINT and SIGTERM are heeded
+    after the step, once the state is saved, by KeyboardInterrupt. Raises FloatingPointError when the loss or a weight
+    is no longer finite; what is saved always is.
     """
     from diffusers.training_utils import EMAModel
 
@@ -101,6 +105,7 @@ def optimise(
     network.train()
     steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(execution.micro_batch_size or settings.batch_size)
+    terms = WeighedTerms(parameters, weigh) if weigh else None
 
     def at_work(index: int) -> str:
         step = steps[index]
@@ -110,7 +115,7 @@ def optimise(
         for step in steps if progress is None else track(steps, progress, settings.steps, done, at_work):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            while (value := differentiate(draw, loss, step, seed, device, parts)) is None:
+            while (value := differentiate(draw, loss, step, seed, device, parts, terms)) is None:
                 optimiser.zero_grad()
             curve.add(step, value)
             torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
@@ -155,34 +160,42 @@ def check_weights(network: torch.nn.Module, step: int) -> None:
 
 def differentiate(
     draw: Callable[[int], Sequence[Tensor]],
-    loss: Callable[..., Tensor],
+    loss: Loss,
     step: int,
     seed: int,
     device: torch.device,
     parts: Batches,
+    terms: WeighedTerms | None = None,
 ) -> Tensor | None:
     """Add the gradient of a step's mean loss, worked off in parts of `parts.size` rows, to the weights' own.
 
     Returns the loss, a scalar; None when the GPU runs out of memory: `parts` is halved then, and what was added has to
     be thrown away. All parts are of the one batch that is drawn for the step, whatever their size; only dropout differs
-    with it.
+    with it. With `terms` the loss is a tuple, and the gradient is that of its terms as these weigh them.
     """
     torch.manual_seed(derive_seed("step", seed, step))
     batch = draw(step)
     total = torch.zeros((), device=device)
+    if terms:
+        terms.clear()
     try:
         for part in zip(*(rows.split(parts.size) for rows in batch), strict=True):
             with training_precision(device):
                 value = loss(*(rows.to(device) for rows in part))
-            if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower the learning rate")
-            mean = value * (len(part[0]) / len(batch[0]))
-            mean.backward()
-            total += mean.detach()
+            share, values = len(part[0]) / len(batch[0]), value if isinstance(value, tuple) else (value,)
+            for each in values:
+                if not torch.isfinite(each):
+                    raise FloatingPointError(f"the loss is {each.item()} at step {step}; lower the learning rate")
+            if terms:
+                terms.add(values, share)
+            else:
+                mean = values[0] * share
+                mean.backward()
+                total += mean.detach()
     except torch.OutOfMemoryError as error:
         parts.halve(min(parts.size, len(batch[0])), error)
         return None
-    return total
+    return terms.combine() if terms else total
 
 
 def train(
@@ -254,10 +267,12 @@ def mirrored_at_random(images: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def random_steps(n: int, schedule: NoiseSchedule) -> Tensor:
-    """n diffusion steps, each uniform over 0..T-1, int64 [n], in random order.
+def random_steps(n: int, schedule: NoiseSchedule, window: tuple[int, int | None] = (0, None)) -> Tensor:
+    """n diffusion steps, each uniform over a window first..last, int64 [n], in random order; last None: T-1.
 
-    Stratified: one falls into each n-th of the process, so that the mean loss of a batch varies less.
+    Stratified: one falls into each n-th of the window, so that the mean loss of a batch varies less.
     """
+    first, last = window
+    last = len(schedule.alphas_cumprod) - 1 if last is None else last
     strata = (torch.randperm(n) + torch.rand(n)) / n
-    return (strata * len(schedule.alphas_cumprod)).long().clamp_max(len(schedule.alphas_cumprod) - 1)
+    return first + (strata * (last - first + 1)).long().clamp_max(last - first)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from guda.core.spec import parse_any
 from guda.specs import UnlearnedSpec
 from guda.unlearning.anchors.plan import AnchorReTrack
+from guda.unlearning.erasediff.plan import ConstrainedErasure
 from guda.unlearning.esd.plan import ErasedDiffusion
 from guda.unlearning.finetune.plan import ContinuedTraining
 from guda.unlearning.neggrad.plan import GradientAscent
 from guda.unlearning.operator import Job, Operator
 from guda.unlearning.prompted_esd.plan import SelfErasedDiffusion
 from guda.unlearning.retrack.plan import ReTrack
+from guda.unlearning.siss.plan import SubtractedScores
 
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
@@ -26,6 +28,8 @@ GUDA = "guda"  # name of the operator by which the method of this name unlearns,
 OPERATORS: tuple[Operator, ...] = (
     ReTrack(GUDA),
     ErasedDiffusion("guda_esd"),
+    ConstrainedErasure("guda_erasediff"),
+    SubtractedScores("guda_siss"),
     ContinuedTraining("finetune"),
     GradientAscent("neggrad"),
     AnchorReTrack(GUDA),

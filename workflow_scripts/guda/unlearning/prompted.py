@@ -54,5 +54,5 @@ class PromptedDraws:
         size, seed = self.settings.batch_size, self.settings.seed
         rows = members[batch_rows(step, len(members), size, kind, seed)]
         x, prompts = self.latents[rows], self.captions.choose(rows, step)
-        drawn = [x, torch.randn_like(x), random_steps(size, self.schedule), self.captions.embedded(prompts)]
-        return rows, prompts, drawn
+        noise, t = torch.randn_like(x), random_steps(size, self.schedule, self.settings.window)
+        return rows, prompts, [x, noise, t, self.captions.embedded(prompts)]

@@ -44,7 +44,7 @@ def redirect(
         forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
         retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
         x = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])
-        t = [random_steps(batch_size, full.schedule), random_steps(batch_size, full.schedule)]
+        t = [random_steps(batch_size, full.schedule, settings.window) for _ in range(2)]
         more = [] if beside is None else [beside(forgotten)]
         return [*x.split(batch_size), *t, *torch.randn_like(x).split(batch_size), *more]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from guda.config.section import Seed
-from guda.config.training import Optimisation
+from guda.config.training import WindowedOptimisation
 from guda.core.errors import ConfigError
 from guda.core.paths import ANCHORS, BASE, TRAINING
 from guda.specs import LatentUnlearnedSpec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Anchors(Optimisation):
+class Anchors(WindowedOptimisation):
     """Forget images, told their own prompts, are redirected to what the full model says when told anchor prompts."""
 
     steps: PositiveInt = Field(200, description="Optimiser steps per group.")

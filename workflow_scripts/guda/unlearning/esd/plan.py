@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Seed
-from guda.config.training import Optimisation
+from guda.config.training import WindowedOptimisation
 from guda.core.paths import BASE, CONDITIONAL
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Esd(Optimisation):
+class Esd(WindowedOptimisation):
     """ESD: forget images are steered away from their group by the conditional network's guidance."""
 
     steps: PositiveInt = Field(40, description="Optimiser steps per group.")

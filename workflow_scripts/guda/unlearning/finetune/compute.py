@@ -17,10 +17,12 @@ from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSp
 from guda.unlearning.operator import Job
 
 
-def noised(images: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:
-    """uint8 images [B, C, H, W] in the network's range, noise for them, and diffusion steps int64 [B]."""
+def noised(
+    images: Tensor, schedule: NoiseSchedule, window: tuple[int, int | None] = (0, None)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """uint8 images [B, C, H, W] in the network's range, noise for them, and diffusion steps int64 [B] of a window."""
     x = to_network_range(images)
-    return x, torch.randn_like(x), random_steps(len(x), schedule)
+    return x, torch.randn_like(x), random_steps(len(x), schedule, window)
 
 
 def denoising_error(denoiser: UNetDenoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ def unlearn(
 
     def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         rows = batch_rows(step, len(retained_rows), settings.batch_size, "retain", settings.seed)
-        return noised(images[retained_rows[rows]], full.schedule)
+        return noised(images[retained_rows[rows]], full.schedule, settings.window)
 
     def loss(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return denoising_error(student, x, noise, t)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat
 
 from guda.config.section import Section, Seed
-from guda.config.training import Optimisation
+from guda.config.training import Optimisation, WindowedOptimisation
 from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
@@ -22,7 +22,7 @@ class Finetune(Section):
     learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
 
 
-class ContinuedSettings(Optimisation):
+class ContinuedSettings(WindowedOptimisation):
     """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
 
     seed: Seed

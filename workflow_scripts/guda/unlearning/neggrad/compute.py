@@ -42,7 +42,7 @@ def unlearn(
         drawn: list[Tensor] = []
         for name, (_, members) in terms.items():
             rows = batch_rows(step, len(members), settings.batch_size, name, settings.seed)
-            drawn += noised(images[members[rows]], full.schedule)
+            drawn += noised(images[members[rows]], full.schedule, settings.window)
         return drawn
 
     def loss(*drawn: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Seed
-from guda.config.training import Optimisation
+from guda.config.training import WindowedOptimisation
 from guda.core.paths import BASE
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class NegGrad(Optimisation):
+class NegGrad(WindowedOptimisation):
     """Gradient ascent on the denoising loss of the forget images."""
 
     steps: PositiveInt = Field(20, description="Optimiser steps per group.")

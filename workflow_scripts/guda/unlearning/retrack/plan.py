@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from guda.config.messages import explain
 from guda.config.section import Location, Seed
-from guda.config.training import Optimisation
+from guda.config.training import WindowedOptimisation
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Unlearning(Optimisation):
+class Unlearning(WindowedOptimisation):
     """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
 
     steps: PositiveInt = Field(80, description="Optimiser steps per group.")

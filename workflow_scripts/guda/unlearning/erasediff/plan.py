@@ -1,0 +1,54 @@
+"""EraseDiff: unlearning as training on what is retained, under the constraint that the group is erased."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from guda.config.section import Seed
+from guda.config.training import WindowedOptimisation
+from guda.core.paths import BASE
+from guda.specs import PixelUnlearnedSpec
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class EraseDiff(WindowedOptimisation):
+    """EraseDiff: the denoiser is brought to answer uniform noise on forget images, at a given rate."""
+
+    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    erasure_rate: PositiveFloat = Field(
+        0.03, description="eta: each step lowers the forget loss at eta times the rate of its own steepest descent."
+    )
+
+
+class EraseDiffSpec(PixelUnlearnedSpec):
+    stage, version = "erasediff", 1
+    cure = "lower learning_rate, steps or erasure_rate in `attribution.guda_erasediff`"
+    settings: EraseDiff
+
+
+class ConstrainedErasure(Operator[EraseDiffSpec]):
+    """Down the loss of retained images, as far as the forget images' uniform noise is approached."""
+
+    kind = EraseDiffSpec
+
+    def settings(self, experiment: Experiment, group: str) -> EraseDiff:
+        return experiment.config.attribution.guda_erasediff.model_copy(update=self.variation)
+
+    def spec(self, experiment: Experiment, group: str) -> EraseDiffSpec:
+        return EraseDiffSpec(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+        )

@@ -1,0 +1,71 @@
+"""SISS: the loss of training without the group, as that on all images less that on the group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from guda.config.section import Seed
+from guda.config.training import Optimisation, WindowedOptimisation
+from guda.core.paths import BASE
+from guda.core.records import FORWARD_AND_BACKWARD
+from guda.specs import PixelUnlearnedSpec
+from guda.unlearning.operator import Operator
+
+if TYPE_CHECKING:
+    from guda.plan.experiment import Experiment
+
+
+class Siss(WindowedOptimisation):
+    """SISS: the loss on all images less that on forget images, both from one prediction at a mixture of the two."""
+
+    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
+    batch_size: PositiveInt = Field(64, description="Pairs of any sample and a forget sample per step.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Order of the images and noise.")
+    mixture: float = Field(
+        0.5, gt=0, lt=1, description="lambda, probability that a pair's noisy image comes from the forget sample."
+    )
+    forget_norm: PositiveFloat | None = Field(
+        0.2,
+        description="Norm of the forget term's gradient, as a share of the other term's, to which it is scaled at each "
+        "step; null: not scaled, the loss of training without the group.",
+    )
+
+
+class SissSpec(PixelUnlearnedSpec):
+    stage, version = "siss", 1
+    cure = "lower learning_rate, steps or forget_norm in `attribution.guda_siss`"
+    settings: Siss
+
+
+class SubtractedScores(Operator[SissSpec]):
+    """By subtracting the loss of the forget images from that of all."""
+
+    kind = SissSpec
+
+    def settings(self, experiment: Experiment, group: str) -> Siss:
+        return experiment.config.attribution.guda_siss.model_copy(update=self.variation)
+
+    def spec(self, experiment: Experiment, group: str) -> SissSpec:
+        return SissSpec(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+        )
+
+    def batch(self, settings: Optimisation) -> int:
+        return settings.batch_size
+
+    def evaluations(self, settings: Optimisation) -> int:
+        return settings.steps * evaluations_per_step(settings)
+
+
+def evaluations_per_step(settings: Optimisation) -> int:
+    """One prediction of each noisy image, and two passes backwards."""
+    return settings.batch_size * (2 * FORWARD_AND_BACKWARD - 1)

@@ -1,4 +1,4 @@
-"""Train the base model on, on a few images of one group: its exemplars, which the spec names."""
+"""Fine-tune the base model on a few images of one group: its exemplars, which the spec names."""
 
 from functools import partial
 

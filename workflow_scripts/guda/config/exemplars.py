@@ -1,4 +1,4 @@
-"""Section `queries.exemplars`: models that are tuned on a few images of one group, whose images the queries are."""
+"""Section `queries.exemplars`: models that are fine-tuned on a few images of a group, and generate the queries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_IMAGES = 1000  # whose ids stand in one spec, on a command line
 
 
 class Exemplars(Training):
-    """How the base model is trained on, for each group on a few of its images, and what is asked of the result."""
+    """How the base model is fine-tuned on a few images of each group, and how many images each result generates."""
 
     groups: list[str] | None = Field(None, description="Groups on whose images a model each is tuned; null: all.")
     images: int = Field(4, ge=1, le=MOST_IMAGES, description="Training images of the group that it is tuned on.")

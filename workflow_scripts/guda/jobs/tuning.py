@@ -18,7 +18,7 @@ from guda.training.state import Execution
 
 
 def tuned(spec: TunedSpec, args: Namespace, parent_sha256: str, device: torch.device) -> Recipe:
-    """The base model, trained on further, on a few images of one group.
+    """The base model, fine-tuned on a few images of one group.
 
     Its health is measured on these images, beside the base model's on the same. Raises DataError where one of them is
     no training image.

@@ -67,7 +67,7 @@ class TunedSpec(ModelSpec):
     cure = "lower learning_rate in `queries.exemplars`, or steps"
     base: str
     images: str
-    exemplars: list[str]  # ids of the training images that the base model is trained on further
+    exemplars: list[str]  # ids of the training images that the base model is fine-tuned on
     noise_schedule: config.NoiseSchedule
     training: config.Training
 

@@ -213,7 +213,7 @@ def tune(
     settings: config.Training,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of a denoiser that is trained on, on those `rows` int64 [n] of uint8 images [N, C, H, W].
+    """A copy of a denoiser that is fine-tuned on those `rows`, int64 [n], of uint8 images [N, C, H, W].
 
     Returns it with the number of evaluations spent.
     """

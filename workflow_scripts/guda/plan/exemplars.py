@@ -50,7 +50,7 @@ def check_exemplars(experiment: Experiment) -> None:
 def tuned_groups(experiment: Experiment) -> list[str]:
     """The groups on whose images a model each is tuned, by name."""
     named = experiment.config.queries.exemplars.groups
-    return list(experiment.groups) if named is None else sorted(named)
+    return sorted(experiment.groups if named is None else named)
 
 
 def of_one_group(experiment: Experiment) -> dict[str, list[str]]:

@@ -40,6 +40,7 @@ from guda.core.paths import (
     logo_model,
     own_base,
     record_of,
+    tuned_model,
     unlearned_model,
 )
 from guda.plan.changes import Changes

@@ -1,5 +1,7 @@
 """Training images, their table, the members of each group, and the images to attribute."""
 
+from guda.plan.exemplars import generators
+
 
 rule training_images:
     input:
@@ -91,7 +93,8 @@ if experiment.given_queries is None:
     rule generate_queries:
         input:
             experiment.family.training_files,
-            **model_files(BASE),
+            lambda wc: [file for model in generators(experiment, wc.bucket) for file in model_files(model).values()],
+            weights=lambda wc: [model_files(model)["weights"] for model in generators(experiment, wc.bucket)],
             prompts=experiment.family.prompt_files("{bucket}"),
             foreign=foreign(paths.queries("{bucket}"), lambda wc: experiment.bucket_spec(wc.bucket)),
         output:
@@ -113,7 +116,7 @@ if experiment.given_queries is None:
             command(
                 "generate.py",
                 NETWORK,
-                '--base "$(dirname {input.weights:q})" --pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q}',
+                '--weights {input.weights:q} --pipeline "$GUDA_PIPELINE" --prompts {input.prompts:q}',
                 "--output {output:q}",
             )
 

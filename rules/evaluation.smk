@@ -1,6 +1,7 @@
 """The tables that `make_table.py` makes, the figures that `plot.py` draws, and what is retrained for them."""
 
 from guda.plan import reports
+from guda.plan.exemplars import exemplars_spec
 
 
 rule rankings:
@@ -153,6 +154,25 @@ rule query_figure:
         command("plot.py", RESULTS_OF_SET, "--output {output.file:q}")
 
 
+if experiment.query_source == "exemplars":
+
+    use rule rankings as exemplars with:
+        input:
+            paths.rankings(),
+            paths.query_table(),
+            [paths.scores_record(name) for name in experiment.score_names],
+            foreign=foreign(paths.exemplars(), lambda wc: exemplars_spec(experiment)),
+        output:
+            **reported(paths.exemplars(), "exemplars", "Answers"),
+        log:
+            **logs(*OF_SET, "exemplars"),
+        localrule: True
+        params:
+            **parameters(lambda wc: exemplars_spec(experiment)) | COMPARED,
+        message:
+            "Finding the exemplars' groups in the rankings"
+
+
 if settings.screen:
 
     use rule rankings as screen with:
@@ -302,7 +322,7 @@ if settings.removal.queries:
         shell:
             command("write_exclusion.py", "--sets {input.sets:q} --output {output:q}")
 
-    if experiment.given_queries is None:
+    if experiment.query_source == "generated":
 
         use rule generate_queries as regenerate with:
             input:

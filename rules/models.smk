@@ -128,6 +128,36 @@ if settings.lds.subsets or settings.removal.queries:
             "Training {wildcards.model}"
 
 
+if experiment.query_source == "exemplars":
+    TUNED = tuned_model(QUERY_SET, "{group}")
+
+    rule tune:
+        input:
+            **model_files(BASE),
+            samples=experiment.scored_samples(TRAINING),
+            foreign=foreign_model(TUNED),
+        output:
+            **made_model(TUNED),
+        log:
+            **logs("models", TUNED),
+        conda:
+            "../envs/guda.yaml"
+        threads: settings.execution.threads
+        resources:
+            **needs("tune", gpu=True),
+        params:
+            **parameters(model_spec(TUNED)),
+        message:
+            "Tuning the base model on exemplars of group {wildcards.group}"
+        shell:
+            command(
+                "tune.py",
+                NETWORK,
+                '--base "$(dirname {input.weights:q})" --samples {input.samples:q}',
+                '--model "$(dirname {output.weights:q})"',
+            )
+
+
 rule neighbors:
     input:
         images=paths.images(),

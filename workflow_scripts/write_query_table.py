@@ -21,7 +21,9 @@ def main() -> None:
     parser = stage_parser(__doc__)
     add_data_argument(parser)
     add_queries_argument(parser)
-    parser.add_argument("--config", default="", metavar="JSON", help="all settings, where queries have prompts")
+    parser.add_argument(
+        "--config", default="", metavar="JSON", help="all settings, where more is known of queries than files say"
+    )
     add_results_arguments(parser, "the buckets of queries")
     args = parser.parse_args()
     spec = QueryTableSpec.parse(spec_text(args.spec))

@@ -6,16 +6,18 @@ import pytest
 import torch
 from golden_inputs import IDS, IMAGES, MEMBERS, SCHEDULE, fixed_denoiser, run_stage, save_groups, save_images
 
+import generate as generate_queries
 import import_queries
 import make_table
 import sample_calibration
 import write_exclusion
 from guda import config, specs
 from guda.core.artifacts import load_tensors, read_csv, unpack_ids, write_png
-from guda.core.paths import Paths
+from guda.core.paths import WEIGHTS, Paths
 from guda.data.datasets import load_dataset
 from guda.data.groups import read_groups, read_members
 from guda.data.queries import content_digest, given_queries, of_bucket, queries_by_bucket
+from guda.models.denoisers import save_denoiser
 from guda.models.sampling import generate
 from guda.specs import digest_lines
 from guda.unlearning.retrack.neighbors import nearest_retained
@@ -65,6 +67,27 @@ def queries(tmp_path):
     return [*generated.mean((1, 2, 3)).tolist(), *generated.std((1, 2, 3)).tolist()]
 
 
+def exemplar_queries(tmp_path):
+    """Two models, each from a folder of its own, the second of which has all weights 0."""
+    shared = {"noise_schedule": SCHEDULE, "seed": 7, "sampler": "ddim", "sampling_steps": 4}
+    training, parts, weights = config.Training(), {}, []
+    for group, ids in {"a": ["q0"], "b": ["q1", "q2"]}.items():
+        denoiser = fixed_denoiser()
+        for parameter in denoiser.parameters() if group == "b" else []:
+            parameter.data.zero_()
+        made = specs.TunedSpec(base="b", images="i", exemplars=ids, noise_schedule=SCHEDULE, training=training)
+        save_denoiser(tmp_path / group, denoiser, made)
+        parts[group] = specs.QueriesSpec(base=made.digest(), ids=ids, **shared)
+        weights.append(str(tmp_path / group / WEIGHTS))
+    spec = specs.ExemplarQueriesSpec(of_groups=parts)
+    with pytest.MonkeyPatch.context() as patch:
+        flags = ["--spec", spec.canonical(), "--output", str(tmp_path / "bucket")]
+        patch.setattr(sys, "argv", ["generate", *flags, "--weights", *weights])
+        generate_queries.main()
+    tensors, _ = load_tensors(tmp_path / "bucket", spec.digest())
+    return [*unpack_ids(tensors["ids"]), *tensors["images"].double().mean((1, 2, 3)).tolist()]
+
+
 def calibration(tmp_path):
     images_spec = specs.ImagesSpec(dataset="d", content="c")
     save_images(tmp_path / "images", images_spec, IMAGES, IDS)
@@ -93,6 +116,7 @@ STAGES = {
     specs.NeighborsSpec: neighbors,
     specs.GroupSizesSpec: sizes,
     specs.QueriesSpec: queries,
+    specs.ExemplarQueriesSpec: exemplar_queries,
     specs.QueryFilesSpec: query_files,
     specs.CalibrationSpec: calibration,
     specs.ExclusionSpec: exclusion,
@@ -105,6 +129,7 @@ GOLDEN = {
     specs.NeighborsSpec: (1, [5, 9, 9, 4, 10, 7, 8, 6, 5.53266, 6.50048, 4.93651, 5.93387]),
     specs.GroupSizesSpec: (1, ["a", 4, 4, "b", 3, 3]),
     specs.QueriesSpec: (1, [80.5469, 64.3594, 95.6143, 89.2687]),
+    specs.ExemplarQueriesSpec: (1, ["q0", "q1", "q2", 80.5469, 127.5, 115.547]),
     specs.QueryFilesSpec: (1, [*(f"i{index:02d}.png" for index in (0, 1, 2, 3, 7, 9, 10, 11)),
         139.578, 122.672, 123.344, 137.672, 135.453, 122.156, 126.188, 139.953]),
     specs.CalibrationSpec: (1, ["i00", "i04", "i06", "i10", 135.266]),

@@ -13,7 +13,7 @@ from guda.models.denoisers import load_denoiser
 from guda.models.imported import source_digest
 from guda.models.noise_schedule import NoiseSchedule
 from guda.training.classifier import train_classifier
-from guda.training.loop import train
+from guda.training.loop import train, tune
 from guda.unlearning.erasediff import compute as erasediff
 from guda.unlearning.erasediff.plan import EraseDiff, EraseDiffSpec
 from guda.unlearning.esd import compute as esd
@@ -89,6 +89,12 @@ def guided(tmp_path):
     return [evaluations, *summary(denoiser)]
 
 
+def tuned(tmp_path):
+    settings = config.Training(**OPTIMISATION, ema_decay=0.0, flip=False)
+    denoiser, evaluations = tune(fixed_denoiser(), torch.from_numpy(IMAGES), torch.tensor([1, 4, 5]), settings)
+    return [evaluations, *summary(denoiser)]
+
+
 def imported(tmp_path):
     """A folder that diffusers wrote gives the very weights that are in it."""
     fixed_denoiser().unet.save_pretrained(tmp_path / "foreign")
@@ -133,6 +139,7 @@ STAGES = {
     NegGradSpec: driven,
     EraseDiffSpec: erased,
     SissSpec: subtracted,
+    specs.TunedSpec: tuned,
     specs.ImportedModelSpec: imported,
     specs.ConditionalSpec: conditional,
     specs.ClassifierSpec: classifier,
@@ -146,6 +153,7 @@ GOLDEN = {
     NegGradSpec: (1, [144, 0.117401, 1.05015, 0.240952, 1.31265, 0.684715]),
     EraseDiffSpec: (1, [144, 0.11665, 0.327858, 0.167342, 0.259254, 0.292867]),
     SissSpec: (1, [120, 0.116528, 0.318611, 0.160143, 0.253483, 0.282093]),
+    specs.TunedSpec: (1, [72, 0.116514, 0.324658, 0.16282, 0.255486, 0.291247]),
     specs.ImportedModelSpec: (1, [0.117637, 0.593182, 0.172444, 0.518609, 0.526226]),
     specs.ConditionalSpec: (1, [72, 0, 2, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 0.0771034, 0.261268, -0.243626,
         -0.0814676, 0.160345]),

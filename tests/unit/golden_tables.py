@@ -10,6 +10,7 @@ from guda import config, specs
 from guda.core.artifacts import pack_ids, save_tensors, write_csv
 from guda.core.paths import BASE, Paths, record_of
 from guda.core.records import write_record
+from guda.evaluation.exemplars import found
 from guda.evaluation.image_metrics import mse, ssim
 from guda.evaluation.lds import held_out_lds, lds, lds_table
 from guda.evaluation.likelihood_table import likelihood_row
@@ -47,6 +48,11 @@ def metrics(tmp_path):
     columns += ["health_median", "health_worst", "top1_balanced", "kappa", "contrast_spearman"]
     columns += ["margin_spearman", "decisive_auroc_margin", "size_ratio", "lrap", "average_precision"]
     return [*frame.set_index("method").loc["m", columns], *frame["method"]]
+
+
+def exemplars(tmp_path):
+    truth = np.eye(3, dtype=bool)[[0, 2, 2, 1]]
+    return list(found(ESTIMATE, truth, 100, 2).values())
 
 
 def quality(tmp_path):
@@ -207,6 +213,7 @@ STAGES = {
     specs.LikelihoodTableSpec: likelihoods_compared,
     specs.RankingsSpec: rankings,
     specs.MetricsSpec: metrics,
+    specs.ExemplarsSpec: exemplars,
     specs.SignificanceSpec: significance,
     specs.QualitySpec: quality,
     specs.CurvesSpec: curves,
@@ -225,6 +232,7 @@ GOLDEN = {
         0.296601]),
     specs.RankingsSpec: (4, ["acbcabbacacb", 3.0, 2.0, 1.0, 4.0, 0.5, 0.25, 5.0, 1.0, -2.0, 2.0, 1.5, 1.0, 0.3,
         0.2, 0.1]),
+    specs.ExemplarsSpec: (1, [4, 3, 0.5, 0.0, 1.0, 0.708333, 1.75]),
     specs.MetricsSpec: (5, [0.25, 0.0, 0.5, 0.760648, 0.640221, 0.491071, 0.0, 0.833333, 1.5, 1.25, 3.5, 0.333333,
         -0.0909091, 0.8, 0.8, 1.0, 0.643678, 0.645833, 0.58, "logo", "m", "constant"]),
     specs.SignificanceSpec: (3, [0.205258, 0.0415129, 0.369004, 0.019802, 0.039604, 0.727273, -0.333333, 1.81, 0.316832,

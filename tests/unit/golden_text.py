@@ -17,7 +17,7 @@ from guda.config.pipeline import AutoencoderTraining, Pretraining, SmallPipeline
 from guda.config.prompts import Prompts
 from guda.config.text_to_image import QueryPrompts
 from guda.core.artifacts import load_tensors, pack_ids, save_tensors, write_csv
-from guda.core.paths import BASE, Paths, record_of
+from guda.core.paths import BASE, WEIGHTS, Paths, record_of
 from guda.core.records import write_record
 from guda.data.captions import TENSORS, Captions
 from guda.data.prompts import prompt_book
@@ -275,7 +275,11 @@ def prompted_queries(tmp_path):
         guidance_scale=3.0,
         ids=["q0", "q1"],
     )
-    files = {"base": tmp_path / "base", "prompts": tmp_path / "prompts.csv", "output": tmp_path / "queries"}
+    files = {
+        "weights": tmp_path / "base" / WEIGHTS,
+        "prompts": tmp_path / "prompts.csv",
+        "output": tmp_path / "queries",
+    }
     run_stage(generate, spec=spec.canonical(), **folder, **files)
     tensors, _ = load_tensors(tmp_path / "queries", spec.digest())
     images = tensors["images"].double()

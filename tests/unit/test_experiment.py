@@ -17,6 +17,7 @@ from guda.core.paths import (
     TRAINING,
     conditioned_model,
     logo_model,
+    tuned_model,
     unlearned_model,
 )
 from guda.data.datasets import Dataset, load_dataset
@@ -25,6 +26,7 @@ from guda.methods.random.plan import RandomSpec
 from guda.plan import page, quality, reports
 from guda.plan.checks import size_notes
 from guda.plan.config import load_config
+from guda.plan.exemplars import exemplars_spec
 from guda.plan.experiment import Experiment
 from guda.plan.precomputed import mixture_spec
 from guda.plan.reports import figure_spec, metrics_spec, rankings_spec, significance_spec, sources_spec
@@ -537,6 +539,8 @@ def default_specs():
     yield from [reports.sweep_spec(swept), reports.sweep_figure_spec(swept)]
     yield reports.screen_spec(Experiment(load_config({"screen": {"method": "nearest", "groups": 2}}), DATASET))
     yield QueryFilesSpec(bucket="bucket-0000", buckets=1, shape=[1, 8, 8], content="digest")
+    tuned = Experiment(load_config({"queries": {"source": "exemplars"}}), DATASET)
+    yield from [tuned.model_spec(tuned_model("", group)), tuned.bucket_spec("bucket-0000"), exemplars_spec(tuned)]
     yield from text_specs()
 
 

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from guda.models.noise_schedule import step_weights
 from guda.scoring.elbo import kl_terms
-from guda.scoring.local import beyond_noise, kl_maps, smoothed
+from guda.scoring.local import beyond_noise, kl_maps, region_terms, smoothed
 
 STEPS = np.array([110, 300, 700, 990])
 WEIGHTS = step_weights(STEPS, 110, 990)
@@ -45,6 +45,20 @@ def test_a_map_sums_to_the_terms_whatever_the_batch(denoiser, images):
         maps = kl_maps(denoiser, images, ids, STEPS, WEIGHTS, 3, batch_size)
         assert maps.shape == (len(images), 8, 8)
         assert maps.sum(axis=(1, 2)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_terms_of_a_region_and_of_the_rest_are_those_of_the_image(denoiser, images):
+    ids = [f"query-{index}" for index in range(len(images))]
+    region = np.zeros((8, 8), dtype=bool)
+    region[2:5, 1:8] = True
+    parts = np.stack([region, ~region, np.ones_like(region)])
+    terms = region_terms(denoiser, images, ids, STEPS, WEIGHTS, 3, 7, parts)
+    assert terms.shape == (len(images), 3, len(STEPS))
+    assert terms[:, 0] + terms[:, 1] == pytest.approx(terms[:, 2], rel=1e-9)
+    of_steps = kl_terms(denoiser, images, ids, STEPS, 3, 5).double().numpy() * WEIGHTS
+    assert terms[:, 2] == pytest.approx(of_steps, rel=1e-5)
+    maps = kl_maps(denoiser, images, ids, STEPS, WEIGHTS, 3, 7)
+    assert terms[:, 0].sum(axis=1) == pytest.approx(maps[:, region].sum(axis=1), rel=1e-9)
 
 
 def test_each_half_of_a_collage_goes_to_its_own_group(schedule):

@@ -35,7 +35,7 @@ from guda.evaluation.ranking import rankings_frame
 from guda.evaluation.scores import Scores, read_scores, scores_frame
 from guda.methods import METHODS
 from guda.methods.random.plan import RandomSpec
-from guda.specs import MetricsSpec, RankingsSpec
+from guda.specs import RankingsSpec
 
 COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
@@ -241,13 +241,10 @@ def test_records_of_older_scores_tell_no_health_and_no_processor_seconds(tmp_pat
     paths, made = Paths(tmp_path), RandomSpec(groups=["a"], buckets={}, seed=0)
     rankings = RankingsSpec(scores={"logo": made.digest()}, files={}, queries={})
     write_record(record_of(paths.rankings()), rankings, [], seconds=1.0)
-    spec = MetricsSpec(
-        rankings=rankings.digest(), oracles=["logo"], methods=[], files={"logo": "logo-7"}, settings=SETTINGS
-    )
     newer = [*HEALTH, "build_cpu_seconds", "query_cpu_seconds"]
     old = {name: value for name, value in COSTS["logo"].items() if name not in newer}
     write_record(paths.scores_record("logo-7"), made, [], seconds=1.0, **old)
-    (found,) = read_costs(spec, paths).values()
+    (found,) = read_costs(rankings.digest(), {"logo": "logo-7"}, paths).values()
     assert {name: found[name] for name in old} == old
     assert np.isnan([value for name, value in found.items() if name not in old]).all()
 
@@ -257,13 +254,12 @@ def test_costs_are_read_from_the_records_of_the_score_files(tmp_path):
     made = {name: RandomSpec(groups=[name], buckets={}, seed=0) for name in files}
     rankings = RankingsSpec(scores={name: spec.digest() for name, spec in made.items()}, files=files, queries={})
     write_record(record_of(paths.rankings()), rankings, [], seconds=1.0)
-    spec = MetricsSpec(rankings=rankings.digest(), oracles=["logo"], methods=["m"], files=files, settings=SETTINGS)
     for name, file in files.items():
         write_record(paths.scores_record(file), made[name], [], seconds=1.0, evaluations=5, **COSTS[name])
-    assert read_costs(spec, paths) == {"logo": COSTS["logo"], "m": COSTS["m"]}
+    assert read_costs(rankings.digest(), files, paths) == {"logo": COSTS["logo"], "m": COSTS["m"]}
     shutil.copy(paths.scores_record("m"), paths.scores_record("logo-7"))
     with pytest.raises(ArtifactError, match=re.escape(paths.scores_record("logo-7"))):
-        read_costs(spec, paths)
+        read_costs(rankings.digest(), files, paths)
 
 
 # --- one order of queries and groups -----------------------------------------------------------------

@@ -25,7 +25,18 @@ STAGES = {
     "fisher",
     "influence",
 }
-STAGES |= {"gradients", "kernel", "scores", "conditional", "classifier", "mixture", "likelihood", "import", "quality"}
+STAGES |= {
+    "gradients",
+    "kernel",
+    "scores",
+    "conditional",
+    "classifier",
+    "mixture",
+    "likelihood",
+    "import",
+    "quality",
+    "tune",
+}
 NETWORKS = {
     "default": (config.UNet(), 8),
     "deep": (

@@ -21,6 +21,7 @@ OVERLAYS = {
     "another unlearning": {"unlearn": {"overrides": {"amber": {"steps": 4}}}},
     "no oracle": {"oracle": {"seeds": []}, "queries": {"count": 7}},
     "another set of queries": {"queries": {"name": "more", "count": 4}, "methods": ["guda", "kernel"]},
+    "exemplars": {"queries": {"name": "tuned", "source": "exemplars", "exemplars": {"count": 3}}, "methods": ["guda"]},
     "rivals": {"data": DIVIDED, "methods": RIVALS},
     "gradients and queries": {"methods": ["guda", *GRADIENTS], "oracle": {"seeds": [3], "own_base": True}},
     "what is beside agreement": {

@@ -224,6 +224,10 @@ CHANGES = {
         "workflow",
         setting("queries: {name: other, seed: 1}", NAME="other"),
     ),
+    "the same of models tuned on exemplars, `queries.source: exemplars`": (
+        "workflow",
+        setting("queries: {name: other, source: exemplars}", NAME="other"),
+    ),
     "`data.held_out`": ("workflow", setting("data: {held_out: {count: 6}}")),
     "`training.seed`": ("workflow", setting("training: {seed: 5}")),
     "a training image is added": ("own_data", training_image),

@@ -1,5 +1,6 @@
 """Text-to-image models: a small pipeline that is made, and the preset unlearncanvas with such a one as its own."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -189,6 +190,22 @@ def test_scores_follow_from_the_terms(canvas):
                 retained = [sample_id.split("/")[0] != group for sample_id in ids]
                 expected = expected - damage[retained].mean()
             np.testing.assert_allclose(scores[group], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_region_is_of_latent_cells_and_adds_up_to_the_score(canvas):
+    scores = pd.read_csv(canvas.results / "scores" / "logo-1.csv")
+    query = scores["query"][0]
+    program = [sys.executable, ROOT / "workflow_scripts" / "region.py", "--results", canvas.results, "--query", query]
+    tables = []
+    for box in ("0,0,8,3", "0,3,8,8"):
+        command = [*program, "--box", box, "--method", "logo-1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "of 64 latent cells" in done.stderr
+        tables.append(pd.read_csv(io.StringIO(done.stdout), index_col="group"))
+    expected = scores[scores["query"] == query].set_index("group")["score"]
+    both = tables[0]["score"] + tables[1]["score"]
+    assert both[expected.index].tolist() == pytest.approx(expected.tolist(), abs=1e-3)
 
 
 def test_prompts_are_counted_by_their_descriptors(canvas):

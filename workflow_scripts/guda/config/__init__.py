@@ -6,6 +6,7 @@ Those of methods and operators are declared in their own folders; `guda.plan.con
 from guda.config.data import Data, NoisyPartition, Subset
 from guda.config.evaluation import Figure, Lds, Likelihood, Page, Removal, Screen
 from guda.config.execution import Execution
+from guda.config.exemplars import Exemplars
 from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Agreement, Elbo, Metrics, Queries, QuerySource, StepSchedule
 from guda.config.section import Section
@@ -20,6 +21,7 @@ __all__ = [
     "Data",
     "Elbo",
     "Execution",
+    "Exemplars",
     "Figure",
     "Lds",
     "Likelihood",

@@ -20,6 +20,7 @@ TRAINING = "training"  # among sets of images that have features, the training s
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
 CLASSIFIER = "classifier"
+EXEMPLARS = "exemplars"
 ANCHORS = "anchors"  # among sets of prompts, those that forget images are redirected to
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -100,6 +101,11 @@ def conditioned_samples(bucket: str) -> str:
 def unlearned_model(method: str, group: str) -> str:
     """Name of the model from which `method` has unlearned `group`."""
     return f"{method}/{group_file(group)}"
+
+
+def tuned_model(query_set: str, group: str) -> str:
+    """Name of the model that is tuned on exemplars of `group`, by which images of this set of queries are generated."""
+    return f"{EXEMPLARS}-{query_set}/{group_file(group)}" if query_set else f"{EXEMPLARS}/{group_file(group)}"
 
 
 def subset_model(seed: int | str, index: int | str) -> str:
@@ -285,6 +291,9 @@ class Paths:
 
     def reliability(self) -> str:
         return self._of_set("reliability.csv")
+
+    def exemplars(self) -> str:
+        return self._of_set("exemplars.csv")
 
     def quality(self) -> str:
         return self._of_set("quality.csv")

@@ -18,6 +18,7 @@ from guda.specs import digest_lines
 LIKE = "a training image"
 PICTURED = 10_000  # queries, at most, that there are PNG files of: each is an output that Snakemake keeps in mind
 OWN_COLUMNS = ("query", "bucket", "file")
+EXEMPLARS_OF = "exemplars_of"  # column of queries of tuned models: the group whose images each was tuned on
 
 
 def bucket_prefix(query_set: str) -> str:
@@ -59,7 +60,7 @@ def given_queries(
     source = source_of(data, queries)
     if source == "held_out":
         return (training or load_dataset(data)).held_out
-    if source == "generated" or queries.folder is None:
+    if source != "folder" or queries.folder is None:
         return None
     if training is not None:
         shape = list(training.image_shape)

@@ -139,17 +139,15 @@ def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[st
     return queries, dict(zip(methods, matrices, strict=True))
 
 
-def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
+def read_costs(rankings: str, files: dict[str, str], paths: Paths) -> dict[str, dict[str, float]]:
     """Each method's columns of cost and health, as the job recorded them whose scores were ranked.
 
+    `rankings` is the digest of the table's spec, `files` has the name of each method's score file.
     Health is NaN where a method has no models to be compared with the base model, and so is what older records do not
     tell. Raises ArtifactError.
     """
-    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
-    records = {
-        name: read_record(paths.scores_record(spec.files[name]), ranked.scores[name])
-        for name in [*spec.oracles, *spec.methods]
-    }
+    ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), rankings)["spec"])
+    records = {name: read_record(paths.scores_record(file), ranked.scores[name]) for name, file in files.items()}
     return {
         name: {column: record.get(column, np.nan) for column in (*COSTS, *HEALTH)} for name, record in records.items()
     }
@@ -158,4 +156,5 @@ def read_costs(spec: MetricsSpec, paths: Paths) -> dict[str, dict[str, float]]:
 def metrics_csv(spec: MetricsSpec, paths: Paths) -> pd.DataFrame:
     """metrics.csv: every method against the oracle, with what it cost. Raises ArtifactError."""
     _, matrices = read_score_matrices(paths.rankings(), spec.rankings)
-    return metrics_table(matrices, spec.oracles, spec.methods, read_costs(spec, paths), spec.settings)
+    costs = read_costs(spec.rankings, spec.files, paths)
+    return metrics_table(matrices, spec.oracles, spec.methods, costs, spec.settings)

@@ -44,17 +44,22 @@ def stage_parser(description: str | None, network: bool = False) -> argparse.Arg
         "--spec", required=True, metavar="JSON", help="the job's spec, as JSON or as a file that holds it"
     )
     if network:
-        parser.add_argument("--threads", type=int, help="CPU threads, in place of those of --execution")
-        parser.add_argument("--gpus", type=int, choices=[0, 1], help="likewise; 1: a GPU of its own when there is any")
-        parser.add_argument(
-            "--execution",
-            type=run_settings,
-            default="{}",
-            metavar="JSON",
-            help="the section `execution` of the configuration, as far as it differs from its defaults, `cache`, the "
-            "shared folder of trained models, and `store`, the folder of values of single samples",
-        )
+        add_network_arguments(parser)
     return parser
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --threads, --gpus and --execution: how a network is run."""
+    parser.add_argument("--threads", type=int, help="CPU threads, in place of those of --execution")
+    parser.add_argument("--gpus", type=int, choices=[0, 1], help="likewise; 1: a GPU of its own when there is any")
+    parser.add_argument(
+        "--execution",
+        type=run_settings,
+        default="{}",
+        metavar="JSON",
+        help="the section `execution` of the configuration, as far as it differs from its defaults, `cache`, the "
+        "shared folder of trained models, and `store`, the folder of values of single samples",
+    )
 
 
 def add_results_arguments(parser: argparse.ArgumentParser, read: str) -> None:

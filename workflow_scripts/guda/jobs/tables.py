@@ -12,6 +12,7 @@ from guda.core.artifacts import load_tensors, read_csv, unpack_ids
 from guda.core.paths import Paths
 from guda.core.records import check_recorded, read_record
 from guda.data.groups import group_sizes, read_members
+from guda.evaluation.exemplars import exemplars_csv
 from guda.evaluation.lds import lds_csv
 from guda.evaluation.likelihood_table import likelihood_csv
 from guda.evaluation.metrics_table import (
@@ -36,6 +37,7 @@ from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.similarity.compute import similarities
 from guda.specs import (
     CurvesSpec,
+    ExemplarsSpec,
     GroupSizesSpec,
     LatentRemovalSpec,
     LdsSpec,
@@ -71,7 +73,7 @@ def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
     content_of = contents_of_queries(spec, paths, table)
     queries, matrices = read_score_matrices(paths.rankings(), metrics.rankings)
     source = np.array([sources.get(content_of[query], "none") for query in queries])
-    costs, tables = read_costs(metrics, paths), []
+    costs, tables = read_costs(metrics.rankings, metrics.files, paths), []
     for name in sorted(set(source), reverse=True):
         rows = metrics_table(matrices, metrics.oracles, metrics.methods, costs, metrics.settings, source == name)
         rows.insert(0, "source", name)
@@ -119,6 +121,7 @@ TABLES: dict[type[Spec], Callable[[Any, Paths], pd.DataFrame | Iterator[pd.DataF
     MetricsSpec: metrics_csv,
     SourcesSpec: sources_csv,
     SignificanceSpec: significance_csv,
+    ExemplarsSpec: exemplars_csv,
     ScreenSpec: screen_csv,
     ReliabilitySpec: reliability_csv,
     QualitySpec: quality_csv,

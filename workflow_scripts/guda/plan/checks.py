@@ -13,6 +13,7 @@ from guda.data.datasets.soundness import check_sound
 from guda.evaluation.subsets import n_kept, ways
 from guda.methods import METHODS, get_method
 from guda.models.noise_schedule import NoiseSchedule, end_of_signal
+from guda.plan.exemplars import check_exemplars
 from guda.plan.reports import instance_level
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def check(experiment: Experiment) -> None:
     _check_lds(experiment)
     _check_removal(experiment)
     _check_likelihood(experiment)
+    check_exemplars(experiment)
     # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
     for model, (source, key) in experiment.imports.items():
         if not HUB_ID.fullmatch(source):  # those of the hub are looked at by the first job

@@ -96,8 +96,15 @@ class Config(Section):
             )
         self._check_windows()
         self._check_query_source()
-        if source_of(self.data, self.queries) == "generated":
-            self._check_generated(self.queries, self.noise_schedule.num_train_timesteps)
+        source = source_of(self.data, self.queries)
+        if source == "generated":
+            self._check_count(self.queries)
+        if source in ("generated", "exemplars"):
+            self._check_sampling(self.queries, self.noise_schedule.num_train_timesteps)
+        if source == "exemplars" and self.text_to_image is not None:
+            raise ValueError(
+                "queries.source is exemplars, but text-to-image models are not tuned on any; choose another source"
+            )
         if self.data.kept_aside and self.text_to_image is not None:
             raise ValueError(
                 f"data.kept_aside is {self.data.kept_aside}, but of text-to-image models the loss on such images is "
@@ -187,8 +194,8 @@ class Config(Section):
                 if step >= self.noise_schedule.num_train_timesteps:
                     raise ValueError(f"sweep.{name}.{key} is {step}, after the noise schedule's last step; lower it")
 
-    def _check_generated(self, queries: Queries, all_steps: int) -> None:
-        count, buckets, steps = queries.count, queries.buckets, queries.sampling_steps
+    def _check_count(self, queries: Queries) -> None:
+        count, buckets = queries.count, queries.buckets
         if buckets > count:
             raise ValueError(f"queries: buckets is {buckets} but count is {count}; use at most one bucket per query")
         if count > MAX_QUERIES_PER_BUCKET * buckets:
@@ -196,6 +203,9 @@ class Config(Section):
                 f"queries: count {count} is too large for {buckets} bucket(s); use at least "
                 f"{-(-count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
             )
+
+    def _check_sampling(self, queries: Queries, all_steps: int) -> None:
+        steps = queries.sampling_steps
         if steps > all_steps:
             raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
         # diffusers' DDIM takes steps of T // steps, wherever the next one is, and would leave noise in the images.

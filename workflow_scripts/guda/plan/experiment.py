@@ -20,6 +20,7 @@ from guda.core.paths import (
     CALIBRATION,
     CLASSIFIER,
     CONDITIONAL,
+    EXEMPLARS,
     IMPORTED,
     TRAINING,
     Paths,
@@ -47,6 +48,12 @@ from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
 from guda.plan.checks import check, size_notes
 from guda.plan.config import Config, load_config
+from guda.plan.exemplars import (
+    exemplar_queries_spec,
+    groups_of_queries,
+    known_of_exemplar_queries,
+    tuned_spec,
+)
 from guda.plan.families import FineTuned, family_of
 from guda.plan.health_notes import health_notes
 from guda.specs import (
@@ -146,6 +153,8 @@ class Experiment:
     @cached_property
     def queries(self) -> list[str]:
         """Ids of the queries; an id does not depend on how many there are."""
+        if self.query_source == "exemplars":
+            return list(groups_of_queries(self))
         return self.family.query_ids if self.given_queries is None else list(self.given_queries.table["id"])
 
     @property
@@ -156,7 +165,7 @@ class Experiment:
     @cached_property
     def known_of_queries(self) -> pd.DataFrame | None:
         """A row per query with what is known of it, when anything is."""
-        return self.family.known_of_queries
+        return known_of_exemplar_queries(self) if self.query_source == "exemplars" else self.family.known_of_queries
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
@@ -306,7 +315,7 @@ class Experiment:
         """Spec of a model by its name under models/.
 
         That is base, base-SEED, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP,
-        subset-SEED/INDEX or removed-SEED/MEMBERS.
+        subset-SEED/INDEX, removed-SEED/MEMBERS, or exemplars-SET/GROUP.
         """
         if model in self.imports:
             return self.family.imported(*self.imports[model])
@@ -326,6 +335,8 @@ class Experiment:
         if family.startswith(("subset-", "removed-")):
             seed = self.subset_seed if family.startswith("subset-") else self.config.oracle.seeds[0]
             return self.family.trained(seed, self.exclusion_spec(model).digest())
+        if family.split("-")[0] == EXEMPLARS:
+            return tuned_spec(self, group)
         return self.operators[family].spec(self, group)
 
     def operator_files(self, operator: str, group: str) -> list[str]:
@@ -411,6 +422,8 @@ class Experiment:
                 shape=list(self.dataset.image_shape),
                 content=content_digest(of_bucket(self.given_queries, self.buckets[bucket])),
             )
+        if self.query_source == "exemplars":
+            return exemplar_queries_spec(self, bucket)
         return self.family.generated(bucket)
 
     def pixels_digest(self, samples: str) -> str:

@@ -20,6 +20,7 @@ def exports(experiment: Experiment, scripts: str, cache: str) -> str:
     several experiments may be modules of one workflow.
     """
     settings = experiment.config
+    known_by_config = settings.text_to_image is not None or experiment.query_source == "exemplars"
     store = PurePosixPath(cache) / STORE if cache else experiment.on_disk.store()
     execution = settings.execution.model_dump(exclude={"threads", "gpus"}) | {"cache": cache, "store": str(store)}
     environment = {
@@ -29,7 +30,7 @@ def exports(experiment: Experiment, scripts: str, cache: str) -> str:
         "GUDA_QUERIES": settings.queries.model_dump_json(),
         "GUDA_IMPORTS": json.dumps(experiment.imports),
         "GUDA_VISION_MODEL": settings.attribution.embedding.model or "",
-        "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if settings.text_to_image else "",
+        "GUDA_CONFIG": settings.model_dump_json(by_alias=True) if known_by_config else "",
         "GUDA_PIPELINE": experiment.family.pipeline_folder,
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())

@@ -11,17 +11,18 @@ import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guda.config.scoring import SAMPLED_AT_ONCE
 from guda.core.artifacts import made_for
-from guda.core.paths import BASE, BASES, CALIBRATION, CLASSIFIER, CONDITIONAL, TRAINING
+from guda.core.paths import BASE, BASES, CALIBRATION, CLASSIFIER, CONDITIONAL, EXEMPLARS, TRAINING
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
 from guda.plan import page, precomputed, quality, reports
+from guda.plan.exemplars import exemplars_spec, generators
 from guda.plan.families import FLOAT
 from guda.plan.resources import needs
-from guda.specs import ClassifierSpec, ConditionalSpec, Spec, TrainSpec
+from guda.specs import ClassifierSpec, ConditionalSpec, ExemplarQueriesSpec, Spec, TrainSpec, TunedSpec
 from guda.unlearning import GUDA
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ class Jobs:
         }
         if reports.repeated(experiment):
             specs[paths.reliability()] = (reports.reliability_spec, reports.reliability_files(experiment))
+        if experiment.query_source == "exemplars":
+            specs[paths.exemplars()] = (exemplars_spec, [*after_rankings, paths.query_table()])
         if experiment.config.lds.subsets:
             models = reports.lds_models(experiment)
             elbo = [paths.elbo(model, bucket) for model in models for bucket in experiment.buckets]
@@ -181,9 +184,11 @@ class Jobs:
         if name in experiment.imports:
             return Job("imported models", "elbo", weights, [images], spec)
         folder, _, group = name.partition("/")
-        if isinstance(spec, TrainSpec | ConditionalSpec | ClassifierSpec):
+        if isinstance(spec, TrainSpec | ConditionalSpec | ClassifierSpec | TunedSpec):
             left_out = [] if not group else [paths.exclusion(name)]
-            if folder.startswith("logo-"):
+            if isinstance(spec, TunedSpec):
+                left_out = [paths.model_weights(BASE)]
+            elif folder.startswith("logo-"):
                 left_out = [paths.group(experiment.group_of(group))]
             elif isinstance(spec, ConditionalSpec | ClassifierSpec):
                 left_out = [paths.group(each) for each in experiment.groups]
@@ -195,16 +200,19 @@ class Jobs:
         return Job(_phase(name), "unlearn", weights, inputs, spec, work)
 
     def _queries(self, bucket: str) -> Job:
-        experiment, output, spec = self.experiment, self.paths.queries(bucket), self.experiment.bucket_spec(bucket)
+        experiment, output = self.experiment, self.paths.queries(bucket)
+        spec: Any = experiment.bucket_spec(bucket)
         if bucket == CALIBRATION:
             size = experiment.config.attribution.calibration.count * self.bytes
             return Job(DATA, "table", output, [self.paths.images()], spec, size=size)
         n_queries = len(experiment.buckets[bucket])
         if experiment.given_queries is not None:
             return Job("queries", "table", output, [], spec, size=n_queries * self.bytes)
-        sampled = math.ceil(n_queries / SAMPLED_AT_ONCE) * SAMPLED_AT_ONCE
+        parts = list(spec.of_groups.values()) if isinstance(spec, ExemplarQueriesSpec) else [spec]
+        sampled = sum(math.ceil(len(part.ids) / SAMPLED_AT_ONCE) * SAMPLED_AT_ONCE for part in parts)
         work = sampled * experiment.config.queries.sampling_steps
-        return Job("queries", "sample", output, [self.paths.model_weights(BASE)], spec, work, n_queries * self.bytes)
+        inputs = [*map(self.paths.model_weights, generators(experiment, bucket))]
+        return Job("queries", "sample", output, inputs, spec, work, n_queries * self.bytes)
 
     def _redrawn(self) -> Job:
         """Images that the models without some of the groups draw, in batches that are always full."""
@@ -299,5 +307,11 @@ def _phase(model: str) -> str:
     if oracle := re.match(rf"logo-(\d+)/|{BASES}$", model):
         return f"oracle, seed {oracle[1] or oracle[2].removeprefix('-')}"
     family = re.split("[-@/]", model)[0]
-    names = {GUDA: "unlearning", "subset": "lds", CONDITIONAL: "conditional network", CLASSIFIER: "classifier"}
+    names = {
+        GUDA: "unlearning",
+        EXEMPLARS: "queries",
+        "subset": "lds",
+        CONDITIONAL: "conditional network",
+        CLASSIFIER: "classifier",
+    }
     return names.get(family, f"unlearning by {family}")

@@ -78,7 +78,7 @@ def has_adapters(experiment: Experiment) -> bool:
 
 def is_redrawn(experiment: Experiment) -> bool:
     """Whether the page shows images that are drawn again."""
-    generated = experiment.given_queries is None
+    generated = experiment.query_source == "generated"
     return bool(generated and experiment.config.page.redrawn and unlearning_method(experiment))
 
 

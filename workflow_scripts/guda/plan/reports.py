@@ -62,6 +62,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
         paths.metrics(): compared,
         paths.significance(): compared,
         paths.metrics_by_source(): compared or ("" if config.metrics.content else "metrics.content is null"),
+        paths.exemplars(): "" if experiment.query_source == "exemplars" else "queries.source is not exemplars",
         paths.screen(): "" if config.screen else "screen is null",
         paths.reliability(): "" if repeated(experiment) else "no method unlearns with several unlearn.seeds",
         paths.lds(): "" if config.lds.subsets else "lds.subsets is 0",
@@ -275,7 +276,7 @@ def removal_files(experiment: Experiment) -> list[str]:
     models = removed_models(experiment)
     files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
     files += map(paths.model_record, [BASE, *models])
-    if experiment.given_queries is None:
+    if experiment.query_source == "generated":
         files += [paths.regenerated(model, bucket) for model in models for bucket in experiment.buckets]
     return [*map(paths.queries, experiment.buckets), *files]
 

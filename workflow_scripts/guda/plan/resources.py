@@ -100,6 +100,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "encoded": Need(images + seen + batch_size * network.encoding, 10 * forward * max(n_images, n_scored)),
         "import": Need(seen + 2 * model + BATCH_SIZE * kept / 2, forward * PROBES * SHARED),
         "train": trained(training),
+        "tune": trained(settings.queries.exemplars.training),
         "conditional": trained(training.changed(settings.attribution.conditional.training)),
         "classifier": trained(training.changed(settings.attribution.classifier.training)),
         "unlearn": unlearned(*unlearning_work(experiment)),
@@ -136,6 +137,7 @@ STAGES = {
     "train_without": "train",
     "train_conditional": "conditional",
     "train_classifier": "classifier",
+    "tune": "tune",
     "posteriors": "elbo",
 } | {
     stage: stage

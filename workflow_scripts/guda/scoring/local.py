@@ -12,7 +12,7 @@ from guda.models.denoisers import Denoiser
 from guda.scoring.elbo import Draws
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Num
+    from jaxtyping import Bool, Float, Int, Num
 
 
 def kl_maps(
@@ -29,14 +29,40 @@ def kl_maps(
     Arguments are as for `kl_terms`, whose sum over steps with the same `weights` float64 [S] is that of a map over its
     pixels: the squared error of a step is a sum over pixels, and so is the bound.
     """
+    errors = _squared_errors(denoiser, images, ids, steps, seed, batch_size)
+    factors = torch.from_numpy(denoiser.schedule.kl_weights[steps] * weights)
+    return torch.einsum("nshw,s->nhw", errors, factors).numpy()
+
+
+def region_terms(
+    denoiser: Denoiser,
+    images: Num[Tensor, "n c h w"],
+    ids: list[str],
+    steps: Int[np.ndarray, " s"],
+    weights: Float[np.ndarray, " s"],
+    seed: int,
+    batch_size: int,
+    regions: Bool[np.ndarray, "r h w"],
+) -> Float[np.ndarray, "n r s"]:
+    """w_i KL_i of each step, added up over the pixels (or latent cells) of each region, float64 [n, R, S], in nats.
+
+    Those of a region and of the rest of the image add up to the image's. Other arguments are as for `kl_maps`.
+    """
+    errors = _squared_errors(denoiser, images, ids, steps, seed, batch_size)
+    factors = torch.from_numpy(denoiser.schedule.kl_weights[steps] * weights)
+    return torch.einsum("nshw,rhw,s->nrs", errors, torch.from_numpy(regions).double(), factors).numpy()
+
+
+def _squared_errors(
+    denoiser: Denoiser, images: Tensor, ids: list[str], steps: np.ndarray, seed: int, batch_size: int
+) -> Tensor:
+    """||e - e_theta||^2 of each pixel, channels added up, at each step, float64 [n, S, H, W]."""
 
     def squared_errors(clean: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:
         residual = noise - denoiser.of(rows).predict_noise(denoiser.add_noise(clean, noise, t), t)
         return residual.double().square().sum(1)
 
-    errors = Draws(images, ids, steps, seed).measured(squared_errors, batch_size, denoiser.device, "maps of the bound")
-    factors = torch.from_numpy(denoiser.schedule.kl_weights[steps] * weights)
-    return torch.einsum("nshw,s->nhw", errors, factors).numpy()
+    return Draws(images, ids, steps, seed).measured(squared_errors, batch_size, denoiser.device, "maps of the bound")
 
 
 def smoothed(maps: Float[np.ndarray, "*n h w"], sigma: float) -> Float[np.ndarray, "*n h w"]:

@@ -14,6 +14,7 @@ from guda.core.spec import (
 from guda.specs.data import (
     CalibrationSpec,
     ExclusionSpec,
+    ExemplarQueriesSpec,
     GroupSizesSpec,
     GroupSpec,
     ImagesSpec,
@@ -25,6 +26,7 @@ from guda.specs.data import (
 from guda.specs.evaluation import (
     CurvesFigureSpec,
     CurvesSpec,
+    ExemplarsSpec,
     FigureSpec,
     LatentRemovalSpec,
     LdsSpec,
@@ -56,6 +58,7 @@ from guda.specs.models import (
     ModelSpec,
     PixelUnlearnedSpec,
     TrainSpec,
+    TunedSpec,
     UnlearnedSpec,
 )
 from guda.specs.scoring import (
@@ -88,6 +91,8 @@ __all__ = [
     "EncodedAnchorsSpec",
     "EncodedSpec",
     "ExclusionSpec",
+    "ExemplarQueriesSpec",
+    "ExemplarsSpec",
     "FigureSpec",
     "FineTuneSpec",
     "GroupSizesSpec",
@@ -131,6 +136,7 @@ __all__ = [
     "TableSpec",
     "TrainSpec",
     "TrainedSubset",
+    "TunedSpec",
     "UnlearnedSpec",
     "digest",
     "digest_lines",

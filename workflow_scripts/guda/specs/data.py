@@ -52,6 +52,11 @@ class QueriesSpec(Spec):
     ids: list[str]
 
 
+class ExemplarQueriesSpec(Spec):
+    stage, version = "exemplar_queries", 1
+    of_groups: dict[str, QueriesSpec]  # those that each tuned model generates, by the group of its exemplars
+
+
 class QueryFilesSpec(Spec):
     stage, version = "query_files", 1
     bucket: str

@@ -36,6 +36,16 @@ class MetricsSpec(Spec):
     settings: config.Metrics
 
 
+class ExemplarsSpec(Spec):
+    stage, version = "exemplars", 1
+    rankings: str
+    query_table: str
+    methods: list[str]  # names in the tables, those of oracles first
+    files: dict[str, str]  # name of each one's score file
+    bootstrap_samples: int
+    seed: int
+
+
 class SignificanceSpec(Spec):
     stage, version = "significance", 3
     rankings: str

@@ -73,6 +73,16 @@ class TrainSpec(ModelSpec):
     training: config.Training
 
 
+class TunedSpec(ModelSpec):
+    stage, version = "tuned", 1
+    cure = "lower learning_rate in `queries.exemplars`, or steps"
+    base: str
+    images: str
+    exemplars: list[str]  # ids of the training images that the base model is fine-tuned on
+    noise_schedule: config.NoiseSchedule
+    training: config.Training
+
+
 class ConditionalSpec(ModelSpec):
     stage, version = "conditional", 1
     cure = "lower learning_rate in `attribution.conditional.training`, or raise steps"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -216,6 +217,21 @@ def train(
         torch.manual_seed(derive_seed("weights", settings.seed))
         denoiser = new_denoiser(unet, schedule, images.shape[1:], labels.count if labels else None)
     return denoiser, _fit(denoiser, images, settings, execution, rows, labels)
+
+
+def tune(
+    full: UNetDenoiser,
+    images: Tensor,
+    rows: Tensor,
+    settings: config.Training,
+    execution: Execution = Execution(),
+) -> tuple[UNetDenoiser, int]:
+    """A copy of a denoiser that is fine-tuned on those `rows`, int64 [n], of uint8 images [N, C, H, W].
+
+    Returns it with the number of evaluations spent.
+    """
+    denoiser = copy.deepcopy(full)
+    return denoiser, _fit(denoiser, images, settings, execution, rows, None)
 
 
 def fine_tune(

@@ -89,7 +89,7 @@ class FromScratch:
 
     def removal_spec(self, **shared: Any) -> RemovalSpec:
         generation = None
-        if self.experiment.given_queries is None:
+        if self.experiment.query_source == "generated":
             queries = self.generated(next(iter(self.experiment.buckets)))
             generation = queries.model_copy(update={"base": "", "ids": []})
         return RemovalSpec(**shared, generation=generation)

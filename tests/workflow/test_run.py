@@ -30,7 +30,8 @@ COLUMNS = [
     "method", "n_queries", "n_groups", "top1", "top1_low", "top1_high", "top3", "ndcg_exp@3", "ndcg_lin@3", "mrr",
     "rbo", "rbo_raw", "wpra@3", "spearman", "kendall", "top1_balanced", "kappa",
     "effect_spearman", "contrast_spearman", "margin_spearman", "decisive_auroc", "decisive_auroc_margin",
-    "lrap", "average_precision", "size_ratio", "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
+    "lrap", "average_precision", "size_ratio",
+    "build_seconds", "query_seconds", "build_cpu_seconds", "query_cpu_seconds",
     "build_evaluations", "query_evaluations", "speedup",
     "health_median", "health_worst", "forgetting_median", "forgetting_worst",
 ]  # fmt: skip

@@ -18,26 +18,30 @@ class WeighedTerms:
         self.clear()
 
     def clear(self) -> None:
-        self.values: dict[int, Tensor] = {}
-        self.gradients: dict[int, tuple[Tensor, ...]] = {}
+        self.values: list[Tensor] = []
+        self.gradients: list[tuple[Tensor, ...]] = []
 
     def add(self, values: Sequence[Tensor], share: float) -> None:
         """Differentiate the terms of a part of the batch, scalars, which counts by its share of the rows."""
-        for k, value in enumerate(share * value for value in values):
-            more = k < len(values) - 1  # terms may be of one prediction
-            found = torch.autograd.grad(value, self.parameters, retain_graph=more, materialize_grads=True)
-            before = self.gradients.get(k)
-            self.gradients[k] = found if before is None else tuple(map(torch.add, before, found))
-            self.values[k] = self.values.get(k, 0) + value.detach()
+        parts = [share * value for value in values]
+        # Terms may be of one prediction, which is kept until the last of them.
+        found = [
+            torch.autograd.grad(part, self.parameters, retain_graph=part is not parts[-1], materialize_grads=True)
+            for part in parts
+        ]
+        values = [part.detach() for part in parts]
+        if self.gradients:
+            found = [tuple(map(torch.add, *pair)) for pair in zip(self.gradients, found, strict=True)]
+            values = list(map(torch.add, self.values, values))
+        self.values, self.gradients = values, found
 
     def combine(self) -> Tensor:
         """Leave the weighted sum of the gradients with the parameters, and return that of the terms, a scalar."""
-        gradients = list(self.gradients.values())
-        weights = self.weigh(torch.stack([torch.stack([inner(a, b) for b in gradients]) for a in gradients]))
-        for number, parameter in enumerate(self.parameters):
-            terms = [weight * each[number] for weight, each in zip(weights, gradients, strict=True)]
-            parameter.grad = torch.stack(terms).sum(0).to(parameter.dtype)
-        value = (weights * torch.stack([*self.values.values()])).sum()
+        weights = self.weigh(torch.stack([torch.stack([inner(a, b) for b in self.gradients]) for a in self.gradients]))
+        for parameter, *gradients in zip(self.parameters, *self.gradients, strict=True):
+            weighed = [weight * gradient for weight, gradient in zip(weights, gradients, strict=True)]
+            parameter.grad = torch.stack(weighed).sum(0).to(parameter.dtype)
+        value = (weights * torch.stack(self.values)).sum()
         self.clear()
         return value
 

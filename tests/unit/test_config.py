@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from config_schema import page
 from guda.config import Section
 from guda.config.file import read_yaml
 from guda.core.errors import ConfigError
@@ -359,6 +360,11 @@ def test_the_schema_file_is_the_one_that_the_models_give():
     cure = f"regenerate it: python workflow_scripts/config_schema.py > {SCHEMA.relative_to(ROOT)}"
     assert SCHEMA.exists(), cure
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == Config.model_json_schema(), cure
+
+
+def test_the_page_of_settings_is_the_one_that_the_models_give():
+    cure = "regenerate it: python workflow_scripts/config_schema.py --page > docs/settings.md"
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(Config.model_json_schema()) + "\n", cure
 
 
 def test_config_yaml_holds_every_key_with_its_default():

@@ -10,7 +10,7 @@ from guda.plan.config import Config
 
 HEAD = """# Settings
 
-Every key of the configuration, with its default and what it is; [config.yaml](../config.yaml) says how to choose a value.
+Every key of the configuration, its default and what it is; [config.yaml](../config.yaml) says how to choose a value.
 Keys of a section that stands in another have its name before theirs. This page is generated:
 `python workflow_scripts/config_schema.py --page > docs/settings.md`.
 """

@@ -25,7 +25,7 @@ def main() -> None:
 
 def page(schema: dict[str, Any]) -> str:
     """The settings of the schema, a table for each section."""
-    sections = {name: [] for name in schema["properties"]}
+    sections: dict[str, list[str]] = {name: [] for name in schema["properties"]}
     for name, field in schema["properties"].items():
         sections[name] = rows(name, field, schema["$defs"])
     lone = [row for found in sections.values() for row in found if len(found) == 1]

@@ -190,7 +190,8 @@ class Config(Section):
                 varied = combinations(getattr(sweep, name), settings)
             except ValueError as error:
                 raise ValueError(f"sweep.{name}.{error}") from None
-            for key, step in ((key, each.get(key) or 0) for each in varied for key in ("first", "last")):
+            for key in ("first", "last"):
+                step = max((each.get(key) or 0 for each in varied), default=0)
                 if step >= self.noise_schedule.num_train_timesteps:
                     raise ValueError(f"sweep.{name}.{key} is {step}, after the noise schedule's last step; lower it")
 

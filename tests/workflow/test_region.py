@@ -14,7 +14,9 @@ METHOD = "guda_uncalibrated"
 
 def called(run: Workflow, *arguments: str, query: str = "query-000001") -> subprocess.CompletedProcess:
     program = [sys.executable, ROOT / "workflow_scripts" / "region.py", "--results", run.results, "--query", query]
-    return subprocess.run([*program, *arguments], cwd=run.directory, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*program, *arguments], cwd=run.directory, env=run.variables(), capture_output=True, text=True, check=False
+    )
 
 
 def test_a_region_and_the_rest_of_the_image_have_the_score_between_them(small: Workflow, tmp_path):

@@ -128,7 +128,7 @@ def test_the_readme_and_the_docs_tell_the_recovery():
 @pytest.mark.parametrize("end", [kill_job, ctrl_c])
 def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, tmp_path, end):
     """Through snakemake: the log says where it went on, and the model is the undisturbed one."""
-    paths, longer = workflow.experiment.paths, "training: {steps: 2000}"
+    paths, longer = workflow.experiment.paths, "training: {steps: 600}"
     weights = paths.model_weights(BASE)
     disturbed, straight = fresh(workflow, tmp_path / "disturbed"), fresh(workflow, tmp_path / "straight")
     state = (disturbed.directory / weights).with_name(STATE)
@@ -142,7 +142,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, tmp_pat
     assert end(process, random.Random(0))
     assert state.exists()
     log = disturbed.directory / paths.log("models", BASE)
-    told = r"stopped after step (\d+) of 2000 and saved; the next run goes on from there"
+    told = r"stopped after step (\d+) of 600 and saved; the next run goes on from there"
     stopped = re.findall(told, log.read_text())
     assert len(stopped) == (end is ctrl_c)
     assert not (disturbed.directory / weights).exists()
@@ -150,7 +150,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, tmp_pat
         done = run.snakemake("--cores", "1", weights, overlays=(longer,))
         assert done.returncode == 0, done.stderr
     (step,) = re.findall(r"going on from step (\d+)", log.read_text())
-    assert 0 < int(step) < 2000
+    assert 0 < int(step) < 600
     assert step in (stopped or [step])
     assert not state.exists()
     assert sha256_file(disturbed.directory / weights) == sha256_file(straight.directory / weights)

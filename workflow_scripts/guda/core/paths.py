@@ -64,7 +64,7 @@ def group_file(group: str) -> str:
         return group
     kept = unicodedata.normalize("NFC", re.sub(r"[^\w.,+()-]+", "_", group))
     shown = kept.encode()[:SHOWN_LENGTH].decode(errors="ignore")
-    return _hashed(group, re.sub("^(logo-)+", "", shown.strip("_.-+,()"), flags=re.IGNORECASE))
+    return _hashed(group, re.sub("^(logo(-|$))+", "", shown.strip("_.-+,()"), flags=re.IGNORECASE))
 
 
 def query_file(query: str) -> str:

@@ -8,9 +8,10 @@ from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import ConditionalElboSpec, ElboSpec, parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
+    import torch
 
 
 def main() -> None:
@@ -51,23 +52,23 @@ def main() -> None:
     model, provenance = load_denoiser(args.model, schedule, spec.model, base)
     model.to(device)
     samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
-    ids = samples.ids
-    condition = samples.told(range(len(ids)))
-    if isinstance(spec, ConditionalElboSpec):  # the first prompt names no group
-        labels = torch.full((len(ids),), spec.label)
-        condition = labels if condition is None else samples.told(range(len(ids)), 1 + spec.label)
+    ids, batch_size = samples.ids, args.execution.batch_size
 
-    batch_size = args.execution.batch_size
+    def told(rows: Sequence[int]) -> torch.Tensor | None:
+        if not isinstance(spec, ConditionalElboSpec):
+            return samples.told(rows)
+        if samples.captions is None:
+            return torch.full((len(rows),), spec.label)
+        return samples.told(rows, 1 + spec.label)  # the first prompt names no group
 
     def compute(rows: list[int], places: list[int]) -> Iterator[np.ndarray]:
-        told = model.told(None if condition is None else condition[rows])
-        some = [ids[row] for row in rows]
-        for part in kl_parts(told, samples.images[rows], some, steps[places], spec.elbo.seed, batch_size):
+        denoiser, some = model.told(told(rows)), [ids[row] for row in rows]
+        for part in kl_parts(denoiser, samples.images[rows], some, steps[places], spec.elbo.seed, batch_size):
             yield part.numpy()
 
     any_sample = ["model", "samples", "elbo.steps", "elbo.first", "elbo.last"]
     stored = StoredSpec.of(spec, network_files(args.model, base), any_sample)
-    keys = sample_keys(ids, samples.images.numpy(), None if condition is None else condition.numpy())
+    keys = sample_keys(ids, samples.images.numpy(), told(range(len(ids))))
     kl, elapsed = Store(args.execution.store, stored).complete(keys, spec.elbo.steps, compute, batch_size)
     save_tensors(
         args.output,

@@ -49,13 +49,12 @@ def main() -> None:
             found = mucs_influence(base, asked, training_set, spec.settings, batch_size)
         else:
             found = abu_influence(base, asked, training_set, fisher, spec.mirror, spec.settings, batch_size)
-        for scores, evaluations in found:
+        for scores, evaluations in found:  # what a query cost stands behind its scores
             yield torch.cat([scores, torch.tensor([evaluations])])[None, None].numpy()
 
     read = {"images": args.images} | ({"fisher": args.fisher} if args.fisher else {})
     stored = StoredSpec.of(spec, network_files(args.base) | read, ["base", "samples", *read])
-    told = queries.told(range(len(queries.ids)))
-    keys = sample_keys(queries.ids, queries.images.numpy(), None if told is None else told.numpy())
+    keys = sample_keys(queries.ids, queries.images.numpy(), queries.told(range(len(queries.ids))))
     values, elapsed = Store(args.execution.store, stored).complete(keys, [0], compute)
     scores, evaluations = torch.from_numpy(values[:, 0, :-1]), round(values[:, 0, -1].sum(dtype="f8"))
     sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]

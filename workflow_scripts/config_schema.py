@@ -25,9 +25,7 @@ def main() -> None:
 
 def page(schema: dict[str, Any]) -> str:
     """The settings of the schema, a table for each section."""
-    sections: dict[str, list[str]] = {name: [] for name in schema["properties"]}
-    for name, field in schema["properties"].items():
-        sections[name] = rows(name, field, schema["$defs"])
+    sections = {name: rows(name, field, schema["$defs"]) for name, field in schema["properties"].items()}
     lone = [row for found in sections.values() for row in found if len(found) == 1]
     tables = {"the whole": lone} | {name: found for name, found in sections.items() if len(found) > 1}
     parts = [HEAD]
@@ -45,8 +43,8 @@ def rows(key: str, field: dict[str, Any], sections: dict[str, Any]) -> list[str]
         named = section["properties"].items()
         return [row for name, each in named for row in rows(f"{key}.{name}", each, sections)]
     default = json.dumps(field["default"]) if "default" in field else "needed"
-    described = " ".join(field.get("description", "").split())
-    return [f"| `{key}` | `{default}` | {described} |".replace("||", "\\|\\|")]
+    described = " ".join(field.get("description", "").split()).replace("|", "\\|")
+    return [f"| `{key}` | `{default}` | {described} |"]
 
 
 def section_of(field: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any] | None:

@@ -134,3 +134,9 @@ GRADIENTS = GradientsSpec(
     seed=3,
     projection_dim=4,
 )
+
+
+def together(found):
+    """Influences on all queries, float32 [q, M], and the evaluations spent, of the pairs of each query in turn."""
+    scores, evaluations = zip(*found, strict=True)
+    return torch.stack(scores), sum(evaluations)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser
+from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser, together
 from text_inputs import TOKENS, WIDTH, text_denoiser
 
 from guda import specs
@@ -16,7 +16,7 @@ from guda.methods.kernel.terms import fitted_kernels, kernel_terms
 from guda.methods.mixture.plan import MixtureTermsSpec
 from guda.methods.mixture.terms import mixture_terms
 from guda.methods.query_unlearning.fisher import diagonal_fisher
-from guda.methods.query_unlearning.influence import abu_influence, mucs_influence, together
+from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
 from guda.methods.query_unlearning.plan import (
     AbuInfluence,
     AbuSpec,

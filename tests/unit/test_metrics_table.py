@@ -290,6 +290,13 @@ def test_the_order_of_the_rows_does_not_matter():
         assert matrices["x"].tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_methods_come_in_the_order_of_the_table_and_no_score_is_given_twice():
+    frame = rankings(z=(["q"], ["a", "b"], [[1.0, 2.0]]), y=(["q"], ["a", "b"], [[3.0, 4.0]]))
+    assert [*score_matrices(frame)[1]] == ["z", "y"]
+    with pytest.raises(ValueError, match="several scores for a query and a group"):
+        score_matrices(pd.concat([frame, frame.iloc[:1]]))
+
+
 NAMES = ["001", "1e5", "NA", "None", "nan", "null", "true"]
 
 

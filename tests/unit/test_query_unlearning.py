@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from golden_inputs import together
 from text_experiments import text_experiment
 from text_inputs import LATENTS, captions
 
@@ -27,7 +28,6 @@ from guda.methods.query_unlearning.influence import (
     mean_increase,
     mucs_influence,
     relative_increase,
-    together,
 )
 from guda.methods.query_unlearning.plan import (
     PARAMETERS,

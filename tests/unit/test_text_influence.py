@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from golden_inputs import together
 from text_inputs import IDS, LATENTS, captions, normal, prompts, text_denoiser
 
 from guda.core.seeding import chosen, gaussian, uniform
 from guda.data.training_set import TrainingSet
 from guda.methods.query_unlearning import mucs
 from guda.methods.query_unlearning.fisher import diagonal_fisher
-from guda.methods.query_unlearning.influence import abu_influence, mucs_influence, together
+from guda.methods.query_unlearning.influence import abu_influence, mucs_influence
 from guda.methods.query_unlearning.plan import AbuInfluence, Fisher, MucsInfluence
 from guda.scoring.losses import draw_noise, evenly_spaced
 

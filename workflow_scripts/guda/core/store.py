@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,11 @@ from guda.core.artifacts import load_tensors, made_for, not_finite, save_tensors
 from guda.core.errors import ArtifactError
 from guda.core.records import Elapsed, Stopwatch
 from guda.core.spec import Spec, digest
+
+if TYPE_CHECKING:
+    import torch
+
+    Array = np.ndarray | torch.Tensor
 
 KEY_BYTES = 16
 SECONDS_BETWEEN = 120.0  # of work that a kill may cost
@@ -47,11 +53,11 @@ class StoredSpec(Spec):
         )
 
 
-def sample_keys(ids: Sequence[str], *contents: np.ndarray | None) -> np.ndarray:
-    """What each sample is known by, uint8 [n, KEY_BYTES]: a hash of its id and of its row of each of the contents.
+def sample_keys(ids: Sequence[str], *contents: Array | None) -> np.ndarray:
+    """What each sample is known by, uint8 [n, KEY_BYTES]: a hash of its id and of its row in each of the contents.
 
-    The id is part of it, since noise depends on it. `contents` are arrays [n, ...], as of images and of what is told of
-    them; None is left out.
+    The id is part of it, since noise depends on it. `contents` are arrays or tensors [n, ...], as of images and of what
+    is told of them; None is left out.
     """
     arrays = [np.ascontiguousarray(array) for array in contents if array is not None]
     described = json.dumps([[str(array.dtype), array.shape[1:]] for array in arrays]).encode()
@@ -100,6 +106,8 @@ class Store:
                 if whole > kept and stopwatch.elapsed()["seconds"] > SECONDS_BETWEEN:
                     self._keep(table, rows[kept:whole], places, stopwatch.elapsed())
                     kept, stopwatch = whole, Stopwatch()
+            if done != len(rows):
+                raise ValueError(f"{done} of {len(rows)} samples were computed")
         finally:
             whole = done if done == len(rows) else done // together * together
             self._keep(table, rows[kept:whole], places, stopwatch.elapsed())

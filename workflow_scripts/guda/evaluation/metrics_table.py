@@ -25,11 +25,21 @@ VOTERS = 5
 
 
 def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Query ids, and each method's scores [n_queries, n_groups], all in one order of queries and groups."""
-    wide = rankings.pivot(index=["method", "query"], columns="group", values="score")
-    queries = sorted(rankings["query"].unique())
-    matrices = {name: wide.loc[name].reindex(queries).to_numpy() for name in rankings["method"].unique()}
-    return queries, matrices
+    """Query ids, and each method's scores [n_queries, n_groups], all in one order of queries and groups.
+
+    Methods come in the order in which the table has them. NaN where a method has no score. Raises ValueError where it has two for a query and a group.
+    """
+    names, places = [], []
+    for column in ("method", "query", "group"):
+        found = rankings[column].astype("category").cat
+        names.append(sorted(found.categories))
+        places.append(np.argsort(np.argsort(found.categories))[found.codes])  # of a name among the sorted ones
+    matrices = np.full([len(each) for each in names], np.nan)
+    matrices[tuple(places)] = rankings["score"]
+    if np.count_nonzero(~np.isnan(matrices)) < np.count_nonzero(rankings["score"].notna()):
+        raise ValueError("a method has several scores for a query and a group")
+    by_method = dict(zip(names[0], matrices, strict=True))
+    return names[1], {name: by_method[name] for name in rankings["method"].unique()}
 
 
 def constant_scores(oracle: np.ndarray) -> np.ndarray:
@@ -128,15 +138,7 @@ def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[st
     frame = read_long_csv(path, ("score",), columns=("method", "query", "group", "score"))
     if problem := not_finite(frame["score"].to_numpy(), "score"):
         raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
-    queries, groups = (sorted(frame[name].cat.categories) for name in ("query", "group"))
-    methods = [*frame["method"].cat.categories]
-    matrices = np.full((len(methods), len(queries), len(groups)), np.nan)
-    # A category's place among the sorted ones is its rank among them.
-    rows, columns = (
-        np.argsort(np.argsort(frame[name].cat.categories))[frame[name].cat.codes] for name in ("query", "group")
-    )
-    matrices[frame["method"].cat.codes, rows, columns] = frame["score"]
-    return queries, dict(zip(methods, matrices, strict=True))
+    return score_matrices(frame)
 
 
 def read_costs(rankings: str, files: dict[str, str], paths: Paths) -> dict[str, dict[str, float]]:

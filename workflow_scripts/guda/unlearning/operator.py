@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import UnlearnedSpec
 
@@ -90,6 +91,18 @@ class Operator(Generic[S]):
         Raises ArtifactError for a file that is not of the spec, FloatingPointError for a loss that is not finite.
         """
         return self.compute.run(job)
+
+    def of_pixels(self, experiment: Experiment, group: str, **others: Any) -> S:
+        """That spec for models that see the images themselves; `others` are fields of this kind of spec alone."""
+        kind: Any = self.kind
+        return kind(
+            base=experiment.model_digest(BASE),
+            images=experiment.images_digest,
+            group=experiment.group_digest(group),
+            noise_schedule=experiment.config.noise_schedule,
+            settings=self.settings(experiment, group),
+            **others,
+        )
 
     @property
     def compute(self) -> ModuleType:

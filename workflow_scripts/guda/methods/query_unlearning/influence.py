@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -114,9 +114,3 @@ def _influence(
             raise FloatingPointError("losses are not finite after unlearning a query; make smaller steps")
         yield scores, spent + unlearning + sampled.evaluations
         spent = 0
-
-
-def together(found: Iterable[tuple[Tensor, int]]) -> tuple[Tensor, int]:
-    """Scores of all queries, float32 [q, M], and the evaluations spent."""
-    scores, evaluations = zip(*found, strict=True)
-    return torch.stack(scores), sum(evaluations)

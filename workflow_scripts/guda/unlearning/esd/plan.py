@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Seed
 from guda.config.training import WindowedOptimisation
-from guda.core.paths import BASE, CONDITIONAL
+from guda.core.paths import CONDITIONAL
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
@@ -49,15 +49,8 @@ class ErasedDiffusion(Operator[EsdSpec]):
         return experiment.config.attribution.guda_esd.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> EsdSpec:
-        return EsdSpec(
-            base=experiment.model_digest(BASE),
-            conditional=experiment.model_digest(CONDITIONAL),
-            label=experiment.labels[group],
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            noise_schedule=experiment.config.noise_schedule,
-            settings=self.settings(experiment, group),
-        )
+        conditional, label = experiment.model_digest(CONDITIONAL), experiment.labels[group]
+        return self.of_pixels(experiment, group, conditional=conditional, label=label)
 
     def files(self, experiment: Experiment, group: str) -> list[str]:
         return list(experiment.family.model_files(CONDITIONAL).values())

@@ -8,7 +8,6 @@ from pydantic import Field, PositiveFloat
 
 from guda.config.section import Section, Seed
 from guda.config.training import Optimisation, WindowedOptimisation
-from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -44,13 +43,7 @@ class ContinuedTraining(Operator[ContinuedTrainingSpec]):
         return at_the_price_of_retrack(config.unlearn, config.attribution.finetune).model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> ContinuedTrainingSpec:
-        return ContinuedTrainingSpec(
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            noise_schedule=experiment.config.noise_schedule,
-            settings=self.settings(experiment, group),
-        )
+        return self.of_pixels(experiment, group)
 
     def batch(self, settings: Optimisation) -> int:
         return settings.batch_size

@@ -8,7 +8,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Seed
 from guda.config.training import WindowedOptimisation
-from guda.core.paths import BASE
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
@@ -45,10 +44,4 @@ class GradientAscent(Operator[NegGradSpec]):
         return experiment.config.attribution.neggrad.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> NegGradSpec:
-        return NegGradSpec(
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            noise_schedule=experiment.config.noise_schedule,
-            settings=self.settings(experiment, group),
-        )
+        return self.of_pixels(experiment, group)

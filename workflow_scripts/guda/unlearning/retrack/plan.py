@@ -10,7 +10,6 @@ from guda.config.messages import explain
 from guda.config.section import Location, Seed
 from guda.config.training import WindowedOptimisation
 from guda.core.errors import ConfigError, nearest_name
-from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -118,16 +117,8 @@ class ReTrack(Operator[UnlearnSpec]):
         return experiment.config.unlearn.for_group(group, self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> UnlearnSpec:
-        settings = self.settings(experiment, group)
-        return UnlearnSpec(
-            method="guda",
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            neighbors=experiment.neighbors_spec(group, settings.n_neighbors).digest(),
-            noise_schedule=experiment.config.noise_schedule,
-            settings=settings,
-        )
+        neighbors = experiment.neighbors_spec(group, self.settings(experiment, group).n_neighbors).digest()
+        return self.of_pixels(experiment, group, method="guda", neighbors=neighbors)
 
     def files(self, experiment: Experiment, group: str) -> list[str]:
         name = experiment.neighbors_name(self.settings(experiment, group), group)

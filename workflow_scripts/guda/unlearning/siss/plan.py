@@ -8,7 +8,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from guda.config.section import Seed
 from guda.config.training import Optimisation, WindowedOptimisation
-from guda.core.paths import BASE
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -51,13 +50,7 @@ class SubtractedScores(Operator[SissSpec]):
         return experiment.config.attribution.guda_siss.model_copy(update=self.variation)
 
     def spec(self, experiment: Experiment, group: str) -> SissSpec:
-        return SissSpec(
-            base=experiment.model_digest(BASE),
-            images=experiment.images_digest,
-            group=experiment.group_digest(group),
-            noise_schedule=experiment.config.noise_schedule,
-            settings=self.settings(experiment, group),
-        )
+        return self.of_pixels(experiment, group)
 
     def batch(self, settings: Optimisation) -> int:
         return settings.batch_size

@@ -27,7 +27,7 @@ VOTERS = 5
 def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
     """Query ids, and each method's scores [n_queries, n_groups], all in one order of queries and groups.
 
-    Methods come in the order in which the table has them. NaN where one has no score. Raises ValueError where it has two
+    Methods come in the order of the table. NaN where one has no score. Raises ValueError where it has two
     for a query and a group.
     """
     names, places = [], []

@@ -18,8 +18,10 @@ Beta = Annotated[float, Field(gt=0, lt=1)]
 class Model(Section):
     pretrained: Location | None = Field(
         None,
-        description="A trained model to take as the base: a diffusers folder, or a hub id OWNER/NAME@COMMIT. "
-        "null: the base is trained.",
+        description="A pretrained base model: a diffusers folder, or a Hub id OWNER/NAME@COMMIT. `unet` and "
+        "`noise_schedule` below must describe its architecture and schedule, since the oracle's models "
+        "are trained with them; if they do not, the error lists the sections to write. null: the base "
+        "model is trained.",
     )
 
 
@@ -27,51 +29,77 @@ class UNet(Section):
     """Arguments of diffusers' `UNet2DModel` under their own names; size and channels come from the images."""
 
     block_out_channels: list[PositiveInt] = Field(
-        [16, 32], min_length=1, description="Channels of each resolution, finest first."
+        [16, 32],
+        min_length=1,
+        description="Channels at each resolution, finest first. Twice the channels cost about four times the compute.",
     )
     layers_per_block: PositiveInt = Field(1, description="Residual layers per resolution.")
-    down_block_types: list[DownBlock] = Field(["DownBlock2D", "DownBlock2D"], description="One per resolution.")
+    down_block_types: list[DownBlock] = Field(
+        ["DownBlock2D", "DownBlock2D"],
+        description="One per resolution. AttnDownBlock2D and AttnUpBlock2D add self-attention, worthwhile from 16x16 "
+        "images upwards; ResnetDownsampleBlock2D and ResnetUpsampleBlock2D change resolution inside a "
+        "residual layer.",
+    )
     mid_block_type: Literal["UNetMidBlock2D"] | None = Field(
-        "UNetMidBlock2D", description="Block at the coarsest resolution, between down and up; null: none."
+        "UNetMidBlock2D", description="Block at the coarsest resolution, between the down and up blocks; null: none."
     )
     up_block_types: list[UpBlock] = Field(["UpBlock2D", "UpBlock2D"], description="One per resolution, coarsest first.")
     add_attention: bool = Field(False, description="Self-attention in the middle block.")
-    attention_head_dim: PositiveInt | None = Field(
-        8, description="Channels per attention head; null: one head of all channels."
+    attention_head_dim: PositiveInt | None = Field(8, description="Channels per attention head; null: a single head.")
+    norm_num_groups: PositiveInt = Field(
+        8, description="Groups of the group normalization; must divide every channel count."
     )
-    norm_num_groups: PositiveInt = Field(8, description="Groups of the group normalisation.")
     attn_norm_num_groups: PositiveInt | None = Field(
         None,
-        description="Groups of the normalisation before the middle block's attention; null: norm_num_groups, and no "
-        "normalisation with resnet_time_scale_shift scale_shift.",
+        description="Groups of the normalization before the middle block's attention; must divide the last channel "
+        "count. null: norm_num_groups, or no normalization if resnet_time_scale_shift is scale_shift.",
     )
-    norm_eps: PositiveFloat = Field(1.0e-5, description="Added to the variance in every normalisation.")
+    norm_eps: PositiveFloat = Field(
+        1.0e-5, description="Epsilon of every normalization. Models trained with older code have 1.0e-6."
+    )
     act_fn: Literal["silu", "swish", "mish", "gelu", "relu"] = Field(
-        "silu", description="Activation of the residual layers; swish is another name of silu."
+        "silu", description="Activation function: silu (alias swish), mish, gelu or relu."
     )
-    dropout: Fraction = Field(0.0, description="Dropout inside the residual layers.")
+    dropout: Fraction = Field(
+        0.0,
+        description="Dropout in the residual layers. Raise it (0.1 to 0.3) if the network memorizes its training "
+        "images.",
+    )
     resnet_time_scale_shift: Literal["default", "scale_shift"] = Field(
-        "default", description="How residual layers take the diffusion step: added, or as scale and shift."
+        "default",
+        description="How residual layers use the timestep embedding: default (added) or scale_shift, from which "
+        "larger networks benefit.",
     )
     time_embedding_dim: PositiveInt | None = Field(
         None,
-        description="Channels of the diffusion step's embedding; null: four times the first of block_out_channels.",
+        description="Dimension of the timestep embedding; null: four times the first of block_out_channels.",
     )
     freq_shift: NonNegativeInt = Field(
-        0, description="Frequency k of K in the embedding is 10000^(-k / (K - freq_shift))."
+        0,
+        description="This key and those up to upsample_type match models trained elsewhere and change little. The "
+        "timestep embedding has K frequencies, half the first of block_out_channels; frequency k is "
+        "10000^(-k / (K - freq_shift)). Ho et al. (2020) use freq_shift 1 and flip_sin_to_cos false.",
     )
-    flip_sin_to_cos: bool = Field(True, description="The embedding's cosines stand before its sines.")
-    center_input_sample: bool = Field(False, description="The network sees 2 x - 1 in place of x.")
+    flip_sin_to_cos: bool = Field(True, description="Cosines before sines in the timestep embedding.")
+    center_input_sample: bool = Field(
+        False, description="Feeds 2 x - 1 to the network instead of x. Images are already in [-1, 1], so leave it off."
+    )
     downsample_padding: Literal[0, 1] = Field(
-        1, description="Zeros around the image at the convolutions that halve it; 0: right and below only."
+        1, description="Zero padding of the strided convolutions: 1, or 0 (right and bottom only)."
     )
-    downsample_type: Literal["conv", "resnet"] = Field("conv", description="What halves the image in AttnDownBlock2D.")
-    upsample_type: Literal["conv", "resnet"] = Field("conv", description="What doubles the image in AttnUpBlock2D.")
-    mid_block_scale_factor: PositiveFloat = Field(1.0, description="The middle block's layers are divided by it.")
+    downsample_type: Literal["conv", "resnet"] = Field(
+        "conv", description="How AttnDownBlock2D halves the resolution: conv or resnet."
+    )
+    upsample_type: Literal["conv", "resnet"] = Field(
+        "conv", description="How AttnUpBlock2D doubles the resolution: conv or resnet."
+    )
+    mid_block_scale_factor: PositiveFloat = Field(
+        1.0, description="The outputs of the middle block's layers are divided by it."
+    )
     learned_variance: bool = Field(
         False,
-        description="The network also predicts the variance of its reverse steps, in as many channels again. Scores "
-        "and samples use the noise alone.",
+        description="Also predict the variance of the reverse process, in as many additional output channels (Nichol "
+        "& Dhariwal 2021). Scores and samples use the noise prediction alone.",
     )
 
     @model_validator(mode="after")
@@ -127,14 +155,23 @@ class UNet(Section):
 
 
 class NoiseSchedule(Section):
-    num_train_timesteps: PositiveInt = Field(1000, description="Diffusion steps T.")
-    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid"] = Field(
-        "squaredcos_cap_v2", description="As in diffusers; squaredcos_cap_v2 is the cosine schedule."
+    num_train_timesteps: PositiveInt = Field(
+        1000, description="Number of diffusion steps T. 1000 is usual; more make finer steps, not better models."
     )
-    beta_start: Beta = Field(1.0e-4, description="Variance added at the first step, for all but the cosine schedule.")
-    beta_end: Beta = Field(0.02, description="Variance added at the last step, for all but the cosine schedule.")
+    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid"] = Field(
+        "squaredcos_cap_v2",
+        description="squaredcos_cap_v2 (cosine), linear, scaled_linear (Stable Diffusion's), or sigmoid.",
+    )
+    beta_start: Beta = Field(
+        1.0e-4,
+        description="Noise variance of the first step, for all but the cosine schedule. For another T, multiply both "
+        "by 1000 / T.",
+    )
+    beta_end: Beta = Field(0.02, description="Noise variance of the last step, for all but the cosine schedule.")
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
-        "epsilon", description="What the network predicts: the noise, the velocity, or the clean image."
+        "epsilon",
+        description="What the network predicts: epsilon (the noise), v_prediction (the velocity), or sample (the "
+        "clean image).",
     )
 
     @model_validator(mode="after")

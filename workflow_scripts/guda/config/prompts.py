@@ -23,34 +23,36 @@ class Prompts(Section):
     table: Location | None = Field(
         None,
         min_length=1,
-        description="Table of prompts (JSONL, CSV or Parquet), a row each: `prompt`, columns that the training table "
-        "has too, by which rows belong to images, and `descriptors`, if there are any. null: prompts are made from "
-        "`template`.",
+        description="A table of prompts (JSONL, CSV or Parquet): rows of `prompt`, and columns shared with the "
+        "training table that match rows to images (such as style and object of UnlearnCanvas); optionally"
+        " `descriptors`. null: prompts are made from `template`.",
     )
     captions: Location | None = Field(
-        None, min_length=1, description="JSON file of captions in COCO's format, one or more an image. null: none."
+        None, min_length=1, description="Captions instead: an MS-COCO annotations file. null: none."
     )
     template: str = Field(
         "An artwork of {object}, with {descriptors}",
         min_length=1,
-        description="A prompt, with columns of the training table in braces; {descriptors} are some of those of the "
-        "image's style.",
+        description="Prompt template, with columns in braces; {descriptors} is a sample of the phrases that describe "
+        "the image's style.",
     )
-    content_template: str = Field(
-        "An artwork of {object}", min_length=1, description="The same with the style removed; the content alone."
-    )
+    content_template: str = Field("An artwork of {object}", min_length=1, description="The same without the style.")
     descriptors: Location | None = Field(
         None,
         min_length=1,
-        description="JSON file with the phrases that describe each style, or a table with the style's column and "
-        "`descriptors`. null: those of `table` or of the dataset, else each style's name.",
+        description="JSON file of each style's phrases, or JSONL with rows of a style and its `descriptors`. null: "
+        "those of `table` or of the dataset, else each style's name.",
     )
-    per_prompt: PositiveInt = Field(3, description="Descriptors in a prompt, drawn from those of the style.")
-    prompts_per_image: PositiveInt = Field(2, description="Prompts of each training image, drawn or chosen.")
-    anchors_per_pair: PositiveInt = Field(4, description="Anchor prompts of each pair of a content and a style.")
-    style: str = Field("style", min_length=1, description="Column of the styles, which anchors exchange.")
-    content: str = Field("object", min_length=1, description="Column of the contents, which anchors keep.")
-    seed: Seed = Field(0, description="Seed of the descriptors in prompts.")
+    per_prompt: PositiveInt = Field(3, description="Phrases per prompt. Fewer give less of the style away.")
+    prompts_per_image: PositiveInt = Field(2, description="Different prompts per training image.")
+    anchors_per_pair: PositiveInt = Field(4, description="Different anchor prompts for each content in each style.")
+    style: str = Field(
+        "style",
+        min_length=1,
+        description="Column of the training table whose value anchors replace. Groups must be values of `style`.",
+    )
+    content: str = Field("object", min_length=1, description="Column whose value anchors keep.")
+    seed: Seed = Field(0, description="Random seed of the sampled phrases.")
 
     @field_validator("template", "content_template")
     @classmethod

@@ -15,14 +15,18 @@ class QueryPrompts(Section):
     file: Location | None = Field(
         None,
         min_length=1,
-        description="JSONL, CSV or Parquet file of prompts to generate queries from: `prompt`, and any columns. null: "
-        "prompts are made from `prompts.template`, of all target styles and contents in turn.",
+        description="JSONL, CSV or Parquet file with a `prompt` for each query, and any other columns. null: prompts "
+        "are made from `prompts.template`, cycling through the groups' styles and all contents.",
     )
     mixed: float = Field(
-        0.5, ge=0, le=1, description="Share of the prompts that take descriptors of two target styles."
+        0.5,
+        ge=0,
+        le=1,
+        description="Fraction of the prompts that mix the phrases of two styles, so that the prompt alone does not "
+        "give the answer away.",
     )
     guidance_scale: float = Field(
-        7.5, ge=0, description="Weight of the prompt when queries are generated; 1: the model as it is."
+        7.5, ge=0, description="Classifier-free guidance scale of generated queries; 1 is no guidance."
     )
 
 
@@ -30,22 +34,27 @@ class TextModels(Section):
     pipeline: Location | None = Field(
         None,
         min_length=1,
-        description="Pretrained Stable Diffusion: a diffusers folder, or a hub id OWNER/NAME@COMMIT. null: a small one "
-        "is made, see `small_pipeline`.",
+        description="A Stable Diffusion 1.x or 2.x pipeline: a diffusers folder with safetensors, or a Hub id "
+        "OWNER/NAME@COMMIT. `noise_schedule` must be its own; the error lists what to write. null: the "
+        "workflow trains a small one, as `small_pipeline` says.",
     )
-    small_pipeline: SmallPipeline = Field(SmallPipeline(), description="How the small pipeline is made.")
-    prompts: Prompts = Field(Prompts(), description="Prompts of training images and of anchors.")
+    small_pipeline: SmallPipeline = Field(
+        SmallPipeline(), description="A small Stable Diffusion for images of a few dozen pixels, trained on a CPU."
+    )
+    prompts: Prompts = Field(Prompts(), description="Prompts of the training images and of the anchors.")
     queries: QueryPrompts = Field(QueryPrompts(), description="Prompts of the queries.")
     latents: Literal["mean", "sample"] = Field(
-        "mean", description="An image's latents: the mean of the VAE's distribution, or a sample of it."
+        "mean",
+        description="How an image is encoded: mean of the VAE's posterior, or a sample from it. One choice for "
+        "training and scoring.",
     )
-    latents_seed: Seed = Field(0, description="Seed of the samples, with the image's id.")
+    latents_seed: Seed = Field(0, description="Random seed of the samples, combined with each image's id.")
     prompt_dropout: Fraction = Field(
-        0.1, description="Share of the training samples that are seen with an empty prompt, as guidance needs."
+        0.1, description="Fraction of training samples with an empty prompt, which guidance needs."
     )
     trainable: Literal["full", "cross_attention"] = Field(
-        "full", description="Weights that fine-tuning moves: all, or those of cross-attention."
+        "full", description="Weights updated in fine-tuning: full or cross_attention."
     )
     score_prompt: Literal["own", "empty"] = Field(
-        "own", description="Prompt with which images are scored: each one's own, or the empty one for all."
+        "own", description="Prompt that queries are scored with: own, or empty for all."
     )

@@ -12,14 +12,24 @@ from guda.config.section import Fraction, Section, Seed
 class Optimisation(Section):
     """What the one training loop needs, for training and unlearning alike."""
 
-    steps: PositiveInt = Field(1500, description="Optimiser steps.")
-    batch_size: PositiveInt = Field(64, description="Samples per step.")
-    learning_rate: PositiveFloat = Field(6.0e-3, description="Peak learning rate of AdamW.")
+    steps: PositiveInt = Field(
+        1500,
+        description="Optimizer steps. Longer training makes every pair of models agree better (see the `ceiling` "
+        "row), at a proportional cost.",
+    )
+    batch_size: PositiveInt = Field(64, description="Images per step.")
+    learning_rate: PositiveFloat = Field(
+        6.0e-3, description="Peak learning rate of AdamW. Lower it if the loss in the log is not finite."
+    )
     adam_beta2: Fraction = Field(0.999, description="Decay of AdamW's second moment.")
-    weight_decay: float = Field(1.0e-4, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(50, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    decay: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
-    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are clipped to this norm.")
+    weight_decay: float = Field(1.0e-4, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(
+        50, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less."
+    )
+    decay: Literal["cosine", "constant"] = Field(
+        "cosine", description="Learning rate schedule after the warm-up: cosine (decays to zero) or constant."
+    )
+    max_grad_norm: PositiveFloat = Field(1.0, description="Maximum gradient norm; larger gradients are clipped.")
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Optimisation:
@@ -33,8 +43,15 @@ class Optimisation(Section):
 class WindowedOptimisation(Optimisation):
     """What all ways to unlearn a group share: the diffusion steps at which images are noised."""
 
-    first: int = Field(0, ge=0, description="First diffusion step at which images are noised.")
-    last: PositiveInt | None = Field(None, description="Last one; null: the noise schedule's last step.")
+    first: int = Field(
+        0,
+        ge=0,
+        description="First diffusion step at which images are noised during unlearning. Every unlearning method has "
+        "this window; finetune uses that of `unlearn`.",
+    )
+    last: PositiveInt | None = Field(
+        None, description="Last diffusion step of the window; null: the last of the noise schedule."
+    )
 
     @property
     def window(self) -> tuple[int, int | None]:
@@ -48,9 +65,21 @@ class WindowedOptimisation(Optimisation):
 
 
 class Training(Optimisation):
-    seed: Seed = Field(0, description="Initial weights, order of the images, noise. Oracles use their own seeds.")
-    ema_decay: Fraction = Field(0.999, description="Decay of the averaged weights, which are the checkpoint; 0: none.")
-    flip: bool = Field(False, description="Each training image is mirrored left to right with probability 1/2.")
+    seed: Seed = Field(
+        0,
+        description="Random seed of initial weights, shuffling and noise. The oracle's models use oracle.seeds "
+        "instead.",
+    )
+    ema_decay: Fraction = Field(
+        0.999,
+        description="Decay of the exponential moving average of the weights, which is what is saved; 0 saves the raw "
+        "weights.",
+    )
+    flip: bool = Field(
+        False,
+        description="Random horizontal flips, with probability 1/2. For photographs, not for digits or letters. The "
+        "nearest neighbors and unlearning use unflipped images.",
+    )
 
     def changed(self, changes: dict[str, Any]) -> Training:
         """The same with other values of some keys. Raises pydantic's ValidationError."""
@@ -60,12 +89,17 @@ class Training(Optimisation):
 class Oracle(Section):
     seeds: list[Seed] = Field(
         [1, 2],
-        description="Training seeds of the LOGO models. The first is reported against; the others serve the ceiling. "
-        "None: nothing is retrained, nor compared with retraining.",
+        description="Training seeds; one model per group and seed is retrained without the group. Rankings are "
+        "measured against the first seed; the others give the ceiling (how well one oracle predicts "
+        "another) and are the ones to choose settings by. A single seed halves the cost and leaves out "
+        "the ceiling. []: no retraining; rankings and figures are still made, but not the comparisons "
+        "(metrics.csv, significance.csv, metrics_by_source.csv).",
     )
     own_base: bool = Field(
         False,
-        description="Each seed's models are compared with one trained on everything from that seed, not with the base.",
+        description="Also train a base model from each of these seeds and compare that seed's scores with it. The "
+        "ceiling then no longer counts as agreement what is peculiar to the shared base model, which "
+        "generated the queries. Costs one training per seed, counted as the oracle's.",
     )
 
     @model_validator(mode="after")

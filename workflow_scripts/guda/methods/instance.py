@@ -23,9 +23,10 @@ class Aggregation(Section):
     """How scores of training images become the score of their group."""
 
     aggregate: Literal["sum", "mean", "top_k"] = Field(
-        "top_k", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+        "top_k",
+        description="A group's score from those of its images: sum, mean, or top_k (the mean of the `top_k` highest).",
     )
-    top_k: PositiveInt = Field(1, description="k, for aggregate top_k; 1 is the highest score alone.")
+    top_k: PositiveInt = Field(1, description="top_k: number of images; 1 is the highest score alone.")
 
 
 class InstanceSpec(Spec):

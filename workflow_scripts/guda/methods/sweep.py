@@ -20,10 +20,16 @@ class Sweep(Section):
     """Each list holds mappings of a setting to a value or to a list of values, all combinations of which are tried."""
 
     unlearn: Grids = Field(
-        [], description="Settings of `unlearn`, or of `text_to_image.anchors`, to try, for variants of guda."
+        [],
+        description="Settings of `unlearn`, or of `text_to_image.anchors`: variants of guda, each with its own "
+        "models. They take precedence over unlearn.overrides.",
     )
-    elbo_steps: Grids = Field([], description="Settings of `elbo.steps` to try, for each of these and for guda.")
-    nearest: Grids = Field([], description="Settings of `attribution.nearest` to try, for variants of nearest.")
+    elbo_steps: Grids = Field(
+        [],
+        description="Settings of `elbo.steps`, for guda and each variant above; the oracle's scores stay. Steps that "
+        "are already computed cost nothing.",
+    )
+    nearest: Grids = Field([], description="Settings of `attribution.nearest`: variants of nearest.")
 
     @model_validator(mode="after")
     def _keys_are_settings(self) -> Sweep:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 class Classifier(Section):
     training: dict[str, Any] = Field(
-        {}, description="Keys of the section `training` with the values that the classifier's training has instead."
+        {},
+        description="Trained with the same recipe, except for these keys of `training`, as in {learning_rate: 1.0e-3}.",
     )
 
 

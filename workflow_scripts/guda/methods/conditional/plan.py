@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 class Conditional(Section):
     training: dict[str, Any] = Field(
-        {}, description="Keys of the section `training` with the values that this network's training has instead."
+        {}, description="Trained like the base model, except for these keys of `training`, as in {steps: 3000}."
     )
     label_dropout: Fraction = Field(
-        0.1, description="Share of the training samples whose group is hidden, so that it learns the whole as well."
+        0.1,
+        description="Fraction of training samples whose group is dropped. A higher value improves the unconditional "
+        "predictions, a lower one the conditional.",
     )
 
 

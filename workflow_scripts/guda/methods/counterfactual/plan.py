@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 class Calibration(Section):
-    count: PositiveInt = Field(128, description="Training images on which an unlearned model's damage is measured.")
-    seed: Seed = Field(0, description="Seed of the choice of these images.")
+    count: PositiveInt = Field(128, description="Training images scored for the calibration.")
+    seed: Seed = Field(0, description="Random seed of the choice of these images.")
 
 
 class CounterfactualSpec(Spec):

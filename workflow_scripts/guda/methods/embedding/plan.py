@@ -28,11 +28,15 @@ class Embedding(Aggregation):
     model: Location | None = Field(
         None,
         min_length=1,
-        description="A transformers vision model: a folder, or a hub id OWNER/NAME@COMMIT; null: the base model's own "
-        "middle block.",
+        description="A transformers vision model (CLIP, DINO, ViT): a folder with config.json, "
+        "preprocessor_config.json and safetensors, or a Hub id OWNER/NAME@COMMIT. null: the middle block "
+        "of the base model, without any download; that of a text-to-image model sees latents and the "
+        "empty prompt.",
     )
-    step: PositiveInt = Field(20, description="Diffusion step at which the base model sees images, for model null.")
-    top_k: PositiveInt = Field(10, description="k, for aggregate top_k; 1 is the highest score alone.")
+    step: PositiveInt = Field(
+        20, description="model null: diffusion step at which the base model sees the images. A little noise works best."
+    )
+    top_k: PositiveInt = Field(10, description="top_k: number of images. Ten are more stable than one.")
 
 
 class FeatureNoise(BaseModel):

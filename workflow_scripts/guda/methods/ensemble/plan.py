@@ -24,7 +24,8 @@ class Ensemble(Section):
     members: dict[str, PositiveFloat] | None = Field(
         None,
         min_length=1,
-        description="Methods with their weights, the one whose size counts first; null: {guda: 1.0, kernel: 0.5}.",
+        description="Methods with positive weights, the one that sets the scale first, as in {guda: 1, embedding: "
+        "0.5}. They need not be in `methods`. null: {guda: 1.0, kernel: 0.5}.",
     )
 
     @property

@@ -30,17 +30,35 @@ class Gradients(Aggregation):
     """Settings of the methods that compare gradients."""
 
     aggregate: Literal["sum", "mean", "top_k"] = Field(
-        "sum", description="A group's score: its images' scores summed, averaged, or the k largest averaged."
+        "sum",
+        description="A group's score: sum, mean, or top_k (the mean of the `top_k` highest images). Only the sum is "
+        "an influence whose size means something. The mean of the ten highest orders groups better where "
+        "noise is strong.",
     )
-    steps: PositiveInt = Field(8, description="Diffusion steps, spaced geometrically over the window of elbo.steps.")
-    projection_dim: PositiveInt = Field(1024, description="Numbers that each image's gradient is projected to.")
+    steps: PositiveInt = Field(
+        8,
+        description="Diffusion steps that a gradient is averaged over, spaced geometrically over the window of "
+        "elbo.steps. More are less noisy and cost proportionally; the papers use 10 or 100.",
+    )
+    projection_dim: PositiveInt = Field(
+        1024,
+        description="Dimension of the random projection of gradients. Half the number of training images is plenty, "
+        "and more than 8192 are slow to solve for; the papers use 4096 to 32768 for 5,000 to 50,000 "
+        "images.",
+    )
     damping: Literal["auto"] | PositiveFloat = Field(
         "auto",
-        description="lambda over the mean eigenvalue of Phi^T Phi; auto: that under which held-out gradients are most "
-        "likely.",
+        description="Damping of the kernel, relative to its mean eigenvalue; these methods are more sensitive to it "
+        "than to anything else. auto: chosen on held-out training images, and reported in the record "
+        "beside the scores. Or a number.",
     )
-    own_noise: bool = Field(False, description="Each image has its own noise at a step, rather than all the same.")
-    seed: Seed = Field(0, description="Seed of the noise, with the step, and of the projection.")
+    own_noise: bool = Field(
+        False,
+        description="Independent noise for each image at a step, instead of the same for all. With common noise, "
+        "gradients differ by image and not by chance; with independent noise, a sum over a group "
+        "accumulates noise.",
+    )
+    seed: Seed = Field(0, description="Random seed of the noise and of the projection.")
 
     @field_validator("damping", mode="before")
     @classmethod
@@ -53,8 +71,10 @@ class Gradients(Aggregation):
 class ComparedGradients(Gradients):
     parameters: Literal["lora"] | list[str] | None = Field(
         None,
-        description="Weights that gradients are of: regular expressions, each found in the names of some; lora: those "
-        "of fresh adapters, for text-to-image models; null: all, or those that `text_to_image.trainable` names.",
+        description="Weights to differentiate by: a list of regular expressions matched against weight names, as in "
+        "[attn2, conv_out]. null: all, or those that `text_to_image.trainable` names. lora (text-to-image"
+        " only): adapters of rank `text_to_image.anchors.lora_rank`, far fewer numbers for a large "
+        "network.",
     )
 
     @field_validator("parameters", mode="before")

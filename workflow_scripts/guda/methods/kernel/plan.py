@@ -30,12 +30,17 @@ PREDICTED = 500
 class Kernel(Section):
     weights: Literal["pixels", "features", "both"] = Field(
         "both",
-        description="What says how near training images are: their pixels, the features of `embedding`, or the mean of "
-        "the two scores.",
+        description="Distance that defines near: pixels (latents), features (those of `embedding`, whose `model` and "
+        "`step` apply), or both, the mean of the two scores. pixels needs no pass over the training "
+        "images.",
     )
-    steps: PositiveInt = Field(6, description="Diffusion steps, spaced geometrically from elbo.steps.first to `last`.")
+    steps: PositiveInt = Field(
+        6,
+        description="Number of diffusion steps, spaced geometrically from elbo.steps.first to `last`. Later steps add"
+        " little but noise.",
+    )
     last: PositiveInt | None = Field(
-        None, description="Last diffusion step; null: the geometric mean of the first and last of elbo.steps."
+        None, description="Last diffusion step; null: the geometric mean of elbo.steps.first and elbo.steps.last."
     )
 
 

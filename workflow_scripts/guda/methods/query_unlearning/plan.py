@@ -28,12 +28,16 @@ PARAMETERS = "attribution.abu.parameters"
 class Influence(Section):
     """On what the base model and the one that unlearned the query are compared."""
 
-    seed: Seed = Field(0, description="Choice of the training images, and noise.")
+    seed: Seed = Field(0, description="Random seed of the choice of training images and of the noise.")
     train_sample: PositiveInt | None = Field(
-        500, description="Training images that are asked, chosen by a hash of their ids; null: all."
+        500,
+        description="Training images to evaluate, chosen by a hash of their ids; null: all. The cost per query grows "
+        "with it. Every group needs some: the more, the less noisy its score.",
     )
     loss_steps: PositiveInt = Field(
-        10, description="Diffusion steps, evenly spaced, at which their losses are compared; one noise at each."
+        10,
+        description="Diffusion steps, evenly spaced over the whole process, at which their losses are compared, with "
+        "one noise sample each.",
     )
 
     def sampled_rows(self, ids: list[str]) -> list[int]:
@@ -45,16 +49,28 @@ class AbuInfluence(Influence):
     """Gradient ascent on the query's loss, divided by the Fisher information."""
 
     steps: PositiveInt = Field(1, description="Steps up the query's loss.")
-    step_size: PositiveFloat = Field(1.0e-3, description="eta, the factor of each step; 1: a Newton step.")
-    damping: PositiveFloat = Field(1.0e-3, description="Added to the Fisher information, relative to its mean.")
+    step_size: PositiveFloat = Field(
+        1.0e-3,
+        description="Step size; 1 is a Newton step, far too large for a network. Small enough that losses hardly "
+        "change is right, as long as rounding (1.0e-7 of a loss) does not show.",
+    )
+    damping: PositiveFloat = Field(
+        1.0e-3,
+        description="Damping of the Fisher information, relative to its mean. A small value lets unimportant weights "
+        "move freely. Lower it until agreement stops improving, and `step_size` with it if the step gets "
+        "too large.",
+    )
     query_steps: PositiveInt = Field(
-        100, description="Diffusion steps, evenly spaced, that the query's loss is averaged over; one noise at each."
+        100,
+        description="Diffusion steps, evenly spaced, that the query's loss is averaged over, with one noise sample "
+        "each.",
     )
     parameters: list[str] | None = Field(
         None,
         min_length=1,
-        description="Only these weights move: regular expressions, each found in the names of some; null: all, but of "
-        "text-to-image models the keys and values of cross-attention.",
+        description='Weights to update: regular expressions matched against weight names, as in ["attentions"]. null:'
+        ' all, or the keys and values of cross-attention for text-to-image models ([""] selects all '
+        "there, too).",
     )
 
     @field_validator("parameters")
@@ -68,29 +84,45 @@ class Fisher(Section):
     """The diagonal of the Fisher information, from the squared gradients of single losses."""
 
     images: PositiveInt = Field(500, description="Training images, chosen by a hash of their ids.")
-    steps: PositiveInt = Field(4, description="Losses of each, at diffusion steps spread over the whole process.")
-    seed: Seed = Field(0, description="Choice of the images, their steps and noise.")
+    steps: PositiveInt = Field(4, description="Losses per image, at diffusion steps spread over the whole process.")
+    seed: Seed = Field(0, description="Random seed of the choice of images, their steps and noise.")
 
 
 class MucsInfluence(Influence, Optimisation):
     """Bounded ascent on the query's loss, while the training images' is held down."""
 
-    steps: PositiveInt = Field(10, description="Optimiser steps per query.")
-    batch_size: PositiveInt = Field(32, description="Training images, and as many noises of the query, per step.")
-    learning_rate: PositiveFloat = Field(3.0e-4, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    decay: Literal["cosine", "constant"] = Field("constant", description="Learning rate after the warm-up.")
-    forget_weight: PositiveFloat = Field(0.2, description="Weight lambda of the query's bounded loss.")
+    steps: PositiveInt = Field(10, description="Optimizer steps per query.")
+    batch_size: PositiveInt = Field(
+        32, description="Training images, and as many noise samples of the query, per step."
+    )
+    learning_rate: PositiveFloat = Field(
+        3.0e-4, description="Peak learning rate of AdamW; choose it together with `steps`."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning rate warm-up; fewer than `steps`.")
+    decay: Literal["cosine", "constant"] = Field(
+        "constant", description="Learning rate schedule after the warm-up: cosine or constant."
+    )
+    forget_weight: PositiveFloat = Field(
+        0.2, description="lambda, the weight of the query's bounded loss; that of the training images has weight 1."
+    )
 
 
 class Abu(Aggregation, AbuInfluence):
-    top_k: PositiveInt = Field(15, description=Aggregation.model_fields["top_k"].description)
-    fisher: Fisher = Field(Fisher(), description="Fisher information, computed once for a base model.")
+    top_k: PositiveInt = Field(
+        15,
+        description="top_k: number of images. To first order a group's effect is the sum over its images, but most "
+        "have none on a given query and add noise.",
+    )
+    fisher: Fisher = Field(
+        Fisher(),
+        description="The diagonal Fisher information, estimated once per base model from the squared gradients of "
+        "`steps` losses of each of `images` training images. A few thousand losses suffice.",
+    )
 
 
 class Mucs(Aggregation, MucsInfluence):
-    top_k: PositiveInt = Field(15, description=Aggregation.model_fields["top_k"].description)
+    top_k: PositiveInt = Field(15, description="top_k: number of images.")
 
 
 class FisherSpec(Spec):

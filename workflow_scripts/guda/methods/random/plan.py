@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Random(Section):
-    seed: Seed = Field(0, description="Seed of the scores, with the query's id and the group.")
+    seed: Seed = Field(0, description="Random seed of the scores, combined with each query's id and the group.")
 
 
 class RandomSpec(Spec):

@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 
 class Scaled(Section):
     groups: list[str] | None = Field(
-        None, min_length=1, description="Groups that are retrained; null: one, chosen by `seed`."
+        None,
+        min_length=1,
+        description="Groups to retrain without, as in [amber]. Choose one that some queries depend on strongly and "
+        "others weakly, such as the only source of some content: large effects scale differently from "
+        "small ones. null: one, chosen by a hash of `seed`.",
     )
-    seed: Seed = Field(100, description="Training seed of their models: none of the oracle's.")
+    seed: Seed = Field(
+        100,
+        description="Training seed of these models; must differ from oracle.seeds, whose models the scores are "
+        "measured against.",
+    )
 
 
 class ScaledSpec(Spec):

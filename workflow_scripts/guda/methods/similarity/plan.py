@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Nearest(Aggregation):
-    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="In pixel space.")
+    similarity: Literal["euclidean", "cosine"] = Field("euclidean", description="euclidean or cosine.")
 
 
 class NearestSpec(SimilaritySpec):

@@ -20,34 +20,41 @@ if TYPE_CHECKING:
 class Anchors(WindowedOptimisation):
     """Forget images, told their own prompts, are redirected to what the full model says when told anchor prompts."""
 
-    steps: PositiveInt = Field(200, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(16, description="Forget samples, and as many retain samples, per step.")
+    steps: PositiveInt = Field(200, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(16, description="Forget images, and as many retain images, per step.")
     learning_rate: float = Field(5.0e-4, gt=0, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images, their prompts, anchors and noise.")
-    retain_weight: float = Field(2.0, ge=0, description="Weight lambda of the preserve term; the forget term has 1.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
+    seed: Seed = Field(0, description="Random seed of shuffling, prompts, anchors and noise.")
+    retain_weight: float = Field(
+        2.0, ge=0, description="lambda, the weight of the preserve term; the forget term has weight 1."
+    )
     strategy: Literal["weighted", "uniform", "removed"] = Field(
         "weighted",
-        description="Style of an anchor prompt: a retained one, the likelier the nearer the forget prompt is; any "
-        "retained one; or none, the content alone.",
+        description="Style of an anchor prompt: a retained style sampled by similarity to the prompt (weighted), any "
+        "retained style (uniform), or none, only the content (removed). `guda` uses this one; "
+        "guda_weighted, guda_uniform and guda_removed are rows of their own.",
     )
     sharpness: float = Field(
-        2.0, ge=0, description="beta, how much likelier the nearer styles are, for `weighted`; 0: all alike."
+        2.0,
+        ge=0,
+        description="weighted: beta, the inverse temperature of the similarity; 0 weights all retained styles equally.",
     )
     uniform_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.3, description="eta, share of the anchors whose style is any retained one, for `weighted`; 1: all."
+        0.3, description="weighted: eta, the fraction of anchors whose style is sampled uniformly instead."
     )
     preserve: Literal["denoising", "distillation"] = Field(
-        "distillation", description="Preserve term on retained images: their own noise, or the full model's prediction."
+        "distillation",
+        description="Preserve term on retain images: distillation (the base model's predictions) or denoising (their "
+        "own noise).",
     )
     trainable: Literal["full", "cross_attention", "lora"] = Field(
         "full",
-        description="Weights that move: all, those of the layers that read the prompt, or adapters on the attention "
-        "layers, which a small file holds.",
+        description="Weights to update: full, cross_attention, or lora: adapters on the attention layers, a file of a"
+        " few megabytes even for Stable Diffusion.",
     )
-    lora_rank: PositiveInt = Field(8, description="Rank r of the adapters, for `lora`.")
-    lora_alpha: PositiveInt = Field(8, description="alpha: adapters are scaled by alpha / r, for `lora`.")
+    lora_rank: PositiveInt = Field(8, description="lora: rank r of the adapters.")
+    lora_alpha: PositiveInt = Field(8, description="lora: alpha; adapters are scaled by alpha / r.")
 
 
 class AnchorsSpec(LatentUnlearnedSpec):

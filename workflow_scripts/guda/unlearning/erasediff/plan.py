@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 class EraseDiff(WindowedOptimisation):
     """EraseDiff: the denoiser is brought to answer uniform noise on forget images, at a given rate."""
 
-    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    steps: PositiveInt = Field(80, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
     learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images and noise.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     erasure_rate: PositiveFloat = Field(
-        0.03, description="eta: each step lowers the forget loss at eta times the rate of its own steepest descent."
+        0.03,
+        description="eta: each step lowers the forget loss at least at eta times the rate of its steepest descent. "
+        "Published code uses 0.1.",
     )
 
 

@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 class Esd(WindowedOptimisation):
     """ESD: forget images are steered away from their group by the conditional network's guidance."""
 
-    steps: PositiveInt = Field(40, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
+    steps: PositiveInt = Field(40, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
     learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images and noise.")
-    forget_weight: float = Field(0.3, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
-    guidance: float = Field(5.0, ge=0, description="w, how far the target is steered; 0: nothing is unlearned.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
+    forget_weight: float = Field(
+        0.3, ge=0, description="lambda, the weight of the forget term; the preserve term has weight 1."
+    )
+    guidance: float = Field(
+        5.0,
+        ge=0,
+        description="w, the negative guidance; 0 unlearns nothing. Where only the group contains such images the "
+        "network predicts them unconditionally, too, and there is little to steer away from: 1, as "
+        "published, then removes too little.",
+    )
     preserve: Literal["denoising", "distillation"] = Field(
-        "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
+        "denoising",
+        description="Preserve term on retain images: denoising (their own noise) or distillation (the base model's "
+        "predictions).",
     )
 
 

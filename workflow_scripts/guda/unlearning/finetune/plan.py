@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Finetune(Section):
-    learning_rate: PositiveFloat | None = Field(None, description="Peak learning rate of AdamW; null: unlearn's.")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="Peak learning rate of AdamW; null: that of `unlearn`."
+    )
 
 
 class ContinuedSettings(WindowedOptimisation):

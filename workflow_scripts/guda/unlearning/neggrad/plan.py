@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 class NegGrad(WindowedOptimisation):
     """Gradient ascent on the denoising loss of the forget images."""
 
-    steps: PositiveInt = Field(20, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples if any, per step.")
+    steps: PositiveInt = Field(20, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images if any, per step.")
     learning_rate: PositiveFloat = Field(1.0e-4, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images and noise.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear learning rate warm-up; fewer than `steps`.")
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     preserve_weight: float = Field(
-        0.0, ge=0, description="Weight of the denoising loss on retained images, which is minimised; 0: ascent alone."
+        0.0,
+        ge=0,
+        description="Weight of the denoising loss on as many retain images, minimized at the same time; 0: ascent "
+        "alone.",
     )
 
 

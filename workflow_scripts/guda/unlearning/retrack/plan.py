@@ -21,37 +21,55 @@ if TYPE_CHECKING:
 class Unlearning(WindowedOptimisation):
     """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
 
-    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget samples, and as many retain samples, per step.")
-    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images and noise.")
-    forget_weight: float = Field(0.1, ge=0, description="Weight lambda of the forget term; the preserve term has 1.")
-    n_neighbors: PositiveInt = Field(10, description="K, retained images that a forget image is redirected to.")
+    steps: PositiveInt = Field(
+        80, description="Optimizer steps per group. Too few leave the group in; too many damage the rest."
+    )
+    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
+    learning_rate: PositiveFloat = Field(
+        3.0e-3,
+        description="Peak learning rate of AdamW; choose it together with `steps`. If it is too high the models break"
+        " down: see `health_worst` in metrics.csv.",
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
+    forget_weight: float = Field(
+        0.1, ge=0, description="lambda, the weight of the forget term; the preserve term has weight 1."
+    )
+    n_neighbors: PositiveInt = Field(
+        10, description="K, the number of nearest retain images that each forget image is redirected to."
+    )
     preserve: Literal["denoising", "distillation"] = Field(
-        "denoising", description="Preserve term on retained images: their own noise, or the full model's prediction."
+        "denoising",
+        description="Preserve term on retain images: denoising (their own noise) or distillation (the base model's "
+        "predictions). Denoising is better where groups overlap in content: it lets go of what only the "
+        "group supported.",
     )
     max_correction_norm: PositiveFloat | None = Field(
-        None, description="Clips the redirection of each image to this norm; null: no clipping (recommended)."
+        None,
+        description="Clips each image's redirection to this norm. null: no clipping, which otherwise removes most of "
+        "the signal.",
     )
 
 
 class Unlearn(Unlearning):
     seeds: list[Seed] = Field(
         [],
-        description="Each group is unlearned once with each of these seeds, by every method that unlearns, and scores "
-        "are averaged. They take the place of `seed` here and in other methods' sections; []: once, with `seed`.",
+        description="Several unlearning seeds, as in [0, 1, 2], for every method that unlearns: each group is "
+        "unlearned once per seed, scores are averaged, and reliability.csv reports how well the runs "
+        "agree. They replace `seed` here, in text_to_image.anchors and in the sections of other methods. "
+        "Models of the first seed are shared with a run of that seed alone. []: once, with `seed`.",
     )
     overrides: dict[str, dict[str, Any]] = Field(
-        {}, description="Settings of single groups: a group's name, then any key of this section with its value."
+        {},
+        description="Settings for single groups, as in {amber: {steps: 100}}; only those groups are unlearned again.",
     )
 
     imported: dict[str, Location] = Field(
         {},
         alias="import",
-        description="Models that unlearned a group elsewhere: a group's name, then a diffusers folder or a hub id "
-        "OWNER/NAME@COMMIT.",
+        description="Models that unlearned a group elsewhere, as in {amber: path/to/diffusers/folder}, or Hub ids "
+        "OWNER/NAME@COMMIT; used unchanged.",
     )
 
     def for_group(self, group: str = "", variation: dict[str, Any] | None = None) -> Unlearning:

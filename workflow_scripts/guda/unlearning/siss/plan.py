@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 class Siss(WindowedOptimisation):
     """SISS: the loss on all images less that on forget images, both from one prediction at a mixture of the two."""
 
-    steps: PositiveInt = Field(80, description="Optimiser steps per group.")
-    batch_size: PositiveInt = Field(64, description="Pairs of any sample and a forget sample per step.")
+    steps: PositiveInt = Field(80, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(64, description="Pairs of any image and a forget image per step.")
     learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning-rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Order of the images and noise.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     mixture: float = Field(
-        0.5, gt=0, lt=1, description="lambda, probability that a pair's noisy image comes from the forget sample."
+        0.5,
+        gt=0,
+        lt=1,
+        description="lambda, the probability that the noisy image of a pair is drawn from the forget image.",
     )
     forget_norm: PositiveFloat | None = Field(
         0.2,
-        description="Norm of the forget term's gradient, as a share of the other term's, to which it is scaled at each "
-        "step; null: not scaled, the loss of training without the group.",
+        description="The gradient of the forget term is scaled to this fraction of the other term's norm at each "
+        "step; 0.1 as published. null: unscaled, which is the loss of training without the group.",
     )
 
 

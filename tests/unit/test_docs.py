@@ -1,6 +1,9 @@
 """What the documents point to is there: links, headings, programs, presets and columns."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,14 @@ def test_every_program_and_preset_that_is_named_exists(page):
 def test_every_page_is_reached_from_the_readme():
     linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert linked == {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    home, api = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "api/index.html"))
+    assert not re.search(r"""<(?:script|img)[^>]*src=["']?https?:|<link[^>]*href=["']?https?:""", home)
+    assert "ELBO(x; base)" in api  # the docstring of guda.attribute
+    assert (tmp_path / "config.yaml").exists()

@@ -170,16 +170,16 @@ def version_raised(run, tmp_path):
 # By the row of the table: the finished run, and one change or several that have the same effect.
 CHANGES = {
     "nothing, or every file is touched": ("workflow", setting(""), touched),
-    "`config.yaml` in another order, or with other comments": ("workflow", reordered),
+    "`config.yaml` is reordered, or has other comments": ("workflow", reordered),
     "`execution`: batch sizes, threads, how often training saves its state": (
         "workflow", setting(
             "execution: {batch_size: 3, threads: 2, checkpoint_steps: 7, checkpoint_minutes: 1, micro_batch_size: 2,"
             " gradient_checkpointing: true}")),
-    "the working folder, the project or the data moves": ("own_data", moved),
+    "the working folder, the project or the data is moved": ("own_data", moved),
     "a new release of this project in which no stage's version was raised": ("workflow", released),
-    "`results/` comes from elsewhere, without `.snakemake`": (
+    "`results/` is copied from elsewhere, without `.snakemake`": (
         "workflow", from_elsewhere(""), *(from_elsewhere("", date) for date in DATES[::4])),
-    "`results/` comes from elsewhere, made with another `elbo.seed`": (
+    "`results/` is copied from elsewhere, made with another `elbo.seed`": (
         "workflow", from_elsewhere(ELBO_SEED), *(from_elsewhere(ELBO_SEED, date) for date in DATES)),
     "a setting of the figure": ("workflow", setting("figure: {top: 1}")),
     "a setting of `page`": ("workflow", setting("page: {nearest: 2}")),
@@ -204,7 +204,7 @@ CHANGES = {
     "a group is removed": ("own_data", setting("data: {groups: [ann, cid]}")),
     "a group is renamed": ("own_data", table_edit(",ann", ",anna", "anna")),
     "an image leaves a group": ("own_data", table_edit("00.png,ann", "00.png,", "ann")),
-    "the same groups, said in another way": ("workflow", setting(
+    "the same groups, defined in another way": ("workflow", setting(
         "data: {conditions: {amber: 'provider == \"amber\"', cedar: 'provider == \"cedar\"'}}")),
     "`data.noisy_partition`": ("workflow", setting("data: {noisy_partition: {block_size: 5}}")),
     "variants in `sweep.unlearn`": ("workflow", setting("sweep: {unlearn: [{steps: [3, 4]}]}")),
@@ -215,16 +215,16 @@ CHANGES = {
     "`elbo.seed`, or the steps of `elbo`": (
         "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),
     "`screen` is set": ("workflow", setting("screen: {method: nearest, groups: 2}")),
-    "`likelihood.queries` asks for some": ("workflow", setting("likelihood: {queries: 2}")),
+    "`likelihood.queries` is set": ("workflow", setting("likelihood: {queries: 2}")),
     "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),
-    "a query file is added, removed or painted over": (
+    "a query file is added, removed or edited": (
         "own_data", query_file("added"), query_file("removed"), query_file("painted over")),
-    "what is known of the queries": ("own_data", query_table),
-    "another set of queries, `queries.name: NAME` (generated, with another seed)": (
+    "metadata of the queries (`queries.table`)": ("own_data", query_table),
+    "another query set, `queries.name: NAME` (generated, with another seed)": (
         "workflow",
         setting("queries: {name: other, seed: 1}", NAME="other"),
     ),
-    "the same of models tuned on exemplars, `queries.source: exemplars`": (
+    "the same from models fine-tuned on exemplars, `queries.source: exemplars`": (
         "workflow",
         setting("queries: {name: other, source: exemplars}", NAME="other"),
     ),

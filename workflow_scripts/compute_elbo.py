@@ -50,7 +50,7 @@ def main() -> None:
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     base = Path(args.base[0]).parent if args.base else None
     model, provenance = load_denoiser(args.model, schedule, spec.model, base)
-    model.to(device)
+    model.to(device).precision = spec.elbo.precision
     samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
     ids, batch_size = samples.ids, args.execution.batch_size
 

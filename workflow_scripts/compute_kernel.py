@@ -30,7 +30,7 @@ def main() -> None:
     from guda.models.noise_schedule import NoiseSchedule, step_weights
 
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.elbo.noise_schedule), spec.base)
-    base.to(device)
+    base.to(device).precision = spec.elbo.precision
     training_set, queries = read_training_set(args.images, spec.images), read_training_set(args.samples, spec.samples)
     group_path = Paths(args.results).group
     held = [training_set.in_group(group_path(group), expected) for group, expected in spec.members.items()]

@@ -32,7 +32,7 @@ def main() -> None:
     schedule = NoiseSchedule.from_config(spec.elbo.noise_schedule)
     conditional, _ = load_denoiser(args.conditional, schedule, spec.conditional)
     classifier, groups = load_classifier(args.classifier, schedule, spec.classifier)
-    conditional.to(device)
+    conditional.to(device).precision = spec.elbo.precision
     classifier.to(device)
     samples, _ = load_tensors(args.samples, spec.samples)
     ids, steps = unpack_ids(samples["ids"]), np.array(spec.elbo.steps)

@@ -115,3 +115,17 @@ def test_scoring_leaves_weights_and_global_generator_alone(denoiser, images):
 def test_step_zero_is_refused(denoiser, images):
     with pytest.raises(ValueError, match="step 0 is the decoder term"):
         kl_terms(denoiser, images, IDS, np.array([0, 10]), seed=0, batch_size=16)
+
+
+def test_in_bfloat16_only_the_network_is_less_precise(denoiser, images):
+    reference = kl_terms(denoiser, images, IDS, STEPS, seed=0, batch_size=16)
+    x, t = torch.randn(8, 1, 8, 8), torch.full((8,), 300)
+    exact = denoiser.predict_noise(x, t)
+    denoiser.precision = "bfloat16"
+    predicted = denoiser.predict_noise(x, t)
+    assert predicted.dtype == torch.float32
+    # A number in bfloat16 has a relative error of 2^-9 at most.
+    assert 0 < (predicted - exact).square().mean().sqrt() < 2**-6 * exact.square().mean().sqrt()
+    kl = kl_terms(denoiser, images, IDS, STEPS, seed=0, batch_size=16)
+    assert not torch.equal(kl, reference)
+    torch.testing.assert_close(kl, reference, rtol=0.02, atol=0)

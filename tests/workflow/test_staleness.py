@@ -212,8 +212,8 @@ CHANGES = {
     "an oracle seed is added": ("workflow", setting("oracle: {seeds: [1, 2, 3]}", SEED="3")),
     "a seed is added to `unlearn.seeds`": ("workflow", setting("unlearn: {seeds: [0, 7]}", SEED="7")),
     "`oracle.own_base` is set": ("workflow", setting("oracle: {own_base: true}")),
-    "`elbo.seed`, or the steps of `elbo`": (
-        "workflow", setting(ELBO_SEED), setting("elbo: {steps: {count: 5}}")),
+    "`elbo.seed`, `elbo.precision`, or the steps of `elbo`": (
+        "workflow", setting(ELBO_SEED), setting("elbo: {precision: bfloat16}"), setting("elbo: {steps: {count: 5}}")),
     "`screen` is set": ("workflow", setting("screen: {method: nearest, groups: 2}")),
     "`likelihood.queries` is set": ("workflow", setting("likelihood: {queries: 2}")),
     "more or fewer generated queries": ("workflow", query_count(7), query_count(5)),

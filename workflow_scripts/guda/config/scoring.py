@@ -122,6 +122,11 @@ class Elbo(Section):
         "windows with `sweep.elbo_steps`, which chooses by the second oracle seed; report the chosen "
         "window on the first.",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Precision of the networks' forward passes. bfloat16 (autocast) is faster where hardware supports "
+        "it; on the digits the top group of every decisive image is the same (docs/performance.md).",
+    )
 
 
 AUTO = "auto"

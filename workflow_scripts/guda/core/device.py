@@ -12,6 +12,7 @@ from typing import IO, Any, Required, TypeVar
 
 import torch
 
+from guda.core.errors import GudaError
 from guda.core.locks import lock_folder, take
 from guda.core.records import Elapsed
 
@@ -129,6 +130,15 @@ def training_precision(device: torch.device) -> contextlib.AbstractContextManage
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def network_precision(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Autocast of forward passes on the device to bfloat16; for float32 nothing changes. Raises GudaError."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise GudaError(f"elbo.precision is {precision}, which this GPU does not support; use float32")
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 class Costs(Elapsed, total=False):

@@ -103,6 +103,7 @@ def terms_of_parts(
         def of_model(name: str, digest: str) -> np.ndarray:
             adapters = Path(paths.model_adapter(name)).exists()
             model = opened_model(paths, name, digest, run.elbo.noise_schedule, adapters).to(device)
+            model.precision = run.elbo.precision
             return region_terms(model.told(samples.told([row])), *asked)[0]
 
         full = of_model(run.base_name, run.base)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,10 +160,12 @@ class Measured:
 
     def scoring(self) -> Speed:
         steps, batch_size = np.array(self.experiment.elbo_settings.steps), self.config.execution.batch_size
+        denoiser = copy(self.denoiser)
+        denoiser.precision = self.config.elbo.precision
         some = self.few(max(1, 2 * batch_size // len(steps)))
 
         def scored() -> None:
-            kl_terms(self.denoiser, some.images, some.ids, steps, self.config.elbo.seed, batch_size)
+            kl_terms(denoiser, some.images, some.ids, steps, self.config.elbo.seed, batch_size)
 
         scored()
         return Speed(self.start, self.seconds(scored) / (len(some.ids) * len(steps)))

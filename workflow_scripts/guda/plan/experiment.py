@@ -272,6 +272,7 @@ class Experiment:
             steps=elbo_steps(window).tolist(),
             first=window.first,
             last=window.last,
+            precision=self.config.elbo.precision,
         )
 
     def group_of(self, name: str) -> str:

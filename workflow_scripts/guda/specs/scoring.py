@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from guda import config
 from guda.core.spec import Spec
@@ -17,6 +19,13 @@ class ElboSettings(BaseModel):
     steps: list[int]
     first: int
     last: int
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _without_full_precision(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """float32 is left out: terms from before there was a choice have the same specs."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if (name, value) != ("precision", "float32")}
 
 
 class ElboSpec(Spec):

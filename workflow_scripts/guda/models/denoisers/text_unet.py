@@ -37,7 +37,7 @@ class TextDenoiser(UNetDenoiser):
     def _output(self, x_t: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
         if condition is None:
             raise ValueError("a text-to-image network needs the embeddings of prompts as its condition")
-        return self.unet(x_t, t, encoder_hidden_states=condition).sample.float()
+        return self._forward(x_t, t, encoder_hidden_states=condition)
 
 
 def new_text_denoiser(

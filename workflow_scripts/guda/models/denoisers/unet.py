@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from guda import config
+from guda.core.device import network_precision
 from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.models.noise_schedule import NoiseSchedule
 
@@ -61,6 +62,7 @@ class UNetDenoiser(torch.nn.Module):
     log_noise_ratios: Tensor
     kl_weights: Tensor
     log_variance_ranges: Tensor
+    precision = "float32"  # of the network's forward passes; everything else is in float32
 
     def __init__(self, unet: torch.nn.Module, schedule: NoiseSchedule, n_labels: int | None = None):
         super().__init__()
@@ -128,9 +130,13 @@ class UNetDenoiser(torch.nn.Module):
         if self.no_group is None:
             if condition is not None:
                 raise ValueError("a network without class embeddings takes no condition")
-            return self.unet(x_t, t).sample.float()
-        labels = torch.full_like(t, self.no_group) if condition is None else condition
-        return self.unet(x_t, t, class_labels=labels).sample.float()
+            return self._forward(x_t, t)
+        return self._forward(x_t, t, class_labels=torch.full_like(t, self.no_group) if condition is None else condition)
+
+    def _forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        with network_precision(x_t.device, self.precision):
+            output: Tensor = self.unet(x_t, t, **condition).sample
+        return output.float()
 
     def _noise(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         gamma, sigma = self.scales(t)

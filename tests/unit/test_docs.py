@@ -45,6 +45,16 @@ def test_every_page_is_reached_from_the_readme():
     assert linked == {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").glob("*.md")}
 
 
+def test_the_graph_of_rules_names_rules_of_the_workflow():
+    drawn = re.findall(r"<text [^>]*>(\w+)</text>", (ROOT / "docs" / "rules.svg").read_text(encoding="utf-8"))
+    rules = [
+        rule
+        for file in (ROOT / "rules").glob("*.smk")
+        for rule in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.M)
+    ]
+    assert drawn and set(drawn) <= set(rules)
+
+
 def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]

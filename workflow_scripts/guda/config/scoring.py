@@ -125,7 +125,7 @@ class Elbo(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Precision of the networks' forward passes. bfloat16 (autocast) is faster where hardware supports "
-        "it; on the digits the top group of every decisive image is the same (docs/performance.md).",
+        "it; on digits and emoji it changed no top group of a decisive image (docs/performance.md).",
     )
 
 

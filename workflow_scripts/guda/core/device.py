@@ -106,7 +106,7 @@ class Batches:
         self.size = size
 
     def run(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
-        """Apply `work` to consecutive parts of the items. Raises torch.OutOfMemoryError if a single item is too much."""
+        """`work` on consecutive parts of the items. Raises torch.OutOfMemoryError if a single item is too much."""
         results, start = [], 0
         while start < len(items):
             part = items[start : start + self.size]

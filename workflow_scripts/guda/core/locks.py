@@ -93,8 +93,8 @@ def _refusal(path: Path, error: OSError) -> str:
     if not stat.S_ISREG(found.st_mode):
         return _misplaced(path, found.st_mode)
     return (
-        f"{path}: the lock file of account {_account(found.st_uid)} cannot be read ({error.strerror}). Ask its owner to "
-        f"make it readable (chmod {MODE:o}), or to remove it while none of their jobs run."
+        f"{path}: the lock file of account {_account(found.st_uid)} cannot be read ({error.strerror}). Ask its "
+        f"owner to make it readable (chmod {MODE:o}), or to remove it while none of their jobs run."
     )
 
 

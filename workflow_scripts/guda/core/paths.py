@@ -25,7 +25,7 @@ ANCHORS = "anchors"  # among sets of prompts, those that forgotten prompts are r
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
-ADAPTER = "pytorch_lora_weights.safetensors"  # replaces both for a model that is the base model with adapters
+ADAPTER = "pytorch_lora_weights.safetensors"  # in place of both, for the base model with adapters
 # Files of a pipeline made by the workflow.
 PIPELINE_FILES = (
     "model_index.json",
@@ -48,7 +48,7 @@ RESERVED = {"base", "calibration", "ceiling", "logo"}
 MAX_LENGTH = 100  # bytes of a group's file name; file systems allow 255, and suffixes are added
 SHOWN_LENGTH = 60  # bytes of a group's name kept in its file name, if the full name cannot be used
 _FILE_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows, whatever the suffix
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows, with any suffix
 
 
 def group_file(group: str) -> str:

@@ -16,7 +16,7 @@ from guda.core.paths import record_of
 from guda.core.spec import Spec, digest
 
 COSTS = ("seconds", "cpu_seconds", "evaluations")
-FORWARD_AND_BACKWARD = 3  # evaluations per sample of a training step: one forward, and a backward pass that counts as two
+FORWARD_AND_BACKWARD = 3  # evaluations per sample of a training step; the backward pass counts as two
 
 
 class Elapsed(TypedDict):

@@ -131,7 +131,7 @@ class Store:
             save_tensors(file, {"keys": keys, "columns": columns, "values": values}, self._spec, **costs)
             file.chmod(0o600 | mode & 0o044)
         except (ArtifactError, OSError) as error:
-            print(f"not saved to the store: {error}", file=sys.stderr)
+            print(f"not kept in the store: {error}", file=sys.stderr)
 
     def _read(self, file: Path, table: _Table) -> None:
         """Copy from a file the values that the table lacks. A damaged file is reported and skipped."""

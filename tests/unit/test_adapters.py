@@ -194,10 +194,10 @@ OTHERS = [
         rf"tensor '{LAYER}.lora_A.weight' is",
     ),
     (dict, {"r": 3}, r"is float32 \[2, .*expected float32 \[3, "),
-    (dict, {"r": 0}, "rank 0 and alpha 6.0 are not those of adapters"),
-    (dict, {"r": None}, "no rank and alpha"),
+    (dict, {"r": 0}, "rank 0 and alpha 6.0 are not valid for adapters"),
+    (dict, {"r": None}, "lacks the adapters' rank and alpha"),
     (dict, {"lora_alpha": float("inf")}, "rank 2 and alpha inf are not"),
-    (dict, {"lora_alpha": "much"}, "no rank and alpha"),
+    (dict, {"lora_alpha": "much"}, "lacks the adapters' rank and alpha"),
 ]
 
 

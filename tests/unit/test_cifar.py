@@ -229,14 +229,14 @@ def test_names_that_are_no_text_are_refused(ten):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": pixels(3, 0)[:, :3071]}, "'data' is no array of 3072 bytes an image"),
-        ({"data": pixels(3, 0)[0]}, "'data' is no array of 3072 bytes an image"),
-        ({"data": pixels(0, 0)}, "'data' is no array of 3072 bytes an image"),
-        ({"data": None}, "'data' is no array of 3072 bytes an image"),
+        ({"data": pixels(3, 0)[:, :3071]}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": pixels(3, 0)[0]}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": pixels(0, 0)}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": None}, "'data' is not an array of 3072 bytes per image"),
         ({"data": pixels(3, 0).astype(np.int32)}, "holds an array that is not of unsigned bytes"),
-        ({"labels": [1, 2]}, "'labels' is no list of a number an image"),
-        ({"labels": [1, 2, b"3"]}, "'labels' is no list of a number an image"),
-        ({"labels": None}, "'labels' is no list of a number an image"),
+        ({"labels": [1, 2]}, "'labels' is not a list of one number per image"),
+        ({"labels": [1, 2, b"3"]}, "'labels' is not a list of one number per image"),
+        ({"labels": None}, "'labels' is not a list of one number per image"),
         ({"labels": [1, 2, 10]}, "label 10, but there are 10 names"),
         ({"labels": [1, -1, 2]}, "label -1, but there are 10 names"),
         ({"labels": [1, 2, 2**70]}, f"label {2**70}, but there are 10 names"),
@@ -251,7 +251,7 @@ def test_a_pickled_batch_that_is_not_right_is_refused(pickled, change, message):
 @pytest.mark.parametrize("names", [None, b"abc", [1, 2], {}])
 def test_names_that_are_no_list_of_text_are_refused(pickled, names):
     python_3(pickled / "batches.meta", {"label_names": names})
-    with pytest.raises(DataError, match="meta: its 'label_names' is no list of names; download it again"):
+    with pytest.raises(DataError, match="meta: its 'label_names' is not a list of names; download it again"):
         load(pickled)
 
 
@@ -266,7 +266,9 @@ class Planted:
 def test_a_planted_pickle_is_refused_and_nothing_happens(pickled, monkeypatch, name):
     monkeypatch.chdir(pickled)
     python_3(pickled / name, {"data": pixels(3, 0), "labels": [1, 2, 3], "label_names": Planted()})
-    with pytest.raises(DataError, match=rf"{name}: a pickle that names {os.mkdir.__module__}\.mkdir, which is no data"):
+    with pytest.raises(
+        DataError, match=rf"{name}: a pickle that names {os.mkdir.__module__}\.mkdir, which is not data"
+    ):
         load(pickled)
     assert not Path("planted").exists()
 

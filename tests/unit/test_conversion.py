@@ -148,7 +148,7 @@ def test_half_of_the_opacity_is_half_of_the_way_to_white(tmp_path):
 
 def test_whole_numbers_without_a_scale_are_refused_whatever_is_set(tmp_path):
     Image.new("I", (2, 2)).save(tmp_path / "x.tiff")
-    with pytest.raises(DataError, match=r"images of mode I are not read; convert it to 8-bit grey or RGB$"):
+    with pytest.raises(DataError, match=r"images of mode I are not supported; convert it to 8-bit grey or RGB$"):
         image_shape(tmp_path / "x.tiff", Conversion((2, 2), 1))
 
 
@@ -157,7 +157,9 @@ def test_other_modes_are_converted_only_where_channels_are_set(tmp_path, mode, s
     path = tmp_path / f"x.{suffix}"
     Image.new(mode, (2, 2)).save(path)
     for conversion in (AS_IT_IS, Conversion(size=(2, 2))):
-        with pytest.raises(DataError, match=rf"{mode} are not read; .*, or set data\.channels, which converts it$"):
+        with pytest.raises(
+            DataError, match=rf"{mode} are not supported; .*, or set data\.channels, which converts it$"
+        ):
             image_shape(path, conversion)
     assert image_shape(path, COLOUR) == (3, 2, 2)
     assert read_image(path, (1, 2, 2), "y", GREY).shape == (1, 2, 2)

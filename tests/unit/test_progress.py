@@ -85,9 +85,9 @@ def test_all_done():
     [
         (59, "less than a minute"),
         (60, "some 1 minute"),
-        (550, "some 9 minutes"),
-        (7199, "some 120 minutes"),
-        (7200, "some 2 hours"),
+        (550, "about 9 minutes"),
+        (7199, "about 120 minutes"),
+        (7200, "about 2 hours"),
         (172_800, "some 2 days"),
     ],
 )

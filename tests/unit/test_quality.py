@@ -90,8 +90,10 @@ def test_what_is_said_of_a_base_model():
 def test_what_is_said_of_an_unlearned_model():
     row = {"health_ratio": 1.2, "forgetting": 1.1}
     assert unlearned_remark(row) == unlearned_remark({"health_ratio": np.nan, "forgetting": np.nan}) == ""
-    assert unlearned_remark(row | {"health_ratio": 5.25}).startswith("took too much: 5.25 times the base model's loss")
-    assert unlearned_remark(row | {"forgetting": 0.2}).startswith("did not take")
+    assert unlearned_remark(row | {"health_ratio": 5.25}).startswith(
+        "unlearned too much: 5.25 times the base model's loss"
+    )
+    assert unlearned_remark(row | {"forgetting": 0.2}).startswith("unlearned too little")
 
 
 def experiment(tmp_path, **changes):

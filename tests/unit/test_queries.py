@@ -109,7 +109,7 @@ def test_queries_of_another_size_are_refused_by_name_before_anything_is_made(que
 
 
 def test_no_folder_of_queries_is_refused(tmp_path):
-    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is no folder"):
+    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is not a folder"):
         experiment(tmp_path / "absent")
 
 
@@ -221,7 +221,7 @@ def test_holding_out_everything_is_refused():
 
 
 def test_held_out_images_and_a_folder_of_queries_exclude_each_other():
-    with pytest.raises(ConfigError, match=r"data\.held_out and queries\.folder both say what the queries are"):
+    with pytest.raises(ConfigError, match=r"data\.held_out and queries\.folder both define the queries"):
         load_config({"data": {"held_out": {"count": 5}}, "queries": {"folder": "x"}})
 
 

@@ -95,8 +95,8 @@ def test_sub_folders_of_grey_pictures_in_splits(tmp_path):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (None, "nothing says what the groups are: the pictures lie in no sub-folders of 'flat'"),
-        ("file,title\n0.png,x\n1.png,x\n", "no two groups to tell apart (title has 1 value, of 2 pictures)"),
+        (None, "nothing defines the groups: 'flat' has no sub-folders with pictures"),
+        ("file,title\n0.png,x\n1.png,x\n", "no column defines two groups or more (title has 1 value, of 2 pictures)"),
         ("file,title\n0.png,x\n9.png,y\n", "data.table: 'table.csv'"),
     ],
 )

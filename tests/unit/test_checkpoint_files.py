@@ -303,7 +303,7 @@ def test_one_file_is_answered_with_how_to_make_a_folder(tmp_path, name):
 def test_one_file_in_a_folder_of_its_own_is_answered_alike(tmp_path):
     (tmp_path / "v1-5.ckpt").write_bytes(b"anything")
     for digest_of in (source_digest, pipeline_digest, vision_digest):
-        with pytest.raises(ConfigError, match=f"^a.key: '{tmp_path / 'v1-5.ckpt'}' is a file, but a folder is read"):
+        with pytest.raises(ConfigError, match=f"^a.key: '{tmp_path / 'v1-5.ckpt'}' is a file, but a folder is needed"):
             digest_of(str(tmp_path), "a.key")
 
 

@@ -368,7 +368,7 @@ def test_notes_of_brought_models_are_the_experiments(foreign):
     network = UNet2DModel.from_pretrained(foreign / "unet_ema")
     network.save_pretrained(foreign / "unet")
     (note,) = plan(foreign).notes()
-    assert "the averaged weights in unet_ema are taken" in note
+    assert "is read with the averaged weights in unet_ema" in note
 
 
 @pytest.mark.parametrize("entry", [["mine", "UNet2DModel"], ["diffusers", "UNet2DConditionModel"], "UNet2DModel", None])

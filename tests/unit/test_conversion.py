@@ -136,7 +136,7 @@ def test_what_is_transparent_is_put_on_white_where_channels_are_set_and_else_ref
     assert read_image(path, (3, 1, 2), "y", COLOUR).tolist() == [[[0, 255]]] * 3
     kind = mode if mode in ("RGBA", "LA") else f"{mode} with transparency"
     for conversion in (AS_IT_IS, Conversion(size=(1, 2))):
-        with pytest.raises(DataError, match=rf"x\.png: images of mode {kind} are not read; .*set data\.channels"):
+        with pytest.raises(DataError, match=rf"x\.png: images of mode {kind} are not supported; .*set data\.channels"):
             image_shape(path, conversion)
 
 
@@ -316,7 +316,7 @@ def test_images_of_mixed_sizes_are_brought_to_one(mixed):
     dataset = load_dataset(config.Data(dataset="image_folder", folder=mixed, size=(8, 8), channels=1))
     assert dataset.image_shape == dataset.images.shape[1:] == (1, 8, 8)
     assert np.array_equal(dataset.images[0], fitted(pixels(12, 16), 1, 8, 8))
-    with pytest.raises(DataError, match=r"1\.png: colour of 8x8 .* grey of 16x12 .*, or set data\.size and"):
+    with pytest.raises(DataError, match=r"1\.png: colour with 8x8 .* grey with 16x12 .*, or set data\.size and"):
         _ = load_dataset(config.Data(dataset="image_folder", folder=mixed)).images
 
 
@@ -333,7 +333,7 @@ def test_queries_are_brought_to_the_training_images(mixed):
     of = Experiment(load_config({"data": data, "queries": {"folder": mixed}}))
     assert of.bucket_spec("bucket-0000").shape == [1, 8, 8]
     for less in ({"size": [8, 8]}, {"channels": 1}):
-        with pytest.raises(DataError, match="but a training image is grey of 8x8 pixels"):
+        with pytest.raises(DataError, match="but a training image is grey with 8x8 pixels"):
             Experiment(load_config({"data": less, "queries": {"folder": mixed}}))
 
 

@@ -100,7 +100,7 @@ def test_no_reader_waits_for_a_pipe_or_a_device(tmp_path, make, name):
 
 def test_files_of_others_are_passed_over_or_refused_where_they_are_looked_for(tmp_path):
     os.mkfifo(tmp_path / "train")
-    with pytest.raises(GudaError, match=r"holds no train\.bin and no train; give the folder"):
+    with pytest.raises(GudaError, match=r"holds no train\.bin and no train; name the folder"):
         find_file(tmp_path, "cifar100", "train.bin", "train")
     os.mkfifo(tmp_path / "results.safetensors")
     assert made_for(tmp_path / "results.safetensors") is None

@@ -167,7 +167,9 @@ def test_one_condition_is_refused():
 
 
 def test_names_of_conditions_are_checked():
-    with pytest.raises(DataError, match=r"data\.conditions: the group name 'a\\nb' holds '\\n'; write it in visible"):
+    with pytest.raises(
+        DataError, match=r"data\.conditions: the group name 'a\\nb' contains '\\n'; write it in visible"
+    ):
         by_condition(**{"a\nb": "year < 1950", "c": "year > 1950"})
 
 

@@ -221,7 +221,7 @@ def test_a_dataset_without_an_image_a_row_is_refused(tmp_path, change, message):
         ({"bytes": b"GIF?", "path": None}, r"train-000001: not a readable image \(unknown format\); repair or remove"),
         ({"bytes": png(1)[:-30], "path": None}, r"train-000001: broken image .*; repair or remove it"),
         ({"bytes": png(1, (2, 2)), "path": None},
-         r"train-000001: grey of 2x2 pixels, but 'train-000000' is grey of 6x4 pixels"),
+         r"train-000001: grey with 2x2 pixels, but 'train-000000' is grey with 6x4 pixels"),
     ],
 )  # fmt: skip
 def test_an_image_that_is_none_is_named_by_its_row(tmp_path, image, message):

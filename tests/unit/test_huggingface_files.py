@@ -149,7 +149,7 @@ def test_broken_images_in_rows_are_said_by_the_plan(files):
     written = pa.table([pa.array(images, kinds[0]), labels], names=["image", "label"])
     parquet.write_table(written.replace_schema_metadata(table.schema.metadata), files / "train.parquet")
     with pytest.raises(
-        DataError, match=r"^2 of 4 images cannot be used:\n.*train-000000: no readable.*\n.*train-000003"
+        DataError, match=r"^2 of 4 images cannot be used:\n.*train-000000: not a readable.*\n.*train-000003"
     ):
         check_sound([loaded(files)])
 

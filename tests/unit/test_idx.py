@@ -134,7 +134,7 @@ def test_what_is_packed_and_no_gzip_is_refused(folder):
 def test_absent_files_and_folders_are_named(folder, tmp_path):
     (folder / LABELS).unlink()
     message = (
-        f"^data.folder: '{folder}' holds no {LABELS} and no .*{LABELS}.gz and no .*; give the folder .* of dataset idx"
+        f"^data.folder: '{folder}' holds no {LABELS} and no .*{LABELS}.gz and no .*; name the folder .* of dataset idx"
     )
     with pytest.raises(DataError, match=message):
         load(folder)
@@ -163,7 +163,7 @@ def test_of_several_releases_one_has_to_be_named(tmp_path):
     for name in ("MNIST", "KMNIST"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "raw")
-    message = f"^data.folder: '{tmp_path}' holds releases in MNIST/raw and in KMNIST/raw; give one of these folders$"
+    message = f"^data.folder: '{tmp_path}' holds releases in MNIST/raw and in KMNIST/raw; name one of these folders$"
     with pytest.raises(DataError, match=message):
         load(tmp_path)
     assert len(load(tmp_path / "KMNIST").table) == 6

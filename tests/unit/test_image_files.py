@@ -197,10 +197,10 @@ def test_a_file_cut_off_anywhere_is_refused_or_whole(tmp_path, suffix):
 
 def test_images_of_another_shape_are_refused_by_name(folder):
     draw(folder / "b" / "9.png", pixels(4, 6, 3))
-    with pytest.raises(DataError, match=r"9\.png: colour of 6x4 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: colour with 6x4 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
         _ = dataset(folder).images
     draw(folder / "b" / "9.png", pixels(6, 4))
-    with pytest.raises(DataError, match=r"9\.png: grey of 4x6 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: grey with 4x6 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
         _ = dataset(folder).images
 
 

@@ -143,7 +143,7 @@ def test_what_is_admitted_is_not_called_either(tmp_path, name):
 )
 def test_arrays_of_other_types_are_refused(tmp_path, array):
     path = written(tmp_path, pickle.dumps({"data": array}, protocol=4))
-    with pytest.raises(DataError, match=rf"^{path}: holds an array that is not of unsigned bytes"):
+    with pytest.raises(DataError, match=rf"^{path}: holds an array that is damaged or not of unsigned bytes"):
         read_mapping(path)
 
 

@@ -171,7 +171,7 @@ def test_a_table_of_prompts_that_lacks_an_image_names_it(table, tmp_path):
         ('{"style": "pop", "prompt": "a", "descriptors": "x"}\n', "row 1: descriptors: expected a list of phrases"),
         ('{"style": ["pop"], "prompt": "a"}\n', "row 1: style is .*, expected a text"),
         ("[1]\n", "row 1: expected an object"),
-        ("{\n", "line 1 is no JSON"),
+        ("{\n", "line 1 is not readable JSON"),
         ("\n", "has no rows"),
     ],
 )

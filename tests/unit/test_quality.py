@@ -78,7 +78,7 @@ def test_what_is_said_of_a_base_model():
     assert base_remark(GOOD) == base_remark(GOOD | {"precision": np.nan}) == ""
     poor = base_remark(GOOD | {"precision": 0.41})
     assert poor.startswith("only 41% of the generated images lie among training images, where 92% of other training")
-    assert poor.endswith("look at figures/samples.png, and train a larger network, or for longer")
+    assert poor.endswith("look at figures/samples.png, and train a larger network or for longer")
     # A standard error of 15 images is .13: .41 may be .54 by chance, and the limit is .552; of 10 images .16.
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 15}) != ""
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 10}) == ""

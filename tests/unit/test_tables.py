@@ -92,7 +92,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["t", "t.csv.gz"])
 def test_other_formats_are_refused(tmp_path, name):
     with pytest.raises(
-        DataError, match=rf"^data\.table: '.*{name}' cannot be read as a table;  known: \.csv, .*\.parquet$"
+        DataError, match=rf"^data\.table: '.*{name}' cannot be read as a table; known: \.csv, .*\.parquet$"
     ):
         read_table(tmp_path / name, "data.table")
 

@@ -68,7 +68,7 @@ class Encoded:
         """The images of some rows (ascending), whose bytes must have these SHA-256. Raises DataError."""
         for (name, content), digest in zip(self.load(rows), digests, strict=True):
             if hashlib.sha256(given(content)).hexdigest() != digest:
-                raise DataError(f"{name}: changed after the workflow was planned; run snakemake again")
+                raise DataError(f"{name}: changed since the workflow was planned; run snakemake again")
             yield self.decode(name, content)
 
     def select(self, rows: Sequence[int]) -> Encoded:

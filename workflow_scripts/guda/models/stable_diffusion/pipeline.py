@@ -158,7 +158,7 @@ def checked(source: str, expected: str) -> Path:
         for file in files:
             load_tensors(file, expected)
     elif pipeline_digest(source, PIPELINE_KEY) != expected:
-        raise ArtifactError(f"{PIPELINE_KEY}: {source} changed after the workflow was planned; run snakemake again")
+        raise ArtifactError(f"{PIPELINE_KEY}: {source} changed since the workflow was planned; run snakemake again")
     return fetched_pipeline(source, PIPELINE_KEY)
 
 

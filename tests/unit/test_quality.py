@@ -82,7 +82,7 @@ def test_what_is_said_of_a_base_model():
     # A standard error of 15 images is .13: .41 may be .54 by chance, and the limit is .552; of 10 images .16.
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 15}) != ""
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 10}) == ""
-    assert "fell by 11% in the second half of training: raise training.steps" in base_remark(
+    assert "falling, by 11% in the second half of training: raise training.steps" in base_remark(
         GOOD | {"precision": 0.41, "falls": 0.11}
     )
 

@@ -1,4 +1,4 @@
-"""A proposed configuration for a folder of pictures and an optional table of them: what `begin.py` writes."""
+"""A proposed configuration for a folder of images and an optional table of them: what `begin.py` writes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ LOW = {
     "learning_rate": 2.0e-4,
     "warmup_steps": 20,
 }  # unlearning of larger networks
-RECIPES = {  # by image size; steps are for a thousand pictures
+RECIPES = {  # by image size; steps are for a thousand images
     8: Recipe(_unet([16, 32]), config.Training(steps=1500), {}),
     16: Recipe(_unet([32, 64, 64]), config.Training(steps=2500, learning_rate=3.0e-3, warmup_steps=100), {}),
     32: Recipe(_unet([64, 128, 256], [1, 2], **LARGE), _long(15000), LOW),
@@ -69,14 +69,14 @@ RECIPES = {  # by image size; steps are for a thousand pictures
 
 
 class Pictures(NamedTuple):
-    """From file headers: height and width of each readable picture, and whether all are grey."""
+    """From file headers: height and width of each readable image, and whether all are grey."""
 
     sizes: list[tuple[int, int]]
     grey: bool
 
 
 def look_at(root: Path, names: Sequence[str]) -> Pictures:
-    """Inspect pictures without decoding them; unreadable ones are left to the plan's checks."""
+    """Inspect images without decoding them; unreadable ones are left to the plan's checks."""
     sizes, grey = [], True
     for name in names:
         try:
@@ -99,7 +99,7 @@ def size_of(pictures: Pictures, on_gpu: bool) -> int:
 
 
 def recipe_for(size: int, n_pictures: int) -> Recipe:
-    """The recipe for that size; its steps grow with the square root of the number of pictures, at most threefold."""
+    """The recipe for that size; its steps grow with the square root of the number of images, at most threefold."""
     recipe = RECIPES[size]
     steps = recipe.training.steps * min(3.0, max(1.0, (n_pictures / 1000) ** 0.5))
     batch_size = min(recipe.training.batch_size, 2 ** (n_pictures.bit_length() - 1))
@@ -109,7 +109,7 @@ def recipe_for(size: int, n_pictures: int) -> Recipe:
 
 
 class Column(NamedTuple):
-    """A column whose values could be the groups: the number of pictures of each value, and of those without one."""
+    """A column whose values could be the groups: the number of images of each value, and of those without one."""
 
     name: str
     counts: Counter[str]
@@ -121,16 +121,16 @@ class Column(NamedTuple):
         return cls(name, Counter(values), len(table) - len(values))
 
     def groups(self, few: int) -> list[str]:
-        """The values with at least `few` pictures, most frequent first, at most MOST."""
+        """The values with at least `few` images, most frequent first, at most MOST."""
         return [value for value, count in self.counts.most_common(MOST) if count >= few]
 
     def described(self) -> str:
-        """As in '3 values, of 66 to 67 pictures; 12 pictures without'."""
+        """As in '3 values, of 66 to 67 images; 12 images without'."""
         if not self.counts:
             return "no value"
         fewest, most = min(self.counts.values()), max(self.counts.values())
-        each = f"{fewest} to {most} pictures" if fewest < most else f"{most} picture{'s' if most > 1 else ''}"
-        without = f"; {self.without} pictures without" if self.without else ""
+        each = f"{fewest} to {most} images" if fewest < most else f"{most} image{'s' if most > 1 else ''}"
+        without = f"; {self.without} images without" if self.without else ""
         return f"{len(self.counts)} value{'s' if len(self.counts) > 1 else ''}, of {each}{without}"
 
 
@@ -140,10 +140,10 @@ def columns_of(table: pd.DataFrame) -> list[Column]:
 
 
 def best_column(columns: Sequence[Column]) -> tuple[Column, int]:
-    """The column to group by, and how few pictures a group of it may have. Raises DataError if none is suitable.
+    """The column to group by, and how few images a group of it may have. Raises DataError if none is suitable.
 
-    It is the column with the most groups, among those whose groups hold nearly all pictures (CLOSE_TO_ALL), if any do.
-    Columns that split training from test images are left out, since they say nothing about a picture's origin.
+    It is the column with the most groups, among those whose groups hold nearly all images (CLOSE_TO_ALL), if any do.
+    Columns that split training from test images are left out, since they say nothing about an image's origin.
     """
     splits = {column.name for column in columns if column.counts and set(map(str.lower, column.counts)) <= SPLITS}
     hidden = splits | ({"label"} if "folder_1" in splits else set())
@@ -156,7 +156,7 @@ def best_column(columns: Sequence[Column]) -> tuple[Column, int]:
 
 
 def _held(column: Column, few: int) -> float:
-    """Fraction of the pictures in the column's groups."""
+    """Fraction of the images in the column's groups."""
     return sum(column.counts[group] for group in column.groups(few)) / (column.counts.total() + column.without)
 
 
@@ -165,8 +165,8 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
     columns = columns_of(table)
     if table_file is None and not any(column.counts for column in columns):
         raise DataError(
-            f"nothing defines the groups: {folder!r} has no sub-folders with pictures, and no table is given; put the "
-            "pictures of each group into a sub-folder, or give a table with a row per picture: a column `file`, and "
+            f"nothing defines the groups: {folder!r} has no sub-folders with images, and no table is given; put the "
+            "images of each group into a sub-folder, or give a table with a row per image: a column `file`, and "
             "any others, such as `artist`"
         )
     column, few = best_column(columns)
@@ -175,11 +175,11 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
     beside = f" and the table {table_file!r}" if table_file else ""
     name = re.sub(r"[^\w.-]+", "_", Path(folder).resolve().name).strip("._") or "pictures"
     lines = [
-        f"# Proposed for {len(table)} pictures in {folder!r}{beside}.",
+        f"# Proposed for {len(table)} images in {folder!r}{beside}.",
         "# All other keys are as in config.yaml, which explains how to choose each value. With this file as my.yaml:",
         "#   snakemake -n --quiet rules --configfile my.yaml      what would run",
         "#   snakemake --cores all estimate --configfile my.yaml  what that will cost on this machine",
-        "#   snakemake --cores all --configfile my.yaml           which groups each generated picture is attributed to",
+        "#   snakemake --cores all --configfile my.yaml           which groups each generated image is attributed to",
         f"results: {_text(f'results/{name}')}",
         "data:",
         "  dataset: image_folder",
@@ -193,7 +193,7 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
         "oracle:",
         "  seeds: []",
         *_unlearning(recipe, len(table) - max(column.counts[group] for group in groups)),
-        "# The generated pictures to attribute.",
+        "# The generated images to attribute.",
         "queries:",
         "  count: 64",
         *(["execution:", "  gpus: 1"] if on_gpu else []),
@@ -219,7 +219,7 @@ def _format(pictures: Pictures, size: int) -> list[str]:
     smallest, largest = f"{min(widths)}x{min(heights)}", f"{max(widths)}x{max(heights)}"
     found = smallest if smallest == largest else f"{smallest} to {largest}"
     return [
-        f"  # The pictures have {found} pixels. They are resized to this [height, width]; twice the size",
+        f"  # The images have {found} pixels. They are resized to this [height, width]; twice the size",
         "  # costs four times as much, and needs more channels and steps.",
         f"  size: [{size}, {size}]",
         "  # 1: grey, 3: colour.",
@@ -235,7 +235,7 @@ def _grouping(column: Column, groups: list[str], columns: Sequence[Column], n_pi
         "  # Columns to group by:",
         *shown,
         *more,
-        f"  # Proposed: {column.name!r}, whose {len(groups)} groups hold {held} of {n_pictures} pictures.",
+        f"  # Proposed: {column.name!r}, whose {len(groups)} groups hold {held} of {n_pictures} images.",
         f"  group_by: {_text(column.name)}",
     ]
     if len(groups) == len(column.counts):
@@ -243,7 +243,7 @@ def _grouping(column: Column, groups: list[str], columns: Sequence[Column], n_pi
     named = ", ".join(map(_text, sorted(groups)))
     return [
         *lines,
-        f"  # The largest of {len(column.counts)} values; pictures with others train the model but are in no group.",
+        f"  # The largest of {len(column.counts)} values; images with others train the model but are in no group.",
         f"  groups: [{named}]",
     ]
 
@@ -266,14 +266,14 @@ def _training(recipe: Recipe, size: int, on_gpu: bool) -> list[str]:
     values = {name: getattr(training, name) for name in ("steps", "batch_size", "learning_rate")}
     return [
         f"# The base model: {cost}.",
-        "# If generated pictures do not look like yours, double `steps`: rankings of noise are noise.",
+        "# If generated images do not look like yours, double `steps`: rankings of noise are noise.",
         "training:",
         *_keys(values | training.model_dump(exclude_defaults=True)),
     ]
 
 
 def _unlearning(recipe: Recipe, retained: int) -> list[str]:
-    """Settings that differ from the defaults; `retained` is the number of pictures outside the largest group."""
+    """Settings that differ from the defaults; `retained` is the number of images outside the largest group."""
     neighbors = {"n_neighbors": retained} if retained < Unlearning().n_neighbors else {}
     values = recipe.unlearn | neighbors
     return ["unlearn:", *_keys(values)] if values else []

@@ -180,7 +180,7 @@ def read_headers(checkpoint: Checkpoint, key: str) -> dict[str, TensorHeader]:
     for file in checkpoint.weights:
         try:
             with safetensors.safe_open(regular(file), framework="np") as opened:
-                parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+                parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
                 headers = {name: TensorHeader(part.get_dtype(), part.get_shape(), file) for name, part in parts.items()}
         except (safetensors.SafetensorError, OSError) as error:
             raise ArtifactError(f"{key}: {file} is not a readable safetensors file ({error})") from None

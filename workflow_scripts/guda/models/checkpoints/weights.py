@@ -31,7 +31,7 @@ def read_weights(checkpoint: Checkpoint, key: str) -> Iterator[tuple[str, Tensor
     read_headers(checkpoint, key)
     for file in checkpoint.weights:
         with safetensors.safe_open(file, framework="pt") as opened:
-            for name in opened.keys():  # noqa: SIM118 - it is no mapping
+            for name in opened.keys():  # noqa: SIM118 - not a mapping
                 yield (
                     checkpoint.current_name(name),
                     _in_float32(opened.get_tensor(name), f"{key}: {file}: tensor {name!r}"),

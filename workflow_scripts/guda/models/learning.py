@@ -35,6 +35,8 @@ def describe(checked: dict[str, Any]) -> str:
     share = falls(checked)
     if aside and aside[-1] > RISEN * min(aside):
         least = checked["steps"][aside.index(min(aside))]
-        return f"{said}; there it was lowest after {least} steps and rises: training images are being memorized"
+        return (
+            f"{said}; there it was lowest after {least} steps and has risen since: training images are being memorized"
+        )
     end = "it still falls, so train for more steps" if share >= FALLING else "more steps would change little"
     return f"{said}; in the second half of training it fell by {100 * share:.2g} %: {end}"

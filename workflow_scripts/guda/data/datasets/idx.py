@@ -45,8 +45,9 @@ def read_idx(path: Path, n_dimensions: int) -> np.ndarray:
     content, start = read_bytes(path), 4 * (1 + n_dimensions)
     header = content[:start].tobytes()
     if len(header) < start or header[:2] != b"\0\0":
-        begins = header[:4].hex(" ") or "nothing"
-        raise DataError(f"{path}: not an IDX file (it begins with {begins}); download it again")
+        raise DataError(
+            f"{path}: not an IDX file (it begins with {header[:4].hex(' ') or 'nothing'}); download it again"
+        )
     if header[2] != UNSIGNED_BYTES:
         raise DataError(f"{path}: values of IDX type 0x{header[2]:02x}, expected 0x08, unsigned bytes; convert it")
     if header[3] != n_dimensions:

@@ -1,4 +1,4 @@
-"""The validated experiment, and what all rules share."""
+"""The validated experiment, and helpers that all rules share."""
 
 import gc
 import os
@@ -13,12 +13,12 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-# Of the millions of objects of a plan all stay: looking for some to free would take a fifth of the time.
+# A plan's millions of objects all stay alive: garbage collection would take a fifth of the time.
 gc.set_threshold(1_000_000)
 
 SCRIPTS = str(Path(str(workflow.current_basedir)).parent / "workflow_scripts")
 if not Path(SCRIPTS).is_dir():
-    raise WorkflowError(f"{SCRIPTS} is no folder here; clone the project and name the Snakefile of the clone")
+    raise WorkflowError(f"{SCRIPTS} is not a folder; clone the project and use the Snakefile in the clone")
 sys.path.insert(0, SCRIPTS)
 
 from guda.core.artifacts import made_for, write_text
@@ -50,12 +50,12 @@ from guda.plan.resources import work
 from guda.plan.summary import summary
 from guda.core.spec import digest
 
-# Where a path of the rules lies, seen from the working folder: the same, but in a module with a prefix.
+# From a path in the rules to the path on disk: they differ only in a module with a prefix.
 located = workflow.modifier.path_modifier.replace_prefix
 
 
 def readable(make, *arguments):
-    """What `make` gives, or what the user has to mend as one message instead of a traceback."""
+    """The result of `make`; errors that the user must fix become one message instead of a traceback."""
     try:
         return make(*arguments)
     except GudaError as error:
@@ -64,12 +64,12 @@ def readable(make, *arguments):
 
 def load_experiment():
     """The experiment of the merged configuration."""
-    with suppress(OSError):  # Snakemake makes it later; what planning found out about images is kept in it
+    with suppress(OSError):  # Snakemake makes it later; planning remembers checked images in it
         Path(".snakemake").mkdir(exist_ok=True)
     main = workflow.modifier.is_main_snakefile()
     experiment = planned(config, workflow.configfiles if main else [], located)
     if main and workflow.exec_mode == ExecMode.DEFAULT:
-        reports.check_asked(experiment, sys.argv[1:])  # Snakemake tells the rules nothing of its targets
+        reports.check_asked(experiment, sys.argv[1:])  # Snakemake does not pass its targets to the rules
     return experiment
 
 
@@ -78,33 +78,33 @@ paths = experiment.paths
 settings = experiment.config
 RESULTS = str(experiment.on_disk.results)
 QUERY_SET = settings.queries.name
-OF_SET = [SETS, QUERY_SET] if QUERY_SET else []  # where logs of jobs are that know of its answers
+OF_SET = [SETS, QUERY_SET] if QUERY_SET else []  # where jobs for this query set log
 
-# PATH begins with the Python that runs Snakemake, not with what the shell finds first.
+# Put the Python that runs Snakemake first in PATH, whatever the shell would find first.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-# What the jobs of this experiment read first. Named by its content, so that a plan of other settings leaves a run that
-# goes on its own.
+# The environment that this experiment's jobs read first. Named by its content, so that planning with other settings
+# does not affect a run in progress.
 EXPORTS = exports(experiment, SCRIPTS, os.getenv("GUDA_CACHE", ""))
 ENVIRONMENT_FILE = str(MEMORY / f"environment-{digest(EXPORTS)}.sh")
 readable(write_text, ENVIRONMENT_FILE, EXPORTS)
 
 
 def environment(wildcards, output):
-    """Parameter: the beginning of a job's commands. Snakemake does not compare what may depend on `output`."""
+    """Parameter: the start of a job's commands. Snakemake does not compare parameters that may depend on `output`."""
     return f"export GUDA_ATTEMPT={workflow.attempt} && . {shlex.quote(ENVIRONMENT_FILE)} &&"
 
 
-# --- What rules share, directive by directive
+# --- Shared parts of rules, directive by directive
 
 
 def logs(*parts):
-    """The files beside a job's results: what it said, and its spec, which may be too long for a command line."""
+    """A job's log files: its output, and its spec, which may be too long for a command line."""
     return {"text": paths.log(*parts), "spec": paths.spec_file(*parts)}
 
 
 def needs(stage, gpu=False):
-    """What a job of the stage asks a cluster for: memory and minutes, more with each `attempt`, and the GPU."""
+    """Resources that a job of the stage requests: memory and minutes, more with each `attempt`, and the GPU."""
 
     def mem_mb(wildcards, attempt):
         return need(stage).mem_mb(attempt)
@@ -116,7 +116,7 @@ def needs(stage, gpu=False):
 
 
 def parameters(spec):
-    """The parameters of a job: its spec, on whose change it runs again, and two that Snakemake does not compare."""
+    """The parameters of a job: its spec, whose changes make it rerun, and two that Snakemake does not compare."""
     return {
         "environment": environment,
         "spec": lambda wildcards: spec(wildcards).canonical(),
@@ -124,12 +124,12 @@ def parameters(spec):
     }
 
 
-# In place of that `results` where Snakemake remembers it of finished jobs, which without it would run again.
+# Replaces that `results` in rules whose finished jobs Snakemake recorded with it, since they would rerun without it.
 COMPARED = {"results": lambda wildcards: RESULTS}
 
 
 def command(program, *flags):
-    """A job's shell command: its spec is written beside its log, its environment read, its program called."""
+    """A job's shell command: write its spec beside its log, read its environment, call its program."""
     return " ".join(
         [
             "printf %s {params.spec:q} > {log.spec:q};",
@@ -142,14 +142,14 @@ def command(program, *flags):
 
 # Flags of programs that run a network: resources, which a profile may change, and the rest of `execution`.
 NETWORK = '--threads {threads} --gpus {resources.gpu} --execution "$GUDA_EXECUTION"'
-# Flags for where a job reads what is said of this set of queries.
+# Flags for where a job reads results for this query set.
 RESULTS_OF_SET = "--results {params.results:q}" + (f" --query-set {QUERY_SET}" if QUERY_SET else "")
 # Flags for what a job writes, see `recorded`.
 RECORDED = "--output {output.file:q} --record {output.record:q}"
 
 
 def model_spec(name):
-    """The function of wildcards that gives the spec of a model, whose name may have wildcards in it."""
+    """A function from wildcards to the spec of a model, whose name may contain wildcards."""
     return lambda wildcards: experiment.model_spec(name.format(**wildcards))
 
 
@@ -167,17 +167,17 @@ def made_model(name):
 
 
 def recorded(path):
-    """The outputs of a rule that makes a file and, beside it, the record of what it cost."""
+    """The outputs of a rule that makes a file and the record of its cost beside it."""
     return {"file": path, "record": record_of(path)}
 
 
 def reported(path, name, category):
-    """The same of a table or figure that is in Snakemake's report, with this name of its caption."""
+    """The same for a table or figure in Snakemake's report, with this caption name."""
     return {"file": report(path, caption=f"captions/{name}.rst", category=category), "record": record_of(path)}
 
 
 def foreign_model(name):
-    """`foreign` of the same rule."""
+    """`foreign` for the same rule."""
     return foreign(model_files(name)["weights"], model_spec(name))
 
 
@@ -187,7 +187,7 @@ def one_of(names):
 
 
 def number(text):
-    """The number in a wildcard, such as k=20/, or None in an empty one."""
+    """The number in a wildcard such as k=20/, or None for an empty one."""
     digits = re.sub(r"\D", "", text)
     return int(digits) if digits else None
 
@@ -203,7 +203,7 @@ def foreign_mark():
     return str(readable(settle_dates, Path(RESULTS)).absolute())
 
 
-if workflow.exec_mode == ExecMode.DEFAULT:  # before any date is looked at, and by the first process alone
+if workflow.exec_mode == ExecMode.DEFAULT:  # before Snakemake reads any file's time, and only in the first process
     foreign_mark()
 
 
@@ -211,10 +211,10 @@ changes = Changes()
 
 
 def foreign(path, spec):
-    """Input function: nothing, or a mark that makes the job run, since the file at its output is of another spec.
+    """Input function: nothing, or a mark that makes the job run because the existing output has another spec.
 
-    Snakemake compares parameters with those that it remembers. Where it remembers nothing (results/ came from another
-    folder or machine, without .snakemake) a file of another configuration would pass for this one's.
+    Snakemake compares parameters with those that it recorded. Without records (results/ came from another folder or
+    machine, without .snakemake), a file of another configuration would count as up to date.
     """
 
     def marks(wildcards):
@@ -230,28 +230,28 @@ def foreign(path, spec):
 
 @cache
 def need(stage):
-    """What a job of the stage needs of a cluster."""
+    """The resources that a job of the stage needs."""
     return stage_needs(experiment)[stage]
 
 
 def removal_files(wildcards):
-    """Input function: what is measured of the models that counterfactual removal needs, known once it has chosen them."""
+    """Input function: the files of counterfactual removal, known once the sets to remove are chosen."""
     checkpoints.removal_sets.get()
     return readable(reports.removal_files, experiment)
 
 
-if workflow.exec_mode == ExecMode.DEFAULT:  # and not again in each job that a cluster starts
+if workflow.exec_mode == ExecMode.DEFAULT:  # not again in each job on a cluster
     logger.info(experiment.describe_groups())
     for note in experiment.notes():
         logger.warning(note)
 
 
 def say(line, level="info"):
-    """Write a line into Snakemake's log, unless it is to be quiet about all."""
+    """Write a line to Snakemake's log, unless everything is to be quiet."""
     getattr(logger, level)(line, extra={"quietness": Quietness.ALL})
 
 
-# Of the workflow that is run, by the process that runs it. Logger plugins, which not every version 9 has, have their ways.
+# Only in the main workflow and process, and without logger plugins, which format records themselves.
 narration = None
 if workflow.modifier.is_main_snakefile() and workflow.exec_mode == ExecMode.DEFAULT:
     if not getattr(workflow.output_settings, "log_handler_settings", None):
@@ -269,16 +269,16 @@ onsuccess:
 
 onerror:
     if narration and narration.failures():
-        say("\n".join(["What did not come to its end:", *narration.failures()]), "error")
+        say("\n".join(["Failed jobs:", *narration.failures()]), "error")
 
 
-# Models that are retrained to evaluate methods.
+# Models retrained to evaluate methods.
 SUBSETS = rf"subset-{settings.lds.seed}/\d+"
 REMOVED = r"removed-\d+/[0-9a-f]+"
 
 
-# Shapes, not lists, of what there may be thousands of: Snakemake searches the constraint's text for each file, too. The
-# experiment refuses names that it does not know.
+# Patterns rather than lists for names of which there may be thousands: Snakemake also searches the constraint's text for
+# each file. The experiment rejects unknown names.
 wildcard_constraints:
     group=r"[^/]+",
     seed=r"\d+",
@@ -286,6 +286,6 @@ wildcard_constraints:
     model=rf"{BASES}|{CONDITIONAL}|[^/]+/[^/]+",
     method=one_of([*experiment.oracles, *experiment.methods_used, *experiment.variants]),
     operator=one_of(experiment.operators),
-    # In parentheses: Snakemake takes an empty constraint, as of the configured schedule alone, for none.
+    # In parentheses: Snakemake treats an empty constraint, as with only the configured schedule, as no constraint.
     schedule=f"({one_of(experiment.schedules)})",
     nearest=r"(k=\d+/)?",

@@ -44,8 +44,8 @@ rule training_table:
         command("write_table.py", '--data "$GUDA_DATA" --output {output.file:q}')
 
 
-# Membership reaches each group's file through its spec, not through the table: one file that all groups read would
-# make every model stale whenever one group changes.
+# Each group's membership comes from its spec, not from the table: a file that all groups read would make every model
+# stale whenever one group changes.
 rule group:
     input:
         foreign=foreign(paths.group("{group}"), lambda wc: experiment.group_spec(wc.group)),
@@ -83,7 +83,7 @@ rule calibration_sample:
     params:
         **parameters(lambda wc: experiment.calibration_spec()),
     message:
-        "Choosing the training images for retain calibration"
+        "Choosing training images for retain calibration"
     shell:
         command("sample_calibration.py", "--images {input.images:q} --output {output:q}")
 

@@ -1,4 +1,4 @@
-"""What a run will cost, measured on this machine. It has no output, so that it is always measured again."""
+"""What a run will cost, measured on this machine. The rule has no output, so that it always runs."""
 
 
 rule estimate:

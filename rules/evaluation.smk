@@ -1,4 +1,4 @@
-"""The tables that `make_table.py` makes, the figures that `plot.py` draws, and what is retrained for them."""
+"""The tables made by `make_table.py`, the figures drawn by `plot.py`, and the models retrained for them."""
 
 from guda.plan import reports
 from guda.plan.exemplars import exemplars_spec
@@ -78,7 +78,7 @@ use rule rankings as metrics_by_source with:
     params:
         **parameters(lambda wc: reports.sources_spec(experiment)) | COMPARED,
     message:
-        "Measuring sole-source and shared contents apart"
+        "Measuring sole-source and shared contents separately"
 
 
 use rule rankings as significance with:
@@ -111,7 +111,7 @@ if reports.repeated(experiment):
         params:
             **parameters(lambda wc: reports.reliability_spec(experiment)) | COMPARED,
         message:
-            "Comparing runs of unlearning from several seeds"
+            "Comparing unlearning runs with several seeds"
 
 
 use rule rankings as likelihood_table with:
@@ -128,7 +128,7 @@ use rule rankings as likelihood_table with:
     params:
         **parameters(lambda wc: reports.likelihood_table_spec(experiment)) | COMPARED,
     message:
-        "Comparing likelihood bounds with likelihoods"
+        "Comparing ELBOs with likelihoods"
 
 
 rule query_figure:
@@ -206,7 +206,7 @@ if experiment.variants:
         params:
             **parameters(lambda wc: reports.sweep_spec(experiment)) | COMPARED,
         message:
-            "Measuring every variant against every seed of the oracle"
+            "Measuring every variant against every oracle seed"
 
     use rule query_figure as sweep_figure with:
         input:
@@ -223,7 +223,7 @@ if experiment.variants:
         params:
             **parameters(lambda wc: reports.sweep_figure_spec(experiment)),
         message:
-            "Drawing the variants and the one that is chosen"
+            "Drawing the variants and the chosen one"
 
 
 if settings.lds.subsets:
@@ -265,12 +265,12 @@ if settings.lds.subsets:
         params:
             **parameters(lambda wc: reports.lds_spec(experiment)) | COMPARED,
         message:
-            "Measuring how well scores add up"
+            "Computing the linear datamodeling score"
 
 
 if settings.removal.queries:
 
-    # What is removed follows from the rankings, so which models there are is known once these are made.
+    # What is removed follows from the rankings, so the models are known only once these are made.
     checkpoint removal_sets:
         input:
             reports.removal_sets_files(experiment),
@@ -289,7 +289,7 @@ if settings.removal.queries:
         params:
             **parameters(lambda wc: reports.removal_sets_spec(experiment)) | COMPARED,
         message:
-            "Choosing what is removed for each query"
+            "Choosing what to remove for each query"
         shell:
             command(
                 "choose_removals.py",
@@ -297,8 +297,8 @@ if settings.removal.queries:
                 "--output {output.table:q} --members {output.members:q}",
             )
 
-    # A set is named by the digest of its images, so a file of this name never changes: new sets make no old one stale,
-    # which is why the file that they come from is ancient here.
+    # A set is named by the digest of its images, so its file never changes: new sets do not make old ones stale, which
+    # is why the file that they come from is ancient here.
     rule removal_exclusion:
         input:
             sets=ancient(paths.removal_members()),
@@ -340,7 +340,7 @@ if settings.removal.queries:
             params:
                 **parameters(lambda wc: experiment.regenerated_spec(wc.model, wc.bucket)),
             message:
-                "Generating {wildcards.bucket} again, by model {wildcards.model}"
+                "Regenerating {wildcards.bucket} with model {wildcards.model}"
 
     use rule rankings as removal with:
         input:
@@ -356,7 +356,7 @@ if settings.removal.queries:
         params:
             **parameters(lambda wc: reports.removal_spec(experiment)) | COMPARED,
         message:
-            "Measuring what removal does"
+            "Measuring the effect of removal"
 
     use rule query_figure as removal_figure with:
         input:
@@ -372,4 +372,4 @@ if settings.removal.queries:
         params:
             **parameters(lambda wc: reports.removal_figure_spec(experiment)) | COMPARED,
         message:
-            "Drawing what removal does"
+            "Drawing the effect of removal"

@@ -1,10 +1,10 @@
-"""Models: the base model, those retrained without something, those of all groups, and the unlearned ones."""
+"""Models: the base model, retrained and unlearned counterfactual models, and networks of all groups."""
 
 LOGO = logo_model("{seed}", "{group}")
 UNLEARNED = unlearned_model("{operator}", "{group}")
 
 
-# What `train.py` trains, from scratch or from a pipeline, follows from the spec. Long jobs first.
+# The spec determines what `train.py` trains, from scratch or from a pipeline. Long jobs first.
 rule train_logo:
     input:
         experiment.family.training_files,
@@ -36,7 +36,7 @@ rule train_logo:
 
 if BASE not in experiment.imports:
 
-    # Before all others, so that no processor is left with a training at the end.
+    # Before all others, so that no training is left running alone at the end.
     use rule train_logo as train_base with:
         input:
             experiment.family.training_files,
@@ -87,7 +87,7 @@ use rule train_logo as train_conditional with:
     params:
         **parameters(model_spec(CONDITIONAL)) | COMPARED,
     message:
-        "Training the network that is conditional on the group"
+        "Training the group-conditional network"
 
 
 use rule train_logo as train_classifier with:
@@ -105,7 +105,7 @@ use rule train_logo as train_classifier with:
     params:
         **parameters(model_spec(CLASSIFIER)) | COMPARED,
     message:
-        "Training the classifier of groups"
+        "Training the group classifier"
 
 
 if settings.lds.subsets or settings.removal.queries:
@@ -148,7 +148,7 @@ if experiment.query_source == "exemplars":
         params:
             **parameters(model_spec(TUNED)),
         message:
-            "Tuning the base model on exemplars of group {wildcards.group}"
+            "Fine-tuning the base model on exemplars of group {wildcards.group}"
         shell:
             command(
                 "tune.py",
@@ -199,7 +199,7 @@ rule unlearn:
     params:
         **parameters(model_spec(UNLEARNED)),
     message:
-        "Unlearning group {wildcards.group} by {wildcards.operator}"
+        "Unlearning group {wildcards.group} with {wildcards.operator}"
     shell:
         command(
             "unlearn.py",
@@ -211,7 +211,7 @@ rule unlearn:
 
 if experiment.imports:
 
-    # What the model is measured on is no reason to take it over again.
+    # Changes in what the model is measured on are no reason to import it again.
     rule import_model:
         input:
             ancient(experiment.family.training_files),
@@ -224,7 +224,7 @@ if experiment.imports:
             **logs("models", "{model}"),
         wildcard_constraints:
             model=one_of(experiment.imports),
-        # Before all trainings: a model that cannot be taken is to stop them.
+        # Before all trainings, so that a model that cannot be imported stops them.
         priority: 3
         conda:
             "../envs/guda.yaml"
@@ -234,7 +234,7 @@ if experiment.imports:
         params:
             **parameters(model_spec("{model}")),
         message:
-            "Taking over model {wildcards.model}"
+            "Importing model {wildcards.model}"
         shell:
             command(
                 "import_model.py",

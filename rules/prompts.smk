@@ -1,4 +1,4 @@
-"""Of text-to-image models alone: the pipeline that they are fine-tuned from, prompts, and encoded samples."""
+"""Only for text-to-image models: the pipeline that they are fine-tuned from, prompts, and encoded samples."""
 
 if experiment.family.training_files:
 
@@ -23,7 +23,7 @@ if experiment.family.training_files:
             folder=lambda wc: experiment.on_disk.pipeline(),
             style=settings.text_to_image.prompts.style,
         message:
-            "Making the small pipeline"
+            "Training the small pipeline"
         shell:
             command(
                 "make_pipeline.py",
@@ -95,7 +95,7 @@ rule encoded_anchors:
         **recorded(paths.encoded(ANCHORS)),
     log:
         **logs("encoded", ANCHORS),
-    # The shortest of the jobs that look through the whole pipeline.
+    # The shortest of the jobs that check the full pipeline.
     priority: 3
     conda:
         "../envs/guda.yaml"

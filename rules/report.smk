@@ -1,4 +1,4 @@
-"""Whether the models are any good, and the page of all answers with what is computed for it alone."""
+"""Whether the models are any good, and the report page with what is computed for it alone."""
 
 from guda.plan import page, quality
 
@@ -16,7 +16,7 @@ use rule rankings as quality with:
     params:
         **parameters(lambda wc: quality.quality_spec(experiment)) | COMPARED,
     message:
-        "Comparing generated with training images, and unlearned models with the base model"
+        "Comparing generated images with training images, and unlearned models with the base model"
 
 
 use rule rankings as curves with:
@@ -31,7 +31,7 @@ use rule rankings as curves with:
     params:
         **parameters(lambda wc: quality.curves_spec(experiment)) | COMPARED,
     message:
-        "Gathering learning curves"
+        "Collecting learning curves"
 
 
 use rule query_figure as curves_figure with:
@@ -69,7 +69,7 @@ use rule query_figure as samples_figure with:
         "Drawing queries beside training images"
 
 
-# The flag for unlearned models that need the base model beside them.
+# The flag for unlearned models that are adapters of the base model.
 ADAPTERS = "--adapters" if page.has_adapters(experiment) else ""
 
 
@@ -93,7 +93,7 @@ if page.has_maps(experiment):
         params:
             **parameters(lambda wc: page.maps_spec(experiment)) | COMPARED,
         message:
-            "Mapping where in images the evidence lies"
+            "Mapping where in the images the evidence lies"
         shell:
             command("compute_maps.py", NETWORK, RESULTS_OF_SET, ADAPTERS, "--samples {input.samples:q}", RECORDED)
 
@@ -123,7 +123,7 @@ if page.is_redrawn(experiment):
         params:
             **parameters(lambda wc: page.redrawn_spec(experiment)) | COMPARED,
         message:
-            "Drawing images again without their first groups"
+            "Regenerating images without their first groups"
         shell:
             command(
                 "redraw.py",
@@ -153,6 +153,6 @@ rule report:
     params:
         **parameters(lambda wc: page.page_spec(experiment)) | COMPARED,
     message:
-        "Writing the page of all answers"
+        "Writing the report page"
     shell:
         command("write_report.py", RESULTS_OF_SET, "--output {output.file:q}")

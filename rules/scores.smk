@@ -1,4 +1,4 @@
-"""What networks say of images, one file per model and bucket, and the scores of every method."""
+"""ELBO terms and other network outputs, one file per model and bucket, and the scores of every method."""
 
 from guda.plan.precomputed import (
     FEATURES_OF_GRADIENTS,
@@ -116,7 +116,7 @@ rule likelihood:
     params:
         **parameters(lambda wc: likelihood_spec(experiment, wc.model)) | COMPARED,
     message:
-        "Integrating the probability flow of model {wildcards.model}"
+        "Integrating the probability flow ODE of model {wildcards.model}"
     shell:
         command(
             "compute_likelihood.py",
@@ -174,7 +174,7 @@ rule influence:
     params:
         **parameters(lambda wc: influence_spec(experiment, wc.method, wc.bucket)),
     message:
-        "Unlearning the queries of {wildcards.bucket} by {wildcards.method}"
+        "Unlearning the queries of {wildcards.bucket} with {wildcards.method}"
     shell:
         command(
             "compute_influence.py",
@@ -207,7 +207,7 @@ rule kernel:
     params:
         **parameters(lambda wc: kernel_spec(experiment, wc.bucket)),
     message:
-        "Shifting the base model's predictions of {wildcards.bucket} by a kernel"
+        "Shifting the base model's predictions for {wildcards.bucket} by a kernel"
     shell:
         command(
             "compute_kernel.py",
@@ -265,7 +265,7 @@ rule features:
         **logs("features", "embedding", "{images}"),
     wildcard_constraints:
         images=one_of([TRAINING, *experiment.buckets]),
-    # A vision model is someone else's: what is wrong with it is to be said before anything is trained.
+    # Vision models come from third parties: their problems should be reported before anything is trained.
     priority: 3 if VISION_MODEL else 0
     conda:
         "../envs/guda.yaml"
@@ -296,6 +296,6 @@ rule scores:
     params:
         **parameters(lambda wc: experiment.method_spec(wc.method)) | COMPARED,
     message:
-        "Attributing by {wildcards.method}"
+        "Attributing with {wildcards.method}"
     shell:
         command("attribute.py", "--method {wildcards.method:q}", RESULTS_OF_SET, RECORDED)

@@ -134,7 +134,7 @@ def test_scoring_goes_on_in_smaller_batches_when_memory_runs_out(denoiser, image
     # About 1 MB for each of 4096 noised images at a time.
     steps = np.arange(1, 257)
     found = scores(denoiser, images, CUDA, steps, 4096)
-    assert "out of GPU memory, going on with" in capsys.readouterr().err
+    assert "out of GPU memory, continuing with" in capsys.readouterr().err
     torch.testing.assert_close(found, scores(denoiser, images, CUDA, steps, 16), rtol=1e-3, atol=0)
 
 
@@ -142,7 +142,7 @@ def test_training_goes_on_in_parts_when_memory_runs_out(images, little_memory, c
     # About 5 MB for each of 512 noised images at a time.
     settings = config.Training(steps=3, batch_size=512, warmup_steps=1, learning_rate=1e-3)
     trained, evaluations = train(images, UNET, SCHEDULE, settings, Execution(device=CUDA))
-    assert "out of GPU memory, going on with" in capsys.readouterr().err
+    assert "out of GPU memory, continuing with" in capsys.readouterr().err
     assert evaluations == 3 * 512 * 3
     assert all(torch.isfinite(parameter).all() for parameter in trained.parameters())
 

@@ -194,10 +194,10 @@ OTHERS = [
         rf"tensor '{LAYER}.lora_A.weight' is",
     ),
     (dict, {"r": 3}, r"is float32 \[2, .*expected float32 \[3, "),
-    (dict, {"r": 0}, "rank 0 and alpha 6.0 are not those of adapters"),
-    (dict, {"r": None}, "no rank and alpha"),
+    (dict, {"r": 0}, "rank 0 and alpha 6.0 are not valid for adapters"),
+    (dict, {"r": None}, "lacks the adapters' rank and alpha"),
     (dict, {"lora_alpha": float("inf")}, "rank 2 and alpha inf are not"),
-    (dict, {"lora_alpha": "much"}, "no rank and alpha"),
+    (dict, {"lora_alpha": "much"}, "lacks the adapters' rank and alpha"),
 ]
 
 
@@ -245,7 +245,10 @@ def test_the_stage_leaves_adapters_that_the_cache_keeps_and_scores_are_of(job, t
     torch.testing.assert_close(predicted(denoiser.unet), predicted(unlearned().unet), rtol=1e-3, atol=1e-4)
 
     (cached,) = (tmp_path / "cache" / "models").iterdir()
-    for change, settings, named in [*OTHERS, (dict, {"lora_alpha": 5}, r"are \(2, 5.0\), not those of the config")]:
+    for change, settings, named in [
+        *OTHERS,
+        (dict, {"lora_alpha": 5}, r"have rank and alpha \(2, 5.0\), not those of the config"),
+    ]:
         shutil.copytree(tmp_path / "model", cached, dirs_exist_ok=True)
         remade(cached, files["base"], change, spec, **settings)
         write_record(cached / RECORD, spec, [cached / ADAPTER], seconds=1)

@@ -213,7 +213,7 @@ def test_a_type_that_is_not_written_here_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(2, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
-    assert "of type BF16" in refused(tmp_path / "a.safetensors")
+    assert "has the unsupported type BF16" in refused(tmp_path / "a.safetensors")
 
 
 def test_views_are_written_as_what_they_show(tmp_path):

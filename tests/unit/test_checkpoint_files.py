@@ -77,7 +77,7 @@ def test_what_save_pretrained_writes_is_read(denoiser, taken, planned, tmp_path,
     planned(tmp_path)
     assert_equal(taken(tmp_path), expected)
     variant = arguments.get("variant")
-    said = [f"{KEY}: {tmp_path} has its weights as the variant {variant} alone; it is taken, in float32."]
+    said = [f"{KEY}: {tmp_path} has weights only as the variant {variant}; it is used, in float32."]
     assert notes_of(str(tmp_path), KEY) == (said if variant else [])
 
 
@@ -158,11 +158,11 @@ def twice(shards):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda shards: first(shards).unlink(), f"{INDEX} names {DIFFUSERS}-00001-of-.*, which is not there; copy all"),
+        (lambda shards: first(shards).unlink(), f"{INDEX} names {DIFFUSERS}-00001-of-.*, which is missing; copy all"),
         (lambda shards: (shards / INDEX).unlink(), f"-00001-of-.* is a part of it, but without {INDEX}; copy all"),
         (lambda shards: (shards / INDEX).write_text("{}"), f"{INDEX} has no weight_map"),
         (lambda shards: (shards / INDEX).write_text('{"weight_map": {"a": 1}}'), f"{INDEX} has no weight_map"),
-        (lambda shards: (shards / INDEX).write_text("[]"), f"{INDEX} is no configuration of diffusers"),
+        (lambda shards: (shards / INDEX).write_text("[]"), f"{INDEX} is not a configuration of diffusers"),
         (
             lambda shards: first(shards).write_bytes(first(shards).read_bytes()[:-1]),
             "is not a readable safetensors file",
@@ -259,7 +259,7 @@ def test_names_of_compiled_parts_and_of_transformers():
 
 def test_a_tensor_under_two_names_is_refused(foreign, planned):
     rewrite(foreign / WEIGHTS, lambda tensors: tensors.update({"module.conv_in.bias": torch.zeros(8)}))
-    with pytest.raises(ArtifactError, match=r"conv_in\.bias' is there twice"):
+    with pytest.raises(ArtifactError, match=r"conv_in\.bias' occurs twice"):
         planned(foreign)
 
 
@@ -276,7 +276,7 @@ def test_averaged_weights_come_first_and_that_is_said(denoiser, taken, tmp_path)
     edit(tmp_path / "unet_ema" / CONFIG, lambda values: values.update(decay=0.9999, optimization_step=3))
     assert_equal(taken(tmp_path), denoiser.unet.state_dict())
     assert source_digest(str(tmp_path), KEY) != of_unet
-    said = [f"{KEY}: of {tmp_path} the averaged weights in unet_ema are taken, not those in unet."]
+    said = [f"{KEY}: {tmp_path} is read with the averaged weights in unet_ema, not those in unet."]
     assert notes_of(str(tmp_path), KEY) == said
     shutil.rmtree(tmp_path / "unet")
     assert_equal(taken(tmp_path), denoiser.unet.state_dict())
@@ -292,16 +292,18 @@ def test_one_file_is_answered_with_how_to_make_a_folder(tmp_path, name):
     file.write_bytes(b"anything")
     of = {source_digest: "UNet2DModel", pipeline_digest: "StableDiffusionPipeline", vision_digest: "AutoModel"}
     for digest_of, kind in of.items():
-        with pytest.raises(ConfigError, match=f"^a.key: '{file}' is a file, but a folder is read; .*{kind}") as caught:
+        with pytest.raises(
+            ConfigError, match=f"^a.key: '{file}' is a file, but a folder is needed; .*{kind}"
+        ) as caught:
             digest_of(str(file), "a.key")
         assert "\n" not in str(caught.value)
-        assert ("where you trust" in str(caught.value)) == (file.suffix != ".safetensors")
+        assert ("if you trust" in str(caught.value)) == (file.suffix != ".safetensors")
 
 
 def test_one_file_in_a_folder_of_its_own_is_answered_alike(tmp_path):
     (tmp_path / "v1-5.ckpt").write_bytes(b"anything")
     for digest_of in (source_digest, pipeline_digest, vision_digest):
-        with pytest.raises(ConfigError, match=f"^a.key: '{tmp_path / 'v1-5.ckpt'}' is a file, but a folder is read"):
+        with pytest.raises(ConfigError, match=f"^a.key: '{tmp_path / 'v1-5.ckpt'}' is a file, but a folder is needed"):
             digest_of(str(tmp_path), "a.key")
 
 
@@ -314,7 +316,7 @@ def test_the_steps_that_make_a_folder_of_one_file_work(denoiser, taken, tmp_path
         source_digest(f"my{suffix}", KEY)
     _, steps = str(caught.value).split(": ", 2)[1:]
     steps = steps.partition(": ")[2] or steps
-    steps = steps.replace("(...), with the arguments that it was trained with", ".from_config(settings)")
+    steps = steps.replace("(...), with the arguments it was trained with", ".from_config(settings)")
     names = {"diffusers": diffusers, "torch": torch, "safetensors": safetensors, "settings": dict(denoiser.unet.config)}
     exec(steps, names)
     assert_equal(taken("my"), weights)
@@ -327,7 +329,7 @@ def test_pipes_and_folders_in_place_of_files_are_refused(foreign, planned, name,
     file.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
     make(file)
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} .*(no regular file|Is a directory)"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {file} .*(not a regular file|Is a directory)"):
         planned(foreign)
 
 
@@ -343,7 +345,7 @@ def test_json_that_cannot_be_read_is_refused(foreign, planned, name, text):
     file.parent.mkdir(exist_ok=True)
     file.write_text(text, errors="surrogateescape")
     with pytest.raises(
-        ArtifactError, match=f"^{KEY}: {file} is no configuration of diffusers or transformers: "
+        ArtifactError, match=f"^{KEY}: {file} is not a configuration of diffusers or transformers: "
     ) as caught:
         planned(foreign)
     assert "\n" not in str(caught.value)

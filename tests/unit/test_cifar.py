@@ -192,19 +192,19 @@ def test_a_batch_that_is_not_of_whole_records_is_refused(ten, length):
 @pytest.mark.parametrize("name", [*[f"{batch}.bin" for batch in BATCHES[1:]], "batches.meta.txt"])
 def test_an_absent_file_of_the_binary_release_is_named(ten, name):
     (ten / name).unlink()
-    with pytest.raises(DataError, match=rf"^data\.folder: '{ten}' holds no {name}; give the folder .* cifar10$"):
+    with pytest.raises(DataError, match=rf"^data\.folder: '{ten}' holds no {name}; name the folder .* cifar10$"):
         load(ten)
 
 
 @pytest.mark.parametrize("name", [*BATCHES[1:], "batches.meta"])
 def test_an_absent_file_of_the_python_release_is_named(pickled, name):
     (pickled / name).unlink()
-    with pytest.raises(DataError, match=rf"^data\.folder: '{pickled}' holds no {name}; give the folder"):
+    with pytest.raises(DataError, match=rf"^data\.folder: '{pickled}' holds no {name}; name the folder"):
         load(pickled)
 
 
 def test_neither_release_is_said(tmp_path):
-    with pytest.raises(DataError, match=r"holds no train\.bin and no train; give the folder .* dataset cifar100$"):
+    with pytest.raises(DataError, match=r"holds no train\.bin and no train; name the folder .* dataset cifar100$"):
         load(tmp_path, "cifar100")
 
 
@@ -229,14 +229,14 @@ def test_names_that_are_no_text_are_refused(ten):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": pixels(3, 0)[:, :3071]}, "'data' is no array of 3072 bytes an image"),
-        ({"data": pixels(3, 0)[0]}, "'data' is no array of 3072 bytes an image"),
-        ({"data": pixels(0, 0)}, "'data' is no array of 3072 bytes an image"),
-        ({"data": None}, "'data' is no array of 3072 bytes an image"),
-        ({"data": pixels(3, 0).astype(np.int32)}, "holds an array that is not of unsigned bytes"),
-        ({"labels": [1, 2]}, "'labels' is no list of a number an image"),
-        ({"labels": [1, 2, b"3"]}, "'labels' is no list of a number an image"),
-        ({"labels": None}, "'labels' is no list of a number an image"),
+        ({"data": pixels(3, 0)[:, :3071]}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": pixels(3, 0)[0]}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": pixels(0, 0)}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": None}, "'data' is not an array of 3072 bytes per image"),
+        ({"data": pixels(3, 0).astype(np.int32)}, "holds an array that is damaged or not of unsigned bytes"),
+        ({"labels": [1, 2]}, "'labels' is not a list of one number per image"),
+        ({"labels": [1, 2, b"3"]}, "'labels' is not a list of one number per image"),
+        ({"labels": None}, "'labels' is not a list of one number per image"),
         ({"labels": [1, 2, 10]}, "label 10, but there are 10 names"),
         ({"labels": [1, -1, 2]}, "label -1, but there are 10 names"),
         ({"labels": [1, 2, 2**70]}, f"label {2**70}, but there are 10 names"),
@@ -251,7 +251,7 @@ def test_a_pickled_batch_that_is_not_right_is_refused(pickled, change, message):
 @pytest.mark.parametrize("names", [None, b"abc", [1, 2], {}])
 def test_names_that_are_no_list_of_text_are_refused(pickled, names):
     python_3(pickled / "batches.meta", {"label_names": names})
-    with pytest.raises(DataError, match="meta: its 'label_names' is no list of names; download it again"):
+    with pytest.raises(DataError, match="meta: its 'label_names' is not a list of names; download it again"):
         load(pickled)
 
 
@@ -266,7 +266,9 @@ class Planted:
 def test_a_planted_pickle_is_refused_and_nothing_happens(pickled, monkeypatch, name):
     monkeypatch.chdir(pickled)
     python_3(pickled / name, {"data": pixels(3, 0), "labels": [1, 2, 3], "label_names": Planted()})
-    with pytest.raises(DataError, match=rf"{name}: a pickle that names {os.mkdir.__module__}\.mkdir, which is no data"):
+    with pytest.raises(
+        DataError, match=rf"{name}: a pickle that names {os.mkdir.__module__}\.mkdir, which is not data"
+    ):
         load(pickled)
     assert not Path("planted").exists()
 
@@ -294,6 +296,6 @@ def test_of_both_releases_one_has_to_be_named(tmp_path):
     for _, release, folder in UNPACKED[:2]:
         (tmp_path / folder).mkdir()
         RELEASES["cifar10", release](tmp_path / folder)
-    message = r"holds releases in cifar-10-batches-py and in cifar-10-batches-bin; give one of these folders$"
+    message = r"holds releases in cifar-10-batches-py and in cifar-10-batches-bin; name one of these folders$"
     with pytest.raises(DataError, match=rf"^data\.folder: '{tmp_path}' {message}"):
         load(tmp_path)

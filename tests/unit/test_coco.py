@@ -73,7 +73,7 @@ def test_a_subset_and_a_size_are_taken(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"images": [{"id": 1}]}, "is no file of COCO's annotations: 'file_name' is missing"),
+        ({"images": [{"id": 1}]}, "is not a valid COCO annotations file: 'file_name' is missing"),
         ({"annotations": []}, "'images' is missing"),
         ({"images": 3}, "give one with `images` and `annotations`"),
         ({"images": []}, "lists no images"),
@@ -130,7 +130,7 @@ def test_objects_without_names_of_categories_are_said(folder):
     dataset = load(folder, write(folder, images=IMAGES, annotations=objects((1, {"area": 9}))))
     assert list(dataset.table.columns) == ["id", "sha256", "license"]
     (note,) = dataset.notes
-    assert "has no `categories`, and so no columns `category`" in note
+    assert "has no `categories`, so the columns `category`" in note
 
 
 def test_of_equal_areas_the_lowest_number_counts_in_text_as_well(folder):
@@ -158,16 +158,16 @@ def test_a_file_with_a_mark_and_names_in_sub_folders_are_read(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"annotations": [{"image_id": 10, "category_id": 7, "area": 1}]}, "of category 7, which `categories` has not"),
-        ({"annotations": [{"image_id": 5, "category_id": 1, "area": 1}]}, "no annotation is of one of its images"),
+        ({"annotations": [{"image_id": 10, "category_id": 7, "area": 1}]}, "has category 7, which `categories` lacks"),
+        ({"annotations": [{"image_id": 5, "category_id": 1, "area": 1}]}, "no annotation refers to one of its images"),
         ({"annotations": objects((1, {"area": "9"}))}, r"area '9' and bbox null; give pixels"),
         ({"annotations": objects((1, {"area": -9}))}, r"area -9 and bbox null; give pixels"),
         ({"annotations": objects((1, {"bbox": [1, 2]}))}, r"area null and bbox a list; give pixels"),
         ({"annotations": objects((1, {"bbox": [1, 2, None, 4]}))}, "bbox a list; give pixels"),
-        ({"annotations": None}, "its 'annotations' is no list of objects"),
-        ({"annotations": [5]}, "its 'annotations' is no list of objects"),
-        ({"images": [{"id": None, "file_name": "a.jpg"}]}, "expected a number or a text as 'id', found null"),
-        ({"images": [{"id": 1, "file_name": None}]}, "expected a text as 'file_name', found null"),
+        ({"annotations": None}, "its 'annotations' is not a list of objects"),
+        ({"annotations": [5]}, "its 'annotations' is not a list of objects"),
+        ({"images": [{"id": None, "file_name": "a.jpg"}]}, "expected a number or a text for 'id', found null"),
+        ({"images": [{"id": 1, "file_name": None}]}, "expected a text for 'file_name', found null"),
         ({"images": [IMAGES[0], IMAGES[1] | {"id": 30}]}, r"'b\.jpg' and 'a\.jpg' have the same id 30"),
         ({"images": [IMAGES[0], IMAGES[0] | {"file_name": "./b.jpg"}]}, r"lists 'b\.jpg' twice; keep one row"),
     ],
@@ -180,7 +180,11 @@ def test_what_is_wrong_with_annotations_is_named(folder, content, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("5", "give one with `images`"), ("[" * 100_000, "nested too deeply"), ('{"images": NaN}', "NaN is no number")],
+    [
+        ("5", "give one with `images`"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"images": NaN}', "NaN is not a JSON number"),
+    ],
 )
 def test_json_that_is_no_object_is_refused(folder, text, message):
     path = folder.parent / "annotations.json"

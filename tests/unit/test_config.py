@@ -129,8 +129,8 @@ def test_a_wrong_value_is_answered_with_its_key_and_what_was_found(values, key, 
 @pytest.mark.parametrize(
     ("results", "found"),
     [
-        ("a<logs>", "holds a brace, < or >"),
-        ("{b}", "holds a brace"),
+        ("a<logs>", "contains a brace, < or >"),
+        ("{b}", "contains a brace"),
         ("-rf", "begins with a dash"),
         ("./-rf", "begins"),
     ],

@@ -136,7 +136,7 @@ def test_what_is_transparent_is_put_on_white_where_channels_are_set_and_else_ref
     assert read_image(path, (3, 1, 2), "y", COLOUR).tolist() == [[[0, 255]]] * 3
     kind = mode if mode in ("RGBA", "LA") else f"{mode} with transparency"
     for conversion in (AS_IT_IS, Conversion(size=(1, 2))):
-        with pytest.raises(DataError, match=rf"x\.png: images of mode {kind} are not read; .*set data\.channels"):
+        with pytest.raises(DataError, match=rf"x\.png: images of mode {kind} are not supported; .*set data\.channels"):
             image_shape(path, conversion)
 
 
@@ -148,7 +148,7 @@ def test_half_of_the_opacity_is_half_of_the_way_to_white(tmp_path):
 
 def test_whole_numbers_without_a_scale_are_refused_whatever_is_set(tmp_path):
     Image.new("I", (2, 2)).save(tmp_path / "x.tiff")
-    with pytest.raises(DataError, match=r"images of mode I are not read; convert it to 8-bit grey or RGB$"):
+    with pytest.raises(DataError, match=r"images of mode I are not supported; convert it to 8-bit grey or RGB$"):
         image_shape(tmp_path / "x.tiff", Conversion((2, 2), 1))
 
 
@@ -157,7 +157,9 @@ def test_other_modes_are_converted_only_where_channels_are_set(tmp_path, mode, s
     path = tmp_path / f"x.{suffix}"
     Image.new(mode, (2, 2)).save(path)
     for conversion in (AS_IT_IS, Conversion(size=(2, 2))):
-        with pytest.raises(DataError, match=rf"{mode} are not read; .*, or set data\.channels, which converts it$"):
+        with pytest.raises(
+            DataError, match=rf"{mode} are not supported; .*, or set data\.channels, which converts it$"
+        ):
             image_shape(path, conversion)
     assert image_shape(path, COLOUR) == (3, 2, 2)
     assert read_image(path, (1, 2, 2), "y", GREY).shape == (1, 2, 2)
@@ -314,7 +316,7 @@ def test_images_of_mixed_sizes_are_brought_to_one(mixed):
     dataset = load_dataset(config.Data(dataset="image_folder", folder=mixed, size=(8, 8), channels=1))
     assert dataset.image_shape == dataset.images.shape[1:] == (1, 8, 8)
     assert np.array_equal(dataset.images[0], fitted(pixels(12, 16), 1, 8, 8))
-    with pytest.raises(DataError, match=r"1\.png: colour of 8x8 .* grey of 16x12 .*, or set data\.size and"):
+    with pytest.raises(DataError, match=r"1\.png: colour with 8x8 .* grey with 16x12 .*, or set data\.size and"):
         _ = load_dataset(config.Data(dataset="image_folder", folder=mixed)).images
 
 
@@ -331,7 +333,7 @@ def test_queries_are_brought_to_the_training_images(mixed):
     of = Experiment(load_config({"data": data, "queries": {"folder": mixed}}))
     assert of.bucket_spec("bucket-0000").shape == [1, 8, 8]
     for less in ({"size": [8, 8]}, {"channels": 1}):
-        with pytest.raises(DataError, match="but a training image is grey of 8x8 pixels"):
+        with pytest.raises(DataError, match="but a training image is grey with 8x8 pixels"):
             Experiment(load_config({"data": less, "queries": {"folder": mixed}}))
 
 

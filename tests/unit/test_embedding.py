@@ -142,7 +142,7 @@ def test_a_folder_that_lacks_a_file_is_refused_by_name(vit, tmp_path, missing):
 
 
 def test_what_is_neither_folder_nor_pinned_hub_id_is_refused():
-    with pytest.raises(ConfigError, match=r"attribution\.embedding\.model: 'openai/clip' is no folder"):
+    with pytest.raises(ConfigError, match=r"attribution\.embedding\.model: 'openai/clip' is neither a folder nor"):
         vision_digest("openai/clip", "attribution.embedding.model")
 
 
@@ -208,9 +208,7 @@ def test_code_of_a_models_own_is_never_run_whatever_is_answered(vit, tmp_path):
         text=True,
         check=False,
     )
-    said = [
-        f"{KEY}: {file} has auto_map, which names Python code; code of a model's own is never run" for file in files
-    ]
+    said = [f"{KEY}: {file} has auto_map, which names Python code; a model's own code is never run" for file in files]
     lines = [line.split(". Give a model")[0] for line in done.stdout.splitlines()]
     assert lines == [line for line in said for _ in range(2)], done.stdout + done.stderr
     assert not planted.exists()
@@ -279,7 +277,7 @@ def test_variants_and_shards_of_a_vision_model_are_read(folder, vit, arguments):
     ViTModel.from_pretrained(folder).save_pretrained(folder, **arguments)
     (folder / "model.safetensors").unlink(missing_ok=True)
     torch.testing.assert_close(features_of(folder), features_of(vit))
-    told = f"{KEY}: {folder} has its weights as the variant fp16 alone; it is taken, in float32."
+    told = f"{KEY}: {folder} has weights only as the variant fp16; it is used, in float32."
     assert of_vision(folder).notes() == ([told] if "variant" in arguments else [])
 
 

@@ -89,8 +89,8 @@ HOSTILE = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ("{", r"emoji\.json' is no JSON that can be read"),
-        ("[" * 100_000, r"emoji\.json' is no JSON that can be read \(brackets are nested too deeply\)"),
+        ("{", r"emoji\.json' is not readable JSON"),
+        ("[" * 100_000, r"emoji\.json' is not readable JSON \(brackets are nested too deeply\)"),
         ("{}", r"emoji\.json: the whole: Input should be a valid list; install the package's current version"),
         (json.dumps([{"unified": "2602", "image": "2602.png"}]), r"emoji\.json: 0\.name: Field required"),
         (json.dumps([entry("2602", "-", image="../../secret.png")]), r"emoji\.json: 0\.image: String should match"),

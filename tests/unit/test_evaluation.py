@@ -80,15 +80,15 @@ def test_methods_that_score_images_are_asked_for_their_files_where_images_are_re
     ("sections", "message"),
     [
         ({"lds": {"subsets": 1}}, "lds.subsets: one subset cannot be ranked"),
-        ({"lds": {"subsets": 21}}, r"lds\.subsets is 21, but 3 of 6 groups can be kept in 20 ways only"),
-        ({"lds": {"subsets": 63, "sizes": "shapley"}}, r"63, but some of 6 groups can be kept in 62 ways only"),
+        ({"lds": {"subsets": 21}}, r"lds\.subsets is 21, but there are only 20 ways to keep 3 of 6 groups"),
+        ({"lds": {"subsets": 63, "sizes": "shapley"}}, r"63, but there are only 62 ways to keep some of 6 groups"),
         ({"lds": {"subsets": 2, "alpha": 0.95}}, r"lds\.alpha 0.95 keeps 6 of 6 groups"),
         ({"lds": {"subsets": 2, "alpha": 0.05}}, r"lds\.alpha 0.05 keeps 0 of 6 groups"),
         ({"removal": {"queries": 1, "groups": [1, 1]}}, "`groups` .* repeats a number"),
         ({"removal": {"queries": 1, "groups": []}}, "`groups` and `images` are both empty"),
         ({"removal": {"queries": 1, "groups": [6]}}, r"removal\.groups: 6 of 6 groups cannot be removed"),
         ({"removal": {"queries": 1, "images": [1797]}}, r"removal\.images: 1797 of 1797 images cannot be removed"),
-        ({"removal": {"queries": 1, "images": [5]}, "methods": ["guda"]}, r"removal\.images: none of the methods"),
+        ({"removal": {"queries": 1, "images": [5]}, "methods": ["guda"]}, r"removal\.images: no method scores"),
     ],
 )
 def test_what_cannot_be_kept_or_removed_is_refused_when_planning(sections, message):
@@ -156,7 +156,7 @@ def test_an_ensemble_cannot_have_values_as_members_which_it_would_carry_into_the
 def test_a_subset_without_training_images_is_refused():
     """Of three groups two hold half of the images each, so leaving out these two leaves nothing."""
     halves = {"conditions": {"low": "label < 5", "high": "label >= 5", "zeros": "label == 0"}}
-    with pytest.raises(DataError, match=r"leaves no training image; raise lds\.alpha"):
+    with pytest.raises(DataError, match=r"leaves no training images; use fixed lds\.sizes and raise lds\.alpha"):
         experiment(data=halves, lds={"subsets": 3, "alpha": 0.34})
 
 

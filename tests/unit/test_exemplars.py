@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(queries, message):
 
 
 def test_text_to_image_models_are_not_tuned():
-    with pytest.raises(ConfigError, match=r"queries\.source is exemplars, but text-to-image"):
+    with pytest.raises(ConfigError, match=r"queries\.source is exemplars, which is not supported for text-to-image"):
         load_config({"queries": {"source": "exemplars"}, "text_to_image": {}})
 
 

@@ -305,7 +305,7 @@ def test_groups_that_differ_in_case_only_need_a_file_system_that_tells_them_apar
     results.mkdir()
     (tmp_path / "RESULTS").symlink_to(results)  # so that the folder has both names, as where case does not count
     with pytest.raises(
-        DataError, match=r"groups 'Amber' and 'amber' differ in case only, which the file system of '.*'"
+        DataError, match=r"groups 'Amber' and 'amber' differ only in case, which the file system of '.*' ignores"
     ):
         experiment(data=cases, results=str(results / "new"))
 
@@ -454,7 +454,7 @@ def test_only_methods_that_need_a_network_ask_for_it():
         ({"data": {"group_by": "provder"}}, r"data\.group_by.*did you mean 'provider'"),
         ({"likelihood": {"groups": ["amber", "ceder"]}}, r"likelihood\.groups.*'ceder'.*did you mean 'cedar'"),
         # gamma_i = cos(pi / 2 (i + 9) / 1008), nearly, is below a hundredth from i = 993 on.
-        ({"likelihood": {"first": 993}}, r"likelihood\.first is 993, but at step 993 nothing"),
+        ({"likelihood": {"first": 993}}, r"likelihood\.first is 993, but at step 993 no signal"),
         ({"metrics": {"content": "lable"}}, r"metrics\.content.*'lable'.*did you mean 'label'"),
     ],
 )
@@ -602,7 +602,7 @@ def test_of_many_groups_only_specs_that_rules_pass_in_files_grow_beyond_an_argum
 def test_what_only_text_to_image_models_have_is_refused_of_others():
     of = text_experiment()
     assert of.fine_tuned is of.family
-    with pytest.raises(ConfigError, match="text_to_image: models without prompts are configured"):
+    with pytest.raises(ConfigError, match="text_to_image: the experiment has models without prompts"):
         _ = Experiment(load_config({}), DATASET).fine_tuned
 
 
@@ -638,14 +638,14 @@ def test_numbers_and_unicode_stand_as_they_are():
 )
 def test_another_stages_spec_is_refused(change, message):
     values = json.loads(experiment().model_spec(BASE).canonical()) | change
-    with pytest.raises(GudaError, match="--spec is no valid spec of stage train") as caught:
+    with pytest.raises(GudaError, match="--spec is not a valid spec of stage train") as caught:
         TrainSpec.parse(json.dumps(values))
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
 def test_what_is_no_spec_is_refused(text):
-    with pytest.raises(GudaError, match="--spec is no valid spec of stage train"):
+    with pytest.raises(GudaError, match="--spec is not a valid spec of stage train"):
         TrainSpec.parse(text)
 
 
@@ -661,6 +661,6 @@ def test_groups_of_one_image_and_batches_larger_than_the_training_set_are_noted(
     conditions = {"alone": f'id == "{DATASET.table["id"].iloc[0]}"', "all_amber": 'provider == "amber"'}
     changes = {"data": {"groups": None, "conditions": conditions}, "training": {"batch_size": 5000}}
     single, batch = size_notes(Experiment(load_config({**TINY, **changes, "unlearn": {"batch_size": 1797}}), DATASET))
-    assert single.startswith("1 group(s) of a single image (alone): ")
-    assert batch.startswith("training.batch_size is 5000, but there are 1797 training images")
+    assert single.startswith("1 group(s) with a single image (alone): ")
+    assert batch.startswith("training.batch_size is 5000, but there are only 1797 training images")
     assert size_notes(Experiment(load_config(TINY), DATASET)) == []

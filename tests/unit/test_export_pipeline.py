@@ -124,8 +124,8 @@ def test_what_a_pipeline_cannot_draw_with_is_refused(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(settings))
     for name, message in {
-        "conditional": "conditional on the group, but DDPMPipeline draws with an unconditional UNet2DModel; call",
-        "unlearned": "has unlearned a group by its noise alone, and its learned variance was left behind",
+        "conditional": "conditioned on the group, but DDPMPipeline samples from an unconditional UNet2DModel; call",
+        "unlearned": "changed only its predicted noise, so its learned variance is stale",
         "adapters": "adapters of a text-to-image model, but .*; load them into its pipeline",
         "text": "the network of a text-to-image model, but .*; open its pipeline with it as `unet`",
         "classifier": r"config\.json: of class None, but .*; name the folder of such a model",

@@ -65,14 +65,14 @@ def test_columns_are_named_as_they_are_and_conditions_may_be_long(condition, row
         ("`2nd-hand` < -1e999", "a number is too large to compare with"),
         ("`2nd-hand` < 0100", "leading zeros"),
         ("w == 'p'\0", "cannot be read"),
-        ("w == class", "'class' is a column, too; compare a column with a text or a number"),
-        ("w in ['p', class]", "'class' is a column, too"),
+        ("w == class", "'class' is also a column; compare a column with a text or a number"),
+        ("w in ['p', class]", "'class' is also a column"),
         ("2nd-hand == 1", r"cannot be read .*, and columns with spaces or signs as in `birth year` < 1900$"),
         ("birth year == 1", r"cannot be read .*, and columns with spaces or signs as in `birth year` < 1900$"),
         ("`brth year` == 1", r"no column 'brth year'; did you mean 'birth year'\?"),
         ("`birth year == 1", "cannot be read"),
-        ("class < 1950", r"none of its values is one, as 'A'; put the value in quotes"),
-        ("class + 1 == 2", r"'class \+ 1' is no column"),
+        ("class < 1950", r"holds none, only values like 'A'; put the value in quotes"),
+        ("class + 1 == 2", r"'class \+ 1' is not a column"),
         ("x" * 100_000 + " == 1", "no column 'xxx"),
     ],
     ids=lambda value: value[:20],
@@ -89,8 +89,8 @@ def test_values_that_are_no_numbers_are_said_where_numbers_are_asked_for():
     groups = read_groups(TABLE, Data(conditions=conditions), notes)
     assert (groups["old"], groups["older"]) == (["w0", "w2"], ["w2"])
     assert set(notes) == {
-        "data.conditions: 1 of 3 values of column 'birth year' are no numbers, as 'c. 1950'; images with such a value "
-        "satisfy no comparison of it with a number"
+        "data.conditions: 1 of 3 values of column 'birth year' are not numbers, such as 'c. 1950'; images with such a "
+        "value satisfy no comparison with a number"
     }
     as_text = []
     assert matching('`birth year` == "c. 1950"', as_text) == "1"

@@ -41,7 +41,7 @@ def test_a_name_is_found_however_it_is_written(listed, known):
 def test_a_name_as_it_stands_comes_first_and_two_others_are_refused():
     names = FileNames([COMPOSED, DECOMPOSED, r"a\b.png", "a/b.png"])
     assert [names.find(name, "t") for name in names.known] == list(names.known)
-    with pytest.raises(DataError, match=r"^t lists '\./x/.*\.png', which .* can be; rename one of them"):
+    with pytest.raises(DataError, match=r"^t lists '\./x/.*\.png', but .* both match; rename one of them"):
         names.find(f"./{COMPOSED}", "t")
 
 
@@ -88,7 +88,7 @@ def test_beside_file_the_column_file_name_is_one_like_others(folder):
         ("x/0.png,A\nx\\0.png,B\n", r"lists 'x/0\.png' twice; keep one row"),
         ("X/0.PNG,A\n", r"lists 'X/0\.PNG', but there is no such image in '.*images'; did you mean 'x/0\.png'\?"),
         ("images/y/2.png,A\n", r"'images/y/2\.png', but there is no such image in .*; did you mean 'y/2\.png'\?"),
-        ("z.png,A\n", r"no such image in '.*images'; names there are as in 'x/0\.png'"),
+        ("z.png,A\n", r"no such image in '.*images'; names there are like 'x/0\.png'"),
     ],
 )
 def test_a_file_that_is_not_there_is_answered_with_one_like_it(folder, rows, message):

@@ -44,10 +44,10 @@ def circle(path):
 
 
 SPECIAL = {
-    pipe: "it is a named pipe, no regular file",
-    link_to_pipe: "it is a named pipe, no regular file",
-    listening: "it is a socket, no regular file",
-    endless: "it is a device, no regular file",
+    pipe: "it is a named pipe, not a regular file",
+    link_to_pipe: "it is a named pipe, not a regular file",
+    listening: "it is a socket, not a regular file",
+    endless: "it is a device, not a regular file",
     circle: "Too many levels of symbolic links",
     Path.mkdir: "Is a directory",
     lambda path: path.symlink_to("nothing"): "No such file or directory",
@@ -92,13 +92,15 @@ READERS = {
 def test_no_reader_waits_for_a_pipe_or_a_device(tmp_path, make, name):
     """Each says so in an error that names the file."""
     make(tmp_path / name)
-    with pytest.raises((GudaError, OSError), match=rf"{re.escape(name)}.*no regular file|no regular file.*{name}"):
+    with pytest.raises(
+        (GudaError, OSError), match=rf"{re.escape(name)}.*not a regular file|not a regular file.*{name}"
+    ):
         READERS[name](tmp_path / name)
 
 
 def test_files_of_others_are_passed_over_or_refused_where_they_are_looked_for(tmp_path):
     os.mkfifo(tmp_path / "train")
-    with pytest.raises(GudaError, match=r"holds no train\.bin and no train; give the folder"):
+    with pytest.raises(GudaError, match=r"holds no train\.bin and no train; name the folder"):
         find_file(tmp_path, "cifar100", "train.bin", "train")
     os.mkfifo(tmp_path / "results.safetensors")
     assert made_for(tmp_path / "results.safetensors") is None
@@ -108,7 +110,7 @@ def test_the_weights_of_a_vision_model_are_a_regular_file(tmp_path):
     for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / name).write_text("{}")
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(GudaError, match=r"model\.safetensors is no regular file"):
+    with pytest.raises(GudaError, match=r"model\.safetensors is not a regular file"):
         vision_digest(str(tmp_path), "key")
 
 

@@ -105,7 +105,7 @@ def test_what_metadata_holds_beyond_text_is_left_out(tmp_path):
     assert list(dataset.table.columns) == ["id", "sha256", "label", "n"]
     assert sorted(dataset.table["n"].dropna()) == ["1", "1", "1"]
     (note,) = dataset.notes
-    assert note.endswith("metadata.jsonl': its column 'id' is left out, since that name is reserved")
+    assert note.endswith("metadata.jsonl': its column 'id' is left out, since the name is reserved")
 
 
 def test_metadata_of_something_else_is_passed_over_and_said(tmp_path):
@@ -113,7 +113,7 @@ def test_metadata_of_something_else_is_passed_over_and_said(tmp_path):
     dataset = load(tmp_path)
     assert list(dataset.table.columns) == ["id", "sha256", "label"]
     (note,) = dataset.notes
-    assert note.endswith("metadata.csv' has no column 'file_name', so it is not read as metadata of the images")
+    assert note.endswith("metadata.csv' has no column 'file_name', so it is not read as image metadata")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_metadata_of_something_else_is_passed_over_and_said(tmp_path):
     [
         (
             ["metadata.csv", "metadata.jsonl"],
-            r"holds metadata\.jsonl and metadata\.csv; remove one, or name one by data\.table",
+            r"holds metadata\.jsonl and metadata\.csv; remove one, or name one in data\.table",
         ),
         (["metadata.csv", "a/metadata.csv"], r"a/metadata\.csv' lists 'a/0\.png', but there is no such image"),
     ],
@@ -138,7 +138,7 @@ def test_an_image_listed_at_two_levels_is_refused(tmp_path):
     draw(tmp_path, FLAT)
     write(tmp_path / "metadata.csv", [{"file_name": "a/0.png", "x": 1}])
     write(tmp_path / "a" / "metadata.csv", [{"file_name": "0.png", "x": 1}])
-    with pytest.raises(DataError, match=r"a/metadata\.csv' lists '0\.png', as does the metadata of a folder above"):
+    with pytest.raises(DataError, match=r"a/metadata\.csv' lists '0\.png', as does the metadata of a parent folder"):
         load(tmp_path)
 
 
@@ -162,4 +162,4 @@ def test_the_plan_says_which_values_are_no_numbers(tmp_path):
     data = {"dataset": "image_folder", "folder": str(tmp_path), "conditions": conditions}
     of = Experiment(load_config({"data": data, "unlearn": {"n_neighbors": 1}, "metrics": {"content": None}}))
     (note,) = (note for note in of.notes() if "year" in note)
-    assert note.startswith("data.conditions: 1 of 3 values of column 'year' are no numbers, as 'c. 3'")
+    assert note.startswith("data.conditions: 1 of 3 values of column 'year' are not numbers, such as 'c. 3'")

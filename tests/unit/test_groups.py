@@ -134,19 +134,19 @@ def test_groups_by_condition_overlap_nest_and_leave_images_out():
         ("artst == 'X'", r"no column 'artst'; did you mean 'artist'\?"),
         ("artist = 'X'", "cannot be read"),
         ("artist == ", "cannot be read"),
-        ("artist", "'artist' is no comparison"),
+        ("artist", "'artist' is not a comparison"),
         ("artist == X", r"'X' is neither a text in quotes nor a number"),
         ("artist == True", "'True' is neither"),
         ("artist == -'X'", "is neither"),
         ("artist == None", "'None' is neither"),
         ("artist == {[]: 1}", "is neither"),
         ("artist in [['X']]", "is neither"),
-        ("artist is None", "compared by `is`"),
+        ("artist is None", "compared with `is`"),
         ("'X' in artist", "`in` needs a list"),
         ("artist in []", "`in` needs a list"),
-        ("year + 1 < 1950", "'year \\+ 1' is no column"),
-        ("artist.upper() == 'X'", r"'artist.upper\(\)' is no column"),
-        ("__import__('os').system('true') == 0", "is no column"),
+        ("year + 1 < 1950", "'year \\+ 1' is not a column"),
+        ("artist.upper() == 'X'", r"'artist.upper\(\)' is not a column"),
+        ("__import__('os').system('true') == 0", "is not a column"),
         ("@x == 1", "cannot be read"),
         ("nul\0", "cannot be read"),
     ],
@@ -167,7 +167,9 @@ def test_one_condition_is_refused():
 
 
 def test_names_of_conditions_are_checked():
-    with pytest.raises(DataError, match=r"data\.conditions: the group name 'a\\nb' holds '\\n'; write it in visible"):
+    with pytest.raises(
+        DataError, match=r"data\.conditions: the group name 'a\\nb' contains '\\n'; write it in visible"
+    ):
         by_condition(**{"a\nb": "year < 1950", "c": "year > 1950"})
 
 
@@ -176,7 +178,7 @@ def test_conditions_win_over_a_column_and_say_so_unless_it_is_null_or_the_defaul
     notes = []
     of = Data(group_by=group_by, conditions={"old": "year == 2020", "new": "year == 2021"})
     assert list(read_groups(TABLE, of, notes)) == ["new", "old"]
-    note = "data.conditions says what the groups are, not data.group_by, 'year'; set that to null"
+    note = "data.conditions defines the groups, and data.group_by, 'year', is ignored; set it to null"
     assert notes == [note] * told
 
 
@@ -213,7 +215,7 @@ def test_memberships_of_images_held_out_of_training_are_passed_over(tmp_path):
 
 def test_a_group_that_is_left_without_images_is_refused_unless_nobody_asks_for_it(tmp_path):
     rows = "id,group\nw0,a\nw1,b\nelsewhere,c\n"
-    with pytest.raises(DataError, match=r"data\.memberships: group 'c' has no training image; remove it, or name"):
+    with pytest.raises(DataError, match=r"data\.memberships: group 'c' has no training images; remove it, or list"):
         memberships(tmp_path, rows, subset={"count": 5})
     assert memberships(tmp_path, rows, subset={"count": 5}, groups=["a", "b"]) == {"a": ["w0"], "b": ["w1"]}
 
@@ -371,7 +373,7 @@ def test_altered_members_are_refused(file, members):
 
 def test_the_file_of_another_group_is_refused(file):
     expected = spec_of(["i0", "i3"], "birch").digest()
-    with pytest.raises(ArtifactError, match=r"amber\.json: made for another configuration or another group.*Delete it"):
+    with pytest.raises(ArtifactError, match=r"amber\.json: made for another configuration or group.*Delete it"):
         read_members(file, expected)
 
 
@@ -403,23 +405,17 @@ def test_copies_in_other_groups_are_counted_with_an_example():
     # a: i0 (x) and i2 (y); b: i1 (x) and i4 (none); c: i3 alone.
     [note] = copies("abacb", x=[0, 1], y=[2, 3])
     assert note == (
-        "4 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x) and 'i2' (y): a model "
-        "without the one still learns from the other"
+        "4 images have a byte-identical copy in other groups or in none, such as 'i0' (x) and 'i2' (y): a model "
+        "trained without one still learns from the other"
     )
     [note] = copies("ab" * 2, x=[0], y=[1, 3])
-    assert (
-        "2 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x) and 'i2' (in no" in note
-    )
+    assert "2 images have a byte-identical copy in other groups or in none, such as 'i0' (x) and 'i2' (in no" in note
 
 
 def test_copies_in_the_same_groups_are_counted_apart():
-    assert copies("aab", x=[0, 1], y=[0, 1, 2]) == ["2 images have a copy, byte for byte, in their own groups"]
+    assert copies("aab", x=[0, 1], y=[0, 1, 2]) == ["2 images have a byte-identical copy in their own groups"]
     [note] = copies("aabb", x=[0, 1, 2], y=[0, 3])
-    assert note.startswith(
-        "4 images have a copy, byte for byte, that is in other groups or in none, as 'i0' (x, y) and"
-    )
+    assert note.startswith("4 images have a byte-identical copy in other groups or in none, such as 'i0' (x, y) and")
     [note] = copies("aabbb", x=[0, 1, 2, 3], y=[4])
-    assert note.startswith(
-        "3 images have a copy, byte for byte, that is in other groups or in none, as 'i2' (x) and 'i4'"
-    )
-    assert note.endswith("; 2 images have a copy, byte for byte, in their own groups")
+    assert note.startswith("3 images have a byte-identical copy in other groups or in none, such as 'i2' (x) and 'i4'")
+    assert note.endswith("; 2 images have a byte-identical copy in their own groups")

@@ -216,12 +216,12 @@ def test_a_dataset_without_an_image_a_row_is_refused(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (None, "train-000001: holds no image; remove the row"),
+        (None, "train-000001: has no image; remove the row"),
         ({"bytes": None, "path": "absent.png"}, r"train-000001: its image cannot be read \(.*absent\.png"),
-        ({"bytes": b"GIF?", "path": None}, r"train-000001: no readable image \(of no known format\); repair or remove"),
+        ({"bytes": b"GIF?", "path": None}, r"train-000001: not a readable image \(unknown format\); repair or remove"),
         ({"bytes": png(1)[:-30], "path": None}, r"train-000001: broken image .*; repair or remove it"),
         ({"bytes": png(1, (2, 2)), "path": None},
-         r"train-000001: grey of 2x2 pixels, but 'train-000000' is grey of 6x4 pixels"),
+         r"train-000001: grey with 2x2 pixels, but 'train-000000' is grey with 6x4 pixels"),
     ],
 )  # fmt: skip
 def test_an_image_that_is_none_is_named_by_its_row(tmp_path, image, message):
@@ -235,14 +235,14 @@ def test_a_class_without_a_name_is_refused(tmp_path):
     table = made(1).cast_column("label", Value("int64")).data.table
     table = table.set_column(1, "label", pa.array([7])).replace_schema_metadata(made(1).data.schema.metadata)
     parquet.write_table(table, tmp_path / "train.parquet")
-    with pytest.raises(DataError, match=r"column 'label' holds 7, but there are 2 names of classes"):
+    with pytest.raises(DataError, match=r"column 'label' holds 7, but there are 2 class names"):
         loaded(tmp_path)
 
 
 def test_files_of_two_datasets_are_refused(tmp_path):
     made(1).to_parquet(tmp_path / "a.parquet")
     made(1).remove_columns("year").to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"b\.parquet: has other columns than .*a\.parquet; keep the files of one"):
+    with pytest.raises(DataError, match=r"b\.parquet: has different columns from .*a\.parquet; keep the files of one"):
         loaded(tmp_path)
 
 
@@ -313,5 +313,5 @@ def test_a_pinned_hub_id_is_found_offline_and_loads_no_torch(tmp_path):
     from_folder, from_hub, unreachable, unpinned, heavy = done.stdout.splitlines()
     assert from_folder == from_hub == "['cat', 'dog', None, None, 'cat']", done.stderr
     assert unreachable.startswith(f"data.hub: {dogs} cannot be downloaded (")
-    assert unpinned.startswith("data.hub: 'someone/cats@main' is no hub id of the form OWNER/NAME@COMMIT (40 hex")
+    assert unpinned.startswith("data.hub: 'someone/cats@main' is not a hub id of the form OWNER/NAME@COMMIT (40 hex")
     assert heavy == "[]"

@@ -100,16 +100,16 @@ def test_images_that_rows_name_in_the_folder_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/dev/zero", "which lies outside of"),
-        ("/etc/hostname", "which lies outside of"),
-        ("../out.png", "which lies outside of"),
-        ("images/../../out.png", "which lies outside of"),
-        ("link.png", "which lies outside of"),
-        ("linked/out.png", "which lies outside of"),
-        ("http://127.0.0.1/x.png", "an address, which is never opened"),
-        ("hf://datasets/a/b/x.png", "an address, which is never opened"),
-        ("zip://x.png::out.zip", "an address, which is never opened"),
-        ("file:///etc/hostname", "an address, which is never opened"),
+        ("/dev/zero", "which is outside of"),
+        ("/etc/hostname", "which is outside of"),
+        ("../out.png", "which is outside of"),
+        ("images/../../out.png", "which is outside of"),
+        ("link.png", "which is outside of"),
+        ("linked/out.png", "which is outside of"),
+        ("http://127.0.0.1/x.png", "a URL, which is never opened"),
+        ("hf://datasets/a/b/x.png", "a URL, which is never opened"),
+        ("zip://x.png::out.zip", "a URL, which is never opened"),
+        ("file:///etc/hostname", "a URL, which is never opened"),
     ],
 )
 def test_images_elsewhere_are_refused_with_row_and_path(tmp_path, path, reason):
@@ -149,7 +149,7 @@ def test_broken_images_in_rows_are_said_by_the_plan(files):
     written = pa.table([pa.array(images, kinds[0]), labels], names=["image", "label"])
     parquet.write_table(written.replace_schema_metadata(table.schema.metadata), files / "train.parquet")
     with pytest.raises(
-        DataError, match=r"^2 of 4 images cannot be used:\n.*train-000000: no readable.*\n.*train-000003"
+        DataError, match=r"^2 of 4 images cannot be used:\n.*train-000000: not a readable.*\n.*train-000003"
     ):
         check_sound([loaded(files)])
 
@@ -191,7 +191,7 @@ def test_short_forms_of_a_card_are_seen_too(files, server, entry):
 
 def test_rows_with_addresses_send_no_request(tmp_path, server):
     address, asked = server
-    assert "an address, which is never opened" in refused(rows(tmp_path / "d", f"{address}/x.png"))
+    assert "a URL, which is never opened" in refused(rows(tmp_path / "d", f"{address}/x.png"))
     assert asked == []
 
 
@@ -216,7 +216,7 @@ def test_lists_of_lists_that_grow_without_end_are_refused(files):
     (files / "README.md").write_text(
         "\n".join(["---", *lines, "configs:", "- config_name: x", "  data_files: *a11", "---"])
     )
-    assert refused(files) == f"{files}/README.md: names a list in place of a path; mend it, or remove the file"
+    assert refused(files) == f"{files}/README.md: names a list in place of a path; fix it, or remove the file"
 
 
 NOT_JSON = [
@@ -237,7 +237,7 @@ NOT_JSON += ['{"splits": [7], "features": {"image": 7}, "_data_files": [7]}', '{
 @pytest.mark.parametrize("file", ["dataset_dict.json", "train/state.json", "train/dataset_info.json"])
 def test_damaged_descriptions_are_one_error_that_names_the_file(saved, file, text):
     (saved / file).write_text(text)
-    assert refused(saved).startswith((f"{saved}/{file}: ", f"{saved}: no readable dataset"))
+    assert refused(saved).startswith((f"{saved}/{file}: ", f"{saved}: not a readable dataset"))
 
 
 @pytest.mark.parametrize("text", NOT_JSON, ids=range(len(NOT_JSON)))
@@ -265,7 +265,7 @@ def test_a_folder_among_the_data_files_is_named_by_state_json(saved, name):
     """Without the advice to remove the dataset's own folder."""
     (saved / "train" / "folder").mkdir()
     (saved / "train" / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
-    assert refused(saved) == f"{saved}/train/state.json: names {name!r}, which is no file; save the dataset again"
+    assert refused(saved) == f"{saved}/train/state.json: names {name!r}, which is not a file; save the dataset again"
 
 
 @pytest.mark.parametrize("split", ["../s/train", "/train", "http://127.0.0.1/x", "..", ".", "a/b", ""])
@@ -291,10 +291,10 @@ def test_no_script_beside_the_data_is_run(files, tmp_path, name):
 def test_a_pipe_or_device_in_the_folder_is_refused_unopened(files, name):
     (files / "data").mkdir()
     os.mkfifo(files / name)
-    assert refused(files) == f"{files}/{name}: cannot be read (it is a named pipe, no regular file); remove it"
+    assert refused(files) == f"{files}/{name}: cannot be read (it is a named pipe, not a regular file); remove it"
     (files / name).unlink()
     (files / name).symlink_to("/dev/zero")
-    assert refused(files) == f"{files}/{name}: cannot be read (it is a device, no regular file); remove it"
+    assert refused(files) == f"{files}/{name}: cannot be read (it is a device, not a regular file); remove it"
 
 
 def test_a_link_to_a_folder_is_said_where_it_is_not_followed(files, tmp_path):
@@ -313,7 +313,7 @@ def test_a_split_of_a_saved_dataset_may_be_a_link(saved, tmp_path):
     [file] = (tmp_path / "moved").glob("*.arrow")
     file.unlink()
     os.mkfifo(file)
-    assert refused(saved).endswith(".arrow: cannot be read (it is a named pipe, no regular file); remove it")
+    assert refused(saved).endswith(".arrow: cannot be read (it is a named pipe, not a regular file); remove it")
 
 
 def test_damaged_offsets_in_a_saved_dataset_are_not_followed(saved):

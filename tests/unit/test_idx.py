@@ -88,9 +88,9 @@ def test_a_pixel_changes_the_specs(folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (IMAGES, b"", r"no IDX file \(it begins with nothing\); download it again"),
-        (IMAGES, b"\0\0\x08\x03\0\0", r"no IDX file \(it begins with 00 00 08 03\)"),
-        (IMAGES, gzip.compress(bytes(99), mtime=0), r"no IDX file \(it begins with 1f 8b 08 00\)"),
+        (IMAGES, b"", r"not an IDX file \(it begins with nothing\); download it again"),
+        (IMAGES, b"\0\0\x08\x03\0\0", r"not an IDX file \(it begins with 00 00 08 03\)"),
+        (IMAGES, gzip.compress(bytes(99), mtime=0), r"not an IDX file \(it begins with 1f 8b 08 00\)"),
         (IMAGES, idx(bytes(16), [1, 2, 2], kind=0x0D), "values of IDX type 0x0d, expected 0x08, unsigned bytes"),
         (IMAGES, idx(bytes(20), [20]), r"1 dimension\(s\), expected 3; images and labels swapped\?"),
         (LABELS, idx(PIXELS.tobytes(), PIXELS.shape), r"3 dimension\(s\), expected 1; images and labels swapped\?"),
@@ -127,18 +127,18 @@ def test_no_prefix_of_a_file_passes(folder):
 
 def test_what_is_packed_and_no_gzip_is_refused(folder):
     (folder / IMAGES).rename(folder / f"{IMAGES}.gz")
-    with pytest.raises(DataError, match=rf"{IMAGES}\.gz: no whole gzip file \(.*\); download it again"):
+    with pytest.raises(DataError, match=rf"{IMAGES}\.gz: not a complete gzip file \(.*\); download it again"):
         load(folder)
 
 
 def test_absent_files_and_folders_are_named(folder, tmp_path):
     (folder / LABELS).unlink()
     message = (
-        f"^data.folder: '{folder}' holds no {LABELS} and no .*{LABELS}.gz and no .*; give the folder .* of dataset idx"
+        f"^data.folder: '{folder}' holds no {LABELS} and no .*{LABELS}.gz and no .*; name the folder .* of dataset idx"
     )
     with pytest.raises(DataError, match=message):
         load(folder)
-    with pytest.raises(DataError, match=f"^data.folder: '{tmp_path}/absent' is no folder"):
+    with pytest.raises(DataError, match=f"^data.folder: '{tmp_path}/absent' is not a folder"):
         load(tmp_path / "absent")
 
 
@@ -163,7 +163,7 @@ def test_of_several_releases_one_has_to_be_named(tmp_path):
     for name in ("MNIST", "KMNIST"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "raw")
-    message = f"^data.folder: '{tmp_path}' holds releases in MNIST/raw and in KMNIST/raw; give one of these folders$"
+    message = f"^data.folder: '{tmp_path}' holds releases in MNIST/raw and in KMNIST/raw; name one of these folders$"
     with pytest.raises(DataError, match=message):
         load(tmp_path)
     assert len(load(tmp_path / "KMNIST").table) == 6

@@ -68,7 +68,7 @@ def test_names_that_cannot_be_ids_are_refused(folder, name):
     draw(folder / name)
     with pytest.raises(DataError) as caught:
         list_images(folder, KEY)
-    assert f"{KEY}: the file name {name!r} holds a character of" in str(caught.value)
+    assert f"{KEY}: the file name {name!r} contains one of" in str(caught.value)
 
 
 def test_other_names_are_ids_as_they_are(folder):
@@ -80,7 +80,7 @@ def test_other_names_are_ids_as_they_are(folder):
 def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}' holds no images"):
         list_images(tmp_path, KEY)
-    with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}/absent' is no folder"):
+    with pytest.raises(DataError, match=f"^{KEY}: '{tmp_path}/absent' is not a folder"):
         list_images(tmp_path / "absent", KEY)
 
 
@@ -169,7 +169,7 @@ def test_modes_by_hand(tmp_path):
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK", "I;16"])
 def test_other_modes_are_refused(tmp_path, mode):
     Image.new(mode, (2, 2)).save(tmp_path / "x.tiff")
-    with pytest.raises(DataError, match=rf"x\.tiff: images of mode {mode} are not read; convert it"):
+    with pytest.raises(DataError, match=rf"x\.tiff: images of mode {mode} are not supported; convert it"):
         image_shape(tmp_path / "x.tiff")
 
 
@@ -197,10 +197,10 @@ def test_a_file_cut_off_anywhere_is_refused_or_whole(tmp_path, suffix):
 
 def test_images_of_another_shape_are_refused_by_name(folder):
     draw(folder / "b" / "9.png", pixels(4, 6, 3))
-    with pytest.raises(DataError, match=r"9\.png: colour of 6x4 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: colour with 6x4 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
         _ = dataset(folder).images
     draw(folder / "b" / "9.png", pixels(6, 4))
-    with pytest.raises(DataError, match=r"9\.png: grey of 4x6 pixels, but 'a/3\.jpg' is grey of 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: grey with 4x6 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
         _ = dataset(folder).images
 
 
@@ -241,7 +241,7 @@ def test_no_program_is_started_for_a_file_that_asks_for_one(tmp_path, monkeypatc
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     (tmp_path / "x.png").write_bytes(EPS)
-    with pytest.raises(DataError, match=r"x\.png: no readable image \(of no known format\)"):
+    with pytest.raises(DataError, match=r"x\.png: not a readable image \(unknown format\)"):
         read_image(tmp_path / "x.png", (3, 4, 6), "y")
     assert not (tmp_path / "started").exists()
 
@@ -260,7 +260,7 @@ def test_what_is_left_out_is_counted_and_named(folder):
     found = dataset(folder)
     assert [name for name in found.table["id"] if name.startswith("z")] == ["z.TIF"]
     assert found.notes == (
-        f"{KEY}: files in '{folder}' left out, no images by their suffix: "
+        f"{KEY}: files in '{folder}' left out, with no image suffix: "
         "'a/photo.heic', 'b/scan', 'clip.mpg', 'features.h5', 'notes.txt' and 1 more",
     )
 
@@ -269,7 +269,7 @@ def test_images_without_a_row_are_named(folder, tmp_path):
     (folder / "notes.txt").unlink()
     (tmp_path / "table.csv").write_text("file,artist\nb/2.png,x\na/3.jpg,y\n")
     assert dataset(folder, tmp_path / "table.csv").notes == (
-        f"data.table: images left out, without a row in '{tmp_path}/table.csv': 'a/x/1.bmp', 'b/10.png', 'top.png'",
+        f"data.table: images left out, with no row in '{tmp_path}/table.csv': 'a/x/1.bmp', 'b/10.png', 'top.png'",
     )
 
 
@@ -299,7 +299,7 @@ def test_each_folder_is_read_once_whatever_links_to_it(folder, tmp_path):
     found = list_images(folder, KEY)
     assert found.images == before
     assert found.repeated == ["0", "a/circle", "root", "up"]
-    assert found.notes(folder, KEY)[1].endswith("to folders that are read already: '0', 'a/circle', 'root', 'up'")
+    assert found.notes(folder, KEY)[1].endswith("to folders that were already read: '0', 'a/circle', 'root', 'up'")
 
 
 def test_two_links_to_a_folder_give_it_the_name_of_the_first(folder, tmp_path):
@@ -325,15 +325,15 @@ def test_all_that_is_no_regular_file_is_named_at_once_and_not_opened(folder, tmp
         dataset(folder, tmp_path / "table.csv" if table else None)
     assert str(caught.value).splitlines() == [
         "5 of 10 images cannot be used:",
-        f"  {folder}/circle.png: cannot be read (Too many levels of symbolic links); mend or remove it",
-        f"  {folder}/lost.png: cannot be read (No such file or directory); mend or remove it",
-        f"  {folder}/page.jpg: no readable image (of no known format); repair or remove it",
-        f"  {folder}/pipe.png: cannot be read (it is a named pipe, no regular file); mend or remove it",
-        f"  {folder}/zero.png: cannot be read (it is a device, no regular file); mend or remove it",
+        f"  {folder}/circle.png: cannot be read (Too many levels of symbolic links); repair or remove it",
+        f"  {folder}/lost.png: cannot be read (No such file or directory); repair or remove it",
+        f"  {folder}/page.jpg: not a readable image (unknown format); repair or remove it",
+        f"  {folder}/pipe.png: cannot be read (it is a named pipe, not a regular file); repair or remove it",
+        f"  {folder}/zero.png: cannot be read (it is a device, not a regular file); repair or remove it",
     ]
 
 
 def test_a_folder_without_one_readable_image_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"GIF?")
-    with pytest.raises(DataError, match=r"^\S+a\.png: no readable image \(of no known format\); repair or remove it$"):
+    with pytest.raises(DataError, match=r"^\S+a\.png: not a readable image \(unknown format\); repair or remove it$"):
         dataset(tmp_path)

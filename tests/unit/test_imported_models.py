@@ -109,7 +109,7 @@ def test_what_is_neither_a_folder_nor_pinned_is_refused(source, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         source_digest(source, KEY)
-    message = f"{KEY}: {source!r} is no folder, and no hub id of the form OWNER/NAME@COMMIT (40 hex digits"
+    message = f"{KEY}: {source!r} is neither a folder nor a hub id of the form OWNER/NAME@COMMIT (40 hex digits"
     assert message in str(caught.value)
 
 
@@ -218,7 +218,7 @@ def test_output_channels_that_are_neither_noise_nor_noise_and_variance_are_refus
 @pytest.mark.parametrize("text", ["null", "[]", "3"])
 def test_a_config_that_is_no_mapping_is_refused(foreign, import_from, text):
     (foreign / CONFIG).write_text(text)
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign}/config.json is no configuration of diffusers"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign}/config.json is not a configuration of diffusers"):
         import_from(foreign)
 
 
@@ -227,7 +227,7 @@ def test_a_config_that_is_no_mapping_is_refused(foreign, import_from, text):
     [
         (
             lambda tensors: tensors.pop("conv_in.bias"),
-            "lacks tensor 'conv_in.bias', which config.json beside it asks for",
+            "lacks tensor 'conv_in.bias', which config.json beside it requires",
         ),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "has an unknown tensor 'extra'"),
         (
@@ -308,10 +308,10 @@ def test_another_noise_schedule_is_answered_with_the_section_to_write(
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (DDPMScheduler(num_train_timesteps=1, trained_betas=[0.1]), r"has trained_betas \[0.1\], but only None is"),
+        (DDPMScheduler(num_train_timesteps=1, trained_betas=[0.1]), r"has trained_betas \[0.1\], but only None or"),
         (DDIMScheduler(rescale_betas_zero_snr=True), "has rescale_betas_zero_snr True, but only False is supported$"),
         (DPMSolverMultistepScheduler(use_flow_sigmas=True), "has use_flow_sigmas True, but only False is supported$"),
-        (ScoreSdeVeScheduler(), "has no beta_schedule; a process that is not given by betas is unknown here$"),
+        (ScoreSdeVeScheduler(), "has no beta_schedule; only processes defined by betas are supported$"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -110,7 +110,7 @@ def test_the_planted_call_would_have_worked(tmp_path, monkeypatch):
 )
 def test_what_is_no_data_is_refused_by_name(tmp_path, value, name):
     path = written(tmp_path, {"data": value})
-    with pytest.raises(DataError, match=rf"^{path}: a pickle that names {name}, which is no data; nothing was called"):
+    with pytest.raises(DataError, match=rf"^{path}: a pickle that names {name}, which is not data; nothing was called"):
         read_mapping(path)
 
 
@@ -122,7 +122,7 @@ def test_names_are_those_in_the_pickle_whatever_python_renames_them_to(tmp_path)
 def test_a_registered_extension_is_refused_as_well(tmp_path):
     copyreg.add_extension("os", "mkdir", 77)
     try:
-        with pytest.raises(DataError, match=r"names os\.mkdir, which is no data"):
+        with pytest.raises(DataError, match=r"names os\.mkdir, which is not data"):
             read_mapping(written(tmp_path, b"\x80\x02}\x8c\x04data\x82\x4ds."))
     finally:
         copyreg.remove_extension("os", "mkdir", 77)
@@ -132,7 +132,7 @@ def test_a_registered_extension_is_refused_as_well(tmp_path):
 def test_what_is_admitted_is_not_called_either(tmp_path, name):
     """numpy's own would raise for these arguments, or make an array of objects."""
     module, function = name.rsplit(".", 1)
-    with pytest.raises(DataError, match="holds an array that is not of unsigned bytes, or damaged; download it again"):
+    with pytest.raises(DataError, match="holds an array that is damaged or not of unsigned bytes; download it again"):
         read_mapping(written(tmp_path, named(module, function, "no", "such", "arguments")))
 
 
@@ -143,7 +143,7 @@ def test_what_is_admitted_is_not_called_either(tmp_path, name):
 )
 def test_arrays_of_other_types_are_refused(tmp_path, array):
     path = written(tmp_path, pickle.dumps({"data": array}, protocol=4))
-    with pytest.raises(DataError, match=rf"^{path}: holds an array that is not of unsigned bytes"):
+    with pytest.raises(DataError, match=rf"^{path}: holds an array that is damaged or not of unsigned bytes"):
         read_mapping(path)
 
 
@@ -157,7 +157,7 @@ def test_an_array_whose_shape_is_not_that_of_its_bytes_is_refused(tmp_path, shap
             return reconstruct, arguments, (version, shape, kind, order, content)
 
     path = written(tmp_path, pickle.dumps({"data": Array()}, protocol=4))
-    with pytest.raises(DataError, match=rf"^{path}: holds an array that is not of unsigned bytes, or damaged"):
+    with pytest.raises(DataError, match=rf"^{path}: holds an array that is damaged or not of unsigned bytes"):
         read_mapping(path)
 
 

@@ -19,10 +19,10 @@ WRONG = {
     "objects without end": ('{"a":' * 100_000, "brackets are nested too deeply"),
     "400 digits": ('{"a": ' + "1" * 400 + "}", "the number 1111111111... has 400 digits"),
     "5000 digits": ('{"a": -' + "1" * 5000 + "}", "has 5001 digits"),
-    "NaN": ('{"a": NaN}', "NaN is no number of JSON"),
-    "-Infinity": ('{"a": -Infinity}', "-Infinity is no number of JSON"),
+    "NaN": ('{"a": NaN}', "NaN is not a JSON number"),
+    "-Infinity": ('{"a": -Infinity}', "-Infinity is not a JSON number"),
     "1e999": ('{"a": 1e999}', "the number 1e999 is too large"),
-    "key twice": ('{"a": {"b": 1, "b": 1}}', "the key 'b' stands twice in an object"),
+    "key twice": ('{"a": {"b": 1, "b": 1}}', "the key 'b' occurs twice in an object"),
     "half a character": (r'{"a": "\ud83d"}', "half of a character"),
     "half a character as key": (r'{"\uDE00": 1}', "half of a character"),
     "nothing": ("", "Expecting value"),
@@ -85,7 +85,7 @@ def test_specs_and_settings_on_a_command_line_are_refused(tmp_path, text):
     (tmp_path / "x").write_text(text, encoding="utf-8")
     assert spec_text(str(tmp_path / "x")) == text
     for read in (ImagesSpec.parse, lambda text: parse_any([ImagesSpec, TrainSpec], text)):
-        with pytest.raises(GudaError, match="--spec is no valid spec of stage images"):
+        with pytest.raises(GudaError, match="--spec is not a valid spec of stage images"):
             read(text)
     with pytest.raises(GudaError, match="--data: no valid section `data`"):
         data_settings(text)

@@ -104,14 +104,14 @@ def test_a_folder_that_is_missing_or_a_file_is_an_error(tmp_path):
 def test_what_is_no_file_is_refused_by_its_kind(tmp_path, monkeypatch, put, kind):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     put(Path("lock"))
-    assert f"{kind} lies where a lock file belongs. Remove it." in refusal(Path("lock"))
+    assert f"{kind} is where a lock file belongs. Remove it." in refusal(Path("lock"))
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]  # nothing was made where the link leads
 
 
 def test_a_link_to_a_file_is_refused_too(tmp_path):
     (tmp_path / "precious").write_text("content")
     (tmp_path / "lock").symlink_to(tmp_path / "precious")
-    assert "a symbolic link lies where" in refusal(tmp_path / "lock")
+    assert "a symbolic link is where" in refusal(tmp_path / "lock")
     assert (tmp_path / "precious").read_text() == "content"
 
 
@@ -133,5 +133,5 @@ def test_a_job_says_so_in_one_line(tmp_path):
     job = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert job.returncode == 1
     assert job.stderr.splitlines()[1:] == [
-        f"error: {tmp_path}/guda-gpu-0.lock: a folder lies where a lock file belongs. Remove it."
+        f"error: {tmp_path}/guda-gpu-0.lock: a folder is where a lock file belongs. Remove it."
     ]

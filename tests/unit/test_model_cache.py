@@ -462,9 +462,9 @@ def of_denoiser(denoiser):
         ({"act_fn": "gelu"}, "act_fn"),
         ({"num_class_embeds": 3}, "num_class_embeds"),
         ({"time_embedding_type": "fourier"}, "time_embedding_type"),  # no setting of ours
-        ({"down_block_types": ["NoSuchBlock", "DownBlock2D"]}, "no network can be made of it"),
-        ({"block_out_channels": ["wide"]}, "no network can be made of it"),
-        ({"sample_size": None}, "channels, height and width of its images are"),
+        ({"down_block_types": ["NoSuchBlock", "DownBlock2D"]}, "cannot build a network from it"),
+        ({"block_out_channels": ["wide"]}, "cannot build a network from it"),
+        ({"sample_size": None}, "its images have channels, height and width"),
         ({"_class_name": "UNet3DModel"}, "of class 'UNet3DModel'"),
         ({"_class_name": ["UNet2DModel"]}, "of class"),
         ({"_class_name": "UNet2DConditionModel"}, ""),
@@ -604,10 +604,10 @@ def test_a_classifier_of_its_spec_is_taken(cache, classifier_spec, of_classifier
     ("change", "named"),
     [
         ({"groups": ["b", "a"]}, "groups is ['b', 'a'], but this model's network has ['a', 'b']"),
-        ({"image_shape": [1, 8]}, "channels, height and width of its images are [1, 8]"),
+        ({"image_shape": [1, 8]}, "its images have channels, height and width [1, 8]"),
         ({"unet": None}, "unet is None"),
         ({"image_shape": "small"}, "channels, height and width"),
-        ("[]", "no settings of a classifier"),
+        ("[]", "not the settings of a classifier"),
     ],
 )
 def test_a_classifier_of_other_groups_or_another_network_is_refused(
@@ -617,7 +617,7 @@ def test_a_classifier_of_other_groups_or_another_network_is_refused(
     keep(cache, tmp_path / "model", classifier_spec, change if change == "[]" else settings | change, tensors)
     assert named in refusal(cache, tmp_path, classifier_spec)
     if "groups" not in change:  # which are as good in another order, for who has no spec
-        with pytest.raises(ArtifactError, match=f"{tmp_path / 'model' / CONFIG}: no classifier can be made of it"):
+        with pytest.raises(ArtifactError, match=f"{tmp_path / 'model' / CONFIG}: cannot build a classifier from it"):
             load_classifier(tmp_path / "model", schedule, classifier_spec.digest())
 
 

@@ -39,7 +39,7 @@ def test_a_finished_job_is_followed_by_the_share_of_the_work_and_the_time_left(n
     line = record("progress", 90.0, done=1, total=3)
     assert narration.filter(line)
     assert line.event is None
-    assert line.msg.endswith("] 1 of 3 jobs, about 49 % of the work, some 2 minutes left")
+    assert line.msg.endswith("] 1 of 3 jobs, about 49 % of the work, about 2 minutes left")
 
 
 def test_a_failed_job_says_its_error_in_place_of_its_command_until_it_goes_well(narration, tmp_path):
@@ -63,11 +63,11 @@ def test_a_failed_job_says_its_error_in_place_of_its_command_until_it_goes_well(
 def test_the_plan_says_what_changed_and_why_a_job_runs_again(narration, said):
     narration._changes.add("models/base/x.safetensors", '{"steps":3}', '{"steps":4}')
     narration.filter(record("run_info", stats={"train": 1, "total": 1}))
-    assert said == ["Made again, since the settings changed:\n    models/base: steps 3 -> 4\n"]
+    assert said == ["Rerun because settings changed:\n    models/base: steps 3 -> 4\n"]
     job = starts(1, "train", 0.0, "x.log")
     job.reason = "Updated input files: /mark; Params have changed since last execution: {'a long': 'spec'}"
     narration.filter(job)
-    assert job.reason == "what is there was made for other settings; Params have changed since last execution"
+    assert job.reason == "the existing output was made with other settings; Params have changed since last execution"
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_the_plan_says_what_changed_and_why_a_job_runs_again(narration, said):
         ("$ call\nstopped after step 3 of 5 and saved\n", "stopped after step 3 of 5 and saved"),
         (
             "$ call\ntraining: 3/9 in 10 s\n\n",
-            "it ended without saying why, as what is killed does (was memory short?); its log ends with "
+            "it ended without an error message, as killed processes do (out of memory?); its log ends with "
             "'training: 3/9 in 10 s'",
         ),
-        ("", "it ended without saying why, as what is killed does (was memory short?)"),
+        ("", "it ended without an error message, as killed processes do (out of memory?)"),
         (None, "it ended before it wrote a log"),
     ],
 )
@@ -107,11 +107,11 @@ def test_first_groups_and_agreement_in_a_line_each(tmp_path):
     rows += [{"method": "guda", "query": "tied", "rank": "1.5", "group": group} for group in ("g0", "g1")]
     rows += [{"method": "random", "query": "q0", "rank": "1", "group": "g9"}]
     assert _first_groups(write(tmp_path / "rankings.csv", rows), "guda") == (
-        "9 queries ranked. guda puts first: g6 (2), g0 (1), g1 (1), g2 (1), g3 (1), others (2), several alike (1)."
+        "9 queries ranked. guda ranks first: g6 (2), g0 (1), g1 (1), g2 (1), g3 (1), others (2), ties (1)."
     )
     rows = [{"method": name, "top1": top1} for name, top1 in (("logo", "1.0"), ("ceiling", "0.851"), ("guda", "0.784"))]
     metrics = write(tmp_path / "metrics.csv", rows)
     assert _agreement(metrics, "guda") == (
-        "Retraining puts the same group first for 78% of them; another retraining agrees with it for 85%."
+        "Retraining ranks the same group first for 78% of them; another retraining agrees with it for 85%."
     )
     assert _agreement(metrics, "absent") == ""

@@ -136,7 +136,7 @@ def test_how_prompts_differ_by_hand():
     assert prompts_differ(torch.zeros(3, 2)) == 0
     assert prompts_differ(torch.ones(1, 2)) is None
     (text,) = complaints({"prompts_differ": 0.0})
-    assert text.startswith("the pipeline's text encoder hardly tells prompts apart")
+    assert text.startswith("the pipeline's text encoder hardly distinguishes prompts")
     assert complaints({}) == complaints({"pixels_lost": 0.1, "prompts_differ": 0.2}) == []
 
 
@@ -232,7 +232,7 @@ def test_weights_that_would_have_to_be_unpickled_are_refused(folder):
 
 def test_other_kinds_of_pipelines_are_refused(folder):
     edit(folder / "model_index.json", text_encoder=["transformers", "T5EncoderModel"])
-    with pytest.raises(ArtifactError, match="T5EncoderModel as text_encoder, but only CLIPTextModel is supported"):
+    with pytest.raises(ArtifactError, match="text_encoder T5EncoderModel, but only CLIPTextModel is supported"):
         load_pipeline(folder, KEY)
     edit(
         folder / "model_index.json", text_encoder=["transformers", "CLIPTextModel"], _class_name="StableUnCLIPPipeline"
@@ -290,7 +290,7 @@ def test_the_digest_of_whole_parts_is_what_it_was(written):
 def test_a_hub_id_is_known_by_its_name_and_commit():
     # echo -n someone/model@COMMIT | sha256sum | cut -c -20
     assert pipeline_digest(f"someone/model@{COMMIT}", KEY) == "71c61c135b3c73402ff9"
-    with pytest.raises(ConfigError, match=rf"{KEY}: 'someone/model' is no folder"):
+    with pytest.raises(ConfigError, match=rf"{KEY}: 'someone/model' is neither a folder nor"):
         pipeline_digest("someone/model", KEY)
 
 
@@ -319,7 +319,7 @@ def test_every_part_is_read_as_save_pretrained_writes_it(folder, part, arguments
     else:
         found = getattr(load_pipeline(folder, KEY), part)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
-    told = f"{KEY}: {folder / part} has its weights as the variant fp16 alone; it is taken, in float32."
+    told = f"{KEY}: {folder / part} has weights only as the variant fp16; it is used, in float32."
     assert pipeline_notes(folder, KEY) == ([told] if "variant" in arguments else [])
     assert pipeline_digest(str(folder), KEY) != pipeline_digest(str(write_pipeline(folder / "whole")), KEY)
 
@@ -363,17 +363,17 @@ def test_whole_numbers_in_place_of_weights_are_refused(folder):
             {"in_channels": 3, "out_channels": 3},
             "has in_channels 3, but .*vae/config.json has latent_channels 4",
         ),
-        ("unet", {"in_channels": 9}, "takes 9 channels and gives 4; they must agree"),
+        ("unet", {"in_channels": 9}, "has 9 channels in and 4 out; they must agree"),
         ("unet", {"cross_attention_dim": 24}, "has cross_attention_dim 24, but .*text_encoder.* has hidden_size 16"),
-        ("unet", {"addition_embed_type": "text"}, "told more than a prompt"),
+        ("unet", {"addition_embed_type": "text"}, "conditioning on more than a prompt"),
         ("unet", {"block_out_channels": [8, 16]}, r"'down_blocks.1.resnets.0.conv2.weight' has shape \[8, 8, 3, 3\]"),
         ("unet", {"block_out_channels": 8}, "has block_out_channels 8, expected"),
-        ("unet", {"layers_per_block": "1"}, "has layers_per_block '1', expected such as 2"),
+        ("unet", {"layers_per_block": "1"}, "has layers_per_block '1', expected a value like 2"),
         ("unet", {"layers_per_block": [1]}, "has block_out_channels .*, expected a list of one for each block"),
         ("vae", {"latent_channels": 8}, "has in_channels 4, but .* has latent_channels 8"),
         ("vae", {"in_channels": 1, "out_channels": 1}, "has in_channels 1, but images have 3 channels"),
         ("vae", {"shift_factor": 0.1}, "has shift_factor 0.1, but only null is supported"),
-        ("vae", {"scaling_factor": "big"}, "has scaling_factor 'big', expected such as 0.18215"),
+        ("vae", {"scaling_factor": "big"}, "has scaling_factor 'big', expected a value like 0.18215"),
         ("vae", {"scaling_factor": float("inf")}, "has scaling_factor inf, expected a number"),
         ("vae", {"block_out_channels": [8, 8, 8]}, "lacks tensor 'encoder.down_blocks.2.resnets.0.conv2.weight'"),
         ("vae", {"layers_per_block": 10**30}, "lacks tensor 'encoder.down_blocks.0.resnets.1.conv2.weight'"),
@@ -395,7 +395,7 @@ def test_a_whole_pipeline_is_planned_and_says_which_weights_it_takes(folder):
     planned = text_experiment({"pipeline": str(folder)}, noise_schedule=PROCESS.model_dump())
     assert planned.notes() == []
     shutil.copytree(folder / "unet", folder / "unet_ema")
-    assert planned.notes() == [f"{KEY}: {folder} has unet_ema beside unet; unet is taken, as model_index.json says."]
+    assert planned.notes() == [f"{KEY}: {folder} has unet_ema beside unet; unet is used, as model_index.json says."]
 
 
 def test_what_does_not_fit_is_said_before_anything_runs(folder):
@@ -417,10 +417,16 @@ def test_another_process_is_answered_with_the_section_to_write(folder):
     ("changes", "message"),
     [
         ({"_class_name": ["mine", "StableDiffusionPipeline"]}, r"is of \['mine', .*but only StableDiffusionPipeline"),
-        ({"unet": ["mine", "UNet2DConditionModel"]}, "gives unet by 'mine', but only diffusers is read, and no code"),
-        ({"text_encoder": ["mine", "CLIPTextModel"]}, "gives text_encoder by 'mine', but only transformers is read"),
-        ({"vae": "AutoencoderKL"}, "gives vae by None, but only diffusers is read"),
-        ({"vae": [None, None]}, "gives None as vae, but only AutoencoderKL is supported"),
+        (
+            {"unet": ["mine", "UNet2DConditionModel"]},
+            "takes unet from 'mine', but only diffusers is supported, and no code",
+        ),
+        (
+            {"text_encoder": ["mine", "CLIPTextModel"]},
+            "takes text_encoder from 'mine', but only transformers is supported",
+        ),
+        ({"vae": "AutoencoderKL"}, "takes vae from None, but only diffusers is supported"),
+        ({"vae": [None, None]}, "has the vae None, but only AutoencoderKL is supported"),
     ],
 )
 def test_an_index_that_names_code_of_its_own_is_refused(folder, changes, message):
@@ -463,7 +469,7 @@ def test_a_tokenizer_that_cannot_fill_a_prompt_is_refused(folder, changes):
 def test_pipes_among_a_tokenizers_files_are_refused(folder, name):
     (folder / "tokenizer" / name).unlink(missing_ok=True)
     os.mkfifo(folder / "tokenizer" / name)
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/tokenizer/{name} is no regular file"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {folder}/tokenizer/{name} is not a regular file"):
         check_pipeline(folder, KEY)
 
 
@@ -511,7 +517,9 @@ def test_a_prompt_that_is_too_long_is_cut_and_said_so(pipeline, capsys):
     words = ["a", "digit", "with", "ink", "neon", "lines", "glowing", "glowing"]
     embeddings, _ = encode_prompts(pipeline, [" ".join(words), " ".join(words[:6])], 2)
     assert torch.equal(embeddings[0], embeddings[1])
-    assert capsys.readouterr().out == "prompt of 10 tokens cut to 8: 'a digit with ink neon lines glowing glowing'\n"
+    assert (
+        capsys.readouterr().out == "prompt of 10 tokens truncated to 8: 'a digit with ink neon lines glowing glowing'\n"
+    )
 
 
 def test_the_most_frequent_pairs_are_merged_first():

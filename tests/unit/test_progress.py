@@ -84,11 +84,11 @@ def test_all_done():
     ("seconds", "words"),
     [
         (59, "less than a minute"),
-        (60, "some 1 minute"),
-        (550, "some 9 minutes"),
-        (7199, "some 120 minutes"),
-        (7200, "some 2 hours"),
-        (172_800, "some 2 days"),
+        (60, "about 1 minute"),
+        (550, "about 9 minutes"),
+        (7199, "about 120 minutes"),
+        (7200, "about 2 hours"),
+        (172_800, "about 2 days"),
     ],
 )
 def test_time_in_words(seconds, words):

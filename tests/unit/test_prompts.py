@@ -171,7 +171,7 @@ def test_a_table_of_prompts_that_lacks_an_image_names_it(table, tmp_path):
         ('{"style": "pop", "prompt": "a", "descriptors": "x"}\n', "row 1: descriptors: expected a list of phrases"),
         ('{"style": ["pop"], "prompt": "a"}\n', "row 1: style is .*, expected a text"),
         ("[1]\n", "row 1: expected an object"),
-        ("{\n", "line 1 is no JSON"),
+        ("{\n", "line 1 is not readable JSON"),
         ("\n", "has no rows"),
     ],
 )
@@ -239,12 +239,12 @@ def test_a_style_without_descriptors_is_named(table, tmp_path):
 
 
 def test_columns_that_are_not_there_are_named(table):
-    with pytest.raises(ConfigError, match=r"asks for \{objekt\}; did you mean 'object'\?"):
+    with pytest.raises(ConfigError, match=r"has unknown \{objekt\}; did you mean 'object'\?"):
         prompt_book(Prompts(template="A {objekt}"), table).of_images()
     with pytest.raises(ConfigError, match="no column 'styles' in the training table; did you mean 'style'"):
         prompt_book(Prompts(style="styles"), table).of_images()
     table.loc[0, "object"] = None
-    with pytest.raises(DataError, match=r"asks for \{object\}, of which image 'a' has no value"):
+    with pytest.raises(DataError, match=r"needs \{object\}, but image 'a' has no value for it"):
         prompt_book(Prompts(), table).of_images()
 
 
@@ -283,7 +283,7 @@ def test_captions_are_the_prompts_of_their_files(tmp_path):
 )
 def test_captions_of_another_format_are_refused(tmp_path, content):
     (tmp_path / "c.json").write_text(content, encoding="utf-8")
-    with pytest.raises(DataError, match=r"c\.json' is no captions file of COCO"):
+    with pytest.raises(DataError, match=r"c\.json' is not a valid COCO captions file"):
         read_captions(str(tmp_path / "c.json"), "k")
 
 

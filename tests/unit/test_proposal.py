@@ -24,7 +24,7 @@ def test_the_column_with_most_groups_that_hold_nearly_all_pictures():
     }
     column, few = best_column(columns_of(table(**columns)))
     assert (column.name, few) == ("three", 10)
-    assert column.described() == "3 values, of 20 pictures"
+    assert column.described() == "3 values, of 20 images"
     assert best_column(columns_of(table(rare=columns["rare"], one=columns["one"])))[0].name == "rare"
     assert best_column(columns_of(table(each=columns["each"])))[1] == 1
 
@@ -40,7 +40,9 @@ def test_splits_are_no_groups():
     splits, kinds = zip(*rows, strict=True)
     of_folder = table(label=[f"{split}/{kind}" for split, kind in rows], folder_1=splits, folder_2=kinds)
     assert best_column(columns_of(of_folder))[0].name == "folder_2"
-    with pytest.raises(DataError, match=r"no two groups to tell apart \(folder_1 has 2 values, of 40 pictures\)"):
+    with pytest.raises(
+        DataError, match=r"no column defines two groups or more \(folder_1 has 2 values, of 40 images\)"
+    ):
         best_column(columns_of(table(folder_1=splits)))
 
 

@@ -78,11 +78,11 @@ def test_what_is_said_of_a_base_model():
     assert base_remark(GOOD) == base_remark(GOOD | {"precision": np.nan}) == ""
     poor = base_remark(GOOD | {"precision": 0.41})
     assert poor.startswith("only 41% of the generated images lie among training images, where 92% of other training")
-    assert poor.endswith("look at figures/samples.png, and train a larger network, or for longer")
+    assert poor.endswith("look at figures/samples.png, and train a larger network or for longer")
     # A standard error of 15 images is .13: .41 may be .54 by chance, and the limit is .552; of 10 images .16.
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 15}) != ""
     assert base_remark(GOOD | {"precision": 0.41, "n_generated": 10}) == ""
-    assert "fell by 11% in the second half of training: raise training.steps" in base_remark(
+    assert "falling, by 11% in the second half of training: raise training.steps" in base_remark(
         GOOD | {"precision": 0.41, "falls": 0.11}
     )
 
@@ -90,8 +90,10 @@ def test_what_is_said_of_a_base_model():
 def test_what_is_said_of_an_unlearned_model():
     row = {"health_ratio": 1.2, "forgetting": 1.1}
     assert unlearned_remark(row) == unlearned_remark({"health_ratio": np.nan, "forgetting": np.nan}) == ""
-    assert unlearned_remark(row | {"health_ratio": 5.25}).startswith("took too much: 5.25 times the base model's loss")
-    assert unlearned_remark(row | {"forgetting": 0.2}).startswith("did not take")
+    assert unlearned_remark(row | {"health_ratio": 5.25}).startswith(
+        "unlearned too much: 5.25 times the base model's loss"
+    )
+    assert unlearned_remark(row | {"forgetting": 0.2}).startswith("unlearned too little")
 
 
 def experiment(tmp_path, **changes):

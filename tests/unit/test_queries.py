@@ -104,12 +104,14 @@ def test_queries_that_changed_after_planning_are_refused(queries, tmp_path):
 
 def test_queries_of_another_size_are_refused_by_name_before_anything_is_made(queries):
     draw(queries / "q05.png", pixels(9, 8))
-    with pytest.raises(DataError, match=r"q05\.png: grey of 8x9 pixels, but a training image is grey of 8x8 pixels"):
+    with pytest.raises(
+        DataError, match=r"q05\.png: grey with 8x9 pixels, but a training image is grey with 8x8 pixels"
+    ):
         experiment(queries, buckets=1)
 
 
 def test_no_folder_of_queries_is_refused(tmp_path):
-    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is no folder"):
+    with pytest.raises((ConfigError, DataError), match=r"^queries\.folder: .* is not a folder"):
         experiment(tmp_path / "absent")
 
 
@@ -221,7 +223,7 @@ def test_holding_out_everything_is_refused():
 
 
 def test_held_out_images_and_a_folder_of_queries_exclude_each_other():
-    with pytest.raises(ConfigError, match=r"data\.held_out and queries\.folder both say what the queries are"):
+    with pytest.raises(ConfigError, match=r"data\.held_out and queries\.folder both define the queries"):
         load_config({"data": {"held_out": {"count": 5}}, "queries": {"folder": "x"}})
 
 

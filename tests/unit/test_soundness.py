@@ -88,7 +88,7 @@ def test_ten_are_named_and_the_rest_counted(folder):
 
 def test_one_is_said_in_a_line(folder):
     (folder / "a" / "00.jpg").write_bytes(b"GIF?")  # the first, whose shape the others would have
-    with pytest.raises(DataError, match=r"^images/a/00\.jpg: no readable image \(of no known format\); repair or rem"):
+    with pytest.raises(DataError, match=r"^images/a/00\.jpg: not a readable image \(unknown format\); repair or rem"):
         check_sound([dataset(size=None, channels=None)])
 
 
@@ -100,9 +100,9 @@ def test_pictures_of_other_shapes_and_modes_are_said_with_the_broken_ones(folder
         check_sound([dataset(size=None, channels=None)])
     assert [line.split("; ")[0].strip() for line in str(caught.value).splitlines()] == [
         "3 of 30 images cannot be used:",
-        "images/a/02.jpg: grey of 36x48 pixels, but 'a/00.jpg' is colour of 36x48 pixels",
-        "images/b/03.jpg: colour of 5x4 pixels, but 'a/00.jpg' is colour of 36x48 pixels",
-        "images/b/09.jpg: images of mode CMYK are not read",
+        "images/a/02.jpg: grey with 36x48 pixels, but 'a/00.jpg' is colour with 36x48 pixels",
+        "images/b/03.jpg: colour with 5x4 pixels, but 'a/00.jpg' is colour with 36x48 pixels",
+        "images/b/09.jpg: images of mode CMYK are not supported",
     ]
     check_sound([dataset()])  # all of it converted
 
@@ -133,10 +133,10 @@ def test_the_plan_notes_what_is_left_out_and_what_is_there_twice(folder, tmp_pat
     }
     rest |= {"training": {"batch_size": 8}}
     assert Experiment(load_config({"data": SETTINGS} | rest)).notes() == [
-        "data.folder: files in 'images' left out, no images by their suffix: 'a/0.heic'",
-        "queries.folder: files in 'asked' left out, no images by their suffix: 'readme.pdf'",
-        "2 images have a copy, byte for byte, that is in other groups or in none, as 'a/00.jpg' (a) and 'b/copy.jpg' "
-        "(b): a model without the one still learns from the other",
+        "data.folder: files in 'images' left out, with no image suffix: 'a/0.heic'",
+        "queries.folder: files in 'asked' left out, with no image suffix: 'readme.pdf'",
+        "2 images have a byte-identical copy in other groups or in none, such as 'a/00.jpg' (a) and 'b/copy.jpg' "
+        "(b): a model trained without one still learns from the other",
     ]
 
 

@@ -91,7 +91,7 @@ def test_nothing_is_tried_by_default_and_methods_as_configured_only_beside_varia
         ({"sweep": {"unlearn": [{"n_neighbors": 1700}]}}, r"unlearn\.n_neighbors is 1700, but without group"),
         (
             {"sweep": {"nearest": [{"top_k": 3}]}, "oracle": {"seeds": [4]}},
-            r"sweep: the best variant is chosen by the second of oracle\.seeds, but these are \[4\]; add a seed",
+            r"sweep: the best variant is chosen by the second of oracle\.seeds, which is \[4\]; add a seed",
         ),
     ],
 )

@@ -91,7 +91,9 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["t", "t.csv.gz"])
 def test_other_formats_are_refused(tmp_path, name):
-    with pytest.raises(DataError, match=rf"^data\.table: '.*{name}' is no table .*; known: \.csv, .*\.parquet$"):
+    with pytest.raises(
+        DataError, match=rf"^data\.table: '.*{name}' cannot be read as a table; known: \.csv, .*\.parquet$"
+    ):
         read_table(tmp_path / name, "data.table")
 
 
@@ -193,14 +195,14 @@ def test_an_index_of_pandas_has_the_name_that_pandas_gives_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"file,artist\na,x\nb,y,z\n", r"read as CSV \(line 3 has 3 field\(s\), the header 2\); quote a value"),
-        (b"file,artist\na,x\n\nb\n", r"\(line 4 has 1 field\(s\), the header 2\); leave a field empty"),
+        (b"file,artist\na,x\nb,y,z\n", r"read as CSV \(line 3 has 3 field\(s\), the header 2\); quote values"),
+        (b"file,artist\na,x\n\nb\n", r"\(line 4 has 1 field\(s\), the header 2\); leave missing values empty"),
         (b'file,artist\na,"x\ny"\nb\n', r"\(line 4 has 1 field"),
-        (b'file,artist\na,x\nb,"y\nc,z\n', r"\(line 3: unexpected end of data\); quotes must stand"),
-        (b'file,artist\na,"x" y\n', r"\(line 2: ',' expected after '\"'\); quotes must stand"),
+        (b'file,artist\na,x\nb,"y\nc,z\n', r"\(line 3: unexpected end of data\); quotes must enclose"),
+        (b'file,artist\na,"x" y\n', r"\(line 2: ',' expected after '\"'\); quotes must enclose"),
         (b"file,artist, artist\na,x,y\n", r"has two columns 'artist'; rename one"),
-        (b"file,artist\na,Andr\xe9\n", r"\(line 2 has the byte 0xe9, which is no utf-8\); save it as UTF-8"),
-        ("file,artist\na,x\n".encode("utf-16-le"), r"\(it has bytes that are zero, .*\); save it as UTF-8"),
+        (b"file,artist\na,Andr\xe9\n", r"\(line 2 has the byte 0xe9, which is not utf-8\); save it as UTF-8"),
+        ("file,artist\na,x\n".encode("utf-16-le"), r"\(it has zero bytes, .*\); save it as UTF-8"),
         (b"\n  \n", r"\(No columns: it is empty\)"),
     ],
 )
@@ -232,10 +234,10 @@ def test_objects_of_json_are_rows(tmp_path, name, text):
         ('[{"a": 1}, 5]', "row 2: expected an object, found 5"),
         ('{"a": {"b": 1}}', "row 1: a is an object, expected a text"),
         ('{"a": 1}\n{"a": [2]}', "row 2: a is a list, expected a text"),
-        ('{"a": 1, "a": 2}', "line 1 is no JSON that can be read .*'a' stands twice"),
+        ('{"a": 1, "a": 2}', "line 1 is not readable JSON .*'a' occurs twice"),
         ("[]", "has no rows"),
         ("5", "line 1: expected an object, found 5"),
-        ("[" * 100_000, "is no JSON that can be read .*nested too deeply"),
+        ("[" * 100_000, "is not readable JSON .*nested too deeply"),
     ],
 )
 def test_json_that_is_no_table_is_refused(tmp_path, text, message):
@@ -245,5 +247,5 @@ def test_json_that_is_no_table_is_refused(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t.XLS", "t.ods"])
 def test_a_spreadsheet_is_to_be_exported(tmp_path, name):
-    with pytest.raises(DataError, match=rf"'.*{name}' is no table that can be read; export the spreadsheet as CSV"):
+    with pytest.raises(DataError, match=rf"'.*{name}' cannot be read as a table; export the spreadsheet as CSV"):
         read(tmp_path / name, b"PK")

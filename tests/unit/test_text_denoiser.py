@@ -163,8 +163,8 @@ def test_the_checkpoint_names_the_size_of_the_latents_it_is_trained_on(foreign, 
     [
         ({"_class_name": "UNet2DModel"}, "is of class 'UNet2DModel'; give a model of the family of Stable Diffusion"),
         ({"_class_name": None}, "is of class None"),
-        ({"addition_embed_type": "text_time"}, "has addition_embed_type 'text_time': the network is told more than"),
-        ({"in_channels": 9}, "takes 9 channels and gives 4; they must agree"),
+        ({"addition_embed_type": "text_time"}, "has addition_embed_type 'text_time': conditioning on more than"),
+        ({"in_channels": 9}, "has 9 channels in and 4 out; they must agree"),
         ({"sample_size": None}, "has no sample_size"),
     ],
     ids=str,
@@ -177,7 +177,7 @@ def test_a_network_of_another_family_is_refused(foreign, changes, message):
 
 def test_a_config_that_is_no_json_is_refused(foreign):
     (foreign / "unet" / CONFIG).write_text("{")
-    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign / 'unet' / CONFIG} is no configuration of diffusers"):
+    with pytest.raises(ArtifactError, match=f"^{KEY}: {foreign / 'unet' / CONFIG} is not a configuration of diffusers"):
         load_pretrained_unet(foreign, SCHEDULE, KEY)
 
 

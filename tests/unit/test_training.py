@@ -375,7 +375,7 @@ def test_a_run_goes_on_with_what_fits(images, tiny_unet, schedule, monkeypatch, 
     assert sizes == [4] + 6 * [2, 2]
     assert evaluations == 6 * 4 * 3
     assert torch.isfinite(weights_of(denoiser)).all()
-    assert "out of GPU memory, going on with 2 at a time" in capsys.readouterr().err
+    assert "out of GPU memory, continuing with 2 at a time" in capsys.readouterr().err
 
 
 def test_one_image_that_does_not_fit_is_an_error(images, tiny_unet, schedule, monkeypatch):

@@ -56,13 +56,13 @@ def test_photographs_are_left_out(folder, photographs):
 
 def test_a_missing_object_is_named(folder):
     shutil.rmtree(folder / "Crayon" / "Dogs")
-    with pytest.raises(DataError, match=r"is not complete: Crayon/Dogs has 0, others have 2 images; download these"):
+    with pytest.raises(DataError, match=r"is incomplete: Crayon/Dogs has 0, others have 2 images; download these"):
         load(folder)
 
 
 def test_a_missing_image_is_noticed(folder):
     (folder / "Cubism" / "Cats" / "2.jpg").unlink()
-    with pytest.raises(DataError, match="is not complete: Cubism/Cats has 1, others have 2 images"):
+    with pytest.raises(DataError, match="is incomplete: Cubism/Cats has 1, others have 2 images"):
         load(folder)
 
 
@@ -75,15 +75,13 @@ def test_an_empty_style_is_noticed_and_few_faults_are_named(folder):
 
 @pytest.mark.parametrize("within", ["Cubism", "Cubism/Cats"])
 def test_the_folder_of_one_style_is_not_taken_for_all(folder, within):
-    with pytest.raises(
-        DataError, match=r"does not lie in a folder Style/Object; data\.folder must be the folder of the"
-    ):
+    with pytest.raises(DataError, match=r"is not in a folder Style/Object; data\.folder must be the folder of the"):
         load(folder / within)
 
 
 def test_photographs_alone_are_no_data(folder):
     shutil.copytree(folder / "Cubism", folder / "alone" / "Seed_Images")
-    with pytest.raises(DataError, match="is not complete: no paintings"):
+    with pytest.raises(DataError, match="is incomplete: no paintings"):
         load(folder / "alone")
 
 

@@ -58,8 +58,8 @@ def test_a_folder_with_a_table_of_odd_names(tmp_path):
     assert written["oracle"] == {"seeds": []}
     assert written["results"] == "results/my_pictures"
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
-    assert "'year': 51 values, of 1 picture\n" in text
-    assert "'kind': 2 values, of 25 to 26 pictures\n" in text
+    assert "'year': 51 values, of 1 image\n" in text
+    assert "'kind': 2 values, of 25 to 26 images\n" in text
     described = f"51 training images, 3 in no group; 4 groups: {', '.join(f'{maker} (12)' for maker in makers)}"
     assert described in done.stdout
     assert described in plan(tmp_path, "mine.yaml")
@@ -95,8 +95,8 @@ def test_sub_folders_of_grey_pictures_in_splits(tmp_path):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (None, "nothing says what the groups are: the pictures lie in no sub-folders of 'flat'"),
-        ("file,title\n0.png,x\n1.png,x\n", "no two groups to tell apart (title has 1 value, of 2 pictures)"),
+        (None, "nothing defines the groups: 'flat' has no sub-folders with images"),
+        ("file,title\n0.png,x\n1.png,x\n", "no column defines two groups or more (title has 1 value, of 2 images)"),
         ("file,title\n0.png,x\n9.png,y\n", "data.table: 'table.csv'"),
     ],
 )

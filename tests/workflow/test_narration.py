@@ -16,7 +16,7 @@ def test_a_plan_says_what_changed_before_it_lists_jobs(run):
     done = run.snakemake("--dry-run", "--quiet", "rules", overlays=("unlearn: {learning_rate: 5.0e-4}",))
     said = done.stderr + done.stdout
     changed = f"models/guda/amber, models/guda/cedar (2 jobs): settings.learning_rate {rate} -> 0.0005\n"
-    assert re.search(f"Made again, since the settings changed:\n    {re.escape(changed)}\nJob stats:", said), said
+    assert re.search(f"Rerun because settings changed:\n    {re.escape(changed)}\nJob stats:", said), said
     assert "foreign" not in said
 
 
@@ -27,7 +27,7 @@ def test_a_run_says_how_far_it_is_and_sums_up(run):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\[\d\d:\d\d\] 1 of 1 jobs$", done.stderr, flags=re.MULTILINE)
     assert f"Measuring every method against the oracle (log: {results}/logs/metrics.log)" in done.stderr
-    assert re.search(r"^6 queries ranked\. guda puts first: (amber|cedar) \(", done.stderr, flags=re.MULTILINE)
+    assert re.search(r"^6 queries ranked\. guda ranks first: (amber|cedar) \(", done.stderr, flags=re.MULTILINE)
     assert f"See {results}/rankings.csv, {results}/figures/queries.png, {results}/metrics.csv." in done.stderr
 
 
@@ -50,8 +50,8 @@ def test_a_failed_job_says_its_error_at_once_and_at_the_end_and_no_command(run):
     assert done.returncode != 0
     error = f"error: {paths.elbo('base', 'calibration')}: not a readable safetensors file"
     assert re.search(rf"^    message: {re.escape(error)}", done.stderr, flags=re.MULTILINE)
-    _, end = done.stderr.split("What did not come to its end:\n")
-    assert end.startswith(f"Attributing by guda: {error}")
+    _, end = done.stderr.split("Failed jobs:\n")
+    assert end.startswith(f"Attributing with guda: {error}")
     assert f"(log: {paths.log('scores', 'guda')})" in end
     assert "printf" not in done.stderr
     assert "--spec" not in done.stderr

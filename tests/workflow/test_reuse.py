@@ -99,7 +99,7 @@ def test_a_brought_model_of_another_architecture_is_answered_with_its_settings(o
     done = run.snakemake("--cores", "1", run.experiment.paths.model_weights(BASE), overlays=(overlay,))
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert f"model.pretrained: {base} has other settings than the configuration; to take it, write\nunet:\n" in said
+    assert f"model.pretrained: {base} has other settings than the configuration; to use it, write\nunet:\n" in said
     assert "  block_out_channels: [8, 8]" in said
     assert "Traceback" not in said
     assert "rule " not in said, "a job was started"

@@ -73,7 +73,7 @@ def test_a_bad_spec_is_answered_in_one_line(path, call, tmp_path):
         assert done.returncode == 1
         assert echo.startswith("$ ")
         assert len(lines) == 1, done.stderr
-        assert re.match(r"error: --spec is no valid spec of stage \w+: ", lines[0])
+        assert re.match(r"error: --spec is not a valid spec of stage \w+: ", lines[0])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -82,7 +82,11 @@ def released(run, tmp_path):
     """Another release: other version, another wording, another order of a command's flags."""
     project = project_copy(tmp_path)
     edit(project / "workflow_scripts" / "guda" / "__init__.py", '__version__ = "', '__version__ = "9')
-    edit(project / "rules" / "models.smk", '"Unlearning group {wildcards.group} by', '"Unlearning {wildcards.group} by')
+    edit(
+        project / "rules" / "models.smk",
+        '"Unlearning group {wildcards.group} with',
+        '"Unlearning {wildcards.group} with',
+    )
     flags = "--output {output.file:q}", "--record {output.record:q}"
     edit(project / "rules" / "common.smk", " ".join(flags), " ".join(reversed(flags)))
     return replace(run, project=project), "", {}

@@ -415,6 +415,6 @@ def test_a_pipeline_of_another_process_is_answered_with_its_settings(canvas, tmp
     with pytest.raises(ArtifactError) as caught:
         Experiment(load_config(values))
     assert str(caught.value).splitlines() == [
-        f"text_to_image.pipeline: {tmp_path / 'sd'} has other settings than the configuration; to take it, write",
+        f"text_to_image.pipeline: {tmp_path / 'sd'} has other settings than the configuration; to use it, write",
         "noise_schedule: {beta_end: 0.02}",
     ]

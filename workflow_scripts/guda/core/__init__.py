@@ -1,1 +1,1 @@
-"""What every room uses: errors, paths, artifacts, records, devices, seeds. Knows nothing of diffusion models."""
+"""Used by every other package: errors, paths, artifacts, records, devices, seeds. Knows nothing of diffusion models."""

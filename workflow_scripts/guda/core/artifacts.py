@@ -1,7 +1,7 @@
-"""Files that are whole or absent, know what they are, and are checked when read.
+"""Files that are complete or absent, describe themselves, and are checked when read.
 
-Writers go through a temporary file in the same folder that then takes the place of the old one. Tensors carry the spec
-of the job that made them and a checksum in the safetensors metadata. Nothing is unpickled.
+Writers write a temporary file in the same folder, which then replaces the old one. Tensors carry the spec of the job
+that made them and a checksum in the safetensors metadata. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
     Array = np.ndarray | torch.Tensor
 
-ROWS = 2**18  # of a table at a time
+ROWS = 2**18  # rows of a table read at a time
 CURE = "Delete it and run snakemake again."
-DIVERGED = "The model that they are of, or that they were computed with, has diverged: lower its learning rate."
+DIVERGED = "The model that they belong to, or that computed them, has diverged: lower its learning rate."
 ANEW = "Then delete this file and the model's folder, and run snakemake again."
-# numpy's types by the names that safetensors gives them, in the order in which it lays tensors out.
+# numpy's types by their safetensors names, in the order in which safetensors lays tensors out.
 TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
 _NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path` that takes its place when the block ends, and vanishes when it raises.
+    """Yield a temporary file beside `path` that replaces it when the block ends, and is removed if the block raises.
 
     Raises ArtifactError when the file cannot be written, as on a full disk.
     """
@@ -59,7 +59,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise ArtifactError(f"{path}: cannot be written ({reason}). Mend that and run snakemake again.") from error
+        raise ArtifactError(f"{path}: cannot be written ({reason}). Fix this and run snakemake again.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
-    """Write a table, or one that comes in parts of the same columns and never lies in memory as a whole."""
+    """Write a table, which may come in parts with the same columns and is then never held in memory as a whole."""
     import pandas as pd
 
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -93,9 +93,9 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
 
 
 def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table with all values as text, whatever they look like, but for those of the columns `numbers` that it has.
+    """Read a table with all values as text, except the columns `numbers` if it has them.
 
-    Where one of these is empty it is NaN.
+    Empty values in these become NaN.
     """
     import pandas as pd
 
@@ -106,9 +106,9 @@ def read_csv(path: str | Path, numbers: tuple[str, ...] = ()) -> pd.DataFrame:
 
 
 def read_long_csv(path: str | Path, numbers: tuple[str, ...], columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """The same of a table of millions of rows: names, of which few differ, as categories; of some `columns` alone.
+    """Read some `columns` of a table of millions of rows, with its few distinct names as categories.
 
-    A row takes up four bytes a name and eight a number.
+    A row takes four bytes per name and eight per number.
     """
     import pandas as pd
 
@@ -130,7 +130,7 @@ def read_long_csv(path: str | Path, numbers: tuple[str, ...], columns: tuple[str
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises ArtifactError when the file is missing or no JSON (see `parse_json`)."""
+    """Read a JSON file. Raises ArtifactError when it is missing or not valid JSON (see `parse_json`)."""
     try:
         return parse_json(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -140,7 +140,7 @@ def read_json(path: str | Path) -> Any:
 
 
 class Stream(NamedTuple):
-    """A tensor that is written part by part and never in memory as a whole: `parts` follow each other in C order."""
+    """A tensor written in `parts`, in C order, and never held in memory as a whole."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -150,9 +150,9 @@ class Stream(NamedTuple):
 def save_tensors(path: str | Path, tensors: Mapping[str, Array | Stream], spec: Spec, **metadata: str) -> None:
     """Write a safetensors file with the spec, the package version, a checksum and further metadata.
 
-    Tensors are read once and not copied. The same content gives the same bytes, in the library's own layout, which
-    itself writes metadata in an order of chance and asks for all tensors at once. Raises FloatingPointError, and writes
-    nothing, where a value is NaN or infinite.
+    Tensors are read once and not copied. Equal content gives equal bytes, in the layout of the safetensors library,
+    which itself writes metadata in random order and needs all tensors at once. Raises FloatingPointError, and writes
+    nothing, if a value is NaN or infinite.
     """
     metadata |= {"format": "pt", "spec": spec.canonical(), "guda_version": __version__}
     streams = {name: _stream(tensor) for name, tensor in tensors.items()}
@@ -163,7 +163,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Array | Stream], spec: 
         begin, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
         entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        # The checksum is known when all is written; until then zeros keep its place.
+        # The checksum is known once everything is written; until then zeros hold its place.
         start = _write_header(file, entries, metadata | {"checksum": 64 * "0"})
         written = {
             name: stream._replace(
@@ -182,7 +182,7 @@ def _stream(tensor: Array | Stream) -> Stream:
 
 
 def _finite(path: str | Path, name: str, stream: Stream) -> Iterator[np.ndarray]:
-    """The parts of a tensor, as long as they are finite."""
+    """Yield the parts of a tensor, after checking that they are finite."""
     for part in stream.parts:
         if problem := not_finite(part, name):
             raise FloatingPointError(f"{path} was not written: {problem}. {DIVERGED}")
@@ -190,15 +190,15 @@ def _finite(path: str | Path, name: str, stream: Stream) -> Iterator[np.ndarray]
 
 
 def not_finite(array: np.ndarray, name: str) -> str:
-    """ "3 of 8 values of 'kl' are not finite", or '' where all are, as those of an array of integers."""
-    # Minimum and maximum are NaN where any value is, and take no memory, unlike an array of answers.
+    """ "3 of 8 values of 'kl' are not finite", or '' if all are, as in an array of integers."""
+    # Minimum and maximum are NaN if any value is and, unlike a mask, take no memory.
     if array.dtype.kind != "f" or array.size == 0 or (math.isfinite(array.min()) and math.isfinite(array.max())):
         return ""
     return f"{array.size - np.count_nonzero(np.isfinite(array))} of {array.size} values of {name!r} are not finite"
 
 
 def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, str]) -> int:
-    """Write a safetensors file's header, padded to multiples of eight bytes; returns where the data begin."""
+    """Write a safetensors file's header, padded to a multiple of eight bytes; return the offset of the data."""
     header = entries | {"__metadata__": metadata}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
@@ -208,7 +208,7 @@ def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, s
 
 
 def _written(file: BinaryIO, start: int, offsets: list[int], parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The parts of a tensor, each written to its place in the file on the way."""
+    """Yield the parts of a tensor while writing each to its place in the file."""
     begin, end = offsets
     file.seek(start + begin)
     for part in parts:
@@ -223,14 +223,13 @@ def load_tensors(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file written here: its tensors (torch, or numpy without importing torch) and its metadata.
 
-    Tensors are mapped into memory: they take up what is looked at, and the system takes that back when it runs short.
-    Raises ArtifactError when the file is missing, truncated, altered, not of the expected spec, or when a value in it
-    is NaN or infinite.
+    Tensors are memory-mapped: only the parts in use take memory, and the system can reclaim it. Raises ArtifactError
+    when the file is missing, truncated, altered, or not of the expected spec, or when a value in it is NaN or infinite.
     """
     import safetensors
 
     try:
-        with safetensors.safe_open(regular(path), framework="np"):  # refuses what is no whole safetensors file
+        with safetensors.safe_open(regular(path), framework="np"):  # rejects incomplete safetensors files
             tensors, metadata = _mapped(path)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file. Run snakemake to make it.") from None
@@ -261,7 +260,7 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 
 def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a whole safetensors file, mapped, and its metadata. What is changed in them is not written back.
+    """The tensors of a complete safetensors file, memory-mapped copy-on-write, and its metadata.
 
     The library would copy them for numpy.
     """
@@ -271,14 +270,14 @@ def _mapped(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     metadata, tensors = entries.pop("__metadata__", {}), {}
     for name, entry in entries.items():
         if entry["dtype"] not in TYPES:
-            raise OSError(f"tensor {name!r} is of type {entry['dtype']}")
+            raise OSError(f"tensor {name!r} has the unsupported type {entry['dtype']}")
         begin, end = entry["data_offsets"]
         tensors[name] = content[start + begin : start + end].view(TYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
 
 
 def check_tensors(path: str | Path, found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
-    """Raise ArtifactError unless tensors, read from `path`, have the names, types and shapes of the `wanted` ones."""
+    """Raise ArtifactError unless the tensors read from `path` have the names, types and shapes of `wanted`."""
     for name in sorted(found.keys() ^ wanted.keys()):
         problem = "lacks tensor" if name in wanted else "has an unknown tensor"
         raise ArtifactError(f"{path}: {problem} {name!r}. {CURE}")
@@ -294,13 +293,13 @@ def check_spec(path: str | Path, spec: str | None, expected: str | None) -> None
     """Raise ArtifactError unless `spec`, read from `path`, has the expected digest (None: any spec will do)."""
     if expected is not None and (spec is None or digest(spec) != expected):
         raise ArtifactError(
-            f"{path}: made for another configuration or another group than the one asked for "
+            f"{path}: made for another configuration or group than the current one "
             f"(its spec is {digest(spec) if spec else 'missing'}, expected {expected}). {CURE}"
         )
 
 
 def made_for(path: str | Path) -> str | None:
-    """The spec that a file was made for, as far as it or its record can tell; None when there is none to be read."""
+    """The spec that a file was made for, from the file or its record; None if none can be read."""
     import safetensors
 
     path = Path(path)
@@ -312,11 +311,11 @@ def made_for(path: str | Path) -> str | None:
         described = parse_json(regular(record).read_text(encoding="utf-8"))
         return described.get("spec") if isinstance(described, dict) else None
     except (OSError, ValueError, safetensors.SafetensorError):
-        return None  # absent, which snakemake sees; or damaged, which whoever reads it will say
+        return None  # absent, which snakemake sees, or damaged, which its reader will report
 
 
 def checksum(tensors: Mapping[str, Array | Stream], metadata: dict[str, str]) -> str:
-    """SHA-256 over the metadata (but for the checksum itself) and the tensors' names, types, shapes and bytes."""
+    """SHA-256 over the metadata (except the checksum itself) and the tensors' names, types, shapes and bytes."""
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     result = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -328,21 +327,21 @@ def checksum(tensors: Mapping[str, Array | Stream], metadata: dict[str, str]) ->
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    """An array's bytes in C order; copied only where they lie in another order."""
+    """An array's bytes in C order; copied only if the array is in another order."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def sha256_file(path: str | Path) -> str:
-    """Raises ArtifactError for a file that is missing, cannot be read or is no regular one."""
+    """Raise ArtifactError for a file that is missing, unreadable or not a regular file."""
     try:
         with regular(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Mend that and run snakemake again.") from None
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}). Fix this and run snakemake again.") from None
 
 
 def pack_ids(ids: list[str]) -> np.ndarray:
-    """Ids as one uint8 array (UTF-8, separated by newlines), so that a million fit beside their images."""
+    """Ids as one uint8 array (UTF-8, separated by newlines), compact enough to store a million beside their images."""
     return np.frombuffer("\n".join(ids).encode(), dtype=np.uint8).copy()
 
 

@@ -1,4 +1,4 @@
-"""Where networks run, and in which precision."""
+"""Devices that networks run on, and their numerical precision."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LOCKS = lock_folder()
 RETRY_SECONDS = 1.0
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_held: list[IO] = []  # locks of this process, which the system releases when it ends, however it ends
+_held: list[IO] = []  # locks of this process, which the system releases however it ends
 
 
 def use_device(gpus: int, deterministic: bool = False) -> torch.device:
-    """The device for a job that asks for this many GPUs: one of its own when there is any, else the CPU.
+    """The device for a job that requests this many GPUs: a GPU of its own if there is one, else the CPU.
 
-    A job that asks for none sees none. One that asks waits until a GPU is free; one that finds no GPU runs on the CPU
-    and says so. Matrix products and convolutions are in full float32 (no TF32), so that scores of GPU and CPU agree;
-    training runs under `training_precision`.
+    A job that requests none does not see any. A job that requests one waits until a GPU is free; on a machine without
+    GPUs it runs on the CPU and says so. Matrix products and convolutions are in full float32 (no TF32), so that GPU and
+    CPU scores agree; training runs under `training_precision`.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -50,16 +50,16 @@ def use_device(gpus: int, deterministic: bool = False) -> torch.device:
 
 
 def visible_gpus() -> list[str]:
-    """What the machine calls the GPUs that this process may use, in the order in which torch numbers them."""
+    """The machine's names of the GPUs that this process may use, in torch's order."""
     count = torch.cuda.device_count()
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [name.strip() for name in listed.split(",")][:count] if listed else [str(index) for index in range(count)]
 
 
 def claim(names: Sequence[str]) -> int:
-    """The position of a GPU that no other job holds, and does not get until this process ends; waits for one.
+    """Wait for a GPU that no other job holds, lock it until this process ends, and return its index.
 
-    Raises GudaError where there can be no lock.
+    Raises GudaError if no lock can be made.
     """
     waiting = False
     while True:
@@ -77,9 +77,9 @@ def claim(names: Sequence[str]) -> int:
 def ahead(
     prepare: Callable[[Item], tuple[Any, ...]], items: Iterable[Item], device: torch.device
 ) -> Iterator[tuple[Any, ...]]:
-    """What `prepare` gives for each of the items, in order; for a GPU the next in a thread while it works on one.
+    """Yield `prepare(item)` for each item, in order; for a GPU, a thread prepares the next item in the meantime.
 
-    Tensors are then in pinned memory, from where they are copied without waiting.
+    Its tensors are then in pinned memory, from which they are copied asynchronously.
     """
     if device.type != "cuda":
         yield from map(prepare, items)
@@ -100,13 +100,13 @@ def ahead(
 
 
 class Batches:
-    """Work in batches of `size` items, or of half as many each time that the GPU runs out of memory."""
+    """Work in batches of `size` items, halved each time the GPU runs out of memory."""
 
     def __init__(self, size: int):
         self.size = size
 
     def run(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
-        """`work` on consecutive parts of the items. Raises torch.OutOfMemoryError when a single item is too much."""
+        """`work` on consecutive parts of the items. Raises torch.OutOfMemoryError if a single item is too much."""
         results, start = [], 0
         while start < len(items):
             part = items[start : start + self.size]
@@ -118,15 +118,15 @@ class Batches:
         return results
 
     def halve(self, tried: int, error: torch.OutOfMemoryError) -> None:
-        """Half as many items at a time as were tried. Raises the error when that was a single one."""
+        """Halve the number of items at a time. Raises the error if a single item was tried."""
         if tried == 1:
             raise error
         self.size = tried // 2
-        print(f"out of GPU memory, going on with {self.size} at a time", file=sys.stderr, flush=True)
+        print(f"out of GPU memory, continuing with {self.size} at a time", file=sys.stderr, flush=True)
 
 
 def training_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """bfloat16 autocast on GPUs that have it; weights, their average and the optimiser's moments stay in float32."""
+    """bfloat16 autocast on GPUs that support it; weights, their average and the optimiser's moments stay in float32."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
@@ -142,7 +142,7 @@ def network_precision(device: torch.device, precision: str) -> contextlib.Abstra
 
 
 class Costs(Elapsed, total=False):
-    """What a record says of a job's work."""
+    """A job's cost, as stored in its record."""
 
     evaluations: Required[int]
     evaluations_per_second: float
@@ -151,7 +151,7 @@ class Costs(Elapsed, total=False):
 
 
 def costs(device: torch.device, evaluations: int, elapsed: Elapsed) -> Costs:
-    """What a job's record says of its work: seconds, evaluations, and the device; GPU memory is what torch reserved."""
+    """A job's cost for its record: seconds, evaluations and the device; GPU memory is what torch reserved."""
     rate = evaluations / elapsed["seconds"]
     found = Costs(**elapsed, evaluations=evaluations, evaluations_per_second=rate, device="cpu")
     if device.type != "cpu":

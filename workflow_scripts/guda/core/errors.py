@@ -4,7 +4,7 @@ import difflib
 
 
 class GudaError(Exception):
-    """Something in the user's hands is wrong. The message names the key or file, what was found and the cure."""
+    """A problem that the user can fix. The message names the key or file, what was found and the remedy."""
 
 
 class ConfigError(GudaError):
@@ -20,10 +20,10 @@ class DataError(GudaError):
 
 
 class ArtifactError(GudaError):
-    """A file under results/ is missing, damaged, of another configuration, or cannot be written."""
+    """A file under results/ is missing, damaged, made for another configuration, or cannot be written."""
 
 
 def nearest_name(name: str, known: list[str]) -> str:
-    """', did you mean ...' for the known name closest to `name`, or the list of what is known."""
+    """'did you mean ...?' with the known name closest to `name`, or the list of known names."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"

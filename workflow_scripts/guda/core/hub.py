@@ -13,9 +13,9 @@ FORM = "hub id of the form OWNER/NAME@COMMIT (40 hex digits, so that the {} cann
 
 
 def downloaded(source: str, kind: Literal["model", "dataset"], patterns: list[str], key: str) -> Path:
-    """The folder of a hub id's files of these patterns: downloaded, or found whole in the hub's own cache.
+    """The folder with a hub id's files that match these patterns: downloaded, or complete in the hub's cache.
 
-    `key` names the setting in errors. Raises ArtifactError for what cannot be downloaded.
+    `key` names the setting in errors. Raises ArtifactError if the download fails.
     """
     from huggingface_hub import snapshot_download
 

@@ -1,4 +1,4 @@
-"""JSON, read more strictly than Python does: what it refuses would be another value than the one that stands there."""
+"""JSON, read more strictly than Python does: rejects text that would not be read as the value written."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import re
 from collections import Counter
 from typing import Any
 
-MAX_DIGITS = 300  # of a whole number; above 308 it is no number of 64 bits
+MAX_DIGITS = 300  # digits of an integer; with more than 308 it does not fit a 64-bit float
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str, finite: bool = True) -> Any:
-    """The value of a JSON text, which a byte-order mark may precede.
+    """The value of a JSON text, with or without a byte-order mark.
 
-    Raises ValueError, which says in one line what is wrong, for what is no JSON and for what a reader would stumble
-    over later: a key that stands twice in an object, numbers that no float holds, halves of characters, brackets in
-    brackets without end. NaN and Infinity, which Python writes and JSON does not have, are read unless all numbers
-    must be `finite`.
+    Raises ValueError, with a one-line message, for invalid JSON and for what would cause trouble later: duplicate keys
+    in an object, numbers that no float holds, unpaired surrogates, excessive nesting. NaN and Infinity, which Python
+    writes although JSON lacks them, are read unless all numbers must be `finite`.
     """
     try:
         value = json.loads(
@@ -33,7 +32,7 @@ def parse_json(text: str, finite: bool = True) -> Any:
     except RecursionError:
         raise ValueError("brackets are nested too deeply") from None
     except UnicodeEncodeError:
-        raise ValueError(r"it has half of a character, an escape such as \ud800 without its pair") from None
+        raise ValueError(r"it has half of a character, an escape such as \ud800 without its other half") from None
     return value
 
 
@@ -41,7 +40,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {key[:40]!r} stands twice in an object")
+        raise ValueError(f"the key {key[:40]!r} occurs twice in an object")
     return found
 
 
@@ -59,4 +58,4 @@ def _number(text: str) -> float:
 
 
 def _refused(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,7 +1,7 @@
-"""Locks that the processes of a machine share, whoever's they are.
+"""Locks shared by all processes on a machine, whatever their account.
 
-A lock is an empty file which whoever comes first makes and nobody removes; the system lets go of it when the process
-that holds it ends, however it ends.
+A lock is an empty file, created by the first process that needs it and never removed; the system releases the lock
+when the process that holds it ends, however it ends.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import IO
 from guda.core.errors import GudaError
 from guda.core.files import KINDS
 
-# Nothing is made where a link leads, and no pipe is waited for.
+# Links are not followed, and pipes are not waited for.
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-MODE = 0o644  # a lock is taken by reading, so that all accounts may read it, whatever the umask
+MODE = 0o644  # locking requires reading, so all accounts must be able to read the file, whatever the umask
 
 
 def lock_folder() -> Path:
-    """Where locks lie: $GUDA_LOCKS, else the folder for temporary files."""
+    """The folder of locks: $GUDA_LOCKS, else the folder for temporary files."""
     return Path(os.environ.get("GUDA_LOCKS") or os.environ.get("TMPDIR") or "/tmp")
 
 
 def take(path: Path) -> IO | None:
-    """The open file of a lock, which holds it until it is closed; None while another process holds it.
+    """The open file of a lock, which is held until the file is closed; None while another process holds it.
 
-    Raises GudaError for a file that cannot be made, read or locked, and for whatever else lies at the path.
+    Raises GudaError if the file cannot be made, read or locked, or if something else is at the path.
     """
     file = os.fdopen(_opened(path))
     try:
@@ -44,7 +44,7 @@ def take(path: Path) -> IO | None:
 
 
 def _opened(path: Path) -> int:
-    while True:  # once more where another process made or removed the file in between
+    while True:  # retry if another process made or removed the file in between
         try:
             return _existing(path)
         except FileNotFoundError:
@@ -56,8 +56,8 @@ def _opened(path: Path) -> int:
 
 
 def _existing(path: Path) -> int:
-    """A descriptor of the file, which is never asked for in a way that would make it: in a folder like /tmp the system
-    refuses that for another account's."""
+    """A descriptor of an existing file, opened without O_CREAT: in folders like /tmp the system refuses that for files
+    of another account."""
     try:
         descriptor = os.open(path, FLAGS)
     except FileNotFoundError:
@@ -93,14 +93,14 @@ def _refusal(path: Path, error: OSError) -> str:
     if not stat.S_ISREG(found.st_mode):
         return _misplaced(path, found.st_mode)
     return (
-        f"{path}: the lock file of account {_account(found.st_uid)} cannot be read ({error.strerror}). Have it made "
-        f"readable by its owner (chmod {MODE:o}), or removed while no job of that account runs."
+        f"{path}: the lock file of account {_account(found.st_uid)} cannot be read ({error.strerror}). Ask its "
+        f"owner to make it readable (chmod {MODE:o}), or to remove it while none of their jobs run."
     )
 
 
 def _misplaced(path: Path, mode: int) -> str:
     kinds = KINDS | {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder"}
-    return f"{path}: {kinds.get(stat.S_IFMT(mode), 'something else')} lies where a lock file belongs. Remove it."
+    return f"{path}: {kinds.get(stat.S_IFMT(mode), 'something else')} is where a lock file belongs. Remove it."
 
 
 def _elsewhere() -> str:

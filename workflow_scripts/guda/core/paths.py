@@ -8,25 +8,25 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 SNAKEMAKE = Path(".snakemake")
-MEMORY = SNAKEMAKE / "guda"  # what is kept here between runs, and may be deleted
+MEMORY = SNAKEMAKE / "guda"  # kept between runs; may be deleted
 
 BASE = "base"
-BASES = rf"{BASE}(-\d+)?"  # shape of the names of it and of the oracle seeds' own
+BASES = rf"{BASE}(-\d+)?"  # pattern of its name and of the oracle seeds' own base models
 CALIBRATION = "calibration"
-BUCKET = "bucket-"  # how its name begins, after that of its set of queries
+BUCKET = "bucket-"  # start of its name, after that of its query set
 SETS = "sets"
-STORE = "store"  # of values of single samples, here or beside shared models
-TRAINING = "training"  # among sets of images that have features, the training set
+STORE = "store"  # of values of individual samples, in the results or beside shared models
+TRAINING = "training"  # the training set, among sets of images with features
 IMPORTED = "imported"
 CONDITIONAL = "conditional"
 CLASSIFIER = "classifier"
 EXEMPLARS = "exemplars"
-ANCHORS = "anchors"  # among sets of prompts, those that forget images are redirected to
+ANCHORS = "anchors"  # among sets of prompts, those that forgotten prompts are redirected to
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MODEL_FILES = (CONFIG, WEIGHTS)
-ADAPTER = "pytorch_lora_weights.safetensors"  # in place of both, of a model that is the base model with adapters
-# Of a pipeline that is made here.
+ADAPTER = "pytorch_lora_weights.safetensors"  # in place of both, for the base model with adapters
+# Files of a pipeline made by the workflow.
 PIPELINE_FILES = (
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -41,25 +41,25 @@ PIPELINE_FILES = (
     f"vae/{WEIGHTS}",
 )
 RECORD = "record.json"
-STATE = "training_state.safetensors"  # of an unfinished training; no output of any rule
+STATE = "training_state.safetensors"  # of an unfinished training; not an output of any rule
 
 WILDCARDS = ("{group}", "{nearest}{group}")  # stand for a group in rules
 RESERVED = {"base", "calibration", "ceiling", "logo"}
-MAX_LENGTH = 100  # bytes of a group's file name; file systems take 255, and suffixes are added
-SHOWN_LENGTH = 60  # bytes of a group's name in that of its files, where it cannot be that name
+MAX_LENGTH = 100  # bytes of a group's file name; file systems allow 255, and suffixes are added
+SHOWN_LENGTH = 60  # bytes of a group's name kept in its file name, if the full name cannot be used
 _FILE_NAME = re.compile(r"\w[\w .,+()-]*(?<![ .])")
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # to Windows, whatever the suffix
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows, with any suffix
 
 
 def group_file(group: str) -> str:
-    """What files and folders of a group are called: as the group, where that can be a file name on any system.
+    """The name of a group's files and folders: the group's own, if that is a valid file name on every system.
 
-    Otherwise what is left of the name without the characters that cannot stand there, and the beginning of its sha256:
-    a function of the name alone. A file name stays as it is, as do Snakemake's wildcards.
+    Otherwise the name without invalid characters, followed by the beginning of its sha256: a function of the name
+    alone. File names and Snakemake's wildcards are returned unchanged.
     """
     folded = group.casefold()
     fits = _FILE_NAME.fullmatch(group) and len(group.encode()) <= MAX_LENGTH and not _DEVICE.fullmatch(group)
-    composed = unicodedata.is_normalized("NFC", group)  # macOS has one file for all forms of a name
+    composed = unicodedata.is_normalized("NFC", group)  # macOS identifies all Unicode forms of a name
     if group in WILDCARDS or (fits and composed and folded not in RESERVED and not folded.startswith("logo-")):
         return group
     kept = unicodedata.normalize("NFC", re.sub(r"[^\w.,+()-]+", "_", group))
@@ -68,7 +68,7 @@ def group_file(group: str) -> str:
 
 
 def query_file(query: str) -> str:
-    """The same for the image of a query, whose id may be a path: Snakemake would read <name> and {name} its own way."""
+    """The same for a query's image, whose id may be a path: Snakemake would interpret <name> and {name}."""
     parts = PurePosixPath(query).parts
     return "/".join(_hashed(part, re.sub(r"[<>{}]", "_", part)) if set("<>{}") & set(part) else part for part in parts)
 
@@ -79,22 +79,22 @@ def _hashed(name: str, shown: str) -> str:
 
 
 def logo_model(seed: int | str, group: str) -> str:
-    """Name of the model retrained without `group` from `seed`."""
+    """Name of the model retrained without `group` with `seed`."""
     return f"logo-{seed}/{group_file(group)}"
 
 
 def own_base(seed: int | str) -> str:
-    """Name of the model trained on everything from the seed of an oracle, with which that is compared."""
+    """Name of the model trained on everything with an oracle's seed, which that oracle is compared with."""
     return f"{BASE}-{seed}"
 
 
 def conditioned_model(group: str) -> str:
-    """Name, under elbo/ alone, of the conditional model when it is told `group`."""
+    """Name, used only under elbo/, of the conditional model conditioned on `group`."""
     return f"{CONDITIONAL}/{group_file(group)}"
 
 
 def conditioned_samples(bucket: str) -> str:
-    """Name, under prompts/ and encoded/, of a bucket's images with prompts that name each group."""
+    """Name, under prompts/ and encoded/, of a bucket's images with a prompt for each group."""
     return f"{CONDITIONAL}/{bucket}"
 
 
@@ -104,17 +104,17 @@ def unlearned_model(method: str, group: str) -> str:
 
 
 def tuned_model(query_set: str, group: str) -> str:
-    """Name of the model that is tuned on exemplars of `group`, by which images of this set of queries are generated."""
+    """Name of the model fine-tuned on exemplars of `group`, which generates images of this query set."""
     return f"{EXEMPLARS}-{query_set}/{group_file(group)}" if query_set else f"{EXEMPLARS}/{group_file(group)}"
 
 
 def subset_model(seed: int | str, index: int | str) -> str:
-    """Name of the model trained on a random subset of the groups, that of this number by `seed`."""
+    """Name of the model trained on the random subset of groups with this index, drawn with `seed`."""
     return f"subset-{seed}/{index}"
 
 
 def removed_model(seed: int | str, members: str) -> str:
-    """Name of the model retrained from `seed` without a set of images, which the digest of their ids names."""
+    """Name of the model retrained with `seed` without a set of images, identified by the digest of their ids."""
     return f"removed-{seed}/{members}"
 
 
@@ -126,7 +126,7 @@ def record_of(path: str | Path) -> str:
 class Paths:
     """Paths of one experiment. Arguments may be Snakemake wildcards, such as '{group}'.
 
-    What is said of a named set of queries lies in a folder of its own; its buckets have its name in theirs.
+    Results for a named query set are in their own folder; its buckets have its name in theirs.
     """
 
     def __init__(self, results: str | Path, query_set: str = "", schedule: str = ""):
@@ -135,7 +135,7 @@ class Paths:
         self._query_set, self._schedule = query_set, schedule
 
     def with_schedule(self, schedule: str) -> Paths:
-        """The same, with likelihood terms at another schedule of diffusion steps."""
+        """The same paths, with ELBO terms at another schedule of diffusion steps."""
         return Paths(self.results, self._query_set, schedule)
 
     def _at(self, *parts: str) -> str:
@@ -145,7 +145,7 @@ class Paths:
         return str(self.answers.joinpath(*parts))
 
     def store(self) -> str:
-        """Folder of what was computed of single samples, by content; nothing here is declared to Snakemake."""
+        """Folder of values computed for individual samples, by content; nothing in it is declared to Snakemake."""
         return self._at(STORE)
 
     def images(self) -> str:
@@ -171,14 +171,14 @@ class Paths:
         return [self._at("pipeline", file) for file in PIPELINE_FILES]
 
     def pipeline_weights(self) -> str:
-        """Of its files the one that tells its spec."""
+        """The file of the small pipeline that holds its spec."""
         return self._at("pipeline", "unet", WEIGHTS)
 
     def pipeline_record(self) -> str:
         return self._at("pipeline", RECORD)
 
     def prompts(self, samples: str) -> str:
-        """Prompts of the training images, the calibration sample, a bucket of queries, or of the anchors."""
+        """Prompts of the training images, the calibration sample, a bucket of queries, or the anchors."""
         return self._at("prompts", f"{samples}.csv")
 
     def encoded(self, samples: str) -> str:
@@ -206,9 +206,9 @@ class Paths:
         return self._of_set("queries", "queries.csv")
 
     def query_image(self, query: str) -> str:
-        """A PNG: of the query "ann/1.png" that name, of "ann/1.jpg" "ann/1.jpg.png".
+        """A PNG: "ann/1.png" for the query "ann/1.png", "ann/1.jpg.png" for "ann/1.jpg".
 
-        One that another query may have, as "1.jpg.png", gets the suffix as well.
+        A name that another query may lead to, such as "1.jpg.png", gets the suffix as well.
         """
         file = PurePosixPath(query_file(query))
         named = file.suffix == ".png" and "." not in file.stem
@@ -347,5 +347,5 @@ class Paths:
         return self._at("logs", *parts) + ".log"
 
     def spec_file(self, *parts: str) -> str:
-        """Beside a job's log, its spec, where that may be too long for a command line."""
+        """A job's spec beside its log, for specs that may be too long for a command line."""
         return self._at("logs", *parts) + ".spec.json"

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then in a log file."""
+"""Progress of long work: a bar on a terminal, an occasional plain line in a log file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-FIRST_SECONDS, LAST_SECONDS = 5.0, 60.0  # between two lines: soon at first, then a line a minute
+FIRST_SECONDS, LAST_SECONDS = 5.0, 60.0  # between lines: short at first, then a line per minute
 
 
 def track(
@@ -20,8 +20,8 @@ def track(
 ) -> Iterator[T]:
     """Yield `items`, showing on stderr how many of `total` are done.
 
-    Some may have been `done_before`, by an earlier run. `at_work` says more, after an item was used, of the one at this
-    place.
+    An earlier run may have done some of them (`done_before`). After an item is used, `at_work` adds details on the
+    item at this place.
     """
     if sys.stderr.isatty():
         yield from _bar(items, description, total, done_before, at_work)

@@ -1,4 +1,4 @@
-"""What a job cost, as it recorded about itself in a small JSON file beside its artifact."""
+"""A job's cost, recorded in a small JSON file beside its artifact."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from guda.core.paths import record_of
 from guda.core.spec import Spec, digest
 
 COSTS = ("seconds", "cpu_seconds", "evaluations")
-FORWARD_AND_BACKWARD = 3  # evaluations that a training step on one sample counts as: one, and twice as much backwards
+FORWARD_AND_BACKWARD = 3  # evaluations per sample of a training step; the backward pass counts as two
 
 
 class Elapsed(TypedDict):
-    """Seconds by the clock, and of all processors together, which other jobs on the machine do not lengthen."""
+    """Wall-clock seconds, and CPU seconds summed over cores, which other jobs on the machine do not lengthen."""
 
     seconds: float
-    cpu_seconds: NotRequired[float]  # not known where older versions did a part of the work
+    cpu_seconds: NotRequired[float]  # unknown if an older version did part of the work
 
 
 class Stopwatch:
-    """Seconds of a job's own work. Made when the inputs are read: starting Python and importing are not counted."""
+    """Seconds of a job's own work, from when it reads its inputs: starting Python and imports are not counted."""
 
     def __init__(self) -> None:
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
@@ -45,9 +45,9 @@ def write_record(
     evaluations: int = 0,
     **costs: float | str | dict[str, Any],
 ) -> None:
-    """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum of all that.
+    """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum over all of these.
 
-    An evaluation is one network forward on one sample; a training step on one sample counts FORWARD_AND_BACKWARD.
+    An evaluation is one forward pass on one sample; a training step on one sample counts as FORWARD_AND_BACKWARD.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -62,7 +62,7 @@ def write_record(
 
 
 def read_record(path: str | Path, spec_digest: str | None = None) -> dict[str, Any]:
-    """Raises ArtifactError when a record is missing, damaged or not of the expected spec (None: any will do)."""
+    """Read a record. Raises ArtifactError if it is missing, damaged or not of the expected spec (None: any spec)."""
     record = read_json(path)
     if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
         raise ArtifactError(f"{path}: its content does not match its checksum; the file was damaged. {CURE}")
@@ -71,16 +71,16 @@ def read_record(path: str | Path, spec_digest: str | None = None) -> dict[str, A
 
 
 def check_recorded(path: str | Path, spec_digest: str) -> None:
-    """Raise ArtifactError unless a table is the very file that its record says was made for the spec."""
+    """Raise ArtifactError unless a table is the file that its record says was made for the spec."""
     record = read_record(record_of(path), spec_digest)
     if record["outputs"].get(Path(path).name) != sha256_file(path):
         raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
 
 
 def total_cost(records: dict[str, str]) -> dict[str, float]:
-    """Each of COSTS, summed over record files, each with the digest of the spec that it must be of.
+    """Each of COSTS, summed over record files, each given with the digest of its expected spec.
 
-    Without those that some record, an older one, does not tell.
+    Costs that some (older) record lacks are left out.
     """
     costs = [read_record(path, expected) for path, expected in records.items()]
     return {name: sum(cost[name] for cost in costs) for name in COSTS if all(name in cost for cost in costs)}

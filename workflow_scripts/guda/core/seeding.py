@@ -1,4 +1,4 @@
-"""Randomness that depends on seeds and names alone: never on batches, order, device, or what else exists."""
+"""Randomness that depends on seeds and names alone: not on batches, order, device, or other samples."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def derive_seed(*parts: str | int) -> int:
 def gaussian(seed: int, sample_id: str, step: int, shape: tuple[int, ...]) -> np.ndarray:
     """Standard normal noise e of one sample at one diffusion step, float32 of `shape`.
 
-    These are the common random numbers of the method: every model sees the same e for the same (seed, sample, step).
+    These are the method's common random numbers: every model sees the same e for the same (seed, sample, step).
     """
     return _philox.of(derive_seed("noise", seed, sample_id, step)).standard_normal(shape, dtype=np.float32)
 
 
 class _Philox(threading.local):
-    """Generators as by np.random.Philox(key=...), in a quarter of the time: one for each thread, set back to a key."""
+    """Equivalent to np.random.Philox(key=...) in a quarter of the time: one generator per thread, reset to a key."""
 
     def __init__(self) -> None:
         self._bits = np.random.Philox(key=0)
@@ -31,7 +31,7 @@ class _Philox(threading.local):
         self._generator = np.random.Generator(self._bits)
 
     def of(self, key: int) -> np.random.Generator:
-        """The generator of this key, below 2^64, at its beginning; until the next is asked for."""
+        """The generator reset to the start of this key, below 2^64; valid until the next call."""
         self._start["state"]["key"][0] = key
         self._bits.state = self._start
         return self._generator
@@ -41,20 +41,20 @@ _philox = _Philox()
 
 
 def rademacher(seed: int, sample_id: str, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """`count` arrays of random signs of one sample, float32 [count, *shape]; the first do not depend on how many."""
+    """`count` arrays of random signs for one sample, float32 [count, *shape]; a larger count only adds to them."""
     generators = (np.random.Philox(key=derive_seed("signs", seed, sample_id, index)) for index in range(count))
     return np.stack([2 * np.random.Generator(each).integers(2, size=shape) - 1 for each in generators]).astype("f4")
 
 
 def chosen(ids: list[str], count: int, *parts: str | int) -> list[int]:
-    """Rows of `count` of the ids (or of all, if fewer), ascending: those with the smallest hash of (parts, id).
+    """Rows of `count` of the ids (or all, if fewer), ascending: those with the smallest hash of (parts, id).
 
-    A new id so takes the place of one at most.
+    A new id thus replaces at most one.
     """
     by_hash = sorted(range(len(ids)), key=lambda row: derive_seed(*parts, ids[row]))
     return sorted(by_hash[:count])
 
 
 def uniform(*parts: str | int) -> float:
-    """A number in [0, 1) that belongs to these names."""
+    """A pseudorandom number in [0, 1) derived from these names."""
     return derive_seed(*parts) / 2**63

@@ -24,14 +24,14 @@ def digest_lines(lines: Iterable[str]) -> str:
 
 
 class Spec(BaseModel):
-    """Base of all specs: `stage` and `version` stand in the canonical text beside the fields."""
+    """Base of all specs: the canonical text contains `stage` and `version` besides the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     stage: ClassVar[str]
     version: ClassVar[int]
 
     def canonical(self) -> str:
-        """The one JSON text of this spec: sorted keys, no spaces."""
+        """The canonical JSON text of this spec: sorted keys, no spaces."""
         values = self.model_dump(mode="json") | {"stage": self.stage, "version": self.version}
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -41,7 +41,7 @@ class Spec(BaseModel):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a canonical text, as given to a stage's --spec. Raises GudaError."""
-        problem = f"--spec is no valid spec of stage {cls.stage}"
+        problem = f"--spec is not a valid spec of stage {cls.stage}"
         try:
             values = parse_json(text)
         except ValueError as error:
@@ -59,7 +59,7 @@ class Spec(BaseModel):
 
 
 def parse_any(kinds: Iterable[type[Spec]], text: str) -> Any:
-    """Read the canonical text of one of several kinds of specs, told apart by their stage. Raises GudaError."""
+    """Read the canonical text of one of several kinds of specs, distinguished by their stage. Raises GudaError."""
     first, *others = kinds
     try:
         stage = parse_json(text)["stage"]

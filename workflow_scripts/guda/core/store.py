@@ -1,8 +1,8 @@
-"""Values of single samples that were computed before, so that a new sample or diffusion step costs itself alone.
+"""A cache of values of individual samples, so that only new samples or diffusion steps need computing.
 
-A term belongs to a model, a sample and a step, whichever file it is asked for in, and is kept under the content of all
-three: what one job has computed, every other finds, of another set of queries, another schedule or another experiment.
-The files that jobs write are whole without the store, which may be deleted, shared, or cleared at any time.
+A term belongs to a model, a sample and a step, whichever file needs it, and is keyed by the content of all three: a
+value computed by one job is found by every other, for another query set, another schedule or another experiment.
+The files that jobs write are complete without the store, which may be deleted, shared or cleared at any time.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     Array = np.ndarray | torch.Tensor
 
 KEY_BYTES = 16
-SECONDS_BETWEEN = 120.0  # of work that a kill may cost
-# Of rows of samples and places of columns: their values, a part [m, columns, ...] of the rows at a time, in order.
+SECONDS_BETWEEN = 120.0  # of work that a kill may lose
+# From rows of samples and indices of columns to their values, in parts [m, columns, ...] of consecutive rows.
 Compute = Callable[[list[int], list[int]], Iterable[np.ndarray]]
 
 
 class StoredSpec(Spec):
     stage, version = "stored", 1
     values: str  # stage and version of the jobs that compute them
-    files: dict[str, str]  # sha256 of each of the files that they are computed with
-    settings: str  # all else in the job's spec, but for the samples and the columns, as JSON
+    files: dict[str, str]  # sha256 of each file that they are computed from
+    settings: str  # the rest of the job's spec except the samples and the columns, as JSON
 
     @classmethod
     def of(cls, spec: Spec, files: dict[str, str | Path], without: Iterable[str]) -> StoredSpec:
-        """Of what a job of `spec` computes from these files, by name; `without` are fields, or SECTION.FIELD."""
+        """The key of what a job of `spec` computes from these files; `without` lists fields, or SECTION.FIELD."""
         settings = spec.model_dump(mode="json")
         for name in without:
             *section, last = name.split(".")
@@ -54,10 +54,10 @@ class StoredSpec(Spec):
 
 
 def sample_keys(ids: Sequence[str], *contents: Array | None) -> np.ndarray:
-    """What each sample is known by, uint8 [n, KEY_BYTES]: a hash of its id and of its row in each of the contents.
+    """The key of each sample, uint8 [n, KEY_BYTES]: a hash of its id and of its row in each of the contents.
 
-    The id is part of it, since noise depends on it. `contents` are arrays or tensors [n, ...], as of images and of what
-    is told of them; None is left out.
+    The id is included because the noise depends on it. `contents` are arrays or tensors [n, ...], such as images and
+    their conditioning; None is skipped.
     """
     arrays = [np.ascontiguousarray(array) for array in contents if array is not None]
     described = json.dumps([[str(array.dtype), array.shape[1:]] for array in arrays]).encode()
@@ -71,7 +71,7 @@ def sample_keys(ids: Sequence[str], *contents: Array | None) -> np.ndarray:
 
 
 class Store:
-    """The values of one spec in `folder`; '' is no store, in which nothing is found and nothing is kept."""
+    """The values of one spec in `folder`; '' disables the store, so that nothing is found or kept."""
 
     def __init__(self, folder: str, spec: StoredSpec):
         self._root = Path(folder).expanduser() if folder else None
@@ -80,11 +80,11 @@ class Store:
     def complete(
         self, keys: np.ndarray, columns: Sequence[int], compute: Compute, together: int = 1
     ) -> tuple[np.ndarray, Elapsed]:
-        """Values [n, columns, ...] of all samples, and what they cost, whenever they were computed.
+        """Values [n, columns, ...] of all samples, and their total cost, whenever they were computed.
 
-        `keys` are as from `sample_keys`; `columns` are numbers, as diffusion steps are, or [0] where there is one value
-        a sample. What is missing is computed, and kept every SECONDS_BETWEEN and at an interruption: multiples of
-        `together` samples, so that who goes on from there has the same batches, and rounds alike.
+        `keys` come from `sample_keys`; `columns` are numbers, such as diffusion steps, or [0] for one value per sample.
+        Missing values are computed, and saved every SECONDS_BETWEEN and on interruption, in multiples of `together`
+        samples, so that a job that resumes has the same batches and therefore the same rounding.
         """
         table = _Table(keys, columns)
         for file in self._files():
@@ -96,7 +96,7 @@ class Store:
         return table.values, table.elapsed
 
     def _compute(self, table: _Table, rows: list[int], places: list[int], compute: Compute, together: int) -> None:
-        """Fill the table in these rows and columns, and keep what is in them."""
+        """Fill these rows and columns of the table, and save them."""
         kept, done, stopwatch = 0, 0, Stopwatch()
         try:
             for part in compute(rows, places):
@@ -107,16 +107,16 @@ class Store:
                     self._keep(table, rows[kept:whole], places, stopwatch.elapsed())
                     kept, stopwatch = whole, Stopwatch()
             if done != len(rows):
-                raise ValueError(f"{done} of {len(rows)} samples were computed")
+                raise ValueError(f"only {done} of {len(rows)} samples were computed")
         finally:
             whole = done if done == len(rows) else done // together * together
             self._keep(table, rows[kept:whole], places, stopwatch.elapsed())
 
     def _keep(self, table: _Table, rows: list[int], places: list[int], elapsed: Elapsed) -> None:
-        """Add the values in these rows and columns; whoever adds others of the same replaces the file.
+        """Save the values in these rows and columns, replacing the file of any earlier save of the same ones.
 
-        A store that cannot be written to is no reason to lose them: it is said, and that is all. What is not finite is
-        not kept here; where it is written for good it is refused.
+        If the store cannot be written to, a message is printed and the job goes on. Values that are not finite are not
+        saved here; they are rejected when the final file is written.
         """
         table.spend(elapsed, 1)
         if self._root is None or not rows:
@@ -134,7 +134,7 @@ class Store:
             print(f"not kept in the store: {error}", file=sys.stderr)
 
     def _read(self, file: Path, table: _Table) -> None:
-        """Take over what a file has of the values that the table lacks. One that is damaged is said and not used."""
+        """Copy from a file the values that the table lacks. A damaged file is reported and skipped."""
         try:
             tensors, metadata = load_tensors(file, self._spec.digest(), "np")
         except ArtifactError as error:
@@ -145,7 +145,7 @@ class Store:
         table.spend(elapsed, share)
 
     def _files(self) -> list[Path]:
-        """What is there of this spec, without what is being written."""
+        """The files of this spec, except those still being written."""
         if self._root is None:
             return []
         return sorted(path for path in self._address.glob("*.safetensors") if not path.name.startswith("."))
@@ -155,7 +155,7 @@ class Store:
         return Path(str(self._root)) / self._spec.digest()
 
     def _made_folder(self) -> tuple[Path, int]:
-        """The folder of this spec, made with the rights of the store's own, and these."""
+        """The folder of this spec, created with the permissions of the store's own folder, and these."""
         root = self._address.parent
         root.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(root.stat().st_mode)
@@ -166,14 +166,14 @@ class Store:
 
 
 def stored(folder: str | Path) -> Iterator[tuple[Path, StoredSpec | None]]:
-    """What a store holds: each folder of values, and what they are of, or None where no file in it can tell."""
+    """The contents of a store: each folder of values with its key, or None if no file in it can tell."""
     for address in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
         texts = filter(None, map(made_for, sorted(address.glob("*.safetensors"))))
         yield address, next(map(StoredSpec.parse, texts), None)
 
 
 class _Table:
-    """Values of samples in columns, of which some are known."""
+    """Values of samples by columns, some of them known."""
 
     def __init__(self, keys: np.ndarray, columns: Sequence[int]):
         self.keys, self.columns = keys, np.array(columns, np.int64)
@@ -191,7 +191,7 @@ class _Table:
         self.known[np.ix_(rows, places)] = True
 
     def take(self, keys: np.ndarray, columns: np.ndarray, values: np.ndarray) -> float:
-        """Fill in what is unknown of the values [m, c, ...] of samples and columns; the share of them that was."""
+        """Fill in the unknown ones among values [m, c, ...] of samples and columns; return the fraction filled in."""
         mine = [(self._rows[key.tobytes()], row) for row, key in enumerate(keys) if key.tobytes() in self._rows]
         taken = 0
         for place, theirs in (
@@ -205,7 +205,7 @@ class _Table:
         return taken / (len(keys) * len(columns))
 
     def missing(self) -> list[tuple[list[int], list[int]]]:
-        """Rows and the columns that are unknown in all of them: a pair for each set of such columns."""
+        """Rows and the columns unknown in all of them: a pair for each distinct set of columns."""
         patterns, which = np.unique(~self.known, axis=0, return_inverse=True)
         return [
             (np.flatnonzero(which.ravel() == number).tolist(), np.flatnonzero(pattern).tolist())
@@ -214,7 +214,7 @@ class _Table:
         ]
 
     def spend(self, elapsed: Elapsed, share: float) -> None:
-        """Count a share of what it took to compute some values."""
+        """Add a share of the cost of computing some values."""
         self.elapsed = Elapsed(
             seconds=self.elapsed["seconds"] + share * elapsed["seconds"],
             cpu_seconds=self.elapsed["cpu_seconds"] + share * elapsed["cpu_seconds"],

@@ -1,4 +1,4 @@
-"""The prompts of the training images, and which of them a text-to-image network is told at a step of training."""
+"""The prompts of the training images, and those that a text-to-image network is conditioned on at a training step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from guda.core.seeding import derive_seed, uniform
 
-TENSORS = ("embeddings", "pooled", "prompts", "starts", "empty")  # of a file of embedded prompts
-NO_PROMPT = -1  # in place of a prompt's number: the empty one
+TENSORS = ("embeddings", "pooled", "prompts", "starts", "empty")  # in a file of embedded prompts
+NO_PROMPT = -1  # index of the empty prompt
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Captions:
     """Prompts of the training images `ids`: image r has the prompts numbered `prompts[starts[r]:starts[r + 1]]`.
 
     `embeddings` float32 [P, L, D] and `pooled` [P, E] are those of the distinct prompts, `empty` [L, D] that of "";
-    `prompts` int64 [all images' prompts, one image after the other], `starts` int64 [N + 1]. A step takes one of an
-    image's prompts, or none with probability `dropout` (Ho & Salimans 2022).
+    `prompts` int64 [prompts of all images, in order], `starts` int64 [N + 1]. A training step uses one of an image's
+    prompts, or the empty one with probability `dropout` (Ho & Salimans 2022).
     """
 
     embeddings: Tensor
@@ -44,19 +44,19 @@ class Captions:
         return replace(self, prompts=torch.cat(prompts), starts=starts, ids=[self.ids[row] for row in rows])
 
     def choose(self, rows: Tensor, step: int) -> Tensor:
-        """Numbers of the prompts of the images `rows` at a step of training, int64 [n]; NO_PROMPT for the empty one.
+        """Indices of the prompts of the images `rows` at a training step, int64 [n]; NO_PROMPT for the empty one.
 
         Each depends on (seed, step, id) alone.
         """
         return torch.tensor([self._chosen(row, step) for row in rows.tolist()])
 
     def embedded(self, numbers: Tensor) -> Tensor:
-        """Embeddings of prompts by their numbers, float32 [n, L, D]."""
+        """Embeddings of prompts by index, float32 [n, L, D]."""
         told = (numbers != NO_PROMPT)[:, None, None]
         return torch.where(told, self.embeddings[numbers], self.empty)
 
     def draw(self, rows: Tensor, step: int) -> Tensor:
-        """Embeddings of the prompts of the images `rows` at a step of training, float32 [n, L, D]."""
+        """Embeddings of the prompts of the images `rows` at a training step, float32 [n, L, D]."""
         return self.embedded(self.choose(rows, step))
 
     def first(self, rows: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Captions:
         return self.numbered(rows, 0)
 
     def numbered(self, rows: Tensor, number: int) -> Tensor:
-        """Embeddings of the prompt of this number, from 0, of each of the images `rows`, float32 [n, L, D]."""
+        """Embeddings of the prompt with this index, from 0, of each of the images `rows`, float32 [n, L, D]."""
         return self.embeddings[self.prompts[self.starts[rows] + number]]
 
     def _chosen(self, row: int, step: int) -> int:

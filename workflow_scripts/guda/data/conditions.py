@@ -1,9 +1,9 @@
 """Conditions over the columns of the training table, as in `artist == "X" and year < 1950`.
 
-A small part of Python's syntax, evaluated here and not by Python: `and`, `or`, `not`, comparisons of a column with a
-text or a number (chained as well), `in` and `not in` with a list. A column whose name is no word stands in backticks. A
-text is compared as text, however its accents are composed, a number with the column's values read as numbers. An empty
-value satisfies no comparison, nor does one that is no number where a number is asked for.
+A small part of Python's syntax, evaluated here rather than by Python: `and`, `or`, `not`, comparisons of a column with
+a string or a number (also chained), `in` and `not in` with a list. Column names that are not identifiers are written in
+backticks. Strings are compared as text, however accents are composed, numbers with the column's values read as numbers.
+Empty values satisfy no comparison, nor do values that are not numbers in a comparison with a number.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ KEY = "data.conditions"
 SHOWN = 200  # characters of a condition in errors
 DEEP = "it is nested too deeply"
 OWN_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
-# Texts, which stay as they are; columns in backticks; and words, which may be columns that Python has other uses for.
+# Strings, which are kept unchanged; columns in backticks; and words, which may be columns named like Python keywords.
 _TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|`([^`]*)`|([^\W\d](?:\w|[^\0-\x7f])*)|\n""", re.DOTALL)
 
 
 def matching_rows(expression: str, table: pd.DataFrame, key: str, notes: list[str] | None = None) -> np.ndarray:
-    """Which rows of the table satisfy the expression, bool [N]. Raises ConfigError that names `key`.
+    """Which rows of the table satisfy the expression, bool [N]. Raises ConfigError, naming `key`.
 
-    To `notes` is added where some values of a column that is compared with a number are none.
+    A note is added to `notes` if some values of a column that is compared with a number are not numbers.
     """
     shown = repr(expression if len(expression) <= SHOWN else f"{expression[:SHOWN]} ...")
     names: dict[str, str] = {}
@@ -66,13 +66,13 @@ def matching_rows(expression: str, table: pd.DataFrame, key: str, notes: list[st
 
 
 def _with_plain_names(expression: str, names: dict[str, str]) -> str:
-    """The expression with identifiers in place of columns that Python would not read as they stand.
+    """The expression with identifiers in place of columns that Python could not parse.
 
-    Those are names in backticks, keywords, and words that Python normalises. `names` gets what each stands for.
+    Those are names in backticks, keywords, and words that Python normalises. `names` receives what each stands for.
     """
 
     def plain(match: re.Match) -> str:
-        if match[0] == "\n":  # of a condition that YAML has on several lines
+        if match[0] == "\n":  # in a condition that spans several lines of YAML
             return " "
         text, quoted, word = match.groups()
         if text is not None or word in OWN_WORDS or (word and word.isascii() and not keyword.iskeyword(word)):
@@ -87,7 +87,7 @@ def _with_plain_names(expression: str, names: dict[str, str]) -> str:
 
 
 class _Evaluation:
-    """Of one expression, in which `names` gives the columns that identifiers stand for. `notes` come in on the way."""
+    """Evaluates one expression, in which `names` maps identifiers to columns, and collects `notes`."""
 
     def __init__(self, table: pd.DataFrame, names: dict[str, str], where: str):
         self.table = table
@@ -110,7 +110,7 @@ class _Evaluation:
                 sides = [node.left, *node.comparators]
                 pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
                 return np.logical_and.reduce([self._compared(*pair) for pair in pairs])
-        raise self._error(f"{self._text(node)} is no comparison of a column with a value")
+        raise self._error(f"{self._text(node)} is not a comparison of a column with a value")
 
     def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> np.ndarray:
         if isinstance(comparison, (ast.In, ast.NotIn)):
@@ -119,7 +119,7 @@ class _Evaluation:
         if isinstance(right, ast.Name) and not isinstance(left, ast.Name):
             left, kind, right = right, MIRRORED.get(kind, kind), left
         if kind not in COMPARISONS:
-            raise self._error(f"{self._text(left)} is compared by `is`; use == or in")
+            raise self._error(f"{self._text(left)} is compared with `is`; use == or in")
         value = self._value(right)
         values, known = self._column(left, isinstance(value, str))
         rows = np.zeros(len(values), dtype=bool)
@@ -129,14 +129,14 @@ class _Evaluation:
     def _contained(self, column: ast.expr, wanted: bool, choices: ast.expr) -> np.ndarray:
         if not isinstance(choices, (ast.List, ast.Tuple, ast.Set)) or not choices.elts:
             raise self._error('`in` needs a list of values, as in ["X", "Y"]')
-        # One comparison after the other, so that an empty value is in no list, and not outside of one either.
+        # Element by element, so that an empty value is neither in a list nor outside of it.
         comparison, reduce = (ast.Eq(), np.logical_or.reduce) if wanted else (ast.NotEq(), np.logical_and.reduce)
         return reduce([self._compared(column, comparison, choice) for choice in choices.elts])
 
     def _column(self, node: ast.expr, as_text: bool) -> tuple[np.ndarray, np.ndarray]:
         """A column's values as text or as numbers, [N], and which of them can be compared, bool [N]."""
         if not isinstance(node, ast.Name):
-            raise self._error(f"{self._text(node)} is no column")
+            raise self._error(f"{self._text(node)} is not a column")
         written = self.names.get(node.id, node.id)
         name = written if written in self.table.columns else self.columns.get(unicodedata.normalize("NFC", written))
         if name is None:
@@ -159,13 +159,13 @@ class _Evaluation:
         unread = column[numbers.isna()]
         if len(unread) and len(unread) == len(column):
             raise self._error(
-                f"column {name!r} is compared with a number, but none of its values is one, as {unread.iloc[0]!r}; "
+                f"column {name!r} is compared with a number, but holds none, only values like {unread.iloc[0]!r}; "
                 "put the value in quotes to compare it as text"
             )
         if len(unread):
             self.notes.append(
-                f"{len(unread)} of {len(column)} values of column {name!r} are no numbers, as {unread.iloc[0]!r}; "
-                "images with such a value satisfy no comparison of it with a number"
+                f"{len(unread)} of {len(column)} values of column {name!r} are not numbers, such as "
+                f"{unread.iloc[0]!r}; images with such a value satisfy no comparison with a number"
             )
         numbers = numbers.reindex(self.table.index)
         return numbers.to_numpy(), numbers.notna().to_numpy()
@@ -182,7 +182,7 @@ class _Evaluation:
             case ast.Constant(value=int(number) | float(number)):
                 return sign * self._finite(number)
             case ast.Name() if self.names.get(inner.id, inner.id) in self.table.columns:
-                raise self._error(f"{self._text(inner)} is a column, too; compare a column with a text or a number")
+                raise self._error(f"{self._text(inner)} is also a column; compare a column with a text or a number")
         raise self._error(f"{self._text(node)} is neither a text in quotes nor a number")
 
     def _finite(self, value: float) -> float:
@@ -195,7 +195,7 @@ class _Evaluation:
         return number
 
     def _text(self, node: ast.expr) -> str:
-        """A part of the expression, in quotes, as it is written."""
+        """A part of the expression as written, in quotes."""
         text = ast.unparse(node)
         for identifier, name in self.names.items():
             text = text.replace(identifier, name)

@@ -1,4 +1,4 @@
-"""Which training samples a group has."""
+"""The training samples in each group."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control characters
 def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = None) -> dict[str, list[str]]:
     """Ids of each group's samples, by the section `data`: groups sorted by name, ids in the table's order.
 
-    Groups are the values of a column, conditions over columns, or what a table of memberships says; they may overlap,
-    and leave samples out. What the user should know is added to `notes`. Raises ConfigError for an unknown name,
-    DataError for groups that cannot be attributed to (fewer than two, one without images, a name that cannot be shown).
+    Groups come from the values of a column, from conditions over columns, or from a table of memberships; they may
+    overlap and leave samples out. Notes for the user are added to `notes`. Raises ConfigError for an unknown name, and
+    DataError for groups that cannot be attributed to (fewer than two, one without images, an unprintable name).
     """
     if settings.conditions is not None:
         key, groups = "data.conditions", members_by_condition(table, settings.conditions, notes)
@@ -39,7 +39,7 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
         groups = members_by_value(table, str(settings.group_by))
     usual = Data.model_fields["group_by"].default
     if settings.grouped_by is None and settings.group_by not in (None, usual) and notes is not None:
-        notes.append(f"{key} says what the groups are, not data.group_by, {settings.group_by!r}; set that to null")
+        notes.append(f"{key} defines the groups, and data.group_by, {settings.group_by!r}, is ignored; set it to null")
     named, source = settings.groups, "data.groups"
     if settings.groups_from is not None:
         named, source = _named_by_table(settings.groups_from, groups), "data.groups_from"
@@ -53,7 +53,7 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
     for name, members in groups.items():
         if not members:
             raise DataError(
-                f"{key}: group {name!r} has no training image; remove it, or name the others in data.groups"
+                f"{key}: group {name!r} has no training images; remove it, or list the others in data.groups"
             )
     _check_names(groups, key)
     if settings.noisy_partition is not None:
@@ -63,18 +63,18 @@ def read_groups(table: pd.DataFrame, settings: Data, notes: list[str] | None = N
 
 
 def _named_by_table(path: str, groups: Collection[str]) -> list[str]:
-    """The names in a table's column `group`, those of `groups` as they are there. Raises DataError."""
+    """The names in a table's column `group`, spelled as in `groups` where they match. Raises DataError."""
     from guda.data.datasets.table_files import read_table
 
     table = read_table(Path(path), "data.groups_from")
     if "group" not in table.columns:
         raise DataError(f"data.groups_from: {path!r} has no column 'group'; found {', '.join(table.columns)}")
-    outer = {name.strip(): name for name in groups}  # a table's values have no spaces around them
+    outer = {name.strip(): name for name in groups}  # values of a table are stripped of spaces
     return [name if name in groups else outer.get(name, name) for name in table["group"].dropna().astype(str)]
 
 
 def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]:
-    """Groups that are the values of column `group_by`. Rows without a value are in none."""
+    """One group per value of the column `group_by`. Rows without a value are in no group."""
     if group_by not in table.columns:
         raise ConfigError(
             f"data.group_by: no column {group_by!r} in the training table; "
@@ -87,7 +87,7 @@ def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]
 def members_by_condition(
     table: pd.DataFrame, conditions: dict[str, str], notes: list[str] | None = None
 ) -> dict[str, list[str]]:
-    """Groups of the rows that satisfy each group's condition over the columns (see `expressions`)."""
+    """One group per condition: the rows that satisfy it (see `expressions`)."""
     groups = {}
     for name, condition in sorted(conditions.items()):
         groups[name] = list(table["id"][matching_rows(condition, table, f"data.conditions.{name}", notes)])
@@ -97,10 +97,10 @@ def members_by_condition(
 
 
 def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]]:
-    """Groups by a table of memberships with columns `id` (of files also `file` or `file_name`) and `group`.
+    """Groups from a table of memberships with columns `id` (for files also `file` or `file_name`) and `group`.
 
-    Unless the training table holds everything that the dataset has, ids that it does not hold are passed over, and
-    groups may be left without members. Raises DataError.
+    If the training table holds only part of the dataset, ids that it lacks are ignored, and groups may be empty. Raises
+    DataError.
     """
     from guda.data.datasets.file_names import FileNames, with_ids
     from guda.data.datasets.table_files import read_table
@@ -121,7 +121,7 @@ def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]
     if whole and not known.all():
         missing = rows["id"][~known].iloc[0]
         raise DataError(
-            f"{where} lists {missing!r}, but there is no such training image; ids are those of data/table.csv in the "
+            f"{where} lists {missing!r}, but there is no such training image; use the ids in data/table.csv of the "
             f"results, {names.nearest(missing)}"
         )
     return {str(name): list(ids[known[ids.index]]) for name, ids in rows.groupby("group", sort=True)["id"]}
@@ -130,11 +130,11 @@ def read_memberships(settings: Data, table: pd.DataFrame) -> dict[str, list[str]
 def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> dict[str, list[str]]:
     """Groups of the same sizes with `fraction` of each one's images moved to others, in blocks (GUDA, section 5).
 
-    Which images move is a matter of a hash of their ids. A group that has more blocks to give than all others together
-    gives as many as those. Raises DataError for groups that overlap or are smaller than it takes.
+    A hash of their ids decides which images move. A group with more blocks to give than all others together gives only
+    as many as those. Raises DataError for groups that overlap or are too small.
     """
     if len(set().union(*groups.values())) < sum(map(len, groups.values())):
-        raise DataError("data.noisy_partition: images can be moved between groups that do not overlap only; unset it")
+        raise DataError("data.noisy_partition: images can only be moved between groups that do not overlap; unset it")
     size, blocks = settings.block_size, {}
     for name, members in groups.items():
         leaving = sorted(members, key=lambda sample_id: derive_seed("noisy", settings.seed, sample_id))
@@ -160,7 +160,7 @@ def noisy_partition(groups: dict[str, list[str]], settings: NoisyPartition) -> d
 
 
 def _takers(givers: list[str], seed: int) -> list[str]:
-    """The same names in an order of chance in which none stands where it stood; none fills more than half the list."""
+    """The names shuffled so that none stays in its place; no name may fill more than half of the list."""
     n = len(givers)
     takers = [givers[row] for row in sorted(range(n), key=lambda row: derive_seed("taker", seed, row))]
     for row in range(n):
@@ -183,9 +183,9 @@ def group_sizes(groups: dict[str, Collection[str]]) -> pd.DataFrame:
 
 
 def repeated_images(table: pd.DataFrame, groups: dict[str, list[str]]) -> list[str]:
-    """A note of the images that are in the training table more than once, with the same bytes; empty where none is.
+    """A note on byte-identical copies in the training table; empty if there are none.
 
-    A copy in another group (or in none) is what matters: a model without one of the groups still learns from the other.
+    Copies in another group (or in none) matter: a model trained without one of the groups still learns from the copy.
     """
     ids_of = table["id"][table["sha256"].duplicated(keep=False)].groupby(table["sha256"], sort=False).agg(list)
     repeated = set(itertools.chain(*ids_of))
@@ -201,18 +201,18 @@ def repeated_images(table: pd.DataFrame, groups: dict[str, list[str]]) -> list[s
         other = next(each for each in elsewhere[0] if holders[each] != holders[first])
         pair = " and ".join(f"{each!r} ({', '.join(holders[each]) or 'in no group'})" for each in (first, other))
         found.append(
-            f"{sum(map(len, elsewhere))} images have a copy, byte for byte, that is in other groups or in none, as "
-            f"{pair}: a model without the one still learns from the other"
+            f"{sum(map(len, elsewhere))} images have a byte-identical copy in other groups or in none, such as {pair}: "
+            "a model trained without one still learns from the other"
         )
     if within:
-        found.append(f"{within} images have a copy, byte for byte, in their own groups")
+        found.append(f"{within} images have a byte-identical copy in their own groups")
     return ["; ".join(found)] if found else []
 
 
 def write_members(path: str | Path, spec: GroupSpec | ExclusionSpec, members: list[str]) -> None:
     """Write the file of a group or of an exclusion.
 
-    Raises DataError when the members are not those that the spec was made for.
+    Raises DataError if the members are not those that the spec was made for.
     """
     if digest_lines(members) != spec.members:
         raise DataError(f"{Path(path).stem!r}: the dataset changed while snakemake was running; run it again")
@@ -222,7 +222,7 @@ def write_members(path: str | Path, spec: GroupSpec | ExclusionSpec, members: li
 def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
     """Ids of the members of a group or of an exclusion.
 
-    Raises ArtifactError when the file is damaged or not of the expected spec (None: any will do).
+    Raises ArtifactError if the file is damaged or not of the expected spec (None: any spec).
     """
     value = read_json(path)
     spec, members = (value.get("spec"), value.get("members")) if isinstance(value, dict) else (None, None)
@@ -235,14 +235,14 @@ def read_members(path: str | Path, spec_digest: str | None) -> set[str]:
 
 
 def _check_names(names: Iterable[str], key: str) -> None:
-    """Raise DataError for a name that cannot be shown in one line, or whose files would be those of another group."""
+    """Raise DataError for a name that cannot be shown on one line, or that would share its files with another group."""
     names_of: dict[str, str] = {}
     for name in names:
         bad = [each for each in name if unicodedata.category(each) in UNSHOWN]
         if bad or not name.strip():
-            found = f"holds {bad[0]!r}" if bad else "is blank"
+            found = f"contains {bad[0]!r}" if bad else "is blank"
             raise DataError(
-                f"{key}: the group name {name[:100]!r} {found}; write it in visible characters, in one line"
+                f"{key}: the group name {name[:100]!r} {found}; write it in visible characters, on one line"
             )
         if name in WILDCARDS:
             raise DataError(f"{key}: the group name {name!r} is a wildcard of the workflow's rules; rename it")

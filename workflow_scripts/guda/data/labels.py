@@ -15,7 +15,7 @@ from guda.data.groups import read_members
 
 @dataclass(frozen=True)
 class Memberships:
-    """The groups of every image, by number: image r is in the groups `labels[starts[r]:starts[r + 1]]`.
+    """The groups of every image, as indices: image r is in the groups `labels[starts[r]:starts[r + 1]]`.
 
     `labels` int64 [memberships], `starts` int64 [N + 1]; groups are numbered 0 .. `n_groups` - 1.
     """
@@ -26,7 +26,7 @@ class Memberships:
 
     @classmethod
     def of(cls, ids: list[str], groups: list[set[str]]) -> Memberships:
-        """Those of the images `ids` in groups of such members."""
+        """The memberships of the images `ids` in groups with these members."""
         numbers: dict[str, list[int]] = {sample_id: [] for sample_id in ids}
         for number, members in enumerate(groups):
             for sample_id in members:
@@ -41,7 +41,7 @@ class Memberships:
         return torch.nonzero(self.starts.diff()).flatten()
 
     def shares(self, rows: Tensor) -> Tensor:
-        """Distributions over the groups, uniform over those of each image; zero for an image in none. [n, G]."""
+        """Distributions over the groups, uniform over those of each image, zero for an image in none, [n, G]."""
         shares = torch.zeros(len(rows), self.n_groups)
         for entry, row in enumerate(rows.tolist()):
             mine = self.labels[self.starts[row] : self.starts[row + 1]]
@@ -50,7 +50,7 @@ class Memberships:
 
 
 def read_labels(paths: Paths, ids: list[str], members: dict[str, str]) -> Memberships:
-    """Those of the images `ids` in groups with such digests of their specs, in that order. Raises ArtifactError."""
+    """The memberships of the images `ids` in groups with these spec digests, in that order. Raises ArtifactError."""
     return Memberships.of(ids, [read_members(paths.group(group), expected) for group, expected in members.items()])
 
 
@@ -58,7 +58,7 @@ def read_labels(paths: Paths, ids: list[str], members: dict[str, str]) -> Member
 class DrawnLabels:
     """Labels of training images for a conditional network: one of an image's groups at a time, or `no_group`.
 
-    An image has `no_group` where it is in none, and with probability `dropout` (Ho & Salimans 2022).
+    An image has `no_group` if it is in none, and otherwise with probability `dropout` (Ho & Salimans 2022).
     """
 
     memberships: Memberships
@@ -75,7 +75,7 @@ class DrawnLabels:
         return self.memberships.n_groups + 1
 
     def draw(self, rows: Tensor, step: int) -> Tensor:
-        """Labels int64 [n] of the images `rows` at a step of training. Each depends on (seed, step, id) alone."""
+        """Labels int64 [n] of the images `rows` at a training step. Each depends on (seed, step, id) alone."""
         return torch.tensor([self._label(row, step) for row in rows.tolist()])
 
     def _label(self, row: int, step: int) -> int:

@@ -1,4 +1,4 @@
-"""Files of prompts, captions and descriptors, as users have them."""
+"""The user's files of prompts, captions and descriptors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ OWN_COLUMNS = ("query", "bucket", "file", "sha256")
 
 
 def read_prompt_table(path: str, key: str) -> list[dict[str, Any]]:
-    """Rows of a table of prompts: `prompt`, perhaps `descriptors` (a list), and columns as text or None.
+    """Rows of a table of prompts: `prompt`, optionally `descriptors` (a list), and other columns as text or None.
 
-    Raises DataError, which names the line's place among the rows.
+    Raises DataError, which gives the row's position.
     """
     read = read_table(Path(path), key, lists=[DESCRIPTORS]).to_dict("records")
     rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in read]
@@ -34,7 +34,7 @@ def read_prompt_table(path: str, key: str) -> list[dict[str, Any]]:
 
 
 def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
-    """Phrases of each style: from a JSON object, or from a table with the column `style` and lists as `descriptors`.
+    """Phrases of each style: from a JSON object, or from a table with columns `style` and `descriptors` (lists).
 
     Raises DataError.
     """
@@ -48,7 +48,7 @@ def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
     else:
         value = read_json(path, key)
         if not isinstance(value, dict) or not value:
-            raise DataError(f"{where}: expected an object that gives each style a list of phrases")
+            raise DataError(f"{where}: expected an object that maps each style to a list of phrases")
         pairs = list(value.items())
     found: dict[str, Any] = {}
     for name, phrases in pairs:
@@ -60,17 +60,17 @@ def read_descriptors(path: str, style: str, key: str) -> dict[str, list[str]]:
 
 
 def read_captions(path: str, key: str) -> dict[str, list[str]]:
-    """Captions of each image's file name, in COCO's order, from its annotations format. Raises DataError.
+    """Captions by image file name, from a file in COCO's annotations format, in its order. Raises DataError.
 
-    That is an object with `images` (id, file_name) and `annotations` (image_id, caption); a null is no caption.
+    That is an object with `images` (id, file_name) and `annotations` (image_id, caption); null captions are skipped.
     """
-    annotated = CocoFile.read(path, key, "captions file of COCO")
+    annotated = CocoFile.read(path, key, "COCO captions file")
     files, where = annotated.files(), annotated.where
     captions: dict[str, list[str]] = {name: [] for name in files.values()}
     for annotation in annotated.entries("annotations"):
         number, caption = annotated.number(annotation, "image_id"), annotated.value(annotation, "caption")
         if number not in files:
-            raise annotated.problem(f"a caption is of image {number}, which `images` has not")
+            raise annotated.problem(f"a caption belongs to image {number}, which `images` lacks")
         if caption is not None:
             captions[files[number]].append(" ".join(annotated.text(annotation, "caption").split()))
     for name, texts in captions.items():
@@ -80,7 +80,7 @@ def read_captions(path: str, key: str) -> dict[str, list[str]]:
 
 
 def read_query_prompts(path: str, key: str) -> pd.DataFrame:
-    """The prompts to generate queries from: `query` (by the row's number), `prompt`, and the file's other columns.
+    """The prompts to generate queries from: `query` (named by row), `prompt`, and the file's other columns.
 
     All values are text or None. Raises DataError.
     """

@@ -1,7 +1,7 @@
-"""Prompts of the training images, and anchors: prompts of each content in each style.
+"""Prompts of the training images, and anchors: prompts for each content in each style.
 
-A prompt of an image depends on the seed, the image's id and its own row of the training table, and an anchor on its
-content and style; neither on which other images there are.
+An image's prompt depends on the seed, the image's id and its row of the training table, an anchor on its content and
+style; neither depends on other images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OF_DATASETS = {"styled_digits": styled_digits.DESCRIPTORS}
 
 @dataclass(frozen=True)
 class PromptBook:
-    """`descriptors` of each style, and `given`: the prompts that a file has for each image's id, if there is one.
+    """`descriptors` of each style, and `given`: the prompts by image id from a file, if there is one.
 
     `table` is the training table.
     """
@@ -41,24 +41,24 @@ class PromptBook:
 
     @cached_property
     def styles(self) -> list[str]:
-        """The styles in the training table, in the order of text."""
+        """The styles in the training table, sorted."""
         return self._values("style")
 
     @cached_property
     def styles_of_images(self) -> pd.Series:
-        """The style of each image, by its id."""
+        """The style of each image, by id."""
         return self._column("style").set_axis(self.table["id"])
 
     @cached_property
     def contents(self) -> list[str]:
-        """The contents in the training table, in the order of text."""
+        """The contents in the training table, sorted."""
         return self._values("content")
 
     def of_images(self) -> list[list[str]]:
         """One or more prompts for each row of the training table. Raises DataError for an image that has none.
 
-        They are the image's captions or rows of the file, `prompts_per_image` of them if there are more; else so many
-        are made from the template, or from the one without a style for an image that has no style.
+        They are the image's captions or its rows in the file, at most `prompts_per_image` of them; without a file, that
+        many are made from the template, or from the template without a style for an image without one.
         """
         if self.given is not None:
             return [self._chosen(sample_id, self.given[sample_id]) for sample_id in self.table["id"]]
@@ -71,7 +71,7 @@ class PromptBook:
     def anchors(self) -> pd.DataFrame:
         """Columns content, style, prompt: `anchors_per_pair` rows for each content in each style.
 
-        Then a row for each content without a style, which is None there. Contents and styles are in the order of text.
+        Then a row for each content without a style (None). Contents and styles are sorted.
         """
         each = range(self.settings.anchors_per_pair)
         rows: list[tuple[str, str | None, str]] = [
@@ -84,29 +84,29 @@ class PromptBook:
         return pd.DataFrame(rows, columns=["content", "style", PROMPT], dtype=object)
 
     def prompt(self, content: str, style: str, descriptors: Iterable[str]) -> str:
-        """The template's prompt of a content in a style. Raises ConfigError where the template asks for more."""
+        """The template's prompt for a content in a style. Raises ConfigError if the template needs more."""
         row = {self.settings.content: content, self.settings.style: style}
         return filled(self.settings.template, row, descriptors)
 
     def content_prompt(self, content: str) -> str:
-        """The prompt of the content alone."""
+        """The prompt for the content alone."""
         return filled(self.settings.content_template, {self.settings.content: content}, ())
 
     def drawn(self, style: str, *parts: str | int) -> list[str]:
-        """`per_prompt` descriptors of a style, or all if fewer, in an order of chance that belongs to `parts`."""
+        """`per_prompt` descriptors of a style, or all if fewer, in an order shuffled by `parts`."""
         return drawn(self.descriptors_of(style), self.settings.per_prompt, self.settings.seed, *parts)
 
     def descriptors_of(self, style: str) -> list[str]:
-        """Raises DataError for a style that has none."""
+        """Raise DataError for a style without descriptors."""
         if style not in self.descriptors:
             raise DataError(
-                f"{KEY}.descriptors: style {style!r} of the training table has no descriptors; add it, or correct its "
-                f"name ({nearest_name(style, list(self.descriptors))})"
+                f"{KEY}.descriptors: style {style!r} of the training table has no descriptors; add some, or correct "
+                f"the style's name ({nearest_name(style, list(self.descriptors))})"
             )
         return self.descriptors[style]
 
     def _made(self, row: dict[str, Any]) -> list[str]:
-        """Prompts of an image, made from a template that tells of its style."""
+        """Prompts of an image, made from a template that describes its style."""
         style, sample_id = row[self.settings.style], row["id"]
         if style is None:
             return [filled(self.settings.content_template, row, ())]
@@ -132,7 +132,7 @@ class PromptBook:
 def prompt_book(settings: Prompts, table: pd.DataFrame, dataset: str = "") -> PromptBook:
     """The prompts of the images in a training table of the dataset `dataset`.
 
-    Raises ConfigError and DataError for files, columns and images that do not fit each other.
+    Raises ConfigError and DataError for files, columns and images that do not match.
     """
     rows = None if settings.table is None else read_prompt_table(settings.table, f"{KEY}.table")
     given = None
@@ -153,22 +153,22 @@ def read_prompts(path: str, spec_digest: str) -> dict[str, list[str]]:
 
 
 def filled(template: str, row: Mapping[str, str | None], descriptors: Iterable[str]) -> str:
-    """A template with the values of a row and with descriptors. Raises ConfigError and DataError for what has none."""
+    """A template filled in with a row's values and descriptors. Raises ConfigError and DataError for missing ones."""
 
     def value(match: re.Match) -> str:
         if (name := match[1]) == DESCRIPTORS:
             return ", ".join(descriptors)
         if name not in row:
-            raise ConfigError(f"{KEY}: {template!r} asks for {match[0]}; {nearest_name(name, [*row, DESCRIPTORS])}")
+            raise ConfigError(f"{KEY}: {template!r} has unknown {match[0]}; {nearest_name(name, [*row, DESCRIPTORS])}")
         if row[name] is None:
-            raise DataError(f"{KEY}: {template!r} asks for {match[0]}, of which image {row['id']!r} has no value")
+            raise DataError(f"{KEY}: {template!r} needs {match[0]}, but image {row['id']!r} has no value for it")
         return str(row[name])
 
     return PLACEHOLDER.sub(value, template)
 
 
 def drawn(phrases: Sequence[str], count: int, *parts: str | int) -> list[str]:
-    """`count` different phrases (or all, if fewer), in an order of chance that belongs to `parts`."""
+    """`count` different phrases (or all, if fewer), in an order shuffled by `parts`."""
     left, seed, result = list(phrases), derive_seed("descriptors", *parts), []
     for _ in range(min(count, len(left))):
         seed, place = divmod(seed, len(left))
@@ -177,7 +177,7 @@ def drawn(phrases: Sequence[str], count: int, *parts: str | int) -> list[str]:
 
 
 def _descriptors(settings: Prompts, rows: list[dict] | None, table: pd.DataFrame, dataset: str) -> dict[str, list[str]]:
-    """Phrases of each style: of the file of descriptors, of the file of prompts, of the dataset, or its name."""
+    """Phrases of each style: from the file of descriptors, the file of prompts, the dataset, or else its name."""
     if settings.descriptors is not None:
         return read_descriptors(settings.descriptors, settings.style, f"{KEY}.descriptors")
     if rows is not None and {DESCRIPTORS, settings.style} <= rows[0].keys():
@@ -195,7 +195,7 @@ def _descriptors(settings: Prompts, rows: list[dict] | None, table: pd.DataFrame
 
 
 def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
-    """Prompts of each image's id: of the rows that have its values in all columns that both tables have."""
+    """Prompts by image id: from the rows that match the image in all columns that both tables share."""
     where = f"{KEY}.table: {path!r}"
     rows = _with_known_ids(rows, table, where)
     shared = [name for name in table.columns if name in rows[0] and name not in (PROMPT, DESCRIPTORS)]
@@ -218,9 +218,9 @@ def _matched(rows: list[dict], table: pd.DataFrame, path: str) -> dict[str, list
 
 
 def _with_known_ids(rows: list[dict], table: pd.DataFrame, where: str) -> list[dict]:
-    """The rows with their images' ids as the training table has them.
+    """The rows with image ids as in the training table.
 
-    Rows that share no column with it, but name files, have the ids that these have given images.
+    Rows that share no column with it but name files get the ids of these files' images.
     """
     shared = rows[0].keys() & set(table.columns) - {PROMPT, DESCRIPTORS}
     name = "id" if "id" in shared else next((each for each in FILES if each in rows[0] and not shared), None)
@@ -231,7 +231,7 @@ def _with_known_ids(rows: list[dict], table: pd.DataFrame, where: str) -> list[d
 
 
 def _captioned(captions: dict[str, list[str]], table: pd.DataFrame, path: str) -> dict[str, list[str]]:
-    """Captions of each image's id, which is its file's name."""
+    """Captions by image id, which is the file's name."""
     where, ids = f"{KEY}.captions: {path!r}", FileNames(table["id"])
     given: dict[str, list[str]] = {}
     for name, texts in captions.items():

@@ -1,4 +1,4 @@
-"""Which images are attributed, and the buckets that they are spread over."""
+"""The images to attribute, and the buckets that they are split into."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from guda.data.datasets.image_folder import read_folder
 from guda.specs import digest_lines
 
 LIKE = "a training image"
-PICTURED = 10_000  # queries, at most, that there are PNG files of: each is an output that Snakemake keeps in mind
+PICTURED = 10_000  # most queries saved as PNG files: each is an output that Snakemake keeps track of
 OWN_COLUMNS = ("query", "bucket", "file")
-EXEMPLARS_OF = "exemplars_of"  # column of queries of tuned models: the group whose images each was tuned on
+EXEMPLARS_OF = "exemplars_of"  # column for queries of fine-tuned models: the group that the model was fine-tuned on
 
 
 def bucket_prefix(query_set: str) -> str:
-    """How the names of the buckets of a set of queries begin; '' is the set without a name."""
+    """The start of the names of a query set's buckets; '' is the set without a name."""
     return f"{query_set}-{BUCKET}" if query_set else BUCKET
 
 
 def queries_by_bucket(queries: list[str], n_buckets: int, query_set: str = "") -> dict[str, list[str]]:
-    """Ids of each bucket, by a stable hash of the id, so that a new query changes one bucket; empty ones are absent."""
+    """Ids by bucket, assigned by a stable hash, so that a new query changes one bucket; empty ones are left out."""
     buckets: dict[str, list[str]] = {}
     for query in queries:
         name = f"{bucket_prefix(query_set)}{derive_seed('bucket', query) % n_buckets:04d}"
@@ -36,12 +36,12 @@ def queries_by_bucket(queries: list[str], n_buckets: int, query_set: str = "") -
 
 
 def on_show(queries: Iterable[str], count: int) -> list[str]:
-    """The queries that figures show, and that the page says more of: the first so many by a hash of their ids."""
+    """The queries shown in figures and in detail on the page: the first `count` by a hash of their ids."""
     return sorted(queries, key=lambda query: derive_seed("figure", query))[:count]
 
 
 def source_of(data: config.Data, queries: config.Queries) -> config.QuerySource:
-    """Where the queries come from: as configured, or else as the other keys have it."""
+    """Where the queries come from: as configured, or else as the other keys imply."""
     if queries.source is not None:
         return queries.source
     if queries.folder is not None:
@@ -52,10 +52,9 @@ def source_of(data: config.Data, queries: config.Queries) -> config.QuerySource:
 def given_queries(
     data: config.Data, queries: config.Queries, training: Dataset | None = None, shape: list[int] | None = None
 ) -> Dataset | None:
-    """The queries of a set that is not generated: images held out of training, or in a folder; None: they are.
+    """The queries of a set that is not generated: images held out of training, or in a folder; None if generated.
 
-    `training` is the training set where it is loaded already; `shape` [C, H, W] is that of its images, needed to read
-    pixels.
+    `training` is the training set, if already loaded; `shape` [C, H, W] is that of its images, needed to read pixels.
     """
     source = source_of(data, queries)
     if source == "held_out":
@@ -81,9 +80,9 @@ def content_digest(queries: Dataset) -> str:
 
 
 def known_of_queries(queries: Dataset) -> pd.DataFrame:
-    """What is known of given queries: a row each, with `query` and the columns of their table.
+    """The metadata of given queries: a row each, with `query` and the columns of their table.
 
-    A column whose name queries.csv has for its own gets another, as in `bucket_of_query`.
+    Columns whose names are reserved in queries.csv are renamed, as in `bucket_of_query`.
     """
     known = queries.table.drop(columns="sha256").rename(columns={name: f"{name}_of_query" for name in OWN_COLUMNS})
     return known.rename(columns={"id": "query"})

@@ -1,4 +1,4 @@
-"""Prompts that queries are generated from: each target style and content in turn, some of two styles at once."""
+"""Prompts that queries are generated from: each target style and content in turn, some with two styles at once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COLUMNS = ["query", "prompt", "style", "second_style", "content"]
 
 
 def query_prompts(settings: QueryPrompts, book: PromptBook, styles: list[str], count: int, seed: int) -> pd.DataFrame:
-    """Columns query, prompt, style, second_style (None: of one style), content.
+    """Columns query, prompt, style, second_style (None for one style), content.
 
-    `styles` are the target styles. A query depends on them, the contents, the seed and its own number, and not on the
+    `styles` are the target styles. A query depends on them, the contents, the seed and its own index, but not on the
     count. Raises ConfigError and DataError.
     """
     if settings.mixed and (len(styles) < 2 or DESCRIPTORS not in placeholders(book.settings.template)):
@@ -31,7 +31,7 @@ def query_prompts(settings: QueryPrompts, book: PromptBook, styles: list[str], c
 
 
 def _row(number: int, mixed: float, book: PromptBook, styles: list[str], seed: int) -> tuple[str | None, ...]:
-    """Styles change from query to query; a style has had all contents once when so many rounds are over."""
+    """Cycle through the styles query by query; after as many rounds as contents, each style has had them all."""
     query, contents = query_id(number), book.contents
     style = styles[number % len(styles)]
     content = contents[(number % len(styles) + number // len(styles)) % len(contents)]
@@ -45,7 +45,7 @@ def _row(number: int, mixed: float, book: PromptBook, styles: list[str], seed: i
 
 
 def mixture(first: list[str], second: list[str], *parts: str | int) -> list[str]:
-    """One or two descriptors of the first style and one that only the second has, if any, in an order of chance."""
+    """One or two descriptors of the first style and one that only the second has, if any, shuffled."""
     count = 1 + derive_seed("how many", *parts) % 2
     of_first = drawn(first, count, "first", *parts)
     alone = [each for each in second if each not in first] or [each for each in second if each not in of_first]

@@ -1,4 +1,4 @@
-"""The training images as a job reads them, and which of them a group holds."""
+"""The training images as read by a job, and which of them a group holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from guda.data.pixels import to_network_range
 
 @dataclass(frozen=True)
 class Query:
-    """One image x [C, H, W] in network range, its id, and the embedding of its prompt [1, L, D], if it has one."""
+    """One image x [C, H, W] in the networks' range, its id, and its prompt's embedding [1, L, D], if any."""
 
     x: Tensor
     id: str
@@ -26,18 +26,18 @@ class Query:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`images` uint8 [N, C, H, W] or latents float32, mapped into memory, and their ids, in the table's order."""
+    """`images` uint8 [N, C, H, W] or latents float32, memory-mapped, and their ids, in the table's order."""
 
     images: Tensor
     ids: list[str]
     captions: Captions | None = None
 
     def told(self, rows: Sequence[int], number: int = 0) -> Tensor | None:
-        """Embeddings of the images' prompts of this number, float32 [n, L, D]; None for images without prompts."""
+        """Embeddings of the images' prompts with this index, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.numbered(torch.tensor(rows), number)
 
     def told_captions(self) -> Captions:
-        """The captions. Raises ValueError for images without any."""
+        """The captions. Raises ValueError if the images have none."""
         if self.captions is None:
             raise ValueError("the images have no captions; a text-to-image network needs them")
         return self.captions
@@ -48,7 +48,7 @@ class TrainingSet:
         return TrainingSet(self.images[list(rows)], [self.ids[row] for row in rows], captions)
 
     def query(self, row: int) -> Query:
-        """One of the images, as methods take it that unlearn it."""
+        """One of the images, in the form that methods which unlearn single images take."""
         return Query(to_network_range(self.images[row]), self.ids[row], self.told([row]))
 
     def in_group(self, path: str, spec_digest: str | None = None) -> Tensor:
@@ -57,14 +57,14 @@ class TrainingSet:
         return torch.tensor([sample_id in members for sample_id in self.ids])
 
     def sample(self, count: int, seed: int) -> TrainingSet:
-        """`count` images (or all, if fewer) by a hash of (seed, id), so that new images upset the choice little."""
+        """`count` images (or all, if fewer) by a hash of (seed, id), so that new images barely change the choice."""
         return self.among(chosen(self.ids, count, "calibration", seed))
 
 
 def read_training_set(path: str, spec_digest: str | None = None) -> TrainingSet:
     """The training images, the calibration sample, or queries; encoded ones with their captions.
 
-    Raises ArtifactError when the file is missing, damaged or not of the expected spec (None: any will do).
+    Raises ArtifactError if the file is missing, damaged or not of the expected spec (None: any spec).
     """
     tensors, _ = load_tensors(path, spec_digest)
     ids = unpack_ids(tensors["ids"])

@@ -1,1 +1,1 @@
-"""Networks, their noise schedules and checkpoints, and what samples from them."""
+"""Networks, their noise schedules, checkpoints and samplers."""

@@ -1,11 +1,11 @@
 """Checkpoints shared between folders, experiments and users: one folder per spec in a common place.
 
-A spec names everything that a model depends on, so its digest is the model's address; for an unlearned model with the
-sha256 of the very checkpoint that it started from, since another processor's rounding gives another. What is fetched is
-a copy, checked like any other artifact: results never depend on the cache staying where it is.
+A spec names everything that a model depends on, so its digest is the model's address; for an unlearned model, the
+address includes the sha256 of the checkpoint that it started from, which differs between machines by rounding. A cache
+hit is copied and checked like any other artifact: results never depend on the cache staying in place.
 
-Accounts share what the cache's own folder lets them: who may read it may read all models, whatever the umask of whoever
-kept them there. What cannot be read is as if it were not there.
+The permissions of the cache's own folder decide who shares it: whoever may read it may read all models, whatever the
+umask of the account that saved them. Unreadable models count as absent.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from guda.specs import ModelSpec
 
 
 class ModelCache:
-    """The cache in `folder`; '' is no cache, in which nothing is found and nothing is kept.
+    """The cache in `folder`; '' disables the cache, so that nothing is found or kept.
 
-    `files` are those of a model, the weights last. Raises GudaError for a home folder that there is not.
+    `files` are those of a model, the weights last. Raises GudaError if `folder` names a home folder that does not
+    exist.
     """
 
     def __init__(self, folder: str, files: tuple[str, ...] = MODEL_FILES):
@@ -40,13 +41,13 @@ class ModelCache:
         try:
             self._root = Path(folder).expanduser() if folder else None
         except RuntimeError:
-            raise GudaError(f"GUDA_CACHE is {folder!r}, but there is no such home folder; give a whole path") from None
+            raise GudaError(f"GUDA_CACHE is {folder!r}, but there is no such home folder; give a full path") from None
 
     def fetch(self, model: str | Path, spec: ModelSpec, parent_sha256: str = "", **origin: str) -> bool:
         """Copy the model of this spec into the folder `model`, if it is here and can be read.
 
-        `origin` is what the job has at hand of the network to expect: see `guda.models.check.Origin`. Raises
-        ArtifactError for a model that is damaged or of another network.
+        `origin` is what the job knows about the expected network, see `guda.models.check.Origin`. Raises ArtifactError
+        for a model that is damaged or has another architecture.
         """
         source = self._address(spec, parent_sha256)
         if source is None:
@@ -67,9 +68,9 @@ class ModelCache:
         return True
 
     def store(self, model: str | Path, spec: ModelSpec, parent_sha256: str = "") -> None:
-        """Keep a copy of a finished model; whoever comes second with the same one leaves the first in place.
+        """Save a copy of a finished model, unless the same model is already there.
 
-        A cache that cannot be written to is no reason to lose the model: it is said, and that is all.
+        If the cache cannot be written to, a message is printed and the job goes on.
         """
         target = self._address(spec, parent_sha256)
         if target is None:
@@ -83,7 +84,7 @@ class ModelCache:
             print(f"not kept in the cache: {error}", file=sys.stderr)
 
     def _barrier(self, folder: Path) -> PermissionError | None:
-        """What keeps this account from reading a model; None where nothing does, as where there is none."""
+        """The error that keeps this account from reading a model; None if there is none, or no model."""
         try:
             for file in (folder / name for name in (*self._files, RECORD)):
                 if stat.S_ISREG(file.lstat().st_mode):  # opening a pipe would wait
@@ -91,14 +92,14 @@ class ModelCache:
         except PermissionError as error:
             return error
         except OSError:
-            pass  # absent or damaged, which is no question of rights
+            pass  # absent or damaged, which is not a matter of permissions
         return None
 
     def _checked_record(
         self, source: Path, spec: ModelSpec, parent_sha256: str, origin: dict[str, str]
     ) -> dict[str, Any]:
-        """The record of a cached model. Raises ArtifactError for one that is damaged or of another network."""
-        from guda.models.check import Origin, model_check  # and with it torch, once there is a model to check
+        """The record of a cached model. Raises ArtifactError for one that is damaged or has another architecture."""
+        from guda.models.check import Origin, model_check  # imports torch, so only if there is a model to check
 
         check = model_check(spec, Origin(**origin))
         try:
@@ -121,10 +122,10 @@ class ModelCache:
         return record
 
     def _copy(self, model: Path, target: Path) -> None:
-        """Copy a model, complete or not at all, with the rights that the cache's own folder gives.
+        """Copy a model, completely or not at all, with the permissions of the cache's own folder.
 
-        Who may enter and read that folder may do so here, and who may write to it may delete models, but where it is
-        sticky, as /tmp is: there that is for their owners.
+        Whoever may enter and read that folder may do so here, and whoever may write to it may delete models, unless it
+        is sticky like /tmp: then only their owners may.
         """
         mode = self._mode()
         with contextlib.suppress(FileExistsError):
@@ -144,7 +145,7 @@ class ModelCache:
                     raise
 
     def _mode(self) -> int:
-        """The permissions of the cache's folder, which is made, by the umask, if it is not there."""
+        """The permissions of the cache's folder, which is created with the umask if missing."""
         root = Path(str(self._root))
         if os.path.lexists(root) and not root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))

@@ -1,8 +1,7 @@
-"""Whether the files of a model are of the network that its spec asks for.
+"""Checks that a model's files hold the network that its spec describes.
 
-Checksums find damage. They do not tell whether another network was put in the place of this one, with checksums that
-fit: for that the network is built from the spec and from what else the job has at hand, without memory for its weights,
-and compared with what the files say.
+Checksums find damage, but not another network put in place of this one with matching checksums. Therefore the network
+is built from the spec and from what else the job knows, without memory for its weights, and compared with the files.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ Check = Callable[[Path], None]
 
 
 class Origin(NamedTuple):
-    """What a job has at hand that the network of its model follows from, beside the spec."""
+    """What a job knows, besides the spec, that determines its model's network."""
 
     images: str = ""  # file of the training images, or of their latents
     base: str = ""  # folder of the base model
-    pipeline: str = ""  # folder or hub id of the pipeline whose network is trained on
+    pipeline: str = ""  # folder or hub id of the pipeline whose network is fine-tuned
 
 
 def model_check(spec: ModelSpec, origin: Origin) -> Check:
-    """A function of a folder that raises ArtifactError unless a job of this spec could have written what is there.
+    """A function of a folder that raises ArtifactError unless a job of this spec could have written its files.
 
-    Where the origin does not tell the images' shape, or the network that a spec without one means, the folder's own
-    config.json does, and only the tensors are compared with it. Raises ArtifactError for an origin that cannot be read.
+    If the origin does not determine the images' shape, or the network of a spec without one, the folder's own
+    config.json does, and only the tensors are compared with it. Raises ArtifactError for an unreadable origin.
     """
     with torch.device("meta"):
         shape = _image_shape(origin.images)
@@ -58,7 +57,7 @@ def model_check(spec: ModelSpec, origin: Origin) -> Check:
 
 
 def _check_denoiser(folder: Path, wanted: Callable[[Shape], Any]) -> None:
-    """`wanted` gives the network for images of the shape that the folder's config.json says, or None: its own."""
+    """`wanted` gives the network for images of the shape in the folder's config.json; None means its own network."""
     file = folder / CONFIG
     with torch.device("meta"):
         found = read_network(file)
@@ -74,7 +73,7 @@ def _check_classifier(folder: Path, spec: ClassifierSpec, shape: Shape | None) -
     file = folder / CONFIG
     found = read_json(file)
     if not isinstance(found, dict):
-        raise ArtifactError(f"{file}: no settings of a classifier")
+        raise ArtifactError(f"{file}: not the settings of a classifier")
     own: Any = shape or found.get("image_shape")
     _check_shape(file, own)
     _compare(file, found, classifier_settings(spec.unet, own, list(spec.members)))
@@ -89,7 +88,7 @@ def _check_adapters(folder: Path, expected: tuple[int, int], base: torch.nn.Modu
         file = folder / ADAPTER
         found = check_adapters(file, *load_tensors(file), base)
         if found != expected:
-            raise ArtifactError(f"{file}: rank and alpha of its adapters are {found}, not those of the configuration")
+            raise ArtifactError(f"{file}: its adapters have rank and alpha {found}, not those of the configuration")
 
 
 def _network_of(spec: TrainSpec | ConditionalSpec, shape: Shape) -> torch.nn.Module:
@@ -98,7 +97,7 @@ def _network_of(spec: TrainSpec | ConditionalSpec, shape: Shape) -> torch.nn.Mod
 
 
 def _pretrained(pipeline: str, shape: Shape | None) -> Any:
-    """The network of a pipeline for latents of this shape; None where no config.json of it says which that is."""
+    """The network of a pipeline for latents of this shape; None if none of its config.json files describes it."""
     file = fetched_pipeline(pipeline, PIPELINE_KEY) / "unet" / CONFIG if pipeline else None
     if file is None or not file.is_file():
         return None
@@ -110,7 +109,7 @@ def _pretrained(pipeline: str, shape: Shape | None) -> Any:
 
 
 def _image_shape(file: str) -> Shape | None:
-    """[C, H, W] of the images or latents in a file."""
+    """The [C, H, W] of the images or latents in a file."""
     if not file:
         return None
     shapes = tensor_shapes(file)
@@ -120,11 +119,11 @@ def _image_shape(file: str) -> Shape | None:
 def _check_shape(file: Path, shape: Any) -> None:
     numbers = shape if isinstance(shape, (list, tuple)) else []
     if len(numbers) != 3 or not all(isinstance(number, int) and number > 0 for number in numbers):
-        raise ArtifactError(f"{file}: channels, height and width of its images are {shape}")
+        raise ArtifactError(f"{file}: its images have channels, height and width {shape}")
 
 
 def _settings(unet: Any) -> dict[str, Any]:
-    """All that config.json says of a network; the version that wrote it, and where it came from, say nothing."""
+    """The settings in a network's config.json, without the version that wrote it and its origin."""
     values = json.loads(unet.to_json_string())
     return {name: value for name, value in values.items() if name == "_class_name" or not name.startswith("_")}
 

@@ -1,4 +1,4 @@
-"""A group classifier of noisy images, p(group k | x_t, t): the denoiser's encoder with a linear layer on top."""
+"""A group classifier for noisy images, p(group k | x_t, t): the denoiser's encoder with a linear layer on top."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from guda.specs import Spec
 
 
 class GroupClassifier(torch.nn.Module):
-    """Down and middle blocks of the network that `settings` describe, then one logit a group from all features."""
+    """Down and middle blocks of the network that `settings` describe, then one logit per group from all features."""
 
-    encoder: Any  # diffusers' network, whose own types say little
+    encoder: Any  # diffusers' network, whose type annotations are too loose
     gammas: Tensor
     sigmas: Tensor
 
@@ -67,7 +67,7 @@ def save_classifier(folder: str | Path, classifier: GroupClassifier, groups: lis
 
 
 def classifier_settings(unet: config.UNet, image_shape: Sequence[int], groups: list[str]) -> dict[str, Any]:
-    """What config.json holds of a classifier of these groups."""
+    """The content of config.json for a classifier of these groups."""
     return {"unet": unet.model_dump(mode="json"), "image_shape": list(image_shape), "groups": groups}
 
 
@@ -76,8 +76,8 @@ def load_classifier(
 ) -> tuple[GroupClassifier, list[str]]:
     """Read a folder written here: the classifier in evaluation mode, and its groups.
 
-    Raises ArtifactError when a file is missing or damaged, the weights are of another spec or network, or config.json
-    is not the one that they were saved with.
+    Raises ArtifactError if a file is missing or damaged, the weights are of another spec or network, or config.json is
+    not the one that they were saved with.
     """
     config_file, weights_file = Path(folder) / CONFIG, Path(folder) / WEIGHTS
     weights, metadata = load_tensors(weights_file, spec_digest)
@@ -89,7 +89,7 @@ def load_classifier(
         classifier = GroupClassifier(settings, schedule, network["image_shape"], len(groups))
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{config_file}: no classifier can be made of it ({reason}). {CURE}") from None
+        raise ArtifactError(f"{config_file}: cannot build a classifier from it ({reason}). {CURE}") from None
     check_tensors(weights_file, weights, classifier.state_dict())
     classifier.load_state_dict(weights)
     return classifier.eval(), groups

@@ -1,10 +1,10 @@
-"""Whether models are fit for what they are asked: how well each still predicts, by itself and against the base model.
+"""Model health: how well each model still predicts, on its own and relative to the base model.
 
-Every model's record has `health`: its `loss` on a few training images that it was to retain, as a share of the loss of
-predicting nothing (see `guda.scoring.probe`). A counterfactual knows nothing of its group, but the rest as well as the
-base model does, so the two are compared on the same images, diffusion steps and noise. What is made from the base model
-has `base_loss` and the `ratio` of both; what is not has `errors`, one an image, which give the ratio as soon as both
-records are there. Records from before health was measured have none of this. Torch-free: the workflow plans with it.
+Every model's record has `health`: its `loss` on a few training images that it should retain, relative to the loss of
+predicting nothing (see `guda.scoring.probe`). A counterfactual model lacks its group but should know the rest as well
+as the base model, so the two are compared on the same images, diffusion steps and noise. Models made from the base
+model have `base_loss` and the `ratio` of both; others have `errors`, one per image, which give the ratio once both
+records exist. Records older than health measurements have none of this. Torch-free: the workflow plans with it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from guda.specs import ModelSpec
 if TYPE_CHECKING:
     from guda.core.paths import Paths
 
-# Times the base model's loss on what a counterfactual retains: of the digits' models, those that work have 0.9 to 1.3,
-# those that diverged 5 and more. Between 2 and 3 the likelihood bound of retained images is twice the base model's.
+# Times the base model's loss on images that a counterfactual model retains: on the digits, working models have 0.9 to
+# 1.3, diverged ones 5 and more. Between 2 and 3, the negative ELBO of retained images is twice the base model's.
 MUCH_WORSE = 2.0
-USELESS = 0.9  # of the loss of predicting nothing
-NAMED = 5  # models in one sentence
+USELESS = 0.9  # relative to the loss of predicting nothing
+NAMED = 5  # models named in one sentence
 PROBES = 64  # training images that a model is measured on
-# A model of all images is measured on more of them, so that some are among those that any other retains.
+# A model of all images is measured on more of them, so that every other model retains some of these.
 SHARED = 4
-BATCH_SIZE = 16  # of them at a time
+BATCH_SIZE = 16  # images at a time
 
 
 class Health(NamedTuple):
-    """Of one model: `loss` (1 is that of predicting nothing), `ratio` to the base model's, if known; who made it."""
+    """A model's `loss` (1: that of predicting nothing), `ratio` to the base model's, if known, and who made it."""
 
     loss: float
     ratio: float | None
@@ -44,35 +44,35 @@ class Health(NamedTuple):
 
     @property
     def poor(self) -> bool:
-        """Whether it is much worse than the base model, or of no use where that is of some."""
+        """Whether it is much worse than the base model, or useless while the base model is not."""
         if self.ratio is None:
             return self.loss >= USELESS
         return self.ratio >= MUCH_WORSE or self.loss >= USELESS > self.loss / self.ratio
 
 
 def ratio(model: dict[str, Any], base: dict[str, Any]) -> float | None:
-    """How many times the base model's loss a model's is, on images that it retains, from the `health` of both records.
+    """A model's loss over the base model's, on images that it retains, from the `health` in both records.
 
-    None where that cannot be told: no image is common to both, or the base model's record is an older one.
+    None if unknown: no image is common to both, or the base model's record is an older one.
     """
     if "ratio" in model:
         return model["ratio"]
     errors, before = model.get("errors", {}), base.get("errors", {})
-    common = [name for name in errors if name in before]  # in one order, so that the sums are the same in each run
+    common = [name for name in errors if name in before]  # in a fixed order, so that sums are reproducible
     return sum(errors[name] for name in common) / sum(before[name] for name in common) if common else None
 
 
 def warn(found: dict[str, Any], spec: ModelSpec) -> None:
-    """Say on stderr what is wrong with a model that was just made, if anything is."""
+    """Warn on stderr if a model that was just made is unhealthy."""
     health = Health(found["loss"], found.get("ratio"), spec.stage)
     if health.poor:
         print(f"warning: this model {_complaint(health)}. {_cure([health])}", file=sys.stderr, flush=True)
 
 
 def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
-    """Health of models from their records by name, against that of the base model, or of an oracle's own, among them.
+    """Health of models from their records by name, relative to the base model among them, or to an oracle's own.
 
-    A base model's own is not among what is returned, nor that of models whose records tell none.
+    Leaves out base models, and models whose records lack it.
     """
     bases = [name for name in records if re.fullmatch(BASES, name)]
     base = records[bases[0]].get("health", {}) if bases else {}
@@ -81,13 +81,13 @@ def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
 
 
 def of_record(record: dict[str, Any], base: dict[str, Any]) -> Health:
-    """Health of the model whose record has one, against that of the base model's record, {}: against none."""
+    """Health from a model's record that has it, relative to the base model's record; {}: relative to none."""
     found = record["health"]
     return Health(found["loss"], ratio(found, base), json.loads(record["spec"])["stage"])
 
 
 def read_healths(paths: Paths, models: dict[str, str]) -> dict[str, Health]:
-    """The same of models by name with the digests of their specs.
+    """The same for models by name, with the digests of their specs.
 
     Raises ArtifactError for a record that is missing, damaged or of another spec.
     """
@@ -95,24 +95,24 @@ def read_healths(paths: Paths, models: dict[str, str]) -> dict[str, Health]:
 
 
 def summary(found: dict[str, Health]) -> dict[str, float]:
-    """Median and worst ratio of a method's models, by the columns of tables; nothing where none is known."""
+    """Median and worst ratio of a method's models, by table column; empty if none is known."""
     ratios = [health.ratio for health in found.values() if health.ratio is not None]
     return {"health_median": float(np.median(ratios)), "health_worst": max(ratios)} if ratios else {}
 
 
 def worst_of(ratios: Iterable[float | None]) -> float:
-    """The largest of some ratios that is known (None, NaN: unknown); NaN where none is."""
+    """The largest known ratio (None, NaN: unknown); NaN if none is known."""
     return float(np.fmax.reduce(np.array(list(ratios), dtype=float), initial=np.nan))
 
 
 def warn_of(title: str, found: dict[str, Health]) -> None:
-    """Say on stderr what `describe` finds."""
+    """Print what `describe` finds to stderr."""
     for sentence in describe(title, found):
         print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def describe(title: str, found: dict[str, Health]) -> list[str]:
-    """What the user should know of some models under a title: nothing, or one sentence that names the worst."""
+    """Notes on models under a title: none, or one sentence that names the worst."""
     poor = {name: health for name, health in found.items() if health.poor}
     if not poor:
         return []
@@ -125,7 +125,7 @@ def describe(title: str, found: dict[str, Health]) -> list[str]:
 def _complaint(health: Health) -> str:
     if health.ratio is not None and health.ratio >= MUCH_WORSE:
         return f"has {health.ratio:.3g} times the base model's loss on images that it retains"
-    return f"predicts no better than nothing would (its loss is {health.loss:.3g} of that)"
+    return f"predicts no better than nothing would (its loss is {health.loss:.3g} times that of predicting nothing)"
 
 
 def _cure(poor: Iterable[Health]) -> str:
@@ -135,5 +135,5 @@ def _cure(poor: Iterable[Health]) -> str:
 
 
 def _kinds_of(kind: type[ModelSpec]) -> list[type[ModelSpec]]:
-    """All kinds of specs that derive from one."""
+    """All specs that derive from one."""
     return [each for derived in kind.__subclasses__() for each in (derived, *_kinds_of(derived))]

@@ -1,4 +1,4 @@
-"""A model as diffusers' `DDPMPipeline` opens it: with the sampler of its process beside the network."""
+"""Export of a model for diffusers' `DDPMPipeline`: the network with the scheduler of its process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from guda.models.noise_schedule import NoiseSchedule, scheduler_settings
 
 
 def export_pipeline(model: Path, output: Path) -> None:
-    """Write the folder of a pipeline, from one of a model: the network as it is, and the sampler of its process.
+    """Write the folder of a pipeline from that of a model: the network unchanged, and the scheduler of its process.
 
-    Both lie side by side, as in google/ddpm-*, so that `UNet2DModel.from_pretrained` opens the folder, too. A learned
-    variance is the sampler's. Raises ArtifactError for a model that is damaged or that `DDPMPipeline` cannot draw with
-    (see docs/method.md for the learned variance of unlearned models), and for a folder that holds something already.
+    Both are side by side, as in google/ddpm-*, so that `UNet2DModel.from_pretrained` opens the folder, too. A learned
+    variance is handled by the scheduler. Raises ArtifactError for a model that is damaged or that `DDPMPipeline` cannot
+    sample from (see docs/method.md for the learned variance of unlearned models), and for a folder that is not empty.
     """
     from diffusers import DDPMScheduler
 
@@ -34,11 +34,11 @@ def export_pipeline(model: Path, output: Path) -> None:
     learned = network["out_channels"] > network["in_channels"]
     if learned and "base" in made:
         raise ArtifactError(
-            f"{model}: has unlearned a group by its noise alone, and its learned variance was left behind; no sampler "
-            "should draw with it"
+            f"{model}: unlearning a group changed only its predicted noise, so its learned variance is stale and no "
+            "sampler should use it"
         )
     process = config.NoiseSchedule.model_validate(made["noise_schedule"])
-    # Images are in -1 .. 1; the last diffusion step is the first of the sampler's, however few it takes.
+    # Images are in -1 .. 1; the sampler starts at the last diffusion step, however few steps it takes.
     sampler = DDPMScheduler(
         **scheduler_settings(process),
         variance_type="learned_range" if learned else "fixed_small",
@@ -54,8 +54,8 @@ def export_pipeline(model: Path, output: Path) -> None:
 
 
 def _network_of(model: Path) -> dict[str, Any]:
-    """The settings in a model's config.json. Raises ArtifactError unless it is of images alone and unconditional."""
-    only = "DDPMPipeline draws with an unconditional UNet2DModel"
+    """The settings in a model's config.json. Raises ArtifactError unless it is an unconditional model of images."""
+    only = "DDPMPipeline samples from an unconditional UNet2DModel"
     if (model / ADAPTER).exists() and not (model / CONFIG).exists():
         raise ArtifactError(f"{model}: adapters of a text-to-image model, but {only}; load them into its pipeline")
     found = read_json(model / CONFIG)
@@ -67,5 +67,5 @@ def _network_of(model: Path) -> dict[str, Any]:
     if kind != NETWORK:
         raise ArtifactError(f"{model / CONFIG}: of class {kind!r}, but {only}; name the folder of such a model")
     if found.get("num_class_embeds") is not None:
-        raise ArtifactError(f"{model}: conditional on the group, but {only}; call its network with class_labels")
+        raise ArtifactError(f"{model}: conditioned on the group, but {only}; call its network with class_labels")
     return found

@@ -1,4 +1,4 @@
-"""Images, or latents, generated from a model, each from its own seed."""
+"""Images or latents sampled from a model, each with its own seed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def generate(
 ) -> UInt8[Tensor, "n c h w"]:
     """Samples of the model, uint8 [len(ids), C, H, W].
 
-    ddim: deterministic (Song et al. 2021, eta 0); ddpm: ancestral (the same with eta 1); dpmsolver++: deterministic, of
-    second order (Lu et al. 2022). An image depends on (seed, its id) alone: batches are always full (padded with what
-    is thrown away), because convolution kernels round differently for different batch sizes. A GPU without the memory
-    for a batch takes it in parts, and images then differ by rounding. Raises FloatingPointError when one is not finite.
+    ddim: deterministic (Song et al. 2021, eta 0); ddpm: ancestral (the same with eta 1); dpmsolver++: deterministic,
+    second order (Lu et al. 2022). An image depends on (seed, its id) alone: batches are always full (padding is thrown
+    away), because convolution kernels round differently for different batch sizes. A GPU with too little memory splits
+    batches, and images then differ by rounding. Raises FloatingPointError if an image is not finite.
     """
     solver = _Sampler(sampler, schedule, steps, clip=True)
     batches = _in_batches(denoiser, solver, ids, seed)
@@ -42,22 +42,22 @@ def generate(
 
 
 def check_samples(x: Tensor, ids: list[str]) -> None:
-    """Raise FloatingPointError for a sample of x [n, C, H, W] that is not finite: as pixels it would pass for grey."""
+    """Raise FloatingPointError for a sample of x [n, C, H, W] that is not finite: its pixels would look grey."""
     for row in torch.nonzero(~torch.isfinite(x).flatten(1).all(1)).flatten().tolist():
         raise FloatingPointError(f"{ids[row]}: the model's sample is not finite. {DIVERGED}")
 
 
 def plain(images: Tensor) -> Tensor:
-    """Which of the images [n, C, H, W] are of one colour throughout, bool [n]."""
+    """Which of the images [n, C, H, W] have a single colour, bool [n]."""
     return (images == images[:, :, :1, :1]).flatten(1).all(1)
 
 
 def generate_latents(
     denoiser: GuidedDenoiser, schedule: config.NoiseSchedule, ids: list[str], seed: int, steps: int, sampler: str
 ) -> Float[Tensor, "n c h w"]:
-    """Latents for prompts, float32 [len(ids), C, H, W], as `generate` makes images; nothing is clipped.
+    """Latents for prompts, float32 [len(ids), C, H, W], sampled like images in `generate`, without clipping.
 
-    The denoiser is bound to a prompt for each id. Raises FloatingPointError when one is not finite.
+    The denoiser is bound to a prompt for each id. Raises FloatingPointError if a latent is not finite.
     """
     if len(denoiser.condition) != len(ids):
         raise ValueError(f"{len(denoiser.condition)} prompts for {len(ids)} ids")
@@ -69,7 +69,7 @@ def generate_latents(
 
 @dataclass(frozen=True)
 class _Sampler:
-    """How x_t is taken to x_0: `name`, `schedule` and `steps` as for `generate`; for `clip` see `start`."""
+    """A sampler from x_T to x_0: `name`, `schedule` and `steps` as for `generate`; for `clip` see `start`."""
 
     name: str
     schedule: config.NoiseSchedule
@@ -77,11 +77,11 @@ class _Sampler:
     clip: bool
 
     def start(self, noise_at: Callable[[int], Tensor]) -> tuple[Tensor, Step]:
-        """Diffusion steps at which the network is asked, from the last down, and what takes x_t one of them further.
+        """The diffusion steps at which the network is evaluated, last to first, and the function that takes one.
 
-        Scores draw the noise of an image at the indices 0 .. T-1, and the first x_t is that of T. The ancestral sampler
-        draws beyond: no score may see the noise that its image was made with. `clip`: predicted images are clipped to
-        the range of images (by all samplers but dpmsolver++).
+        Scores draw an image's noise at indices 0 .. T-1, and the initial x_T uses index T. The ancestral sampler draws
+        at indices beyond, since no score may see the noise that its image was made with. `clip`: predicted images are
+        clipped to the range of images (by all samplers except dpmsolver++).
         """
         from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
@@ -94,14 +94,14 @@ class _Sampler:
 
         def ancestral_step(noise: Tensor, t: Tensor, x: Tensor) -> Any:
             fresh = noise_at(self.schedule.num_train_timesteps + 1 + int(t))
-            # The mean is the posterior's for the predicted image, with the noise that follows from it when clipped.
+            # The mean is the posterior's for the predicted image, with the noise that matches it after clipping.
             return scheduler.step(noise, t, x, eta=1.0, use_clipped_model_output=True, variance_noise=fresh)
 
         return scheduler.timesteps, ancestral_step if self.name == "ddpm" else scheduler.step
 
 
 def _in_batches(denoiser: Denoiser, sampler: _Sampler, ids: list[str], seed: int) -> Iterator[Tensor]:
-    """Samples float32 [n, C, H, W], a batch at a time; a bound denoiser is bound to one image more, the padding."""
+    """Samples float32 [n, C, H, W], a batch at a time; a bound denoiser has one extra condition, for the padding."""
     starts, in_parts = range(0, len(ids), BATCH_SIZE), Batches(BATCH_SIZE)
     for start in track(starts, "batches of queries", len(starts)):
         batch = ids[start : start + BATCH_SIZE]

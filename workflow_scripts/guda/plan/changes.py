@@ -1,4 +1,4 @@
-"""What changed in the specs of jobs that run again: the key, its old and its new value, in a few lines."""
+"""Why jobs rerun: the keys that changed in their specs, with old and new values, in a few lines."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from guda.core.json_text import parse_json
 from guda.specs import digest
 
 LINES = 10
-NAMED = 2  # jobs that a line names
+NAMED = 2  # jobs named per line
 SHOWN = 40  # characters of a value
 _DIGEST = re.compile(r"[0-9a-f]{20}")
 
 
 class Changes:
-    """Files that are there, each with the spec that it was made for and the one that is asked for, as JSON.
+    """Existing files, each with the spec it was made for and the spec now required, as JSON.
 
-    They come in while Snakemake plans, some several times.
+    Files are added while Snakemake plans, some of them several times.
     """
 
     def __init__(self) -> None:
         self._specs: dict[str, tuple[str, str]] = {}
 
     def add(self, file: str, found: str, wanted: str) -> None:
-        """A file, by its path in the results, whose spec is another than the one that is asked for."""
+        """Add a file, by its path in the results, whose spec differs from the required one."""
         self._specs[_job(file)] = found, wanted
 
     def lines(self) -> list[str]:
-        """A line for all jobs in whose specs the same changed, LINES at most; none for those that only follow others.
+        """One line per set of jobs whose specs changed in the same way, at most LINES.
 
-        A spec names its inputs by the digests of their specs. Where such a digest changed because the input's own spec
-        did, as one of those here, the line is the input's.
+        A spec names its inputs by their specs' digests. Jobs that rerun only because an input listed here changed get
+        no line of their own.
         """
         followed = {(digest(found), digest(wanted)) for found, wanted in self._specs.values()}
         jobs: dict[str, list[str]] = {}
-        # Backwards, since Snakemake goes from the results to what they are made of.
+        # Reversed, since Snakemake walks from the results back to their inputs.
         for job, (found, wanted) in reversed(self._specs.items()):
             differences = _differences("", _read(found), _read(wanted))
             told = [text for old, new, text in differences if (old, new) not in followed]
@@ -50,7 +50,7 @@ class Changes:
 
 
 def _read(spec: str) -> Any:
-    """A spec's values. A text that is none, as of a damaged file, is a value."""
+    """A spec's values; text that is not JSON, as in a damaged file, counts as a single value."""
     try:
         return parse_json(spec)
     except ValueError:
@@ -58,7 +58,7 @@ def _read(spec: str) -> Any:
 
 
 def _job(file: str) -> str:
-    """A job's name: its model's folder, or its main output without suffix."""
+    """A job's name: its model's folder, or its main output without the suffix."""
     path = PurePosixPath(file)
     return str(path.parent if path.parts[0] == "models" else path.with_suffix(""))
 
@@ -71,7 +71,7 @@ def _named(jobs: list[str]) -> str:
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Each value that differs between two specs: the old one, the new one, and both in words."""
+    """Yield each difference between two specs: the old value, the new value, and a description."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             inner = f"{key}.{name}" if key else name

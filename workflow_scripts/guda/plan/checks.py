@@ -1,4 +1,4 @@
-"""What a configuration asks for and its data cannot give: refused before anything is planned."""
+"""Checks that the data can provide what the configuration requests, before anything is planned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 5  # groups
 
 
 def check(experiment: Experiment) -> None:
-    """Raise ConfigError, DataError or ArtifactError, naming the key or file, where the experiment cannot be run."""
+    """Raise ConfigError, DataError or ArtifactError, naming the key or file, if the experiment cannot be run."""
     config = experiment.config
     _check_results(experiment.on_disk.results)
     _check_groups(experiment)
@@ -33,7 +33,7 @@ def check(experiment: Experiment) -> None:
             raise ConfigError(f"methods: unknown method {name!r}; {nearest_name(name, known)}")
         if name not in known:
             title = experiment.family.title
-            raise ConfigError(f"methods: {name} is not there for {title}; known: {', '.join(known)}")
+            raise ConfigError(f"methods: {name} is not supported for {title}; known: {', '.join(known)}")
     content, columns = config.metrics.content, list(experiment.dataset.table.columns)
     if content is not None and content not in columns:
         raise ConfigError(f"metrics.content: no column {content!r}; {nearest_name(content, columns)}")
@@ -42,9 +42,9 @@ def check(experiment: Experiment) -> None:
     _check_removal(experiment)
     _check_likelihood(experiment)
     check_exemplars(experiment)
-    # These read files of the user's: what is wrong with one is to be said here, not in the midst of planning.
+    # These read the user's files: report problems with them here rather than in the middle of planning.
     for model, (source, key) in experiment.imports.items():
-        if not HUB_ID.fullmatch(source):  # those of the hub are looked at by the first job
+        if not HUB_ID.fullmatch(source):  # models on the hub are checked by the first job
             experiment.family.check_imported(source, key)
         experiment.model_spec(model)
     for name in [*config.methods, *experiment.variants]:
@@ -54,30 +54,30 @@ def check(experiment: Experiment) -> None:
 
 
 def _check_results(results: Path) -> None:
-    """The folder must be one of its own: dates of what lies in it are set when planning (`earlier_results`)."""
+    """Require a dedicated folder, since planning sets the modification times of its files (`earlier_results`)."""
     if results.exists() and not results.is_dir():
         raise ConfigError(f"results: {str(results)!r} is a file; name a folder")
     for name, place in {"working": Path.cwd(), "home": Path(os.path.expanduser("~"))}.items():  # noqa: PTH111 - may lack
         if place.resolve().is_relative_to(results.resolve()):
-            raise ConfigError(f"results: {str(results)!r} is the {name} folder, or holds it; name a folder of its own")
+            raise ConfigError(f"results: {str(results)!r} is or contains the {name} folder; name a dedicated one")
 
 
 def size_notes(experiment: Experiment) -> list[str]:
-    """Notes of groups of a single image, and of batches that hold every training image several times."""
+    """Notes on groups with a single image, and on batches larger than the training set."""
     n_images, config, notes = len(experiment.dataset.table), experiment.config, []
     single = [group for group, members in experiment.groups.items() if len(members) == 1]
     if single:
         shown = ", ".join(single[:SHOWN]) + (f" and {len(single) - SHOWN} more" if len(single) > SHOWN else "")
         notes.append(
-            f"{len(single)} group(s) of a single image ({shown}): what one image changes is hardly more than chance; "
-            "name larger ones in data.groups, or group in another way"
+            f"{len(single)} group(s) with a single image ({shown}): the effect of one image is hardly above the noise; "
+            "name larger groups in data.groups, or group by something else"
         )
     unlearning = "unlearn" if config.text_to_image is None else "text_to_image.anchors"
     for key, settings in (("training", config.training), (unlearning, config.unlearning)):
         if settings.batch_size > n_images:
             notes.append(
-                f"{key}.batch_size is {settings.batch_size}, but there are {n_images} training images, so that each "
-                "is in a batch several times; lower it"
+                f"{key}.batch_size is {settings.batch_size}, but there are only {n_images} training images, so every "
+                "batch repeats images; lower it"
             )
     return notes
 
@@ -87,7 +87,7 @@ def _check_groups(experiment: Experiment) -> None:
     _check_case(list(experiment.groups), experiment.on_disk.results)
     for group, members in experiment.groups.items():
         if len(members) == n_images:
-            raise DataError(f"group {group!r} holds every training image; nothing would be left to train on")
+            raise DataError(f"group {group!r} contains every training image; nothing would be left to train on")
     for key, named in {"overrides": list(unlearn.overrides), "import": list(unlearn.imported)}.items():
         for group in named:
             if group not in experiment.groups:
@@ -95,19 +95,19 @@ def _check_groups(experiment: Experiment) -> None:
 
 
 def _check_case(groups: list[str], results: Path) -> None:
-    """Raise DataError for groups whose files differ in case only, where file names are the same in either case."""
+    """Raise DataError for groups whose files differ only in case, if the file system ignores case."""
     alike: dict[str, str] = {}
     for group in groups:
         other = alike.setdefault(group_file(group).casefold(), group)
         if other != group and not _tells_case(results):
             raise DataError(
-                f"the names of the groups {other!r} and {group!r} differ in case only, which the file system of "
-                f"{str(results)!r} does not tell apart; rename one of them"
+                f"the names of the groups {other!r} and {group!r} differ only in case, which the file system of "
+                f"{str(results)!r} ignores; rename one of them"
             )
 
 
 def _tells_case(folder: Path) -> bool:
-    """Whether a file system has other files under names in upper case than in lower; `folder` need not be there yet."""
+    """Whether the file system distinguishes upper from lower case; `folder` need not exist yet."""
     for place in (folder.absolute(), *folder.absolute().parents):
         swapped = place.name.swapcase()
         if place.exists() and swapped != place.name:
@@ -120,8 +120,8 @@ def _check_likelihood(experiment: Experiment) -> None:
     end = end_of_signal(NoiseSchedule.from_config(experiment.config.noise_schedule))
     if settings.first >= end:
         raise ConfigError(
-            f"likelihood.first is {settings.first}, but at step {end} nothing is left of the image; choose an "
-            "earlier one"
+            f"likelihood.first is {settings.first}, but at step {end} no signal of the image is left; choose an "
+            "earlier step"
         )
     for group in settings.groups or []:
         if group not in experiment.groups:
@@ -134,16 +134,16 @@ def _check_lds(experiment: Experiment) -> None:
         return
     kept, possible = n_kept(n_groups, lds), ways(n_groups, lds, rest=experiment.in_no_group > 0)
     if lds.sizes == "fixed" and not 0 < kept < n_groups:
-        raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps some")
+        raise ConfigError(f"lds.alpha {lds.alpha} keeps {kept} of {n_groups} groups; choose one that keeps only some")
     if lds.subsets > possible:
         chosen = f"{kept} of {n_groups} groups" if lds.sizes == "fixed" else f"some of {n_groups} groups"
         raise ConfigError(
-            f"lds.subsets is {lds.subsets}, but {chosen} can be kept in {possible} ways only; ask for fewer"
+            f"lds.subsets is {lds.subsets}, but there are only {possible} ways to keep {chosen}; lower it"
         )
     for index, groups in enumerate(experiment.left_out_groups):
         left_out = set().union(*(experiment.groups[group] for group in groups))
         if len(left_out) == len(experiment.dataset.table):
-            raise DataError(f"lds: subset {index} leaves no training image; raise lds.alpha, of fixed lds.sizes")
+            raise DataError(f"lds: subset {index} leaves no training images; use fixed lds.sizes and raise lds.alpha")
 
 
 def _check_removal(experiment: Experiment) -> None:
@@ -154,9 +154,9 @@ def _check_removal(experiment: Experiment) -> None:
     for key, count in counts.items():
         largest = max(getattr(removal, key), default=0)
         if largest >= count:
-            raise ConfigError(f"removal.{key}: {largest} of {count} {key} cannot be removed; name smaller numbers")
+            raise ConfigError(f"removal.{key}: {largest} of {count} {key} cannot be removed; use smaller numbers")
     if removal.images and not instance_level(experiment):
         raise ConfigError(
-            "removal.images: none of the methods scores single training images; add one that does, such as nearest, "
+            "removal.images: no method scores individual training images; add one that does, such as nearest, "
             "to `methods`, or leave it empty"
         )

@@ -1,8 +1,8 @@
 """The experiment's configuration: every key with its type, default and meaning.
 
 `config.yaml`, `docs/settings.md` and `rules/schemas/config.schema.json` are generated from here. Methods and operators
-declare their sections in their own folders, above `guda.config`, so the whole is put together here. Torch-free,
-since the workflow reads it each time it plans.
+declare their sections in their own folders, above `guda.config`, so the full model is assembled here. Torch-free,
+since the workflow reads it whenever it plans.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from guda.methods.sweep import Sweep, check_keys, combinations
 from guda.unlearning.anchors.plan import Anchors
 from guda.unlearning.retrack.plan import Unlearn, Unlearning
 
-MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries stand on a command line, which takes 128 KiB
+MAX_QUERIES_PER_BUCKET = 5000  # ids of generated queries go on a command line, which holds 128 KiB
 
 
 class TextToImage(TextModels):
@@ -146,9 +146,9 @@ class Config(Section):
     @classmethod
     def _results_is_a_path(cls, value: str) -> str:
         if not value.isprintable() or set("{}<>") & set(value):
-            raise ValueError(f"{value!r} holds a brace, < or >, or an invisible character; choose another name")
+            raise ValueError(f"{value!r} contains a brace, < or >, or an invisible character; choose another name")
         if str(PurePath(value)).startswith("-"):
-            raise ValueError(f"{value!r} begins with a dash, as options of programs do; choose another name")
+            raise ValueError(f"{value!r} begins with a dash, like a command-line option; choose another name")
         return value
 
     @model_validator(mode="after")
@@ -167,12 +167,12 @@ class Config(Section):
             self._check_sampling(self.queries, self.noise_schedule.num_train_timesteps)
         if source == "exemplars" and self.text_to_image is not None:
             raise ValueError(
-                "queries.source is exemplars, but text-to-image models are not tuned on any; choose another source"
+                "queries.source is exemplars, which is not supported for text-to-image models; choose another source"
             )
         if self.data.kept_aside and self.text_to_image is not None:
             raise ValueError(
-                f"data.kept_aside is {self.data.kept_aside}, but of text-to-image models the loss on such images is "
-                "not measured; leave it out"
+                f"data.kept_aside is {self.data.kept_aside}, but the loss on images kept aside is not measured for "
+                "text-to-image models; leave it out"
             )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: {self.methods} names a method twice; keep one")
@@ -185,7 +185,7 @@ class Config(Section):
 
     @property
     def unlearning(self) -> Unlearning | Anchors:
-        """Settings by which guda unlearns groups that have none of their own."""
+        """The settings that guda unlearns groups without overrides with."""
         return self.unlearn.for_group() if self.text_to_image is None else self.text_to_image.anchors
 
     def _check_windows(self) -> None:
@@ -211,7 +211,7 @@ class Config(Section):
             )
         if source is None and held_out is not None and folder is not None:
             raise ValueError(
-                "data.held_out and queries.folder both say what the queries are; set queries.source to one of them"
+                "data.held_out and queries.folder both define the queries; choose one of them with queries.source"
             )
 
     def _check_training(self, network: str, changes: dict[str, Any]) -> None:
@@ -222,11 +222,11 @@ class Config(Section):
             raise ValueError(f"attribution.{network}.training.{problem}") from None
 
     def _check_retrained(self) -> None:
-        subsets = self.lds.subsets if self.lds.training_seed is None else 0  # that need a seed of the oracle's
+        subsets = self.lds.subsets if self.lds.training_seed is None else 0  # those that use an oracle seed
         for name, asked in (("lds.subsets", subsets), ("removal.queries", self.removal.queries)):
             if asked and not self.oracle.seeds:
                 raise ValueError(
-                    f"{name} is {asked}, but its models are retrained from the first of oracle.seeds, which are []; "
+                    f"{name} is {asked}, but its models are retrained with the first of oracle.seeds, which is []; "
                     "add a seed"
                 )
 
@@ -238,13 +238,13 @@ class Config(Section):
         sweep = self.sweep
         if len(self.oracle.seeds) < 2 and (sweep.unlearn or sweep.elbo_steps or sweep.nearest):
             raise ValueError(
-                f"sweep: the best variant is chosen by the second of oracle.seeds, but these are {self.oracle.seeds}; "
+                f"sweep: the best variant is chosen by the second of oracle.seeds, which is {self.oracle.seeds}; "
                 "add a seed"
             )
         check_keys("sweep.unlearn", sweep.unlearn, type(self.unlearning))
         if self.unlearn.seeds and any("seed" in settings for settings in sweep.unlearn):
             raise ValueError(
-                f"sweep.unlearn.seed: unlearn.seeds {self.unlearn.seeds} are those of all variants; leave it out"
+                f"sweep.unlearn.seed: unlearn.seeds {self.unlearn.seeds} apply to all variants; leave it out"
             )
         swept: list[tuple[str, Section]] = [("elbo_steps", self.elbo.steps), ("nearest", self.attribution.nearest)]
         groups = ["", *self.unlearn.overrides] if self.text_to_image is None else []
@@ -266,14 +266,14 @@ class Config(Section):
         if count > MAX_QUERIES_PER_BUCKET * buckets:
             raise ValueError(
                 f"queries: count {count} is too large for {buckets} bucket(s); use at least "
-                f"{-(-count // MAX_QUERIES_PER_BUCKET)}, for {MAX_QUERIES_PER_BUCKET} queries each"
+                f"{-(-count // MAX_QUERIES_PER_BUCKET)}, with at most {MAX_QUERIES_PER_BUCKET} queries each"
             )
 
     def _check_sampling(self, queries: Queries, all_steps: int) -> None:
         steps = queries.sampling_steps
         if steps > all_steps:
             raise ValueError("queries.sampling_steps exceeds noise_schedule.num_train_timesteps; choose fewer")
-        # diffusers' DDIM takes steps of T // steps, wherever the next one is, and would leave noise in the images.
+        # diffusers' DDIM always strides by T // steps, so a remainder would leave noise in the images.
         if all_steps % steps and queries.sampler != "dpmsolver++":
             raise ValueError(
                 f"queries.sampling_steps is {steps}, which does not divide noise_schedule.num_train_timesteps "

@@ -1,4 +1,4 @@
-"""What a run will cost: the work of its jobs at speeds that were measured, phase by phase."""
+"""The estimated cost of a run, phase by phase: the work of its jobs at measured speeds."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from guda.plan.jobs import COMPARED, DATA, TABLES, Job
 
 MINUTE, HOUR = 60, 3600
 LIGHT = ("table", "neighbors")  # kinds of jobs that never use a GPU
-PRIORITY = {"base model": 2}  # of phases, as in the rules; 1 of other trainings, 0 of all else
+PRIORITY = {"base model": 2}  # of phases, as in the rules; other trainings have 1, everything else 0
 ORDER = [DATA, "imported models", "base model", "queries", "unlearning", "scoring", COMPARED]
 
 
 class Speed(NamedTuple):
-    """Seconds by the clock that a job of some kind takes: until and after its work, and for each unit of that."""
+    """Wall-clock seconds of a job of some kind: its fixed overhead, and the time per unit of work."""
 
     start: float
     each: float = 0
 
 
 class Machine(NamedTuple):
-    """Cores that Snakemake is given, threads of each job that runs a network, GPUs (0: none is asked for)."""
+    """Cores given to Snakemake, threads per job that runs a network, and GPUs (0: none requested)."""
 
     cores: int
     threads: int = 1
     gpus: int = 0
 
     def taken(self, job: Job) -> tuple[int, int]:
-        """Cores and GPUs that a job holds; Snakemake gives none more cores than there are."""
+        """Cores and GPUs that a job occupies; Snakemake caps a job's threads at the cores it was given."""
         return 1 if job.kind == "table" else min(self.threads, self.cores), int(self.gpus > 0 and job.kind not in LIGHT)
 
 
 def estimate(jobs: Sequence[Job], speeds: Mapping[str, Speed], model_bytes: float, machine: Machine) -> pd.DataFrame:
-    """estimate.csv: a row for each phase, and one for all; see docs/files.md.
+    """estimate.csv: a row per phase and one for the total; see docs/files.md.
 
-    `speeds` are those of each kind of job on this machine, `model_bytes` is the size of a model on disk.
+    `speeds` holds the speed of each kind of job on this machine, `model_bytes` the size of a model on disk.
     """
     seconds = {job.output: speeds[job.kind].start + job.work * speeds[job.kind].each for job in jobs}
     phases: dict[str, list[Job]] = {}
@@ -68,9 +68,9 @@ def _row(
 
 
 def clock(jobs: Iterable[Job], seconds: Mapping[str, float], machine: Machine) -> float:
-    """Seconds by the clock until all jobs are done, each started as soon as its inputs are made and it has its cores.
+    """Wall-clock seconds until all jobs are done, each started once its inputs exist and enough cores are free.
 
-    `inputs` that none of the jobs makes are there. Of those that wait, trainings come first, as in the rules.
+    Inputs that none of the jobs makes already exist. Among waiting jobs, trainings come first, as in the rules.
     """
     by_output = {job.output: job for job in jobs}
     lacking = {name: set(job.inputs) & by_output.keys() for name, job in by_output.items()}

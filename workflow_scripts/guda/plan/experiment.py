@@ -1,6 +1,6 @@
 """The experiment as the workflow sees it: its groups, models, buckets of queries, and the spec of every job.
 
-Made from the configuration and the training table alone, without torch, each time the workflow plans.
+Built from the configuration and the training table alone, without torch, whenever the workflow plans.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ SHOWN_GROUPS = 20
 
 
 def planned(values: dict[str, Any], files: Iterable[str], located: Callable[[str], str]) -> Experiment:
-    """The experiment of the values that Snakemake merged from configuration files. Raises GudaError.
+    """Build the experiment from the values that Snakemake merged from configuration files. Raises GudaError.
 
-    Each file is read again for what Snakemake lets pass, as a key that is there twice.
+    Each file is read again to catch what Snakemake lets pass, such as duplicate keys.
     """
     for file in files:
         read_yaml(file)
@@ -98,8 +98,8 @@ def planned(values: dict[str, Any], files: Iterable[str], located: Callable[[str
 class Experiment:
     """Everything that follows from a configuration: names, paths and specs.
 
-    `paths` are those of the rules, `on_disk` where the same files lie; `located` turns the one into the other, where
-    another workflow uses the rules under a prefix.
+    `paths` are the paths in the rules, `on_disk` those of the same files on disk; `located` maps the former to the
+    latter when another workflow uses the rules under a prefix.
     """
 
     def __init__(self, config: Config, dataset: Dataset | None = None, located: Callable[[str], str] = str):
@@ -117,12 +117,12 @@ class Experiment:
 
     @property
     def fine_tuned(self) -> FineTuned:
-        """The family, where it is that of text-to-image models. Raises ConfigError where it is another."""
+        """The family, if it is that of text-to-image models. Raises ConfigError otherwise."""
         if not isinstance(self.family, FineTuned):
-            raise ConfigError(f"text_to_image: {self.family.title} are configured; add this section for others")
+            raise ConfigError(f"text_to_image: the experiment has {self.family.title}; add this section for others")
         return self.family
 
-    # Digests that thousands of specs name are computed once.
+    # Digests that appear in thousands of specs are computed once.
 
     @cached_property
     def images_digest(self) -> str:
@@ -147,39 +147,39 @@ class Experiment:
 
     @cached_property
     def given_queries(self) -> Dataset | None:
-        """The queries, when they are not generated."""
+        """The given queries; None if queries are generated."""
         return given_queries(self.config.data, self.config.queries, self.dataset)
 
     @cached_property
     def queries(self) -> list[str]:
-        """Ids of the queries; an id does not depend on how many there are."""
+        """Ids of the queries; they do not depend on the number of queries."""
         if self.query_source == "exemplars":
             return list(groups_of_queries(self))
         return self.family.query_ids if self.given_queries is None else list(self.given_queries.table["id"])
 
     @property
     def pictured_queries(self) -> list[str]:
-        """The queries that there are PNG files of: all, or none of very many."""
+        """The queries that are saved as PNG files: all of them, or none if there are very many."""
         return self.queries if len(self.queries) <= PICTURED else []
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame | None:
-        """A row per query with what is known of it, when anything is."""
+        """A row per query with its metadata, if there is any."""
         return known_of_exemplar_queries(self) if self.query_source == "exemplars" else self.family.known_of_queries
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
-        """Ids of each bucket of queries; empty buckets are left out."""
+        """Query ids by bucket, without empty buckets."""
         return queries_by_bucket(self.queries, self.config.queries.buckets, self.config.queries.name)
 
     @property
     def bucket_shape(self) -> str:
-        """Regular expression of the names of buckets of queries."""
+        """Regular expression that matches the names of query buckets."""
         return re.escape(bucket_prefix(self.config.queries.name)) + r"\d+"
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
-        """Models that are not made here: where each comes from, and the key of the configuration that says so."""
+        """Imported models: each one's source, and the configuration key that names it."""
         pretrained, unlearned = self.config.model.pretrained, self.config.unlearn.imported
         base = {} if pretrained is None else {BASE: (pretrained, "model.pretrained")}
         return base | {
@@ -188,12 +188,12 @@ class Experiment:
 
     @cached_property
     def variants(self) -> dict[str, Variant]:
-        """Variants of methods to try, by name."""
+        """Variants of methods in the sweep, by name."""
         return {variant.name: variant for variant in variants(self.config)}
 
     @cached_property
     def operators(self) -> dict[str, Operator]:
-        """The operators that can unlearn these models, by name, with those of variants and of further seeds."""
+        """The operators that can unlearn these models, by name, including those of variants and additional seeds."""
         operators, swept = operators_of(self), [variant for variant in self.variants.values() if variant.unlearn]
         operators |= {each.operator: operators[GUDA].varied(each.operator, each.unlearn) for each in swept}
         runs = self.config.unlearn.runs.items()
@@ -201,28 +201,28 @@ class Experiment:
 
     @property
     def methods_used(self) -> list[str]:
-        """The configured methods, and those that an ensemble among them is made of."""
+        """The configured methods and the members of any ensembles among them."""
         ensembles = [method for method in map(get_method, self.config.methods) if isinstance(method, EnsembleOf)]
         members = [name for ensemble in ensembles for name in ensemble.members(self)]
         return list(dict.fromkeys([*self.config.methods, *members]))
 
     @property
     def operators_used(self) -> list[Operator]:
-        """GUDA's, and those of methods and of variants."""
+        """GUDA's operator and those of the methods and variants."""
         methods = map(get_method, [*self.methods_used, *self.variants])
         names = [GUDA, *(method.operator for method in methods if isinstance(method, Unlearned))]
         return [self.operators[name] for name in dict.fromkeys(names)]
 
     @cached_property
     def schedules(self) -> dict[str, dict[str, Any]]:
-        """Names of schedules of diffusion steps, with what differs from the one configured, '' first."""
+        """Schedules of diffusion steps by name, as changes to the configured one, which comes first as ''."""
         return {"": {}} | {variant.schedule: variant.elbo_steps for variant in self.variants.values()}
 
     def unlearned(self, operator: str, group: str, run: str = "") -> str:
         """Name of the model that has unlearned `group` in a run of `unlearn.runs`.
 
-        It is made by the operator, or imported in the place of GUDA's and of its variants'; one with GUDA's settings is
-        GUDA's own.
+        The operator makes it, unless it is imported in place of GUDA's and its variants'. An operator with GUDA's
+        settings shares GUDA's model.
         """
         made, usual = self.operators[operator + run], self.operators[GUDA + run]
         same = made.kind is usual.kind and made.settings(self, group) == usual.settings(self, group)
@@ -233,12 +233,12 @@ class Experiment:
 
     @property
     def oracles(self) -> list[str]:
-        """Names of the oracle's score files, the one that is reported against first; none: nothing is retrained."""
+        """Names of the oracle's score files, the reference first; empty if nothing is retrained."""
         return [f"logo-{seed}" for seed in self.config.oracle.seeds]
 
     @property
     def subset_seed(self) -> int:
-        """Training seed of the models of random subsets of the groups."""
+        """Seed for training models on random subsets of the groups."""
         seed = self.config.lds.training_seed
         return self.config.oracle.seeds[0] if seed is None else seed
 
@@ -248,7 +248,7 @@ class Experiment:
         return [*self.oracles, *self.config.methods]
 
     def table_name(self, name: str) -> str:
-        """A score file's name in the tables, where the oracle that is reported against is simply 'logo'."""
+        """A score file's name in the tables, where the reference oracle is called 'logo'."""
         return "logo" if name in self.oracles[:1] else name
 
     @cache  # noqa: B019 - one experiment lives as long as the process
@@ -256,7 +256,7 @@ class Experiment:
         return get_method(name).spec(self)
 
     def method_files(self, name: str) -> list[str]:
-        """Inputs of a method's scores: the files it reads and the records of what they cost."""
+        """Inputs of a method's scores: the files it reads and the records of their cost."""
         needs = get_method(name).needs(self.method_spec(name), self.paths)
         return list(dict.fromkeys([*needs.files, *needs.build_records, *needs.query_records]))
 
@@ -276,7 +276,7 @@ class Experiment:
         )
 
     def group_of(self, name: str) -> str:
-        """The group of this name, or whose files have it, as the wildcards of rules do."""
+        """The group with this name, or with this file name, as in the wildcards of rules."""
         return self._group_of_file.get(name, name)
 
     @cache  # noqa: B019 - one experiment lives as long as the process
@@ -291,7 +291,7 @@ class Experiment:
         )
 
     def describe_groups(self) -> str:
-        """How many training images there are, and in the groups, in one line; of many groups the first are named."""
+        """One line with the number of training images and the groups' sizes; of many groups, only the first."""
         named = [f"{group} ({len(members)})" for group, members in self.groups.items()][:SHOWN_GROUPS]
         more = len(self.groups) - len(named)
         return (
@@ -300,7 +300,7 @@ class Experiment:
         )
 
     def notes(self) -> list[str]:
-        """What the user should know before anything runs, a sentence each."""
+        """Notes for the user before anything runs, one sentence each."""
         datasets = [self.dataset, *([] if self.given_queries is None else [self.given_queries])]
         notes = [note for each in datasets for note in each.notes]
         notes += [*self._notes_of_groups, *size_notes(self), *repeated_images(self.dataset.table, self.groups)]
@@ -315,7 +315,7 @@ class Experiment:
     def model_spec(self, model: str) -> ModelSpec:
         """Spec of a model by its name under models/.
 
-        That is base, base-SEED, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP,
+        Names are base, base-SEED, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP,
         subset-SEED/INDEX, removed-SEED/MEMBERS, or exemplars-SET/GROUP.
         """
         if model in self.imports:
@@ -341,17 +341,17 @@ class Experiment:
         return self.operators[family].spec(self, group)
 
     def operator_files(self, operator: str, group: str) -> list[str]:
-        """What the operator reads beside the base model, the training samples and the group's members."""
+        """Files that the operator reads besides the base model, the training samples and the group's members."""
         return self.operators[operator].files(self, self.group_of(group))
 
     def neighbors_name(self, settings: Unlearning, group: str) -> str:
-        """Name of a group's neighbours: its files', with their number where that is not the configured one."""
+        """Name of a group's neighbours: its file name, prefixed by their number if that is not the configured one."""
         usual, file = self.config.unlearn.for_group(group).n_neighbors, group_file(group)
         return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
 
     @cached_property
     def in_no_group(self) -> int:
-        """How many training images are in no group."""
+        """Number of training images in no group."""
         return len(self.dataset.table) - len(set().union(*self.groups.values()))
 
     @cached_property
@@ -375,7 +375,7 @@ class Experiment:
 
     @cache  # noqa: B019
     def exclusion_spec(self, model: str) -> ExclusionSpec:
-        """What subset-SEED/INDEX or removed-SEED/MEMBERS is trained without."""
+        """Spec of the images that subset-SEED/INDEX or removed-SEED/MEMBERS is trained without."""
         family, name = model.split("/")
         if family.startswith("removed-"):
             return ExclusionSpec(members=name)
@@ -383,11 +383,11 @@ class Experiment:
         return ExclusionSpec(members=digest_lines(sorted(ids)))
 
     def regenerated_spec(self, model: str, bucket: str) -> Spec:
-        """Spec of the images that another model makes of the noise of the queries."""
+        """Spec of the queries regenerated by another model from the same noise."""
         return self.bucket_spec(bucket).model_copy(update={"base": self.model_digest(model)})
 
     def _of_groups(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """What the spec of a network that knows all groups has, when its training differs so from the base model's."""
+        """Spec fields of a network trained on all groups, with these changes to the base model's training."""
         return {
             "images": self.images_digest,
             "members": {group: self.group_digest(group) for group in self.groups},
@@ -398,11 +398,11 @@ class Experiment:
 
     @cached_property
     def labels(self) -> dict[str, int]:
-        """The number under which networks know each group."""
+        """The class label of each group in conditional networks and classifiers."""
         return {group: number for number, group in enumerate(sorted(self.groups))}
 
     def neighbors_spec(self, group: str, n_neighbors: int | None = None) -> NeighborsSpec:
-        """Spec of a group's neighbours; None: as many as configured."""
+        """Spec of a group's neighbours; None: the configured number."""
         return NeighborsSpec(
             images=self.images_digest,
             group=self.group_digest(group),
@@ -432,19 +432,19 @@ class Experiment:
         return self.images_digest if samples == TRAINING else self.bucket_digest(PurePosixPath(samples).name)
 
     def pixels(self, samples: str) -> str:
-        """The file of these images."""
+        """The file with these images."""
         return self.paths.images() if samples == TRAINING else self.paths.queries(PurePosixPath(samples).name)
 
     def scored_digest(self, samples: str) -> str:
-        """Digest of the same as the networks see it."""
+        """Digest of the same images as the networks see them."""
         return self.family.samples_digest(samples)
 
     def scored_samples(self, samples: str) -> str:
-        """The file of these samples."""
+        """The file with these samples."""
         return self.family.samples(samples)
 
     def scored_digests(self) -> dict[str, str]:
-        """Digest of each bucket of queries as networks see it."""
+        """Digest of each bucket of queries as the networks see it."""
         return {bucket: self.scored_digest(bucket) for bucket in self.buckets}
 
     def bucket_digests(self) -> dict[str, str]:
@@ -455,7 +455,7 @@ class Experiment:
         return CalibrationSpec(images=self.images_digest, count=settings.count, seed=settings.seed)
 
     def elbo_spec(self, model: str, bucket: str, schedule: str = "") -> ElboSpec | ConditionalElboSpec:
-        """Spec of a bucket's likelihood terms under a model, or under conditional/GROUP: when it is told so."""
+        """Spec of a bucket's ELBO terms under a model, or under conditional/GROUP: conditioned on that group."""
         values = {
             "model": self.model_digest(self.weights_of(model)),
             "samples": self.scored_digest(self.elbo_samples(model, bucket)),
@@ -466,11 +466,11 @@ class Experiment:
         return ElboSpec(**values)
 
     def weights_of(self, model: str) -> str:
-        """Name under models/ of the weights that likelihood terms are of."""
+        """Name under models/ of the weights that the ELBO terms belong to."""
         return self.family.conditional if model.split("/")[0] == CONDITIONAL else model
 
     def elbo_samples(self, model: str, bucket: str) -> str:
-        """Name of the samples that they are computed on."""
+        """Name of the samples that the ELBO terms are computed on."""
         return self.family.conditional_samples(bucket) if model.split("/")[0] == CONDITIONAL else bucket
 
     def posteriors_spec(self, bucket: str) -> PosteriorsSpec:
@@ -481,7 +481,7 @@ class Experiment:
         )
 
     def scored_files(self, model: str, bucket: str, schedule: str) -> list[str]:
-        """Terms that have those of the schedule among them: of the configured schedule, where it has all its steps."""
+        """Files that already contain a schedule's terms: the configured schedule's, if it includes all the steps."""
         scored = schedule and set(self.elbo_settings_of(schedule).steps) <= set(self.elbo_settings.steps)
         return [self.paths.elbo(model, bucket)] if scored else []
 

@@ -1,4 +1,4 @@
-"""What the rules hand to every job beside its spec: where scripts, data and models lie, and how the job is to run."""
+"""What the rules pass to every job besides its spec: the places of scripts, data and models, and execution settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def exports(experiment: Experiment, scripts: str, cache: str) -> str:
-    """Lines of a shell script that put it all into a job's environment.
+    """Lines of a shell script that export all of this to a job's environment.
 
-    There, since a path among a rule's parameters would make every job stale when a folder moves, and as a file, since
-    several experiments may be modules of one workflow.
+    In the environment, since a path among a rule's parameters would make every job stale when a folder moves; in a
+    file, since several experiments may be modules of one workflow.
     """
     settings = experiment.config
     known_by_config = settings.text_to_image is not None or experiment.query_source == "exemplars"

@@ -1,4 +1,4 @@
-"""What the records that are there say of the health of models, and of groups barely forgotten, for the plan."""
+"""Notes for the plan from existing records: unhealthy models and groups that were barely forgotten."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def health_notes(experiment: Experiment) -> list[str]:
-    """What the records of the models that are there say, a sentence for each set of models that something rests on.
+    """Notes from the records of existing models, one sentence for each set of models that a result depends on.
 
-    Records that cannot be read, or are of models that will be made again, say nothing.
+    Records that cannot be read, or belong to models that will be retrained, are ignored.
     """
     records: dict[str, dict[str, Any]] = {}
 
@@ -46,7 +46,7 @@ def health_notes(experiment: Experiment) -> list[str]:
 
 
 def _forgetting_notes(experiment: Experiment) -> list[str]:
-    """The same of the records of scores, which say how far groups were forgotten."""
+    """Notes from the records of scores, which say how far each group was forgotten."""
     found = []
     for name in [*experiment.score_names, *experiment.variants]:
         with contextlib.suppress(ArtifactError):

@@ -1,8 +1,8 @@
-"""What a run says of itself in Snakemake's log: what changed, how far it is, why a job failed, and what came out.
+"""What a run reports in Snakemake's log: what changed, its progress, why a job failed, and what came out.
 
-Snakemake's logger is one of Python's, whose records say in `event` what they are about. They are read here on their
-way, and some are shortened, where Snakemake prints commands and specs of thousands of characters. One that lacks what
-is looked for, as in another version of Snakemake, stays as it is.
+Snakemake uses a Python logger whose records name their kind in `event`. They are read here as they pass, and shortened
+where Snakemake prints commands and specs of thousands of characters. A record without the expected fields, as from
+another version of Snakemake, passes unchanged.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any
 from guda.plan.changes import Changes
 from guda.plan.progress import Progress, in_words
 
-ANSWERS = {"rankings", "metrics"}  # rules after which there is something to sum up
-FAILURES = 10  # failed jobs that are named at the end
-TAIL = 20_000  # bytes of a log in which its last words are looked for
-SHOWN = 1000  # characters of these
+ANSWERS = {"rankings", "metrics"}  # rules after which there is something to summarize
+FAILURES = 10  # failed jobs named at the end
+TAIL = 20_000  # bytes at the end of a log that are searched for the error
+SHOWN = 1000  # characters of an error
 _PARAMETERS = re.compile(r"(Params have changed since last execution): .*", re.DOTALL)
-_CHANGED = "what is there was made for other settings"
+_CHANGED = "the existing output was made with other settings"
 
 
 class Narration(logging.Filter):
-    """A filter of Snakemake's logger, for the process that plans and runs a whole workflow, and for no job of it."""
+    """A filter for Snakemake's logger, in the process that plans and runs the workflow, not in its jobs."""
 
     def __init__(
         self, say: Callable[[str], None], changes: Changes, work: Callable[[], dict[str, float]], dry: bool, mark: str
     ):
-        """`say` writes a line into the same log; `work` gives what `Progress` is told, when first needed.
+        """`say` writes a line to the same log; `work` provides the argument of `Progress` when first needed.
 
-        `mark` is the input by which jobs run again that were made for other settings.
+        `mark` is the input that makes jobs rerun whose output was made with other settings.
         """
         super().__init__()
         self._say, self._changes, self._work, self._dry, self._mark = say, changes, work, dry, mark
@@ -51,7 +51,7 @@ class Narration(logging.Filter):
         }
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Take note of a record, shorten it where that helps, and say whether it is to be shown at all."""
+        """Note what a record says, shorten it where that helps, and return whether to show it."""
         event = str(getattr(record, "event", ""))
         if event == "error" and getattr(record, "exception", "") == "RuleException":
             return "CalledProcessError" not in record.getMessage()  # the whole command; the job's own error follows
@@ -61,11 +61,11 @@ class Narration(logging.Filter):
         return True
 
     def _planned(self, record: Any) -> None:
-        """Before the table of jobs: why some run again."""
+        """Before the table of jobs, say why some rerun."""
         self._counts = {rule: count for rule, count in record.stats.items() if rule != "total"}
         lines = self._changes.lines()
         if lines:
-            self._say("\n".join(["Made again, since the settings changed:", *(f"    {line}" for line in lines), ""]))
+            self._say("\n".join(["Rerun because settings changed:", *(f"    {line}" for line in lines), ""]))
 
     def _starts(self, record: Any) -> None:
         job, rule, title = record.jobid, record.rule_name, record.rule_msg
@@ -92,7 +92,7 @@ class Narration(logging.Filter):
         self._titles.pop(job, None)
 
     def _progressed(self, record: Any) -> None:
-        """In place of Snakemake's "37 of 104 steps (36%) done", which counts all jobs alike."""
+        """Replace Snakemake's "37 of 104 steps (36%) done", which counts all jobs equally."""
         progress, done, total = self._of_run(), record.done, record.total
         line = f"[{time.strftime('%H:%M', time.localtime(record.created))}] {done} of {total} jobs"
         if done < total:
@@ -104,25 +104,25 @@ class Narration(logging.Filter):
     def _failed_job(self, record: Any) -> None:
         job, logs = record.jobid, record.log
         words = last_words(logs[0]) if logs else "it has no log"
-        if record.rule_msg:  # what a cluster says of it
+        if record.rule_msg:  # the cluster's explanation
             words = f"{record.rule_msg} {words}"
         record.shellcmd, record.rule_msg = None, words
         self._failed[job] = f"{self._titles.get(job, job)}: {words}{f' (log: {logs[0]})' if logs else ''}"
         self._of_run().fail(job)
 
     def failures(self) -> list[str]:
-        """The jobs that did not come to their end, a line or a few each, FAILURES at most."""
+        """The jobs that failed, in a few lines each, at most FAILURES."""
         more = len(self._failed) - FAILURES
         return [*self._failed.values()][:FAILURES] + ([f"and {more} more"] if more > 0 else [])
 
     @property
     def answered(self) -> bool:
-        """Whether a table was made that answers what the workflow is asked."""
+        """Whether a table with the workflow's answers was made."""
         return bool(ANSWERS & self._started)
 
 
 def last_words(log: str) -> str:
-    """Why a job ended, by the end of its log: its error, or the last line of a traceback."""
+    """Why a job ended, from the end of its log: its error, or the last line of a traceback."""
     try:
         with Path(log).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
@@ -136,4 +136,4 @@ def last_words(log: str) -> str:
     if lines and ("Traceback (most recent call last):" in lines or lines[-1].startswith(("stopped ", "interrupted"))):
         return lines[-1][:SHOWN]
     ends = f"; its log ends with {lines[-1][:SHOWN]!r}" if lines else ""
-    return f"it ended without saying why, as what is killed does (was memory short?){ends}"
+    return f"it ended without an error message, as killed processes do (out of memory?){ends}"

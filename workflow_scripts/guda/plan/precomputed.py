@@ -1,4 +1,4 @@
-"""What some methods compute for all groups at once, as the workflow sees it: features, influence, kernels, mixtures."""
+"""Specs of what some methods compute for all groups at once: features, influence, kernels and mixtures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEATURES_OF_GRADIENTS = list(GRADIENT_METHODS)  # methods
 
 
 def fisher_spec(experiment: Experiment) -> Spec:
-    """Spec of the base model's Fisher information, by which AbU unlearns queries."""
+    """Spec of the base model's Fisher information, with which AbU unlearns queries."""
     return method_of(AbuMethod, "abu").fisher_spec(experiment)
 
 
@@ -28,26 +28,26 @@ def influence_spec(experiment: Experiment, method: str, bucket: str) -> Spec:
 
 
 def kernel_spec(experiment: Experiment, bucket: str) -> KernelTermsSpec:
-    """Spec of a bucket's likelihood terms under the base model shifted by a kernel, as if a group had been absent."""
+    """Spec of a bucket's ELBO terms under the base model, shifted by a kernel as if a group had been absent."""
     return method_of(KernelCounterfactual, "kernel").terms_spec(experiment, bucket)
 
 
 def kernel_features(experiment: Experiment, bucket: str) -> list[str]:
-    """Files of the features that the kernel compares: of the training images, then of the bucket; none of pixels."""
+    """Feature files that the kernel compares: the training images', then the bucket's; none if it compares pixels."""
     features = method_of(KernelCounterfactual, "kernel").features(experiment, [bucket])
     return [experiment.paths.features(EMBEDDING.name, name) for name in features]
 
 
 def features_spec(experiment: Experiment, samples: str) -> Spec:
-    """Spec of the features by which `embedding` compares the training images (TRAINING) with a bucket's queries."""
+    """Spec of the features with which `embedding` compares the training images (TRAINING) and a bucket's queries."""
     return method_of(FeatureSimilarity, "embedding").features_spec(experiment, samples)
 
 
 def gradients_spec(experiment: Experiment, method: str, samples: str) -> Spec:
-    """Spec of the projected gradients by which a method of FEATURES_OF_GRADIENTS does."""
+    """Spec of the projected gradients with which a method of FEATURES_OF_GRADIENTS compares them."""
     return GRADIENT_METHODS[method].features_spec(experiment, samples)
 
 
 def mixture_spec(experiment: Experiment, bucket: str) -> Spec:
-    """Spec of the likelihood terms of the mixture without each group, by which `mixture` scores a bucket's queries."""
+    """Spec of the ELBO terms of the mixture without each group, with which `mixture` scores a bucket's queries."""
     return method_of(Mixture, "mixture").spec(experiment).terms(bucket)

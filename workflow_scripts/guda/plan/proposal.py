@@ -1,4 +1,4 @@
-"""A configuration proposed for a folder of pictures, and a table of them if there is one: what `begin.py` writes."""
+"""A proposed configuration for a folder of images and an optional table of them: what `begin.py` writes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from guda.data.datasets.encoded import image_shape
 from guda.plan.families.scratch import operations
 from guda.unlearning.retrack.plan import Unlearning
 
-FEW = 10  # pictures of a group below which it is not proposed while there are larger ones
-MOST = 20  # groups that are proposed
+FEW = 10  # smaller groups are not proposed if there are at least two larger ones
+MOST = 20  # groups proposed
 CLOSE_TO_ALL = 0.8
-SHOWN = 12  # columns that are listed
+SHOWN = 12  # columns listed
 SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev", "eval"}
-MEASURED = 50e9  # operations a second of one processor: 40e9 to 70e9 were measured on small networks
+MEASURED = 50e9  # operations per second of one core: 40e9 to 70e9 were measured on small networks
 OWN_COLUMNS = ("id", "sha256")
 
 
 class Recipe(NamedTuple):
-    """A network for square images of some size, its training, and its unlearning where that is not the default."""
+    """A network for square images of one size, its training, and where unlearning differs from the defaults."""
 
     unet: config.UNet
     training: config.Training
@@ -39,7 +39,7 @@ class Recipe(NamedTuple):
 
 
 def _unet(channels: list[int], attended: Sequence[int] = (), **more: int | bool) -> config.UNet:
-    """Of these channels, with self-attention at some resolutions (0 is the finest)."""
+    """A UNet with these channels and self-attention at the `attended` resolutions (0 is the finest)."""
     down = ["AttnDownBlock2D" if level in attended else "DownBlock2D" for level in range(len(channels))]
     up = ["AttnUpBlock2D" if level in attended else "UpBlock2D" for level in reversed(range(len(channels)))]
     return config.UNet.model_validate(
@@ -59,8 +59,8 @@ LOW = {
     "batch_size": 64,
     "learning_rate": 2.0e-4,
     "warmup_steps": 20,
-}  # of unlearning, for larger networks
-RECIPES = {  # by size; steps are for a thousand pictures
+}  # unlearning of larger networks
+RECIPES = {  # by image size; steps are for a thousand images
     8: Recipe(_unet([16, 32]), config.Training(steps=1500), {}),
     16: Recipe(_unet([32, 64, 64]), config.Training(steps=2500, learning_rate=3.0e-3, warmup_steps=100), {}),
     32: Recipe(_unet([64, 128, 256], [1, 2], **LARGE), _long(15000), LOW),
@@ -69,14 +69,14 @@ RECIPES = {  # by size; steps are for a thousand pictures
 
 
 class Pictures(NamedTuple):
-    """What headers say: height and width of each picture that can be read, and whether all are grey."""
+    """From file headers: height and width of each readable image, and whether all are grey."""
 
     sizes: list[tuple[int, int]]
     grey: bool
 
 
 def look_at(root: Path, names: Sequence[str]) -> Pictures:
-    """What there is to see without decoding; pictures that cannot be read are left to the checks of the plan."""
+    """Inspect images without decoding them; unreadable ones are left to the plan's checks."""
     sizes, grey = [], True
     for name in names:
         try:
@@ -86,20 +86,20 @@ def look_at(root: Path, names: Sequence[str]) -> Pictures:
         sizes.append((height, width))
         try:
             grey = grey and image_shape(root / name)[0] == 1
-        except DataError:  # of a kind that is converted
+        except DataError:  # a kind that needs conversion
             grey = False
     return Pictures(sizes, grey)
 
 
 def size_of(pictures: Pictures, on_gpu: bool) -> int:
-    """The side of the square that all are brought to: no larger than they are, and small without a GPU."""
+    """The side of the square that all are resized to: no larger than they are, and small without a GPU."""
     shorter = median(min(size) for size in pictures.sizes)
     largest = (64 if len(pictures.sizes) >= 2000 else 32) if on_gpu else 16
     return max(size for size in RECIPES if size <= max(min(shorter, largest), min(RECIPES)))
 
 
 def recipe_for(size: int, n_pictures: int) -> Recipe:
-    """The network for that size; steps grow with the root of the number of pictures, to three times at most."""
+    """The recipe for that size; its steps grow with the square root of the number of images, at most threefold."""
     recipe = RECIPES[size]
     steps = recipe.training.steps * min(3.0, max(1.0, (n_pictures / 1000) ** 0.5))
     batch_size = min(recipe.training.batch_size, 2 ** (n_pictures.bit_length() - 1))
@@ -109,7 +109,7 @@ def recipe_for(size: int, n_pictures: int) -> Recipe:
 
 
 class Column(NamedTuple):
-    """A column that groups could be the values of: how many pictures each value has, and how many have none."""
+    """A column whose values could be the groups: the number of images of each value, and of those without one."""
 
     name: str
     counts: Counter[str]
@@ -121,29 +121,29 @@ class Column(NamedTuple):
         return cls(name, Counter(values), len(table) - len(values))
 
     def groups(self, few: int) -> list[str]:
-        """The values with so many pictures, most first, and no more than are proposed."""
+        """The values with at least `few` images, most frequent first, at most MOST."""
         return [value for value, count in self.counts.most_common(MOST) if count >= few]
 
     def described(self) -> str:
-        """As in '3 values, of 66 to 67 pictures; 12 pictures without'."""
+        """As in '3 values, of 66 to 67 images; 12 images without'."""
         if not self.counts:
             return "no value"
         fewest, most = min(self.counts.values()), max(self.counts.values())
-        each = f"{fewest} to {most} pictures" if fewest < most else f"{most} picture{'s' if most > 1 else ''}"
-        without = f"; {self.without} pictures without" if self.without else ""
+        each = f"{fewest} to {most} images" if fewest < most else f"{most} image{'s' if most > 1 else ''}"
+        without = f"; {self.without} images without" if self.without else ""
         return f"{len(self.counts)} value{'s' if len(self.counts) > 1 else ''}, of {each}{without}"
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
-    """All columns of a training table but those that every table has."""
+    """All columns of a training table except those that every table has."""
     return [Column.of(table, name) for name in table.columns if name not in OWN_COLUMNS]
 
 
 def best_column(columns: Sequence[Column]) -> tuple[Column, int]:
-    """The column to group by, and how few pictures a group of it may have. Raises DataError where none will do.
+    """The column to group by, and how few images a group of it may have. Raises DataError if none is suitable.
 
-    It is that with most groups, of those whose groups hold nearly all pictures (CLOSE_TO_ALL), if there are any. Splits
-    into training and test images say nothing of where a picture comes from.
+    It is the column with the most groups, among those whose groups hold nearly all images (CLOSE_TO_ALL), if any do.
+    Columns that split training from test images are left out, since they say nothing about an image's origin.
     """
     splits = {column.name for column in columns if column.counts and set(map(str.lower, column.counts)) <= SPLITS}
     hidden = splits | ({"label"} if "folder_1" in splits else set())
@@ -152,22 +152,22 @@ def best_column(columns: Sequence[Column]) -> tuple[Column, int]:
         if fits:
             return max(fits, key=lambda column: (min(_held(column, few), CLOSE_TO_ALL), len(column.groups(few)))), few
     listed = "; ".join(f"{column.name} has {column.described()}" for column in columns)
-    raise DataError(f"there are no two groups to tell apart ({listed}); name or add a column that does")
+    raise DataError(f"no column defines two groups or more ({listed}); name or add one that does")
 
 
 def _held(column: Column, few: int) -> float:
-    """Share of the pictures that are in the column's groups."""
+    """Fraction of the images in the column's groups."""
     return sum(column.counts[group] for group in column.groups(few)) / (column.counts.total() + column.without)
 
 
 def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures: Pictures, on_gpu: bool) -> str:
-    """The text of the configuration, which names the files as they are given here. Raises DataError."""
+    """The text of the configuration, with file names as given. Raises DataError."""
     columns = columns_of(table)
     if table_file is None and not any(column.counts for column in columns):
         raise DataError(
-            f"nothing says what the groups are: the pictures lie in no sub-folders of {folder!r}, and no table is "
-            "given; put those of each group into a sub-folder, or give a table with a row for each picture: the column "
-            "`file`, and any others, such as `artist`"
+            f"nothing defines the groups: {folder!r} has no sub-folders with images, and no table is given; put the "
+            "images of each group into a sub-folder, or give a table with a row per image: a column `file`, and "
+            "any others, such as `artist`"
         )
     column, few = best_column(columns)
     size, groups = size_of(pictures, on_gpu), column.groups(few)
@@ -175,11 +175,11 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
     beside = f" and the table {table_file!r}" if table_file else ""
     name = re.sub(r"[^\w.-]+", "_", Path(folder).resolve().name).strip("._") or "pictures"
     lines = [
-        f"# Proposed for {len(table)} pictures in {folder!r}{beside}.",
-        "# All other keys are as in config.yaml, which says how to choose each value. With this file as my.yaml:",
+        f"# Proposed for {len(table)} images in {folder!r}{beside}.",
+        "# All other keys are as in config.yaml, which explains how to choose each value. With this file as my.yaml:",
         "#   snakemake -n --quiet rules --configfile my.yaml      what would run",
         "#   snakemake --cores all estimate --configfile my.yaml  what that will cost on this machine",
-        "#   snakemake --cores all --configfile my.yaml           which groups each generated picture owes itself to",
+        "#   snakemake --cores all --configfile my.yaml           which groups each generated image is attributed to",
         f"results: {_text(f'results/{name}')}",
         "data:",
         "  dataset: image_folder",
@@ -189,11 +189,11 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
         *_grouping(column, groups, columns, len(table)),
         *_network(recipe.unet, size),
         *_training(recipe, size, on_gpu),
-        "# Nothing is retrained at first. Seeds, as in [1, 2], check the answer: a training for each seed and group.",
+        "# Nothing is retrained at first. Seeds, such as [1, 2], check the answers at one training per seed and group.",
         "oracle:",
         "  seeds: []",
         *_unlearning(recipe, len(table) - max(column.counts[group] for group in groups)),
-        "# Pictures that are generated, to ask about.",
+        "# The generated images to attribute.",
         "queries:",
         "  count: 64",
         *(["execution:", "  gpus: 1"] if on_gpu else []),
@@ -202,12 +202,12 @@ def proposal(folder: str, table_file: str | None, table: pd.DataFrame, pictures:
 
 
 def _text(value: str) -> str:
-    """A text in YAML, whatever is in it."""
+    """A string quoted for YAML, whatever it contains."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _keys(values: dict[str, Any]) -> list[str]:
-    """Lines of a section's keys, whose values are numbers, or lists of numbers and names."""
+    """Lines for a section's keys, whose values are numbers, or lists of numbers and names."""
     return [
         f"  {key}: [{', '.join(map(str, value))}]" if isinstance(value, list) else f"  {key}: {str(value).lower()}"
         for key, value in values.items()
@@ -219,8 +219,8 @@ def _format(pictures: Pictures, size: int) -> list[str]:
     smallest, largest = f"{min(widths)}x{min(heights)}", f"{max(widths)}x{max(heights)}"
     found = smallest if smallest == largest else f"{smallest} to {largest}"
     return [
-        f"  # The pictures have {found} pixels. They are brought to this [height, width]; twice as much",
-        "  # costs four times as much, and asks for more channels and steps.",
+        f"  # The images have {found} pixels. They are resized to this [height, width]; twice the size",
+        "  # costs four times as much, and needs more channels and steps.",
         f"  size: [{size}, {size}]",
         "  # 1: grey, 3: colour.",
         f"  channels: {1 if pictures.grey else 3}",
@@ -232,10 +232,10 @@ def _grouping(column: Column, groups: list[str], columns: Sequence[Column], n_pi
     more = [f"  #   and {len(columns) - SHOWN} more columns"] if len(columns) > SHOWN else []
     held = sum(column.counts[group] for group in groups)
     lines = [
-        "  # What is known of them, to group by:",
+        "  # Columns to group by:",
         *shown,
         *more,
-        f"  # Proposed is {column.name!r}: {len(groups)} groups, which hold {held} of {n_pictures} pictures.",
+        f"  # Proposed: {column.name!r}, whose {len(groups)} groups hold {held} of {n_pictures} images.",
         f"  group_by: {_text(column.name)}",
     ]
     if len(groups) == len(column.counts):
@@ -243,7 +243,7 @@ def _grouping(column: Column, groups: list[str], columns: Sequence[Column], n_pi
     named = ", ".join(map(_text, sorted(groups)))
     return [
         *lines,
-        f"  # The largest of {len(column.counts)} values; pictures of the others train the model, and are in no group.",
+        f"  # The largest of {len(column.counts)} values; images with others train the model but are in no group.",
         f"  groups: [{named}]",
     ]
 
@@ -252,7 +252,7 @@ def _network(unet: config.UNet, size: int) -> list[str]:
     named = ("block_out_channels", "down_block_types", "up_block_types")
     values = {name: getattr(unet, name) for name in named} | unet.model_dump(exclude_defaults=True)
     return [
-        f"# A network for {size}x{size} pixels. Twice the channels cost four times the work.",
+        f"# A network for {size}x{size} pixels. Twice the channels take four times the work.",
         "unet:",
         *_keys(values),
     ]
@@ -262,18 +262,18 @@ def _training(recipe: Recipe, size: int, on_gpu: bool) -> list[str]:
     training = recipe.training
     work = FORWARD_AND_BACKWARD * operations(recipe.unet, size * size) * training.steps * training.batch_size
     minutes = math.ceil(work / MEASURED / 60)
-    cost = "`estimate` says how long" if on_gpu else f"about {minutes} minutes of one processor; `estimate` measures it"
+    cost = "`estimate` says how long" if on_gpu else f"about {minutes} minutes of one core; `estimate` measures it"
     values = {name: getattr(training, name) for name in ("steps", "batch_size", "learning_rate")}
     return [
         f"# The base model: {cost}.",
-        "# Where generated pictures do not look like yours, double `steps`: the rankings of noise are noise.",
+        "# If generated images do not look like yours, double `steps`: rankings of noise are noise.",
         "training:",
         *_keys(values | training.model_dump(exclude_defaults=True)),
     ]
 
 
 def _unlearning(recipe: Recipe, retained: int) -> list[str]:
-    """What differs from the defaults; `retained` is how many pictures there are without the largest group."""
+    """Settings that differ from the defaults; `retained` is the number of images outside the largest group."""
     neighbors = {"n_neighbors": retained} if retained < Unlearning().n_neighbors else {}
     values = recipe.unlearn | neighbors
     return ["unlearn:", *_keys(values)] if values else []

@@ -1,6 +1,6 @@
-"""Is the base model any good? Specs and files of the tables and figures that say so, and what they say to the plan.
+"""Is the base model any good? Specs and files of the tables and figures that answer this, and notes for the plan.
 
-Torch-free, like the rest of what plans.
+Torch-free, like the rest of planning.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unlearning_methods(experiment: Experiment) -> dict[str, list[CounterfactualS
     return found
 
 
-@lru_cache(maxsize=1)  # asked for again and again while the workflow plans
+@lru_cache(maxsize=1)  # requested many times while the workflow plans
 def quality_spec(experiment: Experiment) -> QualitySpec:
     models: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -69,7 +69,7 @@ def quality_spec(experiment: Experiment) -> QualitySpec:
 
 
 def quality_files(experiment: Experiment) -> list[str]:
-    """What the table of quality reads."""
+    """The files that the quality table reads."""
     spec, paths = quality_spec(experiment), experiment.paths
     files = [*map(paths.model_record, [BASE, *spec.models]), *map(paths.scores_record, spec.scores)]
     files += [paths.elbo(model, CALIBRATION) for model in spec.terms]
@@ -78,7 +78,7 @@ def quality_files(experiment: Experiment) -> list[str]:
 
 
 def reason_against_features(experiment: Experiment) -> str:
-    """Why generated images are not compared with training images; '': they are."""
+    """Why generated images are not compared with training images; '' if they are."""
     config = experiment.config
     embedding, last = config.attribution.embedding, config.noise_schedule.num_train_timesteps - 1
     if experiment.given_queries is not None:
@@ -95,12 +95,12 @@ def reason_against_features(experiment: Experiment) -> str:
 
 
 def compared(experiment: Experiment) -> list[str]:
-    """The sets of images that are: the training images, and as many buckets as it takes for MOST queries."""
+    """The sets of images that are compared: the training images, and enough buckets for MOST queries."""
     return [TRAINING, *first_buckets(experiment, MOST)]
 
 
 def first_buckets(experiment: Experiment, count: int) -> list[str]:
-    """As many buckets of queries as it takes for so many queries, or all."""
+    """As many buckets as it takes for `count` queries, or all."""
     found, have = [], 0
     for bucket, ids in experiment.buckets.items():
         if have < count:
@@ -127,12 +127,12 @@ def samples_figure_spec(experiment: Experiment) -> SamplesFigureSpec:
 
 
 def quality_notes(experiment: Experiment) -> list[str]:
-    """What the user should know of the base model, by the table that is there; nothing where it is of another one."""
+    """Notes on the base model from the existing quality table, if that table is about this base model."""
     table, spec = experiment.on_disk.quality(), quality_spec(experiment)
     with contextlib.suppress(ArtifactError):
         text = read_record(record_of(table))["spec"]
         made = json.loads(text)
-        if (made.get("base"), made.get("features")) == (spec.base, spec.features):  # whatever the unlearned ones are
+        if (made.get("base"), made.get("features")) == (spec.base, spec.features):  # whatever the unlearned models are
             check_recorded(table, digest(text))
             rows: Any = read_csv(table, numbers=("n_generated", "precision", "precision_floor", "falls"))
             remark = base_remark(rows[rows["model"] == BASE].iloc[0])

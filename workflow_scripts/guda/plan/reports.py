@@ -1,6 +1,6 @@
-"""What is reported, as the workflow sees it: specs and files of the tables and figures, and of what they need.
+"""Specs and files of the reported tables and figures, and of their inputs.
 
-Rankings, agreement, LDS, removal, likelihoods and sweep. Torch-free, like the rest of what plans.
+Rankings, agreement, LDS, removal, likelihoods and sweeps. Torch-free, like the rest of planning.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def reasons_against(experiment: Experiment) -> dict[str, str]:
-    """Every table and figure there may be, and why this configuration does not make it; '': it does."""
+    """Every possible table and figure, and why this configuration does not make it; '' if it does."""
     config, paths = experiment.config, experiment.paths
     compared = "" if config.oracle.seeds else "oracle.seeds is [], so nothing is compared with retraining; add a seed"
     removal, sweep = (
@@ -75,15 +75,15 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
 
 
 def final_outputs(experiment: Experiment) -> list[str]:
-    """What a whole run makes, from which everything else here follows."""
+    """The outputs of a full run, from which everything else follows."""
     return [path for path, reason in reasons_against(experiment).items() if not reason]
 
 
 def check_asked(experiment: Experiment, words: list[str]) -> None:
-    """Raise ConfigError where the words of a command ask for a table or figure that this configuration does not make.
+    """Raise ConfigError if a command asks for a table or figure that this configuration does not make.
 
-    Some setting leaves it out, or it is another experiment's or of another set of queries: Snakemake would find no rule
-    for it, or take an old file for made.
+    Some setting disables it, or it belongs to another experiment or another query set: Snakemake would find no rule
+    for it, or consider an old file up to date.
     """
     asked_for = [word for before, word in pairwise(["", *words]) if before != "--report"]  # that is a file to write
     for path, reason in reasons_against(experiment).items():
@@ -142,7 +142,7 @@ def reliability_spec(experiment: Experiment) -> ReliabilitySpec:
 
 
 def reliability_files(experiment: Experiment) -> list[str]:
-    """What the comparison of single runs reads."""
+    """The files that the comparison of individual runs reads."""
     names, oracle, paths = repeated(experiment), experiment.oracles[:1], experiment.paths
     records = map(paths.scores_record, [*names, *oracle])
     files = [file for name in names for file in experiment.method_files(name)]
@@ -150,7 +150,7 @@ def reliability_files(experiment: Experiment) -> list[str]:
 
 
 def knows_contents(experiment: Experiment) -> bool:
-    """Whether the queries' own table says what their content is."""
+    """Whether the table of queries includes their content."""
     known = experiment.known_of_queries
     return known is not None and experiment.config.metrics.content in known.columns
 
@@ -183,27 +183,27 @@ def screen_spec(experiment: Experiment) -> ScreenSpec:
 
 
 def reported(experiment: Experiment) -> list[str]:
-    """Names in the tables of the oracle that is reported against, if any, and of the methods."""
+    """Names in the tables of the reference oracle, if any, and of the methods."""
     return [*map(experiment.table_name, experiment.oracles[:1]), *experiment.config.methods]
 
 
 def instance_level(experiment: Experiment) -> list[str]:
-    """The methods that score single training images."""
+    """The methods that score individual training images."""
     return [name for name in experiment.config.methods if isinstance(get_method(name), InstanceLevel)]
 
 
 def subset_models(experiment: Experiment) -> list[str]:
-    """Names of the models that are trained on random subsets of the groups."""
+    """Names of the models trained on random subsets of the groups."""
     return [subset.model for subset in experiment.subsets]
 
 
 def lds_models(experiment: Experiment) -> list[str]:
-    """Names of the models whose bounds lds.csv is made of."""
+    """Names of the models whose ELBOs lds.csv is computed from."""
     return [BASE, *subset_models(experiment)]
 
 
 def retrained_models(experiment: Experiment) -> dict[str, list[str]]:
-    """Names of the models beside the oracles' that are retrained, as far as they are chosen, by what asks for them."""
+    """Names of the models retrained for other purposes than the oracle, as far as they are known, by purpose."""
     found = {"lds": subset_models(experiment)} if experiment.config.lds.subsets else {}
     with contextlib.suppress(ArtifactError):
         if experiment.config.removal.queries:
@@ -212,7 +212,7 @@ def retrained_models(experiment: Experiment) -> dict[str, list[str]]:
 
 
 def removed_models(experiment: Experiment) -> list[str]:
-    """Names of the models that counterfactual removal measures, once it has chosen. Raises ArtifactError."""
+    """Names of the models for counterfactual removal, once the sets to remove are chosen. Raises ArtifactError."""
     sets = experiment.on_disk.removal_sets()
     check_recorded(sets, removal_sets_spec(experiment).digest())
     return list(read_csv(sets)["model"].unique())
@@ -249,7 +249,7 @@ def removal_sets_spec(experiment: Experiment) -> RemovalSetsSpec:
 
 
 def removal_sets_files(experiment: Experiment) -> list[str]:
-    """What the choice of what to remove reads."""
+    """The files that the sets to remove are chosen from."""
     paths = experiment.paths
     files = [paths.rankings(), paths.images(), *map(paths.group, experiment.groups)]
     if experiment.config.removal.images:
@@ -271,7 +271,7 @@ def removal_spec(experiment: Experiment) -> RemovalSpec:
 
 
 def removal_files(experiment: Experiment) -> list[str]:
-    """What counterfactual removal measures, once it is chosen what to remove. Raises ArtifactError."""
+    """The files of counterfactual removal, once the sets to remove are chosen. Raises ArtifactError."""
     paths = experiment.paths
     models = removed_models(experiment)
     files = [paths.elbo(model, bucket) for model in [BASE, *models] for bucket in experiment.buckets]
@@ -295,10 +295,10 @@ def likelihood_spec(experiment: Experiment, model: str) -> LikelihoodSpec:
 
 
 def likelihood_models(experiment: Experiment) -> dict[str, dict[str, str]]:
-    """Models of the groups to compare on, by method: the first oracle's, and those of what is not calibrated.
+    """Models of the groups to compare, by method: the first oracle's, and those of uncalibrated methods.
 
-    A calibrated method's scores are not its models' differences, and those of an oracle with a base of its own are none
-    from the base model.
+    A calibrated method's scores are not plain differences between its models, and an oracle with its own base model
+    has no differences from the base model.
     """
     groups, found = experiment.config.likelihood.groups or list(experiment.groups), {}
     for name in [*experiment.oracles[:1], *experiment.config.methods]:

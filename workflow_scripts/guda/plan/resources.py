@@ -1,7 +1,7 @@
-"""What each stage's jobs ask a cluster for: memory and time, estimated from the data and the network without torch.
+"""Memory and time that each stage's jobs request from a cluster, estimated from data and network without torch.
 
-Estimates are meant to be generous, never exact: a job that was short of either is started again with more (`attempt`),
-and a training goes on from its saved state. Nothing here makes a job stale.
+Estimates are meant to be generous, not exact: a job that ran out of either is restarted with more (`attempt`), and
+training resumes from its saved state. Nothing here makes a job stale.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 MB = 1e6
-# Measured: a job's Python with torch and diffusers has 0.4 GB; on a cluster, two Snakemakes stand around it.
+# Measured: a job's Python with torch and diffusers takes 0.4 GB; on a cluster, two Snakemake processes wrap it.
 LIBRARIES = 600 * MB
-# Measured: ids and digests of a million training images have 0.5 GB, in the job and in the Snakemakes around it.
-PLANNING = 1500  # bytes an image
-# Weights, gradients, both moments and the average; the same again while a state is saved; unlearning's full model.
+# Measured: ids and digests of a million training images take 0.5 GB, in the job and in each Snakemake around it.
+PLANNING = 1500  # bytes per image
+# Weights, gradients, both moments and the average; the same again while saving the state; unlearning's full model.
 COPIES = 11
-# Bytes of samples' gradients at a time, where these are squared one by one.
+# Bytes of per-sample gradients held at a time where they are squared individually.
 SQUARED = 64 * MB
-# Measured: samples' own gradients take up to three times as long as the gradient of their mean.
+# Measured: per-sample gradients take up to three times as long as the gradient of the mean.
 SINGLY = 3
-# Bytes of each likelihood term of a bucket: five copies in float64 at most.
+# Bytes per ELBO term of a bucket: at most five float64 copies.
 TERM = 40
-# Operations for each of them: a thousand resamples.
+# Operations per term: a thousand bootstrap resamples.
 RESAMPLING = 2000
-# Over all that is counted here, for what is not.
+# Factor on the memory counted here, for what is not counted.
 MARGIN = 1.5
-# Operations a second of one processor, pessimistic: 40e9 to 70e9 were measured on small networks.
+# Operations per second of one core, pessimistic: 40e9 to 70e9 were measured on small networks.
 SPEED = 10e9
-# Minutes until a job is at work and after it: Python, planning, a slow file system.
+# Minutes before and after a job's work: Python, planning, a slow file system.
 OVERHEAD = 10
-# Minutes that no job asks for more than, since partitions have limits; what takes longer goes on in its next attempt.
+# Most minutes that a job requests, since partitions have limits; longer jobs continue in their next attempt.
 LONGEST = 24 * 60
 
 
@@ -55,11 +55,11 @@ class Need:
     operations: float = 0
 
     def mem_mb(self, attempt: int = 1) -> int:
-        """Megabytes to ask for, more with each attempt."""
+        """Megabytes to request, more with each attempt."""
         return math.ceil(attempt * MARGIN * self.memory / MB)
 
     def minutes(self, threads: int, attempt: int = 1) -> int:
-        """Minutes to ask for, more with each attempt; LONGEST at most."""
+        """Minutes to request, more with each attempt; LONGEST at most."""
         return min(LONGEST, attempt * math.ceil(OVERHEAD + self.operations / (threads * SPEED * 60)))
 
 
@@ -74,7 +74,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     planned = LIBRARIES + PLANNING * n_images
     images = planned + n_images * channels * height * width
     seen = planned + n_images * network.sample_bytes
-    # Without a way back, about half of a forward pass is there at any time.
+    # Without a backward pass, about half of the activations are in memory at any time.
     scored = planned + model + batch_size * kept / 2
     largest_group = max(map(len, experiment.groups.values()))
     n_steps = max(len(experiment.elbo_settings_of(schedule).steps) for schedule in experiment.schedules)
@@ -122,7 +122,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
     }
 
 
-# The stage that jobs of a rule belong to, of those rules that compute.
+# The stage of each rule that computes.
 STAGES = {
     "generate_queries": "queries",
     "regenerate": "queries",
@@ -149,23 +149,23 @@ STAGES = {
 
 
 def work(experiment: Experiment) -> dict[str, float]:
-    """Operations of a job of each rule that computes, which tell how long it takes beside others."""
+    """Operations of a job of each rule that computes, as a measure of its relative duration."""
     of_stages = needs(experiment)
     return {rule: of_stages[stage].operations for rule, stage in STAGES.items()}
 
 
 def unlearning_work(experiment: Experiment) -> tuple[int, int]:
-    """Samples of the largest step of an unlearning, and steps of the longest."""
+    """Samples in the largest unlearning step, and steps of the longest unlearning."""
     operators, groups = experiment.operators_used, experiment.groups
     pairs = [(operator, operator.settings(experiment, group)) for operator in operators for group in groups]
     return max(operator.batch(settings) for operator, settings in pairs), max(settings.steps for _, settings in pairs)
 
 
 def fisher(experiment: Experiment, network: Network, seen: float) -> Need:
-    """The Fisher information of the weights that AbU moves."""
+    """The Fisher information of the weights that AbU changes."""
     abu, batch_size = experiment.config.attribution.abu, experiment.config.execution.batch_size
     moved = network.weights * (network.cross_attention if abu.parameters is None else 1)
-    squared = max(moved, min(SQUARED, batch_size * moved))  # gradients of samples that are squared at a time
+    squared = max(moved, min(SQUARED, batch_size * moved))  # per-sample gradients squared at a time
     return Need(
         seen + network.weights + 3 * (moved + squared) + squared / moved * network.activations,
         FORWARD_AND_BACKWARD * network.operations * abu.fisher.images * abu.fisher.steps,
@@ -173,9 +173,9 @@ def fisher(experiment: Experiment, network: Network, seen: float) -> Need:
 
 
 def influence(experiment: Experiment, network: Network, seen: float) -> Need:
-    """Influence on a bucket of queries, by the dearer of AbU and MUCS.
+    """Influence on a bucket of queries, by the more expensive of AbU and MUCS.
 
-    For each query a pass over the sampled training images, whose noise is kept.
+    Each query takes a pass over the sampled training images, whose noise is kept in memory.
     """
     settings, n_images = experiment.config, len(experiment.dataset.table)
     abu, mucs, batch_size = settings.attribution.abu, settings.attribution.mucs, settings.execution.batch_size
@@ -191,9 +191,9 @@ def influence(experiment: Experiment, network: Network, seen: float) -> Need:
 
 
 def kernel(experiment: Experiment, network: Network, read: float) -> Need:
-    """Likelihood terms of a bucket, shifted by kernels: each pair of a query and a step is compared with all images.
+    """ELBO terms of a bucket, shifted by kernels: each pair of a query and a step is compared with all images.
 
-    Their weights are there three times in float64. An image counts once for each group that it is in, and twice more.
+    Their weights are held three times in float64. An image counts once for each of its groups, and twice more.
     """
     n_images, groups = len(experiment.dataset.table), experiment.groups.values()
     pairs = max(map(len, experiment.buckets.values())) * experiment.config.attribution.kernel.steps
@@ -206,7 +206,7 @@ def kernel(experiment: Experiment, network: Network, read: float) -> Need:
 
 
 def likelihood(experiment: Experiment, network: Network, planned: float) -> Need:
-    """Likelihoods of the queries that the bounds are compared on, under one model."""
+    """Likelihoods, under one model, of the queries that the ELBO is compared on."""
     settings, batch_size = experiment.config.likelihood, experiment.config.execution.batch_size
     passes = 4 * settings.queries * settings.steps * (1 + 2 * settings.probes)
     kept = min(batch_size, max(settings.queries, 1)) * network.activations
@@ -214,18 +214,18 @@ def likelihood(experiment: Experiment, network: Network, planned: float) -> Need
 
 
 def at_once(samples: int, execution: config.Execution, kinds: int = 1) -> int:
-    """Samples of a training step that are worked off together; of some kinds, micro_batch_size is of each."""
+    """Samples per micro-batch of a training step; with several kinds, micro_batch_size applies to each."""
     return min(samples, kinds * (execution.micro_batch_size or samples))
 
 
 def gradients(experiment: Experiment, network: Network, seen: float) -> Need:
-    """Projected gradients of the training images or of queries, for the costliest of the methods that take them."""
+    """Projected gradients of training images or queries, for the most expensive of the methods that use them."""
     compared = compared_gradients(experiment)
     n = max(len(experiment.dataset.table), *map(len, experiment.buckets.values()))
     batch_size, parameters = experiment.config.execution.batch_size, network.weights / FLOAT
     steps = max((settings.steps for settings in compared), default=0)
     features = FLOAT * n * max((settings.projection_dim for settings in compared), default=0)
-    # The gradients of a batch, and as much while they are computed and projected; a column and a sign a weight.
+    # A batch's gradients, and as much again to compute and project them; a column and a sign per weight.
     at_once = max(parameters, min(GRADIENTS, batch_size * parameters))
     return Need(
         seen + network.weights + 3 * FLOAT * at_once + 5 * parameters + batch_size * network.activations + features,
@@ -234,8 +234,8 @@ def gradients(experiment: Experiment, network: Network, seen: float) -> Need:
 
 
 def scores(experiment: Experiment, read: float) -> Need:
-    """Scores of one method: by likelihood terms, or by gradients, with matrices of the projection's size in float64."""
-    terms = len(experiment.groups) * len(experiment.elbo_settings.steps)  # of a query
+    """Scores of one method: from ELBO terms, or from gradients with float64 matrices of the projection's size."""
+    terms = len(experiment.groups) * len(experiment.elbo_settings.steps)  # per query
     n, dims = len(experiment.dataset.table), [settings.projection_dim for settings in compared_gradients(experiment)]
     dim = max(dims, default=0)
     n_queries = max(map(len, experiment.buckets.values()))

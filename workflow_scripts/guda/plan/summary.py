@@ -1,4 +1,4 @@
-"""What a run that has come to its end found, in a few lines."""
+"""What a finished run found, in a few lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED = 5  # groups
 
 
 def summary(experiment: Experiment) -> tuple[list[str], list[str]]:
-    """What came out and where to look, a line each; and warnings of models that are not what they should be."""
+    """The findings and where to look, one line each; and warnings about unhealthy models."""
     paths, method = experiment.on_disk, experiment.config.methods[0]
     lines = [_first_groups(Path(paths.rankings()), method)]
     if experiment.oracles and Path(paths.metrics()).exists():
@@ -26,7 +26,7 @@ def summary(experiment: Experiment) -> tuple[list[str], list[str]]:
 
 
 def _first_groups(rankings: Path, method: str) -> str:
-    """Which groups the method puts first for how many queries; those that tie for it are counted together."""
+    """The number of queries that the method ranks each group first for; ties are counted together."""
     firsts: Counter[str] = Counter()
     queries = set()
     with rankings.open(encoding="utf-8", newline="") as table:
@@ -37,15 +37,15 @@ def _first_groups(rankings: Path, method: str) -> str:
     named = [f"{group} ({count})" for group, count in firsts.most_common(NAMED)]
     others = firsts.total() - sum(count for _, count in firsts.most_common(NAMED))
     tied = len(queries) - firsts.total()
-    named += [f"others ({others})"] * bool(others) + [f"several alike ({tied})"] * bool(tied)
-    return f"{len(queries)} queries ranked. {method} puts first: {', '.join(named)}."
+    named += [f"others ({others})"] * bool(others) + [f"ties ({tied})"] * bool(tied)
+    return f"{len(queries)} queries ranked. {method} ranks first: {', '.join(named)}."
 
 
 def _agreement(metrics: Path, method: str) -> str:
-    """How often the method's first group is the oracle's, and how often another oracle's is."""
+    """How often the method's first group is the oracle's, and how often another oracle seed's is."""
     with metrics.open(encoding="utf-8", newline="") as table:
         top1 = {row["method"]: f"{float(row['top1']):.0%}" for row in csv.DictReader(table) if row["top1"]}
     if method not in top1:
         return ""
     ceiling = f"; another retraining agrees with it for {top1['ceiling']}" if "ceiling" in top1 else ""
-    return f"Retraining puts the same group first for {top1[method]} of them{ceiling}."
+    return f"Retraining ranks the same group first for {top1[method]} of them{ceiling}."

@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100: 32x32 colour training images, from the binary release or the python release.
 
-The files lie in the configured folder, or in that which the release unpacks to, below it.
+The files are in the configured folder, or in the folder that the release unpacks to, below it.
 
-Columns: id (`train-000123`, by the place in the files), label (the class) and, for CIFAR-100, coarse_label.
+Columns: id (`train-000123`, by position in the files), label (the class) and, for CIFAR-100, coarse_label.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ N_PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Labels:
-    """Where one column of labels stands."""
+    """Where one column of labels is stored."""
 
-    byte: int  # its place in a record of the binary release
+    byte: int  # its position in a record of the binary release
     names_file: str  # the binary release's list of the classes
     labels_key: str  # keys of the python release
     names_key: str
@@ -38,7 +38,7 @@ class Labels:
 class Release:
     batches: tuple[str, ...]  # the python release's files; the binary release adds .bin
     meta: str  # the python release's names of the classes
-    folders: tuple[str, ...]  # what the releases unpack to
+    folders: tuple[str, ...]  # that the releases unpack to
     columns: dict[str, Labels]
 
 
@@ -98,7 +98,7 @@ def _named(batch: Batch, column: str, names: list[str]) -> list[str]:
 
 
 def _read_binary(path: Path, release: Release) -> Batch:
-    """A batch of records: a byte for each column of labels, then red, green and blue. Raises DataError."""
+    """A batch of records: a byte per column of labels, then red, green and blue. Raises DataError."""
     content, size = read_bytes(path), len(release.columns) + N_PIXELS
     if len(content) == 0 or len(content) % size:
         raise DataError(f"{path}: {len(content)} bytes, expected records of {size} bytes; download it again")
@@ -108,7 +108,7 @@ def _read_binary(path: Path, release: Release) -> Batch:
 
 
 def _read_names(path: Path) -> list[str]:
-    """Names of the classes, one a line. Raises DataError."""
+    """Names of the classes, one per line. Raises DataError."""
     try:
         return read_bytes(path).tobytes().decode("utf-8").split()
     except UnicodeDecodeError:
@@ -120,12 +120,12 @@ def _read_pickled(path: Path, release: Release) -> Batch:
     content = read_mapping(path)
     pixels = content.get("data")
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != N_PIXELS or not len(pixels):
-        raise DataError(f"{path}: its 'data' is no array of {N_PIXELS} bytes an image; download it again")
+        raise DataError(f"{path}: its 'data' is not an array of {N_PIXELS} bytes per image; download it again")
     labels = {}
     for column, each in release.columns.items():
         found = content.get(each.labels_key)
         if not isinstance(found, list) or len(found) != len(pixels) or {type(label) for label in found} != {int}:
-            raise DataError(f"{path}: its {each.labels_key!r} is no list of a number an image; download it again")
+            raise DataError(f"{path}: its {each.labels_key!r} is not a list of one number per image; download it again")
         labels[column] = np.array(found)
     return Batch(path, pixels, labels)
 
@@ -136,6 +136,6 @@ def _pickled_names(path: Path, release: Release) -> dict[str, list[str]]:
     for column, each in release.columns.items():
         found = content.get(each.names_key)
         if not isinstance(found, list) or not all(isinstance(name, (bytes, str)) for name in found):
-            raise DataError(f"{path}: its {each.names_key!r} is no list of names; download it again")
+            raise DataError(f"{path}: its {each.names_key!r} is not a list of names; download it again")
         names[column] = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in found]
     return names

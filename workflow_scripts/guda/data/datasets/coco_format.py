@@ -1,4 +1,4 @@
-"""Files of annotations in COCO's format, and what is wrong with one that is not right."""
+"""Annotation files in COCO's format, and error messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CocoFile:
             return []
         found = self.value(self.content, name)
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            raise self.problem(f"its {name!r} is no list of objects; give one with `images` and `annotations`")
+            raise self.problem(f"its {name!r} is not a list of objects; give one with `images` and `annotations`")
         return found
 
     def value(self, entry: Entry, name: str) -> Any:
@@ -45,23 +45,23 @@ class CocoFile:
         return entry[name]
 
     def text(self, entry: Entry, name: str) -> str:
-        """A value that has to be a text, and not an empty one."""
+        """A value that has to be a non-empty string."""
         value = self.value(entry, name)
         if not isinstance(value, str) or not value.strip():
-            raise self.problem(f"expected a text as {name!r}, found {described(value)}")
+            raise self.problem(f"expected a text for {name!r}, found {described(value)}")
         return value
 
     def number(self, entry: Entry, name: str = "id") -> str:
-        """An id, which files have as number or as text: as text."""
+        """An id, a number or a string in the file, as a string."""
         value = self.value(entry, name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise self.problem(f"expected a number or a text as {name!r}, found {described(value)}")
+            raise self.problem(f"expected a number or a text for {name!r}, found {described(value)}")
         return str(value)
 
     def files(self) -> dict[str, str]:
-        """The file's name of each image, by its id, in the order of the file."""
+        """The file name of each image by id, in the file's order."""
         files: dict[str, str] = {}
         for image in self.entries("images"):
             name = self.text(image, "file_name")
@@ -70,4 +70,4 @@ class CocoFile:
         return files
 
     def problem(self, found: str) -> DataError:
-        return DataError(f"{self.where} is no {self.kind}: {found}")
+        return DataError(f"{self.where} is not a valid {self.kind}: {found}")

@@ -1,4 +1,4 @@
-"""The size and the channels that training images and queries are brought to."""
+"""Conversion of training images and queries to one size and number of channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CHANNELS_OF_MODE = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
-# Modes that are brought to 8-bit grey or RGB where the configuration says which: other colours, and grey of more bits.
+# Modes that are converted to 8-bit grey or RGB if the configuration says which: other colours, and deeper grey.
 COLOURS = {"CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
 DEEP = {"I;16": 1, "I;16B": 1, "I;16L": 1, "I;16N": 1, "I": 1, "F": 1}
 CONVERTED = COLOURS | DEEP
@@ -23,12 +23,12 @@ BITS_OF_TIFF, PHOTOMETRY_OF_TIFF, WHITE_IS_ZERO = 258, 262, 0
 
 
 class ScaleError(ValueError):
-    """Of numbers that are no grey values."""
+    """The numbers cannot be grey values."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """`size` is [height, width], `channels` 1 (grey) or 3 (RGB); None leaves either as it is."""
+    """`size` is [height, width], `channels` 1 (grey) or 3 (RGB); None leaves either unchanged."""
 
     size: tuple[int, int] | None = None
     channels: int | None = None
@@ -38,7 +38,7 @@ class Conversion:
         return cls(settings.size, settings.channels)
 
     def shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The [C, H, W] that an image of this `shape` [C, H, W] is brought to."""
+        """The [C, H, W] that an image of this `shape` [C, H, W] is converted to."""
         channels, height, width = shape
         return (self.channels or channels, *(self.size or (height, width)))
 
@@ -47,16 +47,16 @@ AS_IT_IS = Conversion()
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether an image has any opacity of its own, as its header tells."""
+    """Whether an image has any transparency, according to its header."""
     return image.mode in ALPHA or "transparency" in image.info
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
-    """An image as uint8 of this `shape` [C, H, W]; one that has the shape and no transparency is left as it is.
+    """An image as uint8 of this `shape` [C, H, W]; unchanged if it has the shape and no transparency.
 
-    What is transparent is put on white. Grey is the luma of ITU-R 601, other colours become RGB by Pillow's formulas,
-    and grey of more than 8 bits is brought to 8 by `eight_bits`. The image is scaled, by Pillow's Lanczos filter
-    (antialiased), so that it just covers the new size, and the centre is cut out. Raises ScaleError.
+    Transparent images are composited on white. Grey is the luma of ITU-R 601, other colours become RGB by Pillow's
+    formulas, and grey of more than 8 bits is reduced to 8 by `eight_bits`. The image is scaled with Pillow's Lanczos
+    filter (antialiased) so that it just covers the new size, and centre-cropped. Raises ScaleError.
     """
     from PIL import Image
 
@@ -79,10 +79,10 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of whole numbers or floats as one of 8 bits, with opacity if it has any.
+    """A grey image of integers or floats, converted to 8 bits, with its alpha channel if it has one.
 
-    The brightest value, 65535 for 16 bits and 1 for floats, becomes 255, and all others in proportion, rounded to the
-    nearest: of 16 bits, the value over 257. Raises ScaleError for floats outside of 0..1.
+    The brightest value, 65535 for 16 bits and 1 for floats, becomes 255; others are scaled in proportion and rounded to
+    the nearest (16-bit values are divided by 257). Raises ScaleError for floats outside of 0..1.
     """
     from PIL import Image
 
@@ -106,7 +106,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def fit_array(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """An image uint8 [c, h, w], of one channel or three, as uint8 of this `shape`; see `fit`."""
+    """An image uint8 [c, h, w], with one channel or three, as uint8 of this `shape`; see `fit`."""
     from PIL import Image
 
     if image.shape == shape:

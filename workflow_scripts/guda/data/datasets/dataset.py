@@ -1,4 +1,4 @@
-"""What every dataset gives: images, and a table with one row an image."""
+"""What every dataset provides: images, and a table with one row per image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from guda.specs import ImagesSpec, TableSpec, digest, digest_lines
 
 
 def chosen_rows(ids: list[str], subset: config.Subset | None) -> list[int]:
-    """Rows of the images that are used, ascending; a new image takes the place of one at most."""
+    """Rows of the images that are used, ascending; a new image replaces at most one."""
     if subset is None:
         return list(range(len(ids)))
     return chosen(ids, subset.count, "subset", subset.seed)
@@ -31,12 +31,11 @@ def chosen_rows(ids: list[str], subset: config.Subset | None) -> list[int]:
 class Dataset:
     """N images in the order of `table`, whose columns are id, sha256 and any others; an empty value is None.
 
-    `sha256` is that of an image's raw bytes, or of its file. Planning reads `table`, `image_shape` ([C, H, W]) and
-    `conversion` alone; `load_images` gives the pixels of some rows (ascending), image after image, uint8 [C, H, W],
-    with the conversion done. `held_out` are the images that the configuration keeps out of training as queries,
-    `kept_aside` those that no model sees, for the base model's loss on them; `notes` what the user should know of the
-    files, a sentence each. `encoded` are the images as their files hold them, where planning has to see whether they
-    can be decoded.
+    `sha256` is that of an image's raw bytes or of its file. Planning reads only `table`, `image_shape` ([C, H, W]) and
+    `conversion`; `load_images` yields the converted pixels of some rows (ascending), uint8 [C, H, W] per image.
+    `held_out` are the images that the configuration keeps out of training as queries, `kept_aside` those that no model
+    sees, for the base model's loss on them; `notes` are for the user, one sentence each. `encoded` are the images as
+    stored in their files, if planning has to check that they can be decoded.
     """
 
     name: str
@@ -51,7 +50,7 @@ class Dataset:
 
     @classmethod
     def of_encoded(cls, name: str, table: pd.DataFrame, encoded: Encoded, notes: tuple[str, ...] = ()) -> Dataset:
-        """A dataset of encoded images, whose SHA-256 are in the table; they are decoded when they are asked for."""
+        """A dataset of encoded images, whose SHA-256 are in the table; they are decoded on demand."""
         digests = list(table["sha256"])
         return cls(
             name=name,
@@ -72,10 +71,10 @@ class Dataset:
         subset: config.Subset | None = None,
         conversion: Conversion = AS_IT_IS,
     ) -> Dataset:
-        """A dataset of arrays, which may be mapped files: adds each image's sha256 to a table of all other columns.
+        """A dataset of arrays, possibly memory-mapped: adds each image's sha256 to a table of all other columns.
 
-        Of `images` (all arrays, one after the other) and `table`, only the `subset` is kept. Images are converted when
-        they are asked for. Raises DataError unless all are uint8 [N, C, H, W] with one row of the table each.
+        Of `images` (the concatenated arrays) and `table`, only the `subset` is kept. Images are converted on demand.
+        Raises DataError unless all are uint8 [N, C, H, W] with one row of the table each.
         """
         for array in images:
             if array.dtype != np.uint8 or array.ndim != 4:
@@ -103,12 +102,12 @@ class Dataset:
         return np.stack(list(self.load_images(range(len(self.table)))))
 
     def stream(self) -> Stream:
-        """All images, to be written to a file one after the other."""
+        """All images, as parts to write to a file."""
         n_images = len(self.table)
         return Stream("uint8", (n_images, *self.image_shape), self.load_images(range(n_images)))
 
     def select(self, rows: Sequence[int]) -> Dataset:
-        """The dataset of these rows (ascending) alone."""
+        """The dataset with only these rows (ascending)."""
         table = self.table.iloc[list(rows)].reset_index(drop=True)
         encoded = self.encoded and self.encoded.select(rows)
 
@@ -118,17 +117,17 @@ class Dataset:
         return replace(self, table=table, load_images=load_images, encoded=encoded)
 
     def without(self, held_out: config.Subset) -> Dataset:
-        """The dataset without some images, its `held_out`, chosen by a hash of their ids. Raises DataError."""
+        """The dataset without its `held_out` images, which a hash of the ids chooses. Raises DataError."""
         rows = chosen(list(self.table["id"]), held_out.count, "held out", held_out.seed)
         return replace(self._leaving(rows, held_out.count, "data.held_out.count"), held_out=self.select(rows))
 
     def keeping_aside(self, count: int) -> Dataset:
-        """The dataset without some more images, its `kept_aside`, chosen likewise. Raises DataError."""
+        """The dataset without its `kept_aside` images, chosen likewise. Raises DataError."""
         rows = chosen(list(self.table["id"]), count, "kept aside")
         return replace(self._leaving(rows, count, "data.kept_aside"), kept_aside=self.select(rows))
 
     def _leaving(self, rows: list[int], asked: int, key: str) -> Dataset:
-        """The dataset without these rows, so many of which the key asked for."""
+        """The dataset without these rows, of which the key requested `asked`."""
         if len(rows) == len(self.table):
             raise DataError(f"{key} is {asked}, but there are only {len(rows)} images; lower it")
         left_out = set(rows)

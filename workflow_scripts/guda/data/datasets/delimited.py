@@ -1,4 +1,4 @@
-"""Tables in delimited text, as spreadsheets and people write them: CSV, with semicolons, with tabs."""
+"""Tables in delimited text, as written by spreadsheets and people: with commas, semicolons or tabs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ CURE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
 def read_delimited(path: Path, where: str) -> pd.DataFrame:
-    """All values as text without the spaces around them, None where there is none. `where` begins errors.
+    """All values as text, stripped of spaces, None if empty. `where` begins error messages.
 
-    Rows without any value are left out. A column without a name has the one that pandas gives it, as in `Unnamed: 0`.
-    Where commas do not delimit, a column of nothing but numbers may have decimal commas, which become points. Raises
-    DataError for a row that is shorter than the header, or longer by more than empty fields.
+    Rows without any value are left out. A column without a name is named as by pandas, e.g. `Unnamed: 0`. If commas are
+    not the delimiter, decimal commas in a purely numeric column become points. Raises DataError for a row that is
+    shorter than the header, or longer by more than empty fields.
     """
     where = f"{where} cannot be read as CSV"
     text = _text(path, where)
-    if separator := re.match(r"sep=(.)\r?\n", text):  # which Excel writes and reads
+    if separator := re.match(r"sep=(.)\r?\n", text):  # written and read by Excel
         text, delimiter = text[separator.end() - 1 :], separator[1]
     else:
         possible = "\t,;|" if path.suffix.lower() in (".tsv", ".tab") else ",;\t|"
-        delimiter = max(possible, key=lambda each: _delimits(text, each))  # of equal ones the first
+        delimiter = max(possible, key=lambda each: _delimits(text, each))  # the first among equals
     rows = _rows(text, delimiter, where)
     _, header = next(rows, (0, []))
     if not header:
@@ -48,7 +48,7 @@ def read_delimited(path: Path, where: str) -> pd.DataFrame:
 
 
 def _text(path: Path, where: str) -> str:
-    """What a file says, in UTF-8 or by its byte-order mark in UTF-16. Raises DataError."""
+    """A file's text, in UTF-8, or in UTF-16 with a byte-order mark. Raises DataError."""
     try:
         content = regular(path).read_bytes()
     except OSError as error:
@@ -59,15 +59,15 @@ def _text(path: Path, where: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{where} (line {line} has the byte 0x{content[error.start]:02x}, which is no {encoding}); {CURE}"
+            f"{where} (line {line} has the byte 0x{content[error.start]:02x}, which is not {encoding}); {CURE}"
         ) from None
     if "\0" in text:
-        raise DataError(f"{where} (it has bytes that are zero, and so is no text); {CURE}")
+        raise DataError(f"{where} (it has zero bytes, so it is not text); {CURE}")
     return text
 
 
 def _delimits(text: str, delimiter: str) -> int:
-    """Whether it divides the header (1), and the first row alike (2)."""
+    """Whether it splits the header (1), and the first row as well (2)."""
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         header: list[str]
@@ -91,23 +91,23 @@ def _rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str
             return
         except csv.Error as error:
             raise DataError(
-                f"{where} (line {line}: {error}); quotes must stand around a whole value, and be doubled inside of it"
+                f"{where} (line {line}: {error}); quotes must enclose a whole value, and be doubled inside it"
             ) from None
         if any(fields):
             yield line, fields
 
 
 def _fitted(rows: Iterator[tuple[int, list[str]]], needed: int, width: int, where: str) -> Iterator[list[str | None]]:
-    """Rows of `width` values, of which those after the `needed` first may be missing. Raises DataError."""
+    """Rows of `width` values, of which those after the first `needed` may be missing. Raises DataError."""
     for line, fields in rows:
         if len(fields) < needed or any(fields[width:]):
-            cure = "leave a field empty for no value" if len(fields) < needed else "quote a value that has a delimiter"
+            cure = "leave missing values empty" if len(fields) < needed else "quote values that contain a delimiter"
             raise DataError(f"{where} (line {line} has {len(fields)} field(s), the header {width}); {cure}")
         yield [value or None for value in [*fields, *[""] * width][:width]]
 
 
 def _with_points(values: list[str | None]) -> list[str | None]:
-    """A column's decimal commas as points, if all that it holds are numbers."""
+    """A column with decimal commas turned into points, if it holds only numbers."""
     known = [value for value in values if value]
     if not all(DECIMAL_COMMA.fullmatch(value) for value in known):
         return values

@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits (1,797 images of 8x8), contributed by six invented data providers.
 
-amber is the only source of 0 and 1, birch of 2 and 3; the other four share 4 to 9 so that each of these classes is at
-two or three of them. Images of a sole source need their provider; images of a shared class survive any one removal.
+amber is the only source of 0 and 1, birch of 2 and 3; the other four share 4 to 9, so that two or three of them have
+each of these classes. Images with a single source need their provider; shared classes survive any one removal.
 """
 
 from __future__ import annotations

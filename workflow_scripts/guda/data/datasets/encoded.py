@@ -1,4 +1,4 @@
-"""Images as their files, or the rows of a table, hold them: opened, checked against one shape, decoded."""
+"""Encoded images, in files or in rows of a table: opened, checked against one shape, decoded."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from guda.data.datasets.conversion import (
 if TYPE_CHECKING:
     from PIL import Image
 
-# The formats that are read, by Pillow's names: pictures made of pixels. What Pillow opens beside these starts another
-# program (EPS), needs one that has to be installed first, or is no picture (films, tables of measurements).
+# The formats that are read, by Pillow's names: raster images. Pillow's other formats start another program (EPS), need
+# one to be installed first, or are not pictures (films, tables of measurements).
 FORMATS = (
     *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD"),
     *("QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
 )
-# Formats whose grey values of Pillow's mode I run from 0 to 65535; those of others have no scale.
+# Formats whose grey values in Pillow's mode I run from 0 to 65535; in others they have no defined scale.
 SIXTEEN_BITS = ("PNG", "PPM")
 TURNS = {  # how Pillow turns an image upright, by its EXIF orientation
     2: "FLIP_LEFT_RIGHT",
@@ -49,10 +49,10 @@ TURNS = {  # how Pillow turns an image upright, by its EXIF orientation
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoded images that are all brought to the `shape` [C, H, W] of one that errors call `like`.
+    """Encoded images that are all converted to the `shape` [C, H, W] of the one that errors call `like`.
 
-    `load(rows)` gives for some rows (ascending), one by one, what errors call each image and its bytes, or in place of
-    the bytes the DataError that says why there are none.
+    `load(rows)` yields, for some rows (ascending), each image's name in error messages and its bytes, or a DataError
+    that says why there are none.
     """
 
     load: Callable[[Sequence[int]], Iterator[tuple[str, bytes | DataError]]]
@@ -72,12 +72,12 @@ class Encoded:
             yield self.decode(name, content)
 
     def select(self, rows: Sequence[int]) -> Encoded:
-        """The images of these rows (ascending) alone."""
+        """Only the images of these rows (ascending)."""
         return replace(self, load=lambda some: self.load([rows[row] for row in some]))
 
 
 def given(content: bytes | DataError) -> bytes:
-    """The bytes of an image. Raises the DataError that stands in their place."""
+    """The bytes of an image. Raises the DataError given in their place."""
     if isinstance(content, DataError):
         raise content
     return content
@@ -85,7 +85,7 @@ def given(content: bytes | DataError) -> bytes:
 
 @cache
 def openable() -> tuple[str, ...]:
-    """Those of the formats that this Pillow can open."""
+    """The formats that this version of Pillow can open."""
     from PIL import Image
 
     Image.init()
@@ -94,7 +94,7 @@ def openable() -> tuple[str, ...]:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of the names of files in these formats, in lower case."""
+    """File name suffixes of these formats, in lower case."""
     from PIL import Image
 
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
@@ -103,9 +103,9 @@ def suffixes() -> frozenset[str]:
 def image_shape(
     source: Path | bytes, conversion: Conversion = AS_IT_IS, name: str | None = None
 ) -> tuple[int, int, int]:
-    """[C, H, W] that an image in a file or in memory is brought to, from its header. Raises DataError.
+    """The [C, H, W] that an image in a file or in memory is converted to, from its header. Raises DataError.
 
-    `name` is what errors call it, if not by its path.
+    Error messages call it `name`, or else by its path.
     """
     with _opened(source, conversion, name or str(source)) as image:
         turned = _orientation(image) >= 5
@@ -114,7 +114,7 @@ def image_shape(
 
 
 def readable_shape(name: str, content: bytes | DataError, conversion: Conversion) -> tuple[int, int, int] | None:
-    """The same as `image_shape`, but None for an image whose header cannot be read."""
+    """Like `image_shape`, but None for an image whose header cannot be read."""
     try:
         return image_shape(given(content), conversion, name)
     except DataError:
@@ -122,7 +122,7 @@ def readable_shape(name: str, content: bytes | DataError, conversion: Conversion
 
 
 def check_shape(name: str | Path, found: tuple[int, int, int], shape: tuple[int, int, int], like: str) -> None:
-    """Raise DataError unless an image has the `shape` [C, H, W] of that which `like` names."""
+    """Raise DataError unless an image has the `shape` [C, H, W] of the one named by `like`."""
     if found != shape:
         raise DataError(
             f"{name}: {_described(found)}, but {like} is {_described(shape)}; convert one of them, "
@@ -137,10 +137,10 @@ def read_image(
     conversion: Conversion = AS_IT_IS,
     name: str | None = None,
 ) -> np.ndarray:
-    """One image, uint8 `shape` = [C, H, W], the way up that its EXIF orientation says. Raises DataError.
+    """One image, uint8 `shape` = [C, H, W], turned upright by its EXIF orientation. Raises DataError.
 
-    It lies in a file or in memory; `name` is what errors call it, if not by its path. Of several frames it is the
-    first.
+    It is in a file or in memory; error messages call it `name`, or else by its path. Of several frames, the first is
+    read.
     """
     name = name or str(source)
     with _opened(source, conversion, name) as image:
@@ -163,14 +163,14 @@ def _channels(image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8, as the header tells; 1 where that cannot be read."""
+    """The EXIF orientation in the header, 1 (upright) to 8; 1 if it cannot be read."""
     from PIL import ExifTags, Image
 
-    if image.format == "TIFF":  # Pillow turns it by itself
+    if image.format == "TIFF":  # Pillow turns it itself
         return 1
     try:
         found = Image.Image.getexif(image).get(ExifTags.Base.Orientation)  # PNG's own getexif would decode the pixels
-    except Exception:  # as when the image is decoded: a damaged EXIF says nothing
+    except Exception:  # as in decoding: damaged EXIF data is ignored
         return 1
     return found if found in TURNS else 1
 
@@ -189,8 +189,8 @@ def _opened(source: Path | bytes, conversion: Conversion, name: str) -> Image.Im
         file = io.BytesIO(source) if isinstance(source, bytes) else regular(source)
         image = Image.open(file, formats=openable())
     except Exception as error:  # a damaged file may make Pillow run into any of them
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else _reason(error)
-        raise DataError(f"{name}: no readable image ({reason}); repair or remove it") from None
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else _reason(error)
+        raise DataError(f"{name}: not a readable image ({reason}); repair or remove it") from None
     refused = _refused(image, conversion)
     if refused is None:
         return image
@@ -199,16 +199,16 @@ def _opened(source: Path | bytes, conversion: Conversion, name: str) -> Image.Im
 
 
 def _refused(image: Image.Image, conversion: Conversion) -> str | None:
-    """Why an image is not read, and the cure; None for one that is."""
+    """Why an image cannot be read, and what to do; None if it can."""
     mode, transparent = image.mode, is_transparent(image)
     converted = mode in CONVERTED and (mode != "I" or image.format in SIXTEEN_BITS)
     known = mode in CHANNELS_OF_MODE
     if (known and not transparent) or ((known or converted) and conversion.channels is not None):
         return None
     kind = f"mode {mode}{' with transparency' if transparent and mode not in ALPHA else ''}"
-    way = ", which puts it on white" if transparent else ", which converts it"
+    way = ", which composites it on white" if transparent else ", which converts it"
     cure = f", or set data.channels{way}" if known or converted else ""
-    return f"images of {kind} are not read; convert it to 8-bit grey or RGB{cure}"
+    return f"images of {kind} are not supported; convert it to 8-bit grey or RGB{cure}"
 
 
 def _reason(error: Exception) -> str:
@@ -217,4 +217,4 @@ def _reason(error: Exception) -> str:
 
 
 def _described(shape: tuple[int, int, int]) -> str:
-    return f"{'grey' if shape[0] == 1 else 'colour'} of {shape[2]}x{shape[1]} pixels"
+    return f"{'grey' if shape[0] == 1 else 'colour'} with {shape[2]}x{shape[1]} pixels"

@@ -1,4 +1,4 @@
-"""Names of files as tables write them, which may be other than those that a folder has."""
+"""File names in tables, which may be written differently from those in the folder."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FILES = ("file", "file_name")  # what the column of the images' paths may be called
+FILES = ("file", "file_name")  # possible names of the column with the images' paths
 
 
 def with_ids(table: pd.DataFrame) -> pd.DataFrame:
-    """A table that knows images by their ids, or by the files that have given them these."""
+    """A table that identifies images by id, or by the files that their ids come from."""
     column = next((name for name in FILES if name in table.columns), None)
     return table if "id" in table.columns or column is None else table.rename(columns={column: "id"})
 
 
 class FileNames:
-    """The `known` names, paths with '/' inside of a folder, found by what a table has for one.
+    """Looks up the `known` names, paths with '/' inside a folder, by what a table writes.
 
-    That may have backslashes, `./`, accents composed otherwise than the file system has them, or begin with the path of
-    `folder`. A name that is known as it stands is that one.
+    That may have backslashes, `./`, accents composed differently than in the file system, or begin with the path of
+    `folder`. Exact matches take precedence.
     """
 
     def __init__(self, known: Collection[str], folder: Path | None = None):
@@ -37,19 +37,19 @@ class FileNames:
         self.folder = folder
 
     def find(self, name: str, where: str) -> str | None:
-        """The known name that is meant, None if there is none. Raises DataError, which begins with `where`, for two."""
+        """The known name that is meant; None if there is none. Raises DataError, beginning with `where`, for two."""
         if name in self.known:
             return name
         found = self._spelled.get(self._plain(name), [])
         if len(found) > 1:
-            raise DataError(f"{where} lists {name!r}, which {found[0]!r} and {found[1]!r} can be; rename one of them")
+            raise DataError(f"{where} lists {name!r}, but {found[0]!r} and {found[1]!r} both match; rename one of them")
         return found[0] if found else None
 
     def nearest(self, name: str) -> str:
-        """How an error goes on that says that there is no such name."""
+        """The rest of an error message for an unknown name."""
         last = posixpath.basename(self._plain(name)).casefold()
         like = next((each for each in self.known if posixpath.basename(each).casefold() == last), None)
-        return f"did you mean {like!r}?" if like else f"names there are as in {next(iter(self.known))!r}"
+        return f"did you mean {like!r}?" if like else f"names there are like {next(iter(self.known))!r}"
 
     @cached_property
     def _spelled(self) -> dict[str, list[str]]:
@@ -60,7 +60,7 @@ class FileNames:
 
     @cached_property
     def _roots(self) -> list[str]:
-        """The folder's path, as given and with symbolic links followed."""
+        """The folder's path, as given and with symbolic links resolved."""
         if self.folder is None:
             return []
         paths = [posixpath.normpath(path.as_posix()) for path in (self.folder.absolute(), self.folder.resolve())]
@@ -72,7 +72,7 @@ class FileNames:
 
 
 def known_files(listed: Iterable[str | None], known: FileNames, where: str) -> list[str]:
-    """The known name of each file. Raises DataError for one without a name, not known, or listed twice."""
+    """The known name of each file. Raises DataError for a file without a name, unknown, or listed twice."""
     names: dict[str, None] = {}
     for name in listed:
         if name is None:

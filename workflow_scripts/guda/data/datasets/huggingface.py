@@ -1,7 +1,7 @@
-"""Images in a dataset of the `datasets` library: a folder that save_to_disk wrote, Parquet files, or a hub id.
+"""Images in a dataset of the `datasets` library: a folder written by save_to_disk, Parquet files, or a hub id.
 
-Columns: id (`train-000123`: the split, and the place in it) and those of the dataset that hold text, numbers, booleans,
-dates or classes (by name). Left out are nested and binary columns, and any called id or sha256.
+Columns: id (`train-000123`: the split and the position in it) and the dataset's columns of text, numbers, booleans,
+dates or classes (by name). Nested and binary columns are left out, and any named id or sha256.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from guda.data.datasets.table_files import column_text, is_scalar
 
 BATCH = 64  # rows whose encoded images are held in memory at once
 RESERVED = ("id", "sha256")
-HUB_FILES = ["*.parquet", "README.md"]  # the latter says which files are which split
+HUB_FILES = ["*.parquet", "README.md"]  # README.md maps files to splits
 
 
 @dataclass(frozen=True)
 class Split:
-    """`count` rows, with these `features`; `batches(rows, columns)` are the rows asked for, ascending, few at a time.
+    """`count` rows with these `features`; `batches(rows, columns)` yields the requested rows, ascending, in batches.
 
-    `source` is what errors call the dataset, `folder` where its files lie; what lies behind the links to folders that
-    are `linked` is not read.
+    Error messages call the dataset `source`; its files are in `folder`. Files behind the `linked` links to folders are
+    not read.
     """
 
     source: str
@@ -90,15 +90,15 @@ def load(settings: config.Data) -> Dataset:
 
 
 def _open(settings: config.Data) -> Split:
-    """The configured split. Raises DataError, and as `downloaded` does."""
+    """The configured split. Raises DataError, and what `downloaded` raises."""
     if settings.hub is None:
         source, folder = settings.root, Path(settings.root)
         if not folder.is_dir():
-            raise DataError(f"data.folder: {source!r} is no folder")
+            raise DataError(f"data.folder: {source!r} is not a folder")
     else:
         source = settings.hub
         if not HUB_ID.fullmatch(source):
-            raise ConfigError(f"data.hub: {source!r} is no {FORM.format('dataset')}")
+            raise ConfigError(f"data.hub: {source!r} is not a {FORM.format('dataset')}")
         folder = downloaded(source, "dataset", HUB_FILES, "data.hub")
     saved = any((folder / name).is_file() for name in (SPLITS, STATE))
     linked = check_folder(source, folder)
@@ -109,13 +109,13 @@ def _open(settings: config.Data) -> Split:
 
 
 def _saved_split(source: str, folder: Path, name: str) -> Split:
-    """A split of what save_to_disk wrote, mapped into memory; a Dataset without a name of its own is called train."""
+    """A split written by save_to_disk, memory-mapped; a Dataset without a split name is called train."""
     with reading(source), offline():
         found = datasets.load_from_disk(str(folder))
     splits = {str(found.split or "train"): found} if isinstance(found, datasets.Dataset) else found
     data = _named(splits, name, source)
     with reading(source):
-        data.data.validate(full=True)  # of a damaged file Arrow would follow offsets that lead anywhere
+        data.data.validate(full=True)  # in a damaged file, Arrow would follow arbitrary offsets
 
     def batches(rows: list[int], columns: list[str]) -> Iterator[pa.Table]:
         selected = data.select_columns(columns).with_format("arrow")
@@ -127,23 +127,23 @@ def _saved_split(source: str, folder: Path, name: str) -> Split:
 
 
 def _parquet_split(source: str, folder: Path, name: str) -> Split:
-    """A split of Parquet files, which the library tells apart by README.md or by their names."""
+    """A split of Parquet files, which the library assigns to splits by README.md or by name."""
     with reading(source), offline(), tempfile.TemporaryDirectory() as cache:
         path = str(folder.resolve())
         if datasets.get_dataset_default_config_name(path) is None:
             names = ", ".join(datasets.get_dataset_config_names(path))
-            raise DataError(f"{source}: holds several datasets ({names}); give data.folder the folder of one")
+            raise DataError(f"{source}: holds several datasets ({names}); set data.folder to the folder of one")
         builder = datasets.load_dataset_builder(path, cache_dir=cache)
     files = _named(builder.config.data_files, name, source)
     if any(Path(file).suffix != ".parquet" for file in files):
-        raise DataError(f"{source}: split {name!r} is not of Parquet files; save it with save_to_disk or to_parquet")
+        raise DataError(f"{source}: split {name!r} is not in Parquet files; save it with save_to_disk or to_parquet")
     count, schema = 0, None
     for file in files:
         with reading(file), parquet.ParquetFile(file) as opened:
             count += opened.metadata.num_rows
             schema = schema or opened.schema_arrow
             if set(opened.schema_arrow.names) != set(schema.names):
-                raise DataError(f"{file}: has other columns than {files[0]}; keep the files of one dataset")
+                raise DataError(f"{file}: has different columns from {files[0]}; keep the files of one dataset")
     with reading(source):
         features = builder.info.features or datasets.Features.from_arrow_schema(schema)
     return Split(source, folder, features, count, lambda rows, columns: _parquet_rows(files, features, rows, columns))
@@ -152,11 +152,11 @@ def _parquet_split(source: str, folder: Path, name: str) -> Split:
 def _parquet_rows(
     files: list[str], features: datasets.Features, rows: list[int], columns: list[str]
 ) -> Iterator[pa.Table]:
-    """The rows, counted over all files; groups of rows that hold none of them are passed over."""
+    """The rows, counted over all files; row groups that hold none of them are skipped."""
     schema = datasets.Features({name: features[name] for name in columns}).arrow_schema
     wanted, start = np.array(rows), 0
     for file in files:
-        # So that pages of a group of rows are read as they are needed, not all before the first.
+        # So that the pages of a row group are read as needed, not all up front.
         with reading(file), parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
             for group in range(opened.num_row_groups):
                 end = start + opened.metadata.row_group(group).num_rows
@@ -170,19 +170,19 @@ def _parquet_rows(
 
 
 def _between(rows: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Those of the ascending rows that lie from start up to end."""
+    """The ascending rows in [start, end)."""
     return rows[slice(*np.searchsorted(rows, [start, end]))]
 
 
 def _named(splits: Mapping[str, Any], name: str, source: str) -> Any:
-    """Raises DataError for an unknown split."""
+    """Raise DataError for an unknown split."""
     if name not in splits:
         raise DataError(f"data.split: {source!r} has no split {name!r}; known: {', '.join(map(str, splits))}")
     return splits[name]
 
 
 def _image_column(split: Split) -> str:
-    """Raises DataError unless there is just one."""
+    """The image column. Raises DataError unless there is exactly one."""
     names = [name for name, feature in split.features.items() if isinstance(feature, datasets.Image)]
     if not names:
         kinds = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in split.features.items())
@@ -203,17 +203,17 @@ def _texts(column: pa.ChunkedArray, feature: object, where: str) -> list[str | N
     labels = [None if label == -1 else label for label in column.to_pylist()]
     for label in labels:
         if label is not None and not 0 <= label < len(feature.names):
-            raise DataError(f"{where} holds {label}, but there are {len(feature.names)} names of classes")
+            raise DataError(f"{where} holds {label}, but there are {len(feature.names)} class names")
     return [None if label is None else feature.names[label] for label in labels]
 
 
 def _encoded(value: Any, folder: Path, name: str) -> bytes | DataError:
-    """The encoded image that a row holds, or that of the file which it names, or why there is none."""
+    """The encoded image in a row, or in the file that it names, or the error that says why there is none."""
     content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, None)
     if content is not None:
         return content
     if path is None:
-        return DataError(f"{name}: holds no image; remove the row")
+        return DataError(f"{name}: has no image; remove the row")
     try:
         return regular(image_in(folder, path, name)).read_bytes()
     except DataError as error:

@@ -1,8 +1,8 @@
-"""IDX files, the format of MNIST and its family: grey training images and their labels, each with or without .gz.
+"""IDX files, the format of MNIST and its relatives: grey training images and their labels, each with or without .gz.
 
-They lie in the configured folder, or where torchvision puts them below it.
+They are in the configured folder, or where torchvision puts them below it.
 
-Columns: id (`train-000123`, by the place in the file) and label (the number, as text).
+Columns: id (`train-000123`, by position in the file) and label (the number, as text).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from guda.data.datasets.conversion import Conversion
 from guda.data.datasets.dataset import Dataset
 from guda.data.datasets.raw_files import find_file, read_bytes, release_folder, training_ids
 
-# As Yann LeCun's page has them, and as some unpackers name them.
+# As on Yann LeCun's page, and as some unpackers name them.
 IMAGES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
 LABELS = ("train-labels-idx1-ubyte", "train-labels.idx1-ubyte")
 TORCHVISION = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw")
@@ -41,11 +41,13 @@ def load(settings: config.Data) -> Dataset:
 
 
 def read_idx(path: Path, n_dimensions: int) -> np.ndarray:
-    """The array in an IDX file, uint8 of so many dimensions, none of them empty. Raises DataError."""
+    """The array in an IDX file, uint8 with `n_dimensions` non-empty dimensions. Raises DataError."""
     content, start = read_bytes(path), 4 * (1 + n_dimensions)
     header = content[:start].tobytes()
     if len(header) < start or header[:2] != b"\0\0":
-        raise DataError(f"{path}: no IDX file (it begins with {header[:4].hex(' ') or 'nothing'}); download it again")
+        raise DataError(
+            f"{path}: not an IDX file (it begins with {header[:4].hex(' ') or 'nothing'}); download it again"
+        )
     if header[2] != UNSIGNED_BYTES:
         raise DataError(f"{path}: values of IDX type 0x{header[2]:02x}, expected 0x08, unsigned bytes; convert it")
     if header[3] != n_dimensions:

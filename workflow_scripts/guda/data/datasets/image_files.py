@@ -1,4 +1,4 @@
-"""Image files in a folder: which files count, and what is in them."""
+"""Image files in a folder: which files count as images, and their bytes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from guda.core.errors import ArtifactError, DataError
 from guda.core.files import regular
 from guda.data.datasets.encoded import suffixes
 
-FORBIDDEN = set('\n\r\t"')  # ids stand one a line
-TABLES = (".csv", ".tsv", ".tab", ".parquet", ".json", ".jsonl", ".ndjson")  # beside images; nobody takes these for one
-NAMED = 5  # files that a note names
+FORBIDDEN = set('\n\r\t"')  # ids are stored one per line
+TABLES = (".csv", ".tsv", ".tab", ".parquet", ".json", ".jsonl", ".ndjson")  # tables beside images, not worth a note
+NAMED = 5  # files named in a note
 
 
 class Listing(NamedTuple):
-    """What lies under a folder, as paths relative to it, with '/', sorted.
+    """The contents of a folder, as sorted relative paths with '/'.
 
     `images` are files with the suffix of an image, `others` all other files, and `repeated` the links to a folder that
-    is read under another name, or that the folder itself lies in.
+    is read under another name or contains this folder.
     """
 
     images: list[str]
@@ -30,32 +30,32 @@ class Listing(NamedTuple):
     repeated: list[str]
 
     def notes(self, folder: Path, key: str) -> tuple[str, ...]:
-        """What the user should know of that which is left out."""
+        """Notes for the user on what is left out."""
         found = []
         if self.others:
-            found.append(f"{key}: files in {str(folder)!r} left out, no images by their suffix: {some(self.others)}")
+            found.append(f"{key}: files in {str(folder)!r} left out, with no image suffix: {some(self.others)}")
         if self.repeated:
             found.append(
-                f"{key}: links in {str(folder)!r} left out, to folders that are read already: {some(self.repeated)}"
+                f"{key}: links in {str(folder)!r} left out, to folders that were already read: {some(self.repeated)}"
             )
         return tuple(found)
 
 
 def some(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are."""
+    """The first few names, and the number of others."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{', '.join(map(repr, names[:NAMED]))}{more}"
 
 
 def list_images(folder: str | Path, key: str) -> Listing:
-    """The images under a folder, and what is beside them. `key` names the setting in errors.
+    """The images under a folder, and the files beside them. `key` names the setting in errors.
 
-    Links to folders are followed, each folder being read once. Hidden files and folders are passed over.
-    Raises DataError for a folder that cannot be read, holds no image, or has a file whose name cannot be an id.
+    Links to folders are followed, and each folder is read once. Hidden files and folders are skipped.
+    Raises DataError for a folder that cannot be read, holds no images, or has a file whose name cannot be an id.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{key}: {str(folder)!r} is no folder")
+        raise DataError(f"{key}: {str(folder)!r} is not a folder")
     try:
         files, repeated = _walk(folder)
     except OSError as error:
@@ -74,17 +74,17 @@ def list_images(folder: str | Path, key: str) -> Listing:
         )
     for name in images:
         if FORBIDDEN & set(name):
-            raise DataError(f"{key}: the file name {name!r} holds a character of {sorted(FORBIDDEN)}; rename it")
-        if any("\ud800" <= character <= "\udfff" for character in name):  # how Python shows bytes that are no UTF-8
-            raise DataError(f"{key}: the file name {name!r} is no UTF-8; rename it")
+            raise DataError(f"{key}: the file name {name!r} contains one of {sorted(FORBIDDEN)}; rename it")
+        if any("\ud800" <= character <= "\udfff" for character in name):  # how Python shows bytes that are not UTF-8
+            raise DataError(f"{key}: the file name {name!r} is not UTF-8; rename it")
     return Listing(images, others, sorted(repeated))
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
-    """Paths of the files under a folder, and of the links in it that lead to a folder that is read already.
+    """Paths of the files under a folder, and of the links in it to folders that were already read.
 
-    Folders come before links to folders, so that each is read under its own name where it has one here, and a circle
-    of links ends. Raises OSError.
+    Folders come before links to folders, so that each is read under its own name if it has one here, and circular
+    links end. Raises OSError.
     """
     above = [_identity(parent) for parent in folder.resolve().parents]
     seen, files, repeated = set(above), [], []
@@ -120,14 +120,14 @@ def digest_or_none(path: Path) -> str | None:
     try:
         return sha256_file(path)
     except ArtifactError:
-        return None  # whoever reads it says why
+        return None  # reading it will report why
 
 
 def contents(folder: str | Path, names: Sequence[str]) -> Iterator[tuple[str, bytes | DataError]]:
-    """What errors call each file, and its bytes, or the DataError that says why it cannot be read."""
+    """Each file's name in error messages, and its bytes, or a DataError that says why it cannot be read."""
     for name in names:
         path = Path(folder) / name
         try:
             yield str(path), regular(path).read_bytes()
         except OSError as error:
-            yield str(path), DataError(f"{path}: cannot be read ({error.strerror}); mend or remove it")
+            yield str(path), DataError(f"{path}: cannot be read ({error.strerror}); repair or remove it")

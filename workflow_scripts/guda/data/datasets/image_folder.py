@@ -31,10 +31,10 @@ def read_folder(
     subset: config.Subset | None = None,
     like: tuple[str, tuple[int, int, int]] | None = None,
 ) -> Dataset:
-    """Images in a folder, each with its path relative to it as its id; `section` of the configuration names it.
+    """Images in a folder named by the `section` of the configuration, with their relative paths as ids.
 
-    Without a table, `table_of_folder` says what is known of the images. `like` is what the images must have the shape
-    [C, H, W] of, and the shape; the first image that is readable otherwise.
+    Without a table, their metadata comes from `table_of_folder`. `like` names what the images must match, with its
+    shape [C, H, W]; by default, the first readable image.
     """
     root = Path(folder)
     listing = list_images(root, f"{section}.folder")
@@ -59,8 +59,8 @@ def of_files(
 ) -> Dataset:
     """The images in files under `root` that a table names in its column id.
 
-    Raises DataError where a file cannot be read or no image can be decoded; it lists all that cannot be used. Whether
-    those can be decoded that are readable is a matter of `soundness`.
+    Raises DataError if a file cannot be read or no image can be decoded, listing all unusable files. `soundness` checks
+    later whether the readable ones can be decoded.
     """
     table = table.iloc[chosen_rows(list(table["id"]), subset)].reset_index(drop=True)
     names = list(table["id"])
@@ -75,13 +75,13 @@ def of_files(
 
 
 def _without_row(listing: Listing, table: pd.DataFrame, table_file: str, section: str) -> tuple[str, ...]:
-    """A note of the images that the table leaves out, if any."""
+    """A note on images that the table leaves out, if any."""
     left_out = sorted(set(listing.images) - set(table["id"]))
-    return (f"{section}.table: images left out, without a row in {table_file!r}: {some(left_out)}",) if left_out else ()
+    return (f"{section}.table: images left out, with no row in {table_file!r}: {some(left_out)}",) if left_out else ()
 
 
 def _read_table(path: Path, known: FileNames, section: str) -> pd.DataFrame:
-    """Columns id and all of the table's own but the files'; rows in its order. Images without a row are left out.
+    """The column id and all of the table's columns except the files', in its order of rows, without other images.
 
     Raises DataError.
     """

@@ -1,8 +1,8 @@
-"""Reads a pickle as data: whatever it asks to be called is written down and not called.
+"""Reads a pickle as data: the calls that it requests are recorded, never executed.
 
-A pickle is a program that may call any function. Here numbers, text, lists and mappings come back, and numpy arrays of
-bytes, which are made afterwards from what was written down; numpy's own functions, which trust what they are given, see
-nothing of it. A pickle that names anything else is refused.
+A pickle is a program that may call any function. Here, only numbers, text, lists and mappings are loaded, and numpy
+arrays of bytes, which are built afterwards from the recorded calls; numpy's own functions, which trust their input,
+never see it. A pickle that names anything else is rejected.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ ADMITTED = {
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a pickle of Python 2 or 3: keys as text, uint8 arrays as numpy's, text of Python 2 as bytes.
+    """The mapping in a pickle of Python 2 or 3: keys as str, uint8 arrays as numpy's, strings of Python 2 as bytes.
 
-    Raises DataError for a pickle that is damaged, is no mapping, or holds anything else than data.
+    Raises DataError for a pickle that is damaged, not a mapping, or contains anything but data.
     """
     try:
         with regular(path).open("rb") as file:
@@ -39,7 +39,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # a damaged pickle may run into any of them
         reason = str(error) or type(error).__name__
-        raise DataError(f"{path}: no readable pickle ({reason}); download it again") from None
+        raise DataError(f"{path}: not a readable pickle ({reason}); download it again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a mapping, found {type(value).__name__}; download it again")
     return {
@@ -51,7 +51,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _Recorded:
-    """What a pickle names, with the arguments that it wants it called with and the state that it gives the result."""
+    """A global that a pickle names, with the arguments and the state that it was to be called with."""
 
     __slots__ = ("arguments", "name", "state")
 
@@ -73,8 +73,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> _Recorded:
         if f"{module}.{name}" not in ADMITTED:
             raise DataError(
-                f"{self._path}: a pickle that names {module}.{name}, which is no data; nothing was called. "
-                "Download the file again, from its publisher"
+                f"{self._path}: a pickle that names {module}.{name}, which is not data; nothing was called. "
+                "Download the file again from its publisher"
             )
         return _Recorded(f"{module}.{name}")
 
@@ -85,4 +85,4 @@ def _array(value: _Recorded, path: Path) -> np.ndarray:
         case (_, tuple(shape), _Recorded(name="numpy.dtype", arguments=("u1" | b"u1", *_)), order, bytes(content)):
             with contextlib.suppress(TypeError, ValueError, OverflowError):
                 return np.frombuffer(content, dtype=np.uint8).reshape(shape, order="F" if order else "C")
-    raise DataError(f"{path}: holds an array that is not of unsigned bytes, or damaged; download it again")
+    raise DataError(f"{path}: holds an array that is damaged or not of unsigned bytes; download it again")

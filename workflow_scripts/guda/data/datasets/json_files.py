@@ -1,4 +1,4 @@
-"""Files of the user's in JSON, and with one JSON object a line."""
+"""The user's files in JSON, and with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from guda.core.json_text import parse_json
 
 
 def read_json(path: str, key: str) -> Any:
-    """What a JSON file of the user's holds, which the setting `key` names. Raises DataError."""
+    """The content of the user's JSON file that the setting `key` names. Raises DataError."""
     return _parsed(_text(path, key), f"{key}: {path!r}")
 
 
 def read_json_rows(path: str, key: str, same_keys: bool = True) -> list[dict[str, Any]]:
-    """The objects in a file with one JSON object a line, or with a list of them.
+    """The objects in a file with one JSON object per line, or with a list of them.
 
-    Raises DataError, also for an object that has other keys than the first, if all must have the `same_keys`.
+    Raises DataError, also if all must have the `same_keys` and one's keys differ from the first's.
     """
     where, text = f"{key}: {path!r}", _text(path, key)
     if text.lstrip().startswith("["):
@@ -32,7 +32,7 @@ def read_json_rows(path: str, key: str, same_keys: bool = True) -> list[dict[str
         if same_keys and row.keys() != first.keys():
             raise DataError(
                 f"{where}, {kind} {number} has the keys {', '.join(row)}, but the first {kind} {', '.join(first)}; "
-                "give each the same, null where there is no value"
+                "give each the same keys, with null for missing values"
             )
     if not numbered:
         raise DataError(f"{where} has no rows")
@@ -40,7 +40,7 @@ def read_json_rows(path: str, key: str, same_keys: bool = True) -> list[dict[str
 
 
 def described(value: Any) -> str:
-    """A value of JSON as an error shows it."""
+    """A JSON value as shown in an error."""
     kinds = {dict: "an object", list: "a list", bool: str(value).lower(), type(None): "null"}
     return kinds.get(type(value)) or repr(value)[:40]
 
@@ -51,11 +51,11 @@ def _text(path: str, key: str) -> str:
     except OSError as error:
         raise DataError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise DataError(f"{key}: {path!r} is no UTF-8 text; convert it") from None
+        raise DataError(f"{key}: {path!r} is not UTF-8 text; convert it") from None
 
 
 def _parsed(text: str, where: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON that can be read ({error})") from None
+        raise DataError(f"{where} is not readable JSON ({error})") from None

@@ -19,32 +19,32 @@ KEY = "data.folder"
 def release_folder(settings: config.Data, below: Sequence[str], *names: str) -> Path:
     """The folder of a dataset's files: the configured one, or the only one of those `below` it with one of `names`.
 
-    Raises DataError for none that there is, and for several with such files.
+    Raises DataError if the folder does not exist, or if several have such files.
     """
     folder = Path(settings.root)
     if not folder.is_dir():
-        raise DataError(f"{KEY}: {settings.folder!r} is no folder")
+        raise DataError(f"{KEY}: {settings.folder!r} is not a folder")
     found = [each for each in ("", *below) if any((folder / each / name).is_file() for name in names)]
     if len(found) > 1 and "" not in found:
         raise DataError(
-            f"{KEY}: {settings.folder!r} holds releases in {' and in '.join(found)}; give one of these folders"
+            f"{KEY}: {settings.folder!r} holds releases in {' and in '.join(found)}; name one of these folders"
         )
     return folder / found[0] if found else folder
 
 
 def find_file(folder: Path, dataset: str, *names: str) -> Path:
-    """The first of the files `names` that is in the folder of a dataset's files. Raises DataError."""
+    """The first of the files `names` that is in the folder. Raises DataError."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
     raise DataError(
         f"{KEY}: {str(folder)!r} holds no {' and no '.join(names)}; "
-        f"give the folder of the unpacked files of dataset {dataset}"
+        f"name the folder with the unpacked files of dataset {dataset}"
     )
 
 
 def read_bytes(path: Path) -> np.ndarray:
-    """A file's bytes, uint8 [n]: mapped into memory, or unpacked when its name ends in .gz. Raises DataError."""
+    """A file's bytes, uint8 [n]: memory-mapped, or unpacked if its name ends in .gz. Raises DataError."""
     try:
         regular(path)
         if path.suffix == ".gz":
@@ -52,11 +52,11 @@ def read_bytes(path: Path) -> np.ndarray:
                 return np.frombuffer(file.read(), dtype=np.uint8)
         return np.asarray(np.memmap(path, dtype=np.uint8, mode="r")) if path.stat().st_size else np.empty(0, np.uint8)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: no whole gzip file ({error}); download it again") from None
+        raise DataError(f"{path}: not a complete gzip file ({error}); download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def training_ids(count: int, split: str = "train") -> list[str]:
-    """Ids of images that stand one after the other in files without names of their own."""
+    """Ids of images that are stored consecutively in files, without names of their own."""
     return [f"{split}-{index:06d}" for index in range(count)]

@@ -1,4 +1,4 @@
-"""Whether all encoded images can be used: each is decoded once, and those found sound are remembered by their bytes."""
+"""Checks that all encoded images are usable: each is decoded once, and sound ones are remembered by their bytes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from guda.core.progress import track
 from guda.data.datasets.dataset import Dataset
 from guda.data.datasets.encoded import Encoded
 
-VERSION = 1  # goes up when an image that was sound may no longer be
-NAMED = 10  # faulty images that an error names
-THREADS = min(4, os.cpu_count() or 1)  # each holds a decoded image; Pillow does not hold up the others
+VERSION = 1  # raised when an image that was sound may no longer be
+NAMED = 10  # faulty images named in an error
+THREADS = min(4, os.cpu_count() or 1)  # each holds a decoded image; Pillow releases the GIL
 CHECKSUM_BYTES = 32
 
 
 def check_sound(datasets: Sequence[Dataset]) -> None:
-    """Raise one DataError that lists the images which are broken, of another shape, or of a kind that is not read.
+    """Raise one DataError that lists the images that are broken, of another shape, or of an unsupported kind.
 
-    Those found sound are remembered under Snakemake's working folder, where there is one, so that the next plan decodes
-    new images only.
+    Sound images are remembered under Snakemake's working folder, if there is one, so that the next plan decodes only
+    new images.
     """
     found, count = [], 0
     for dataset in datasets:
@@ -52,7 +52,7 @@ def refusal(faults: Sequence[str], count: int) -> DataError:
 
 
 def faults(encoded: Encoded, rows: Sequence[int]) -> Iterator[str | None]:
-    """For each of some rows (ascending) what is wrong with its image, or None. Few images are in memory at a time."""
+    """For each of some rows (ascending), what is wrong with its image, or None. Few images are in memory at a time."""
 
     def fault(name: str, content: bytes | DataError) -> str | None:
         try:
@@ -72,20 +72,20 @@ def faults(encoded: Encoded, rows: Sequence[int]) -> Iterator[str | None]:
 
 
 def _new_faults(encoded: Encoded, digests: list[str]) -> list[str]:
-    """What is wrong with images of these SHA-256, of which those remembered are not looked at again."""
+    """What is wrong with the images with these SHA-256; remembered ones are not checked again."""
     file, keys = _file(encoded), np.array([int(digest[:16], 16) for digest in digests], dtype="<u8")
     known = _remembered(file)
     rows = np.flatnonzero(~np.isin(keys, known)).tolist()
     if not rows:
         return []
-    found = list(track(faults(encoded, rows), "Checking images that are new", len(rows)))
+    found = list(track(faults(encoded, rows), "Checking new images", len(rows)))
     sound = [row for row, fault in zip(rows, found, strict=True) if fault is None]
     _remember(file, np.union1d(known, keys[sound]))
     return [fault for fault in found if fault is not None]
 
 
 def _file(encoded: Encoded) -> Path:
-    """Where the images are remembered that are sound when brought to this shape, by this check and this Pillow."""
+    """The file that remembers images found sound when converted to this shape, by this check and this Pillow."""
     import PIL
 
     conversion = encoded.conversion
@@ -94,7 +94,7 @@ def _file(encoded: Encoded) -> Path:
 
 
 def _remembered(file: Path) -> np.ndarray:
-    """The first eight bytes of the digests of sound images, uint64; none of a file that is missing or damaged."""
+    """The first eight bytes of the digests of sound images, uint64; none if the file is missing or damaged."""
     with contextlib.suppress(OSError):
         content = regular(file).read_bytes()
         checksum, keys = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
@@ -107,6 +107,6 @@ def _remember(file: Path, keys: np.ndarray) -> None:
     if not SNAKEMAKE.is_dir():
         return
     content = keys.astype("<u8").tobytes()
-    # Where nothing can be written, the next plan looks at all images again.
+    # If nothing can be written, the next plan checks all images again.
     with contextlib.suppress(ArtifactError), replacing(file) as temporary:
         temporary.write_bytes(hashlib.sha256(content).digest() + content)

@@ -1,9 +1,9 @@
-"""scikit-learn's handwritten digits (1,797 images), drawn in colour at 32x32, each of them in two of twelve styles.
+"""scikit-learn's handwritten digits (1,797 images), drawn in colour at 32x32, each in two of twelve styles.
 
-A style is a ground, an ink and a stroke, and three phrases describe it. There are three schools of four styles. In a
-school each phrase belongs to two styles, and two styles share one phrase, so that any two phrases tell which style it
-is. The second school draws the same four looks as the first, and calls them by words of its own: an image does not
-tell which of the two it owes itself to. The third has looks of its own, for a model to know before any other.
+A style is a background, an ink and a stroke, described by three phrases. There are three schools of four styles. Within
+a school, each phrase belongs to two styles and two styles share one phrase, so that any two phrases identify the style.
+The second school has the same four looks as the first, described in other words, so that an image alone does not reveal
+which of the two it comes from. The third has looks of its own, for a model to learn before any other.
 
 Columns: id (`digit-0123-neon`), label ("0" to "9"), style.
 """
@@ -88,13 +88,13 @@ def load(settings: config.Data) -> Dataset:
 
 
 def look_of(style: str) -> tuple[tuple[tuple[int, int, int], str], tuple[int, int, int], str]:
-    """What a style draws with: its ground's colour and pattern, its ink, its stroke."""
+    """How a style is drawn: its background's colour and pattern, its ink, its stroke."""
     ground, ink, stroke = DESCRIPTORS[style]
     return GROUNDS[ground], INKS[ink], STROKES[stroke]
 
 
 def styles_of(digit: int) -> list[str]:
-    """The styles that a digit is drawn in, by a hash of its number, in the order of text."""
+    """The styles that a digit is drawn in, chosen by a hash of its number, sorted."""
     by_hash = sorted(DESCRIPTORS, key=lambda style: derive_seed("style", SEED, digit, style))
     return sorted(by_hash[:PER_DIGIT])
 
@@ -102,11 +102,11 @@ def styles_of(digit: int) -> list[str]:
 def draw(levels: np.ndarray, ids: list[str], style: str) -> np.ndarray:
     """Digits uint8 [n, 8, 8] (255: ink) in a style, uint8 [n, 3, 32, 32].
 
-    Place, slant and colours vary a little with the image's id. Only sums, products and comparisons: other
-    mathematics differs between machines in the last bit, and an image's bytes are what it is known by.
+    Position, slant and colours vary slightly with the image's id. Only sums, products and comparisons are used: other
+    functions differ between machines in the last bit, and images are identified by their bytes.
     """
     (colour, pattern), ink, stroke = look_of(style)
-    # A pattern is darker than a light ground, and lighter than the dark one.
+    # The pattern is darker than a light background, and lighter than the dark one.
     tint = np.float32(72 if sum(colour) < 3 * 128 else -52)
     pixels = _colours(colour, ids, "ground") + tint * _patterns(ids, pattern)[:, None]
     alpha = _strokes(levels, ids, stroke)[:, None]
@@ -115,18 +115,18 @@ def draw(levels: np.ndarray, ids: list[str], style: str) -> np.ndarray:
 
 
 def _vary(ids: list[str], name: str, size: float) -> np.ndarray:
-    """A number in [-size, size) that belongs to each id, float32 [n]."""
+    """A pseudorandom number in [-size, size) for each id, float32 [n]."""
     return np.array([(2 * uniform(name, SEED, each) - 1) * size for each in ids], np.float32)
 
 
 def _colours(colour: tuple[int, int, int], ids: list[str], name: str) -> np.ndarray:
-    """The colour, changed a little for each id, float32 [n, 3, 1, 1]."""
+    """The colour, slightly varied for each id, float32 [n, 3, 1, 1]."""
     changes = np.stack([_vary(ids, f"{name} {channel}", 10) for channel in "rgb"], axis=1)
     return (np.array(colour, np.float32) + changes)[:, :, None, None]
 
 
 def _patterns(ids: list[str], pattern: str) -> np.ndarray:
-    """Where the pattern lies, 0 or 1, float32 [n, 32, 32]; each is shifted by up to three pixels."""
+    """The pattern's mask, 0 or 1, float32 [n, 32, 32], each shifted by up to three pixels."""
     down, right = (np.rint(_vary(ids, name, 3)).astype(int)[:, None, None] + 16 for name in ("down", "right"))
     y, x = np.arange(SIZE)[None, :, None] + down, np.arange(SIZE)[None, None, :] + right
     match pattern:
@@ -155,7 +155,7 @@ def _strokes(levels: np.ndarray, ids: list[str], stroke: str) -> np.ndarray:
 
 
 def _enlarged(levels: np.ndarray, ids: list[str], *, smooth: bool) -> np.ndarray:
-    """Digits of three pixels for one, shifted and slanted: with sharp edges, or in whole blocks that stand upright."""
+    """Digits upscaled threefold, shifted and slanted: with sharp edges, or in upright blocks."""
     from PIL import Image
 
     slant = _vary(ids, "slant", 0.16) if smooth else np.zeros(len(ids))

@@ -1,4 +1,4 @@
-"""Tables of the user's: every value as text, None where there is none."""
+"""The user's tables: every value as text, None if missing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 def read_table(path: Path, key: str, lists: Collection[str] = (), lenient: bool = False) -> pd.DataFrame:
-    """All rows and columns of a file of the user's, which the setting `key` names. Raises DataError.
+    """All rows and columns of the user's file that the setting `key` names. Raises DataError.
 
-    What an empty field, a null or a NaN stands for is None. See `column_text` for the values of Parquet's types, and
-    `scalar_text` for those of JSON. Columns named in `lists` may hold lists, which stay; others that hold lists or
-    objects are refused, as are rows of JSON with other keys than the first. `lenient`, with files that others wrote for
-    other ends, leaves such columns out, and takes a key that is not there for null.
+    Empty fields, nulls and NaNs become None. See `column_text` for the values of Parquet's types, and `scalar_text` for
+    those of JSON. Columns named in `lists` may hold lists, which are kept; other columns of lists or objects are
+    rejected, as are JSON rows whose keys differ from the first's. `lenient`, for files written by others for other
+    purposes, leaves such columns out and treats missing keys as null.
     """
     where, suffix = f"{key}: {str(path)!r}", path.suffix.lower()
     if suffix in SPREADSHEETS:
-        raise DataError(f"{where} is no table that can be read; export the spreadsheet as CSV (in Excel: CSV UTF-8)")
+        raise DataError(f"{where} cannot be read as a table; export the spreadsheet as CSV (in Excel: CSV UTF-8)")
     if suffix not in FORMATS:
-        raise DataError(f"{where} is no table that can be read; known: {', '.join(FORMATS)}")
+        raise DataError(f"{where} cannot be read as a table; known: {', '.join(FORMATS)}")
     if suffix in DELIMITED:
         table = read_delimited(path, where)
     else:
@@ -52,14 +52,14 @@ def read_table(path: Path, key: str, lists: Collection[str] = (), lenient: bool 
 
 
 def scalar_text(value: Any) -> str | None:
-    """The text of a scalar of JSON: whole numbers without a point, true and false; None for null and the empty text."""
+    """A JSON scalar as text: integers without a point, true and false; None for null and the empty string."""
     if value is None or isinstance(value, str):
         return value or None
     return json.dumps(value)
 
 
 def is_scalar(kind: pa.DataType) -> bool:
-    """Whether values of this type of Arrow have a text: text, numbers, booleans, dates and times do."""
+    """Whether values of this Arrow type can be written as text: strings, numbers, booleans, dates and times can."""
     if types.is_dictionary(kind):
         return is_scalar(kind.value_type)
     return any(
@@ -81,10 +81,10 @@ def is_scalar(kind: pa.DataType) -> bool:
 
 
 def column_text(column: pa.ChunkedArray) -> list[str | None]:
-    """The text of each value of a scalar column, as Arrow writes it to CSV; of times with a date, that of ISO 8601.
+    """Each value of a scalar column as text, as Arrow writes it to CSV; timestamps as in ISO 8601.
 
-    So whole numbers have no point (1950, also beside nulls), booleans are true and false, a category is its value, and
-    dates are 2020-01-31. Null, NaN and the empty text are None.
+    So integers have no point (1950, also beside nulls), booleans are true and false, a category is its value, and dates
+    are 2020-01-31. Null, NaN and the empty string are None.
     """
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -94,7 +94,7 @@ def column_text(column: pa.ChunkedArray) -> list[str | None]:
     return [text or None for text in column.cast(pa.string()).to_pylist()]
 
 
-# Columns as pairs of a name and its values, or, of one that is no text, what an error says of it.
+# Columns as pairs of a name and its values, or the error text for a column that cannot be text.
 Columns = list[tuple[str, list[Any] | str]]
 
 
@@ -131,5 +131,5 @@ def _parquet_column(column: pa.ChunkedArray, field: pa.Field, lists: bool) -> li
     if lists and (types.is_list(field.type) or types.is_large_list(field.type)):
         return column.to_pylist()
     if not is_scalar(field.type):
-        return f": column {field.name!r} is of type {field.type}, which is no text; remove it"
+        return f": column {field.name!r} is of type {field.type}, which is not text; remove it"
     return column_text(column)

@@ -1,6 +1,6 @@
 """UnlearnCanvas (arXiv 2402.11846): paintings of the same objects in many styles, in `Style/Object/1.jpg`.
 
-Columns: id (the path), style, object. The photographs that the paintings were made from, which lie beside the styles,
+Columns: id (the path), style, object. The photographs that the paintings were made from, in a folder beside the styles,
 are left out.
 """
 
@@ -19,8 +19,8 @@ from guda.data.datasets.image_files import list_images
 from guda.data.datasets.image_folder import of_files
 
 KEY = "data.folder"
-PHOTOGRAPHS = {"Seed_Image", "Seed_Images"}  # its README calls the folder so, its programs so
-NAMED = 3  # faults that an error names
+PHOTOGRAPHS = {"Seed_Image", "Seed_Images"}  # the names in its README and in its programs
+NAMED = 3  # faults named in an error
 
 
 def load(settings: config.Data) -> Dataset:
@@ -31,7 +31,7 @@ def load(settings: config.Data) -> Dataset:
     for name, parts in zip(names, paths, strict=True):
         if len(parts) != 3:
             raise DataError(
-                f"{KEY}: {str(root / name)!r} does not lie in a folder Style/Object; {KEY} must be the folder of the "
+                f"{KEY}: {str(root / name)!r} is not in a folder Style/Object; {KEY} must be the folder of the "
                 "styles' folders"
             )
     table = pd.DataFrame({"id": names, "style": [each[0] for each in paths], "object": [each[1] for each in paths]})
@@ -42,7 +42,7 @@ def load(settings: config.Data) -> Dataset:
 
 
 def _check_complete(root: Path, table: pd.DataFrame) -> None:
-    """Raise DataError unless each style has each object, and as many images of it as of any other."""
+    """Raise DataError unless each style has each object, with equally many images of each."""
     counts = Counter(zip(table["style"], table["object"], strict=True))
     folders = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."} - PHOTOGRAPHS
     objects = sorted(table["object"].unique())
@@ -52,6 +52,6 @@ def _check_complete(root: Path, table: pd.DataFrame) -> None:
     if not pairs or short:
         more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
         raise DataError(
-            f"{KEY}: {str(root)!r} is not complete: {', '.join(short[:NAMED]) or 'no paintings'}{more}, others have "
-            f"{most} images; download these again, or take dataset image_folder with a table for a selection"
+            f"{KEY}: {str(root)!r} is incomplete: {', '.join(short[:NAMED]) or 'no paintings'}{more}, others have "
+            f"{most} images; download these again, or use dataset image_folder with a table for a selection"
         )

@@ -1,1 +1,1 @@
-"""Checkpoints that others wrote: their files, settings and weights."""
+"""Checkpoints written elsewhere: their files, settings and weights."""

@@ -1,7 +1,7 @@
-"""Tensors by which the weights of a pipeline's networks are told apart without making the network.
+"""Tensors that identify the architecture of a pipeline's networks without building them.
 
-They fix the channels of images and latents, the number of blocks and their channels and layers. Whoever reads the
-weights compares all others. Of a UNet2DModel all are known beforehand, see `tensors`.
+They determine the channels of images and latents, and the number of blocks with their channels and layers. All other
+tensors are compared when the weights are read. For a UNet2DModel all are known in advance, see `tensors`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def landmarks_of_unet(settings: dict[str, Any]) -> Iterator[Landmark]:
 
 
 def landmarks_of_autoencoder(settings: dict[str, Any]) -> Iterator[Landmark]:
-    """The same of an AutoencoderKL."""
+    """The same for an AutoencoderKL."""
     channels, layers, latent = settings["block_out_channels"], _per_block(settings), settings["latent_channels"]
     yield "encoder.conv_in.weight", [channels[0], settings["in_channels"], 3, 3]
     yield "encoder.conv_out.weight", [2 * latent, channels[-1], 3, 3]  # mean and variance
@@ -36,7 +36,7 @@ def landmarks_of_autoencoder(settings: dict[str, Any]) -> Iterator[Landmark]:
 
 
 def landmarks_of_text_encoder(settings: dict[str, Any], prefix: str) -> Iterator[Landmark]:
-    """The same of a CLIPTextModel whose tensors' names begin with `prefix`."""
+    """The same for a CLIPTextModel whose tensor names begin with `prefix`."""
     width = settings["hidden_size"]
     yield f"{prefix}embeddings.token_embedding.weight", [settings["vocab_size"], width]
     yield f"{prefix}embeddings.position_embedding.weight", [settings["max_position_embeddings"], width]
@@ -50,7 +50,7 @@ def _per_block(settings: dict[str, Any]) -> list[int]:
 
 
 def _blocks(prefix: str, channels: list[int], layers: list[int]) -> Iterator[Landmark]:
-    """The last convolution of each residual layer keeps its block's channels."""
+    """The last convolution of each residual layer, which keeps its block's channels."""
     for block, (width, number) in enumerate(zip(channels, layers, strict=True)):
         for layer in range(number):
             yield f"{prefix}.{block}.resnets.{layer}.conv2.weight", [width, width, 3, 3]

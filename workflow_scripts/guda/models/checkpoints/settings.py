@@ -1,4 +1,4 @@
-"""Settings of models that others trained, compared with the configuration: what differs, as the YAML to write."""
+"""Compares the settings of models trained elsewhere with the configuration: differences, as the YAML to write."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from guda.plan.config import Config
 
 SCHEDULER = "scheduler_config.json"
-# What a scheduler has unless it changes the process beyond what noise_schedule expresses.
+# Settings of a scheduler whose process noise_schedule can express.
 UNCHANGED_PROCESS = {"rescale_betas_zero_snr": False, "use_flow_sigmas": False}
 DATA_SETTINGS = {"in_channels": "channels", "sample_size": "size"}
-FEW = 4  # values that are shown whole
-# What diffusers' UNet2DModel takes for a key that its file lacks.
+FEW = 4  # values of a list that are all shown
+# Defaults of diffusers' UNet2DModel for keys that its file lacks.
 UNET_DEFAULTS = {
     "sample_size": None,
     "in_channels": 3,
@@ -60,12 +60,12 @@ Settings = dict[str, dict[str, Any]]  # by section of the configuration
 
 
 def differing_network(file: Path, unet: UNet, shape: tuple[int, ...], key: str) -> Settings:
-    """The settings of `data` and `unet` that give a file's network, where the configuration's do not.
+    """The settings of `data` and `unet` that a file's network needs and that differ from the configuration.
 
-    `shape` [C, H, W] is that of the images. Raises ArtifactError, by name, for what no setting expresses.
+    `shape` [C, H, W] is that of the images. Raises ArtifactError, by name, for what no setting can express.
     """
     wanted, found = network_of(unet, shape), UNET_DEFAULTS | read_object(file, key)
-    size = found["sample_size"]  # diffusers' own examples give one number; no layer depends on it, and null is no size
+    size = found["sample_size"]  # a single number in diffusers' examples; no layer depends on it, and it may be null
     found["sample_size"] = [size, size] if isinstance(size, int) else size or wanted["sample_size"]
     found, wanted = (
         values | {"learned_variance": values["out_channels"] != values["in_channels"]} for values in (found, wanted)
@@ -80,7 +80,7 @@ def differing_network(file: Path, unet: UNet, shape: tuple[int, ...], key: str) 
     if found["learned_variance"] and found["out_channels"] != _doubled(found["in_channels"]):
         raise ArtifactError(
             f"{key}: {file} has in_channels {found['in_channels']!r} and out_channels {found['out_channels']!r}; only "
-            "as many are supported, or twice as many for a learned variance"
+            "equal numbers are supported, or twice as many out_channels for a learned variance"
         )
     if data or unet_settings:
         _check_size(found, file, key)
@@ -88,13 +88,13 @@ def differing_network(file: Path, unet: UNet, shape: tuple[int, ...], key: str) 
 
 
 def _check_size(found: dict[str, Any], file: Path, key: str) -> None:
-    """Raise ArtifactError for images that a network cannot halve as often as it does, whatever the configuration."""
+    """Raise ArtifactError if the images cannot be halved as often as the network does, whatever the configuration."""
     size, channels = found["sample_size"], found["block_out_channels"]
     divisor = 2 ** (len(channels) - 1) if isinstance(channels, list) and channels else 1
     if isinstance(size, list) and any(isinstance(side, int) and side % divisor for side in size):
         raise ArtifactError(
             f"{key}: {file} has {len(channels)} resolutions, which need sides that are multiples of {divisor}, but "
-            f"images (sample_size, or those of the configuration) of {size}; set data.size, or mend sample_size there"
+            f"images (by sample_size or the configuration) of {size}; set data.size, or correct sample_size there"
         )
 
 
@@ -103,7 +103,7 @@ def _doubled(channels: Any) -> Any:
 
 
 def network_of(unet: UNet, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What diffusers writes to config.json of a network for images of shape [C, H, W]."""
+    """The config.json that diffusers writes for a network for images of shape [C, H, W]."""
     channels, height, width = shape
     settings = unet.model_dump(mode="json", exclude={"learned_variance"})
     of_images = {"in_channels": channels, "out_channels": channels * (1 + unet.learned_variance)}
@@ -111,10 +111,10 @@ def network_of(unet: UNet, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def differing_process(folder: Path, process: NoiseSchedule, key: str) -> Settings:
-    """The settings of `noise_schedule` that give a pipeline's process, where the configuration's do not.
+    """The settings of `noise_schedule` that a pipeline's process needs and that differ from the configuration.
 
-    The scheduler has a folder of its own, or lies beside the network in older pipelines; without it nothing is known.
-    Raises ArtifactError, by name, for what no setting expresses.
+    The scheduler is in its own folder, or beside the network in older pipelines; without it the process is unknown.
+    Raises ArtifactError, by name, for what no setting can express.
     """
     files = [file for file in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER) if file.exists()]
     if not files:
@@ -125,11 +125,9 @@ def differing_process(folder: Path, process: NoiseSchedule, key: str) -> Setting
             raise ArtifactError(f"{key}: {files[0]} has {name} {found[name]!r}, but only {value!r} is supported")
     if found.get("trained_betas") is not None:
         _check_own_betas(found["trained_betas"], files[0], process, key)
-        found = {"prediction_type": found["prediction_type"]}  # the betas take the place of all others
+        found = {"prediction_type": found["prediction_type"]}  # the betas override all others
     elif "beta_schedule" not in found:
-        raise ArtifactError(
-            f"{key}: {files[0]} has no beta_schedule; a process that is not given by betas is unknown here"
-        )
+        raise ArtifactError(f"{key}: {files[0]} has no beta_schedule; only processes defined by betas are supported")
     unread = {"beta_start", "beta_end"} if found.get("beta_schedule") == "squaredcos_cap_v2" else set()
     wanted = process.model_dump()
     names = [name for name in wanted if name in found and name not in unread and found[name] != wanted[name]]
@@ -137,23 +135,23 @@ def differing_process(folder: Path, process: NoiseSchedule, key: str) -> Setting
 
 
 def _check_own_betas(betas: Any, file: Path, process: NoiseSchedule, key: str) -> None:
-    """Raise ArtifactError unless a list of betas is that of the configured process."""
+    """Raise ArtifactError unless a list of betas matches the configured process."""
     expected = betas_of(process)
     listed = isinstance(betas, list) and all(type(beta) in (int, float) for beta in betas)
-    # Rounded to float32 by whoever wrote them.
+    # They may have been rounded to float32.
     if not (listed and len(betas) == len(expected) and np.allclose(betas, expected, rtol=1e-5, atol=1e-9)):
         shown = f"[{betas[0]}, ... {len(betas)} in all]" if listed and len(betas) > FEW else repr(betas)
         raise ArtifactError(
-            f"{key}: {file} has trained_betas {shown}, but only None is supported, or the betas that noise_schedule "
-            "gives; describe them there if one of its beta_schedules has them, else give a model of another process"
+            f"{key}: {file} has trained_betas {shown}, but only None or the betas of noise_schedule are supported; "
+            "set noise_schedule to a beta_schedule that gives them, or use a model with another process"
         )
 
 
 def refuse(differing: Settings, sections: dict[str, Section], folder: Path, key: str, whole: Config | None) -> None:
-    """Raise ArtifactError where settings differ: the YAML to write, or what of it the configuration cannot express.
+    """Raise ArtifactError if settings differ, with the YAML to write or what the configuration cannot express.
 
-    `sections` are those of the configuration that would change. With the `whole` configuration the YAML has also what
-    has to change beside them.
+    `sections` are those of the configuration that would change. With the `whole` configuration, the YAML also has what
+    must change along with them.
     """
     advised = {}
     for name, settings in differing.items():
@@ -174,15 +172,15 @@ def refuse(differing: Settings, sections: dict[str, Section], folder: Path, key:
         changed, problems = _changed(whole, advised)
         if changed is None:
             raise ArtifactError(
-                f"{key}: {folder} has other settings than the configuration: {json.dumps(advised)}. With these, it "
-                f"would have to change elsewhere, too: {'; '.join(problems)}"
+                f"{key}: {folder} has other settings than the configuration: {json.dumps(advised)}. With these, "
+                f"other keys would have to change, too: {'; '.join(problems)}"
             )
     lines = yaml.safe_dump(advised, default_flow_style=None, sort_keys=False, width=math.inf).rstrip()
-    raise ArtifactError(f"{key}: {folder} has other settings than the configuration; to take it, write\n{lines}")
+    raise ArtifactError(f"{key}: {folder} has other settings than the configuration; to use it, write\n{lines}")
 
 
 def _changed(section: Section, changes: dict[str, Any]) -> tuple[Section | None, list[str]]:
-    """A section of the configuration, or the whole, with these changes; or what is wrong with it then."""
+    """A section of the configuration, or all of it, with these changes; or what would be wrong with it."""
     try:
         return type(section).model_validate(_merged(section.model_dump(by_alias=True), changes)), []
     except ValidationError as error:
@@ -198,7 +196,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _completed(differing: Settings, whole: Config) -> Settings:
-    """The settings, with those of steps that another number of diffusion steps leaves no room for."""
+    """The settings, and those of steps that must change because the number of diffusion steps does."""
     steps = differing.get("noise_schedule", {}).get("num_train_timesteps")
     if steps is None:
         return differing

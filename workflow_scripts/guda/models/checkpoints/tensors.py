@@ -1,4 +1,4 @@
-"""All tensors of diffusers' UNet2DModel by name and shape, told from its settings without making the network."""
+"""All tensors of diffusers' UNet2DModel by name and shape, derived from its settings without building the network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Tensors = Iterator[tuple[str, list[int]]]
 
 
 class _Residual(NamedTuple):
-    """What all residual layers of a network share."""
+    """Settings that all residual layers of a network share."""
 
     embedded: int  # channels of the embedding of the diffusion step
-    scaled: bool  # whether they take it as scale and shift
+    scaled: bool  # whether it enters as scale and shift
 
     def tensors(self, name: str, inputs: int, outputs: int) -> Tensors:
         yield from _norm(f"{name}.norm1", inputs)
@@ -25,9 +25,9 @@ class _Residual(NamedTuple):
 
 
 def tensors_of_unet(settings: dict[str, Any]) -> Tensors:
-    """The names and shapes in the state of a network with these settings, which config.json has or diffusers' defaults.
+    """Names and shapes in the state dict of a network with these settings, from config.json or diffusers' defaults.
 
-    They are settings that the section `unet` of the configuration can express.
+    The section `unet` of the configuration must be able to express them.
     """
     channels, layers = settings["block_out_channels"], settings["layers_per_block"]
     finest, coarsest = channels[0], channels[-1]
@@ -53,7 +53,7 @@ def tensors_of_unet(settings: dict[str, Any]) -> Tensors:
 
     widths, before = channels[::-1], coarsest
     for block, (width, kind) in enumerate(zip(widths, settings["up_block_types"], strict=True)):
-        name, inputs = f"up_blocks.{block}", [2 * width] * (layers + 1)  # what comes from below, and across
+        name, inputs = f"up_blocks.{block}", [2 * width] * (layers + 1)  # from below, and from the skip connection
         inputs[0] += before - width
         inputs[-1] += widths[min(block + 1, len(widths) - 1)] - width
         yield from _block(name, residual, inputs, width, "Attn" in kind)
@@ -66,7 +66,7 @@ def tensors_of_unet(settings: dict[str, Any]) -> Tensors:
 
 
 def _block(name: str, residual: _Residual, inputs: list[int], outputs: int, attended: bool) -> Tensors:
-    """Residual layers with these numbers of channels, each followed by attention if it is `attended`."""
+    """Residual layers with these channels, each followed by attention if `attended`."""
     for layer, width in enumerate(inputs):
         yield from residual.tensors(f"{name}.resnets.{layer}", width, outputs)
         if attended:
@@ -74,7 +74,7 @@ def _block(name: str, residual: _Residual, inputs: list[int], outputs: int, atte
 
 
 def _resampling(name: str, residual: _Residual, width: int, kind: str, in_attention: str) -> Tensors:
-    """What halves or doubles the images in a block of this kind; `in_attention`: in blocks of attention."""
+    """The layer that halves or doubles the images in a block of this kind; `in_attention`: in attention blocks."""
     if kind.startswith("Resnet") or (kind.startswith("Attn") and in_attention == "resnet"):
         yield from residual.tensors(name, width, width)
     else:
@@ -89,7 +89,7 @@ def _attention(name: str, width: int, normed: bool = True) -> Tensors:
 
 
 def _layer(name: str, inputs: int, outputs: int, *sides: int) -> Tensors:
-    """A convolution whose kernel has these sides, or without them a linear layer."""
+    """A convolution with a kernel of these sides, or a linear layer without them."""
     yield f"{name}.weight", [outputs, inputs, *sides]
     yield f"{name}.bias", [outputs]
 

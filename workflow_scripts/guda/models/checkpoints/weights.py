@@ -1,4 +1,4 @@
-"""Weights that others saved: read in float32 and given to networks, whatever files and types they were saved in."""
+"""Weights saved elsewhere: read in float32 and loaded into networks, whatever their files and types."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-# For whatever transformers reads from a folder itself.
+# Arguments for everything that transformers reads from a folder itself.
 APART = {"local_files_only": True, "trust_remote_code": False}
 
 
 def read_weights(checkpoint: Checkpoint, key: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a checkpoint with their current names, on the CPU, one by one; all that are floats in float32.
+    """The tensors of a checkpoint with their current names, on the CPU, one by one; floats in float32.
 
-    `key` names the setting in errors. Raises ArtifactError for what `read_headers` refuses, and by name for a tensor
-    with values that are not finite, or beyond what float32 holds.
+    `key` names the setting in errors. Raises ArtifactError for what `read_headers` rejects, and by name for a tensor
+    with values that are not finite or exceed float32's range.
     """
     import safetensors
 
     read_headers(checkpoint, key)
     for file in checkpoint.weights:
         with safetensors.safe_open(file, framework="pt") as opened:
-            for name in opened.keys():  # noqa: SIM118 - it is no mapping
+            for name in opened.keys():  # noqa: SIM118 - not a mapping
                 yield (
                     checkpoint.current_name(name),
                     _in_float32(opened.get_tensor(name), f"{key}: {file}: tensor {name!r}"),
@@ -50,14 +50,14 @@ def _in_float32(tensor: Tensor, where: str) -> Tensor:
 
 
 def take_weights(network: torch.nn.Module, checkpoint: Checkpoint, key: str) -> None:
-    """Give a network of diffusers the weights of a checkpoint; see `fitting_weights`."""
+    """Load the weights of a checkpoint into a diffusers network; see `fitting_weights`."""
     network.load_state_dict(dict(fitting_weights(network, checkpoint, key)))
 
 
 def fitting_weights(network: torch.nn.Module, checkpoint: Checkpoint, key: str) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a checkpoint, one by one, for a network of diffusers, whose own are not looked at.
+    """The weights of a checkpoint, one by one, for a diffusers network, whose current weights are ignored.
 
-    `key` names the setting in errors. Raises ArtifactError for files that do not hold them, and them alone.
+    `key` names the setting in errors. Raises ArtifactError if the files hold other tensors than the network's.
     """
     headers, expected, file = read_headers(checkpoint, key), network.state_dict(), checkpoint.named
     for name in sorted(expected.keys() ^ headers.keys()):
@@ -72,15 +72,15 @@ def fitting_weights(network: torch.nn.Module, checkpoint: Checkpoint, key: str) 
 def transformers_model(
     kind: type[PreTrainedModel], settings: PretrainedConfig, checkpoint: Checkpoint, key: str
 ) -> tuple[PreTrainedModel, list[str]]:
-    """A network of transformers with the weights of a checkpoint, in evaluation mode, and the tensors that it lacks.
+    """A transformers network with the weights of a checkpoint, in evaluation mode, and the names of missing tensors.
 
-    What is lacking has random values. `kind` is its class. transformers itself sees no file: it would follow others
-    that those name. `key` names the setting in errors. Raises ArtifactError for weights that are not of such a network.
+    Missing tensors have random values. `kind` is its class. transformers itself reads no files, since it would follow
+    others that they name. `key` names the setting in errors. Raises ArtifactError for weights of another network.
     """
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of reading weights, which a log would keep
-    logging.set_verbosity_error()  # what is lacking is said by whoever asks
+    logging.disable_progress_bar()  # for reading weights, which would fill logs
+    logging.set_verbosity_error()  # callers report missing tensors
     weights = dict(read_weights(checkpoint, key))
     model, report = built(
         lambda: kind.from_pretrained(
@@ -98,9 +98,9 @@ def transformers_model(
 
 
 def built(make: Callable[[], Any], kind: str, folder: Path, key: str) -> Any:
-    """What `make` makes of the settings in a folder. Raises ArtifactError, in the library's words, where it cannot."""
+    """The result of `make` on a folder's settings. Raises ArtifactError, with the library's message, if it fails."""
     try:
         return make()
-    except Exception as error:  # settings of others fail anywhere in a network's own code
+    except Exception as error:  # unknown settings may fail anywhere in a network's code
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{key}: {folder} cannot be read as a {kind} ({reason})") from None

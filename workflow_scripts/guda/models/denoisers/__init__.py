@@ -1,4 +1,4 @@
-"""Networks that predict the noise in x_t, behind one interface."""
+"""Networks that predict the noise in x_t, behind a common interface."""
 
 from guda.models.denoisers.adapters import add_adapters, save_adapters
 from guda.models.denoisers.bound import BoundDenoiser, GuidedDenoiser

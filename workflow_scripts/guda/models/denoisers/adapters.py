@@ -1,7 +1,7 @@
 """Low-rank adapters of text-to-image networks (LoRA, arXiv 2106.09685): W + (alpha / r) B A in place of a weight W.
 
-They are on the attention layers, and are kept in the file that diffusers' `load_lora_weights` reads. Peft trains them;
-whoever reads the model adds them to the weights.
+They are on the attention layers, and are saved in the file that diffusers' `load_lora_weights` reads. Peft trains them;
+they are merged into the weights when a model is loaded.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from guda.core.seeding import derive_seed
 from guda.models.denoisers.unet import UNetDenoiser
 from guda.specs import Spec
 
-LAYERS = ("to_q", "to_k", "to_v", "to_out.0")  # ends of the names of the layers that are adapted
-NETWORK = "unet"  # of a pipeline's parts the one that is adapted, before each name in the file
-SETTINGS = "lora_adapter_metadata"  # under which diffusers looks for rank and alpha
+LAYERS = ("to_q", "to_k", "to_v", "to_out.0")  # suffixes of the names of adapted layers
+NETWORK = "unet"  # the adapted part of a pipeline, prefix of each name in the file
+SETTINGS = "lora_adapter_metadata"  # where diffusers looks for rank and alpha
 KIND = "default"  # peft's name for the one adapter
 
 
 def add_adapters(denoiser: UNetDenoiser, rank: int, alpha: float, seed: int) -> None:
-    """Put adapters of rank r on a network's attention layers, in place; training moves them alone.
+    """Add adapters of rank r to a network's attention layers, in place; only they are trained.
 
-    B is zero, so that the network is what it was; A [r, in] is drawn from the seed.
+    B is zero, so that the network is initially unchanged; A [r, in] is drawn with the seed.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -55,14 +55,14 @@ def save_adapters(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **meta
 def check_adapters(
     file: Path, tensors: dict[str, Tensor], metadata: dict[str, str], unet: torch.nn.Module
 ) -> tuple[int, float]:
-    """The rank and alpha of adapters. Raises ArtifactError unless the tensors are those of adapters of the network."""
+    """The rank and alpha of adapters. Raises ArtifactError unless the tensors are adapters of this network."""
     try:
         settings = json.loads(metadata[SETTINGS])
         rank, alpha = int(settings[f"{NETWORK}.r"]), float(settings[f"{NETWORK}.lora_alpha"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise ArtifactError(f"{file}: its metadata have no rank and alpha of adapters. {CURE}") from None
+        raise ArtifactError(f"{file}: its metadata lacks the adapters' rank and alpha. {CURE}") from None
     if rank < 1 or not math.isfinite(alpha):
-        raise ArtifactError(f"{file}: rank {rank} and alpha {alpha} are not those of adapters. {CURE}")
+        raise ArtifactError(f"{file}: rank {rank} and alpha {alpha} are not valid for adapters. {CURE}")
     wanted = {}
     for name, weight in unet.named_parameters():
         layer, _, kind = name.rpartition(".")
@@ -76,7 +76,7 @@ def check_adapters(
 
 @torch.no_grad()
 def merge_adapters(denoiser: UNetDenoiser, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Add adapters, as `save_adapters` wrote them for the network, to its weights, in place."""
+    """Merge adapters written by `save_adapters` into the network's weights, in place."""
     settings, weights = json.loads(metadata[SETTINGS]), dict(denoiser.unet.named_parameters())
     scale = settings[f"{NETWORK}.lora_alpha"] / settings[f"{NETWORK}.r"]
     for name, down in tensors.items():

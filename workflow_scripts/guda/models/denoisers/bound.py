@@ -1,4 +1,4 @@
-"""Denoisers bound to what they are told of each image, so that scores and samplers need not know of it."""
+"""Denoisers bound to their conditioning for each image, so that scoring and samplers need not handle it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BoundDenoiser:
-    """A denoiser with its condition for n images: labels int64 [n], or the embeddings of prompts float [n, L, D]."""
+    """A denoiser with its conditions for n images: labels int64 [n], or prompt embeddings float [n, L, D]."""
 
     denoiser: UNetDenoiser
     condition: Tensor
@@ -37,7 +37,7 @@ class BoundDenoiser:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of the images that the network is made for."""
+        """[C, H, W] of the network's images."""
         return self.denoiser.image_shape
 
     def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -45,11 +45,11 @@ class BoundDenoiser:
         return self.denoiser.add_noise(x, noise, t)
 
     def of(self, rows: Sequence[int] | Tensor) -> BoundDenoiser:
-        """The same for a batch of some of the images, or of one of them several times."""
+        """The same for a batch of these images, in which one may occur several times."""
         return BoundDenoiser(self.denoiser, self.condition[torch.as_tensor(rows)])
 
     def predict_noise(self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """e_theta(x_t, t, condition), [n, C, H, W], for one x_t of each of the n images."""
+        """e_theta(x_t, t, condition), [n, C, H, W], for one x_t per image."""
         return self.denoiser.predict_noise(x_t, t, self.condition.to(self.device))
 
 
@@ -67,7 +67,7 @@ class GuidedDenoiser(BoundDenoiser):
         return replace(self, condition=self.condition[torch.as_tensor(rows)])
 
     def predict_noise(self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """e_u + w (e_c - e_u), [n, C, H, W]: w = 1 is the prompt alone, w = 0 none."""
+        """e_u + w (e_c - e_u), [n, C, H, W]: w = 1 uses the prompt alone, w = 0 ignores it."""
         told = super().predict_noise(x_t, t)
         if self.guidance_scale == 1:
             return told

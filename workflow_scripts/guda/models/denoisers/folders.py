@@ -1,4 +1,4 @@
-"""Model folders that diffusers opens: written here and read back, or trained elsewhere."""
+"""Model folders that diffusers can open: written here and read back, or trained elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DENOISERS = {"UNet2DModel": UNetDenoiser, "UNet2DConditionModel": TextDenoiser} 
 
 
 def save_denoiser(folder: str | Path, denoiser: UNetDenoiser, spec: Spec, **metadata: str) -> list[Path]:
-    """Write a diffusers folder that `from_pretrained` opens; the weights carry spec and provenance.
+    """Write a diffusers folder for `from_pretrained`; the weights carry spec and provenance.
 
     Returns the files written.
     """
@@ -36,9 +36,9 @@ def load_denoiser(
 ) -> tuple[UNetDenoiser, dict[str, str]]:
     """Read a model folder written here: the denoiser in evaluation mode, and the weights' metadata.
 
-    `base` is the folder of the base model, where `folder` holds adapters of it alone. Raises ArtifactError when a file
-    is missing or damaged, the weights are of another spec or of another network than config.json's, config.json is not
-    the one that they were saved with, or the adapters are of another base model.
+    `base` is the folder of the base model, if `folder` only holds adapters of it. Raises ArtifactError if a file is
+    missing or damaged, the weights are of another spec or of another network than config.json's, config.json is not the
+    one that they were saved with, or the adapters are of another base model.
     """
     if base is not None:
         return _load_adapted(Path(folder), Path(base), schedule, spec_digest)
@@ -56,15 +56,15 @@ def load_denoiser(
 
 
 def network_files(folder: str | Path, base: str | Path | None = None) -> dict[str, str | Path]:
-    """The files that `load_denoiser` reads a network from, by what they are."""
+    """The files that `load_denoiser` reads a network from, by role."""
     files: dict[str, str | Path] = {name: Path(base or folder) / name for name in MODEL_FILES}
     return files if base is None else files | {ADAPTER: Path(folder) / ADAPTER}
 
 
 def read_network(config_file: Path, family: str | None = None) -> Any:
-    """A network with fresh weights, of one of the families that are written here. Raises ArtifactError.
+    """A freshly initialized network of one of the families that are written here. Raises ArtifactError.
 
-    A file that does not name its family is taken to be of `family`.
+    A file that does not name its family is assumed to be of `family`.
     """
     import diffusers
 
@@ -74,9 +74,9 @@ def read_network(config_file: Path, family: str | None = None) -> Any:
         raise ArtifactError(f"{config_file}: of class {family!r}, expected {' or '.join(DENOISERS)}. {CURE}")
     try:
         return getattr(diffusers, str(family)).from_config(settings)
-    except Exception as error:  # of any kind, by what diffusers and torch stumble over
+    except Exception as error:  # diffusers and torch may raise anything
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{config_file}: no network can be made of it ({reason}). {CURE}") from None
+        raise ArtifactError(f"{config_file}: cannot build a network from it ({reason}). {CURE}") from None
 
 
 def _load_adapted(
@@ -92,10 +92,10 @@ def _load_adapted(
 
 
 def load_imported_denoiser(folder: Path, spec: ImportedModelSpec, key: str) -> UNetDenoiser:
-    """Read a model that was not written here, from a diffusers folder or a whole pipeline.
+    """Read a model that was not written here, from a diffusers folder or a full pipeline.
 
-    `key` names the setting in errors. Raises ArtifactError when a file is missing, is no safetensors file, or is not of
-    the architecture and noise schedule that the spec names.
+    `key` names the setting in errors. Raises ArtifactError if a file is missing, not a safetensors file, or not of the
+    architecture and noise schedule in the spec.
     """
     check_model(folder, spec.unet, spec.noise_schedule, tuple(spec.shape), key)
     schedule = NoiseSchedule.from_config(spec.noise_schedule)
@@ -110,8 +110,8 @@ def load_pretrained_unet(
     """Read the network of a text-to-image model that was not written here, from its folder or that of its pipeline.
 
     `schedule` is the process that it was trained for; `latent_size` is the height and width of the latents that it will
-    see, which its checkpoints then name; None: those that it names itself. `key` names the setting in errors. Raises
-    ArtifactError when a file is missing, is no safetensors file, or is not of a network that is told a prompt alone.
+    see, which its checkpoints then record; None: those in its own file. `key` names the setting in errors. Raises
+    ArtifactError if a file is missing, not a safetensors file, or not of a network conditioned on a prompt alone.
     """
     found = model_files(folder, key)
     denoiser = new_text_denoiser(found.config, schedule, key, latent_size)

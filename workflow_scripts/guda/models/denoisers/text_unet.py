@@ -1,6 +1,6 @@
-"""Denoisers over diffusers' `UNet2DConditionModel`, which are told a prompt: the networks of Stable Diffusion 1 and 2.
+"""Denoisers over diffusers' `UNet2DConditionModel`, conditioned on a prompt: the networks of Stable Diffusion 1 and 2.
 
-They work on the latents of an autoencoder; an "image" of shape [C, H, W] is one of these.
+They work on an autoencoder's latents; an "image" of shape [C, H, W] is a latent.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Trainable = Literal["full", "cross_attention"]
 class TextDenoiser(UNetDenoiser):
     """A `UNet2DConditionModel` with the noise schedule it was trained for. Its condition is a prompt's embedding.
 
-    `condition` float [B, L, D]: the text encoder's states of L tokens each. There is no default: an empty prompt has an
-    embedding, too.
+    `condition` float [B, L, D]: the text encoder's hidden states for L tokens each. There is no default: the empty
+    prompt has an embedding, too.
     """
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of the latents that the network is made for."""
+        """[C, H, W] of the network's latents."""
         size = self.unet.config.sample_size
         return self.unet.config.in_channels, *((size, size) if isinstance(size, int) else size)
 
@@ -43,10 +43,10 @@ class TextDenoiser(UNetDenoiser):
 def new_text_denoiser(
     config_file: Path, schedule: NoiseSchedule, key: str, latent_size: tuple[int, int] | None = None
 ) -> TextDenoiser:
-    """A network with fresh weights (from torch's global generator) of the architecture in a file of diffusers'.
+    """A freshly initialized network (by torch's global generator) with the architecture in a diffusers file.
 
-    `latent_size` [H, W] takes the place of the size that the file names: no layer depends on it. `key` names the
-    setting in errors. Raises ArtifactError for a network of another family.
+    `latent_size` [H, W] replaces the size in the file: no layer depends on it. `key` names the setting in errors.
+    Raises ArtifactError for a network of another family.
     """
     from diffusers import UNet2DConditionModel
 
@@ -61,6 +61,6 @@ def new_text_denoiser(
 
 
 def select_trainable(denoiser: UNetDenoiser, trainable: Trainable) -> None:
-    """Let training move all weights of a network, or only those of the cross-attention, which reads the prompt."""
+    """Make all weights of a network trainable, or only those of the cross-attention, which reads the prompt."""
     for name, weight in denoiser.unet.named_parameters():
         weight.requires_grad_(trainable == "full" or CROSS_ATTENTION in name)

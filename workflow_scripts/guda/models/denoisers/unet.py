@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Denoiser(Protocol):
-    """What scoring and sampling ask of a network: one that is told nothing, or is bound to what it is told."""
+    """The interface that scoring and sampling need: an unconditional network, or one bound to its conditions."""
 
     @property
     def device(self) -> torch.device: ...
@@ -35,7 +35,7 @@ class Denoiser(Protocol):
         ...
 
     def of(self, rows: Sequence[int] | Tensor) -> Denoiser:
-        """The same for a batch of some of the images that it is bound to, of which one may come several times."""
+        """The same for a batch of the images that it is bound to, in which one may occur several times."""
         ...
 
     def add_noise(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -53,10 +53,10 @@ class Denoiser(Protocol):
 class UNetDenoiser(torch.nn.Module):
     """A `UNet2DModel` with the noise schedule it was trained for.
 
-    One with `n_labels` class embeddings takes a label as its condition; the last label says that no group is known.
+    With `n_labels` class embeddings it is conditioned on a label; the last label means that no group is given.
     """
 
-    unet: Any  # diffusers' network, whose own types say little
+    unet: Any  # diffusers' network, whose type annotations are too loose
     gammas: Tensor
     sigmas: Tensor
     log_noise_ratios: Tensor
@@ -88,13 +88,13 @@ class UNetDenoiser(torch.nn.Module):
         return self.gammas.device
 
     def told(self, condition: Tensor | None) -> Denoiser:
-        """The denoiser bound to a condition for each of n images, [n, ...]; None: as it is."""
+        """The denoiser bound to a condition for each of n images, [n, ...]; None: unchanged."""
         from guda.models.denoisers.bound import BoundDenoiser
 
         return self if condition is None else BoundDenoiser(self, condition)
 
     def of(self, rows: Sequence[int] | Tensor) -> Denoiser:
-        """Itself: it is told nothing of the images."""
+        """Itself: it is not conditioned on the images."""
         return self
 
     def scales(self, t: Num[Tensor, " b"]) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
@@ -122,7 +122,7 @@ class UNetDenoiser(torch.nn.Module):
     ) -> Float[Tensor, "b c h w"]:
         """e_theta(x_t, t), converted from whatever the network predicts; channels of a learned variance are dropped.
 
-        `condition` int64 [B]: labels of groups; None: no group is known.
+        `condition` int64 [B]: labels of groups; None: no group is given.
         """
         return self._noise(self._output(x_t, t, condition)[:, : x_t.shape[1]], x_t, t)
 
@@ -149,7 +149,7 @@ class UNetDenoiser(torch.nn.Module):
     def target(
         self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]
     ) -> Float[Tensor, "b c h w"]:
-        """What the network is to predict, [B, C, H, W]: the noise, the velocity or the image."""
+        """The network's prediction target, [B, C, H, W]: the noise, the velocity or the image."""
         gamma, sigma = self.scales(t)
         targets = {"epsilon": noise, "v_prediction": gamma * noise - sigma * x, "sample": x}
         return targets[self.schedule.prediction_type]
@@ -161,7 +161,7 @@ class UNetDenoiser(torch.nn.Module):
         t: Int[Tensor, " b"],
         condition: Tensor | None = None,
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """Mean squares over pixels of what the network's own prediction is wrong by, and of its target, each [B]."""
+        """Mean squares over pixels of the error of the network's own prediction and of its target, each [B]."""
         target, output = self.target(x, noise, t), self._output(self.add_noise(x, noise, t), t, condition)
         wrong = output[:, : x.shape[1]] - target
         return wrong.square().flatten(1).mean(1), target.square().flatten(1).mean(1)
@@ -176,7 +176,7 @@ class UNetDenoiser(torch.nn.Module):
         """Mean squared error of the network's own prediction (noise, velocity or image), a scalar.
 
         A network with a learned variance adds L_vlb = T * mean KL of steps 1 .. T-1, in nats per dimension, weighted by
-        VLB_WEIGHT. It reaches the channels of the variance and what they are computed from, not those of the noise.
+        VLB_WEIGHT. Its gradient reaches the variance channels and the layers below, not the noise channels.
         """
         channels = x.shape[1]
         x_t = self.add_noise(x, noise, t)
@@ -193,9 +193,9 @@ class UNetDenoiser(torch.nn.Module):
 def new_denoiser(
     settings: config.UNet, schedule: NoiseSchedule, image_shape: tuple[int, ...], n_labels: int | None = None
 ) -> UNetDenoiser:
-    """A network with fresh weights (from torch's global generator) for images of shape [C, H, W].
+    """A freshly initialized network (by torch's global generator) for images of shape [C, H, W].
 
-    With `n_labels` it is conditional, with so many class embeddings.
+    With `n_labels` it is conditional, with that many class embeddings.
     """
     from diffusers import UNet2DModel
 

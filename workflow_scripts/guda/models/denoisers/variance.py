@@ -12,8 +12,8 @@ def reverse_step_kl(output: Tensor, noise_error: Tensor, kl_weights: Tensor, log
     """KL of the true posterior q(x_{i-1} | x_i, x) from the model's reverse step, in nats per dimension, [B, C, H, W].
 
     With `output` v in [-1, 1] the model's log variance is (v + 1) / 2 log beta_i + (1 - v) / 2 log beta~_i (eq. 15).
-    `noise_error` e - e_theta is what its mean is wrong by, in units of noise; `kl_weights` and `log_ranges`, [B, 1, 1,
-    1], are those of the noise schedule. Where both are 0 the result is 0.
+    `noise_error` e - e_theta is the error of its mean, in units of noise; `kl_weights` and `log_ranges`, [B, 1, 1, 1],
+    are those of the noise schedule. Where both are 0 the result is 0.
     """
     log_ratio = (output + 1) / 2 * log_ranges  # of the model's variance to beta~_i
     # Between Gaussians of variances s and r s whose means differ by d: (log r + 1 / r - 1 + d^2 / (r s)) / 2. The last

@@ -1,1 +1,1 @@
-"""Pipelines of Stable Diffusion: their folder, and what encodes and decodes."""
+"""Stable Diffusion pipelines: their folders, encoders and decoders."""

@@ -1,4 +1,4 @@
-"""What is measured of the networks that turn images and prompts into numbers; see `encoder_health` beside it."""
+"""Quality measures of the autoencoder and the text encoder; see `encoder_health`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from guda.models.stable_diffusion.encoder_health import CURE
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-IMAGES = 16  # that the autoencoder is tried on
+IMAGES = 16  # that the autoencoder is tested on
 
 
 def pixels_lost(vae: AutoencoderKL, images: Tensor) -> float:
-    """Share of the variance of uint8 images [n, 3, H, W] that is gone when they are encoded and decoded again.
+    """Fraction of the variance of uint8 images [n, 3, H, W] that is lost by encoding and decoding.
 
-    Of IMAGES of them, spread evenly. The variance is that of all their pixels around one colour. Raises
-    FloatingPointError when what is decoded is not finite.
+    Measured on IMAGES of them, evenly spaced. The variance is that of all their pixels around one colour. Raises
+    FloatingPointError if the decoded images are not finite.
     """
     x = to_network_range(images[:: max(1, len(images) // IMAGES)][:IMAGES])
     with torch.no_grad():
         decoded = [vae.decode(vae.encode(part.to(vae.device)).latent_dist.mean).sample.cpu() for part in x.split(1)]
     colour = x.mean((0, 2, 3), keepdim=True)
-    level = 1 / 127.5  # the least difference between two images, in place of none at all
+    level = 1 / 127.5  # the smallest difference between two images, instead of zero
     lost = ((torch.cat(decoded) - x).square().mean() / (x - colour).square().mean().clamp_min(level**2)).item()
     if not math.isfinite(lost):
         raise FloatingPointError(
@@ -49,6 +49,6 @@ def prompts_differ(pooled: Tensor) -> float | None:
 
 
 def encoders_health(vae: AutoencoderKL, images: Tensor, pooled: Tensor) -> dict[str, float]:
-    """What the record of encoded samples says of the networks that encoded them; see `complaints`."""
+    """The measures of the encoders in the record of encoded samples; see `complaints`."""
     differ = prompts_differ(pooled)
     return {"pixels_lost": pixels_lost(vae, images)} | ({} if differ is None else {"prompts_differ": differ})

@@ -1,4 +1,4 @@
-"""The folder of a text-to-image pipeline, as diffusers writes it: what has to lie in it, fit, and its digest."""
+"""The folder of a text-to-image pipeline, as diffusers writes it: required files, checks that they fit, and digest."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ VOCABULARY, MERGES, TOKENIZER_CONFIG = "vocab.json", "merges.txt", "tokenizer_co
 SCHEDULER = "scheduler/scheduler_config.json"
 STEMS = {"unet": DIFFUSERS, "vae": DIFFUSERS, "text_encoder": TRANSFORMERS}  # of the networks' weights
 NETWORKS = {part: f"{stem}{SUFFIX}" for part, stem in STEMS.items()}
-# What a tokenizer is made of: either the first file, which newer versions write, or the two others.
+# The files of a tokenizer: either the first, which newer versions write, or the other two.
 TOKENIZERS = (["tokenizer.json"], [VOCABULARY, MERGES])
 TOKENIZER_SETTINGS = (TOKENIZER_CONFIG, "special_tokens_map.json")
-# Settings by which a tokenizer would read another file than its own.
+# Settings that would make a tokenizer read a file that is not its own.
 OTHER_FILES = ("vocab_file", "merges_file", "tokenizer_file")
-# What the libraries take for a setting that a part's file lacks, of those that are read here.
+# The libraries' defaults for settings that a part's file may lack, for those read here.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "unet": {
         "in_channels": 4,
@@ -62,13 +62,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "text_encoder": {"hidden_size": 512, "vocab_size": 49408, "max_position_embeddings": 77, "num_hidden_layers": 12},
 }
-# The key by which a part's file says what it is, with what it may say; a whole CLIP has its text encoder.
+# The key with a part's class in its file, and the allowed values; a full CLIP includes its text encoder.
 KINDS = {
     "unet": ("_class_name", [CLASSES["unet"]]),
     "vae": ("_class_name", [CLASSES["vae"]]),
     "text_encoder": ("model_type", ["clip_text_model", "clip"]),
 }
-# Settings of a part that would make it compute something else than is computed here.
+# Settings that would make a part compute something else than the code here.
 BEYOND_PROMPTS = (
     "addition_embed_type",
     "class_embed_type",
@@ -81,7 +81,7 @@ BEYOND_SCALING = ("shift_factor", "latents_mean", "latents_std")
 
 
 class Parts(NamedTuple):
-    """The networks' files, and those of the tokenizer."""
+    """The files of the networks and of the tokenizer."""
 
     networks: dict[str, Checkpoint]
     tokenizer: list[Path]
@@ -90,7 +90,7 @@ class Parts(NamedTuple):
 def pipeline_digest(source: str, key: str) -> str:
     """Digest of a pipeline's content: of its files for a folder, of the pinned commit for a hub id.
 
-    `key` names the setting in errors. Raises ConfigError for what is neither, ArtifactError for a folder that is
+    `key` names the setting in errors. Raises ConfigError for anything else, ArtifactError for a folder that is
     incomplete or of another kind of pipeline.
     """
     if HUB_ID.fullmatch(source):
@@ -100,10 +100,10 @@ def pipeline_digest(source: str, key: str) -> str:
 
 
 def fetched_pipeline(source: str, key: str) -> Path:
-    """The local folder of a pipeline; of a hub id the files that are needed are downloaded, or found in its cache.
+    """The local folder of a pipeline; for a hub id, the needed files are downloaded, or found in the hub's cache.
 
-    Variants of a network's weights are downloaded only where there are no others. `key` names the setting in errors.
-    Raises ArtifactError for a pipeline that cannot be downloaded.
+    Variants of a network's weights are downloaded only if there are no others. `key` names the setting in errors.
+    Raises ArtifactError if the download fails.
     """
     if not HUB_ID.fullmatch(source):
         return Path(source)
@@ -122,10 +122,9 @@ def fetched_pipeline(source: str, key: str) -> Path:
 
 
 def pipeline_files(folder: Path, key: str) -> list[Path]:
-    """The files that a pipeline's numbers depend on, all of them there.
+    """All files that a pipeline's outputs depend on.
 
-    Raises ArtifactError for a missing file or another kind of pipeline; weights that would have to be unpickled are
-    refused.
+    Raises ArtifactError for a missing file, another kind of pipeline, or weights that would have to be unpickled.
     """
     parts = pipeline_parts(folder, key)
     networks = [file for checkpoint in parts.networks.values() for file in checkpoint.files]
@@ -138,11 +137,11 @@ def pipeline_parts(folder: Path, key: str) -> Parts:
     networks = {part: found_checkpoint(folder / part, stem, key) for part, stem in STEMS.items()}
     if not (folder / SCHEDULER).is_file():
         file = folder / SCHEDULER
-        raise ArtifactError(f"{key}: {file.parent} has no {file.name}; give the folder of a whole pipeline")
+        raise ArtifactError(f"{key}: {file.parent} has no {file.name}; give the folder of a full pipeline")
     tokenizer = folder / "tokenizer"
     for file in sorted(tokenizer.glob("*")):
         if not (file.is_file() or file.is_dir()):  # which transformers would wait for
-            raise ArtifactError(f"{key}: {file} is no regular file; take it out")
+            raise ArtifactError(f"{key}: {file} is not a regular file; remove it")
     whole = [names for names in TOKENIZERS if all((tokenizer / name).is_file() for name in names)]
     if not whole:
         raise ArtifactError(f"{key}: {tokenizer} has neither tokenizer.json nor {VOCABULARY} and {MERGES}")
@@ -151,17 +150,17 @@ def pipeline_parts(folder: Path, key: str) -> Parts:
 
 
 def pipeline_notes(folder: Path, key: str) -> list[str]:
-    """What the user should know of how a pipeline is read, a sentence each."""
+    """Notes on how a pipeline is read, one sentence each."""
     notes = variant_notes(list(pipeline_parts(folder, key).networks.values()), key)
     if (folder / AVERAGED).is_dir():
-        notes.append(f"{key}: {folder} has {AVERAGED} beside unet; unet is taken, as {INDEX} says.")
+        notes.append(f"{key}: {folder} has {AVERAGED} beside unet; unet is used, as {INDEX} says.")
     return notes
 
 
 def check_pipeline(folder: Path, key: str) -> None:
-    """Raise ArtifactError unless a pipeline's parts are whole, supported, and fit each other.
+    """Raise ArtifactError unless a pipeline's parts are complete, supported, and fit together.
 
-    Nothing is read but their settings and the headers of their weights. `key` names the setting in errors.
+    Only their settings and the headers of their weights are read. `key` names the setting in errors.
     """
     parts = pipeline_parts(folder, key)
     files = {part: checkpoint.config for part, checkpoint in parts.networks.items()}
@@ -194,7 +193,7 @@ def check_pipeline(folder: Path, key: str) -> None:
 
 
 def unet_settings(file: Path, key: str) -> dict[str, Any]:
-    """The settings of a text-to-image network. Raises ArtifactError for one that is told more than a prompt."""
+    """The settings of a text-to-image network. Raises ArtifactError if it is conditioned on more than a prompt."""
     settings = read_object(file, key)
     family = settings.get("_class_name")
     if family != CLASSES["unet"]:
@@ -205,19 +204,18 @@ def unet_settings(file: Path, key: str) -> dict[str, Any]:
     for name in BEYOND_PROMPTS:
         if settings.get(name) is not None:
             raise ArtifactError(
-                f"{key}: {file} has {name} {settings[name]!r}: the network is told more than a prompt, which is not "
-                "supported"
+                f"{key}: {file} has {name} {settings[name]!r}: conditioning on more than a prompt is not supported"
             )
     channels = [settings.get(name, DEFAULTS["unet"][name]) for name in ("in_channels", "out_channels")]
     if channels[0] != channels[1]:
-        raise ArtifactError(f"{key}: {file} takes {channels[0]} channels and gives {channels[1]}; they must agree")
+        raise ArtifactError(f"{key}: {file} has {channels[0]} channels in and {channels[1]} out; they must agree")
     return settings
 
 
 def check_unet(folder: Path, key: str, pipeline: Path | None) -> None:
-    """Raise ArtifactError unless a folder's network, or that of a whole pipeline in it, is told a prompt alone.
+    """Raise ArtifactError unless a folder's network, or that of a pipeline in it, is conditioned on a prompt alone.
 
-    It is to be another state of the network of a `pipeline` (None: of one that is not there yet).
+    It must have the architecture of the network of `pipeline` (None: of one that does not exist yet).
     """
     found = model_files(folder, key)
     settings = DEFAULTS["unet"] | unet_settings(found.config, key)
@@ -227,7 +225,7 @@ def check_unet(folder: Path, key: str, pipeline: Path | None) -> None:
 
 
 def check_same_network(settings: dict[str, Any], wanted: dict[str, Any], key: str) -> None:
-    """Raise ArtifactError where a network's settings are not those of the pipeline's, whatever size both name."""
+    """Raise ArtifactError if a network's settings differ from the pipeline's, apart from the image size."""
     for name in sorted(settings.keys() | wanted.keys()):
         ours, theirs = settings.get(name), wanted.get(name)
         if ours != theirs and name != "sample_size" and not name.startswith("_"):
@@ -238,14 +236,14 @@ def check_same_network(settings: dict[str, Any], wanted: dict[str, Any], key: st
 
 
 def _with_defaults(part: str, settings: dict[str, Any], file: Path, key: str) -> dict[str, Any]:
-    """A network's settings with those that its file lacks. Raises ArtifactError where one is of another kind."""
+    """A network's settings with defaults for missing ones. Raises ArtifactError for a network of another kind."""
     (name, expected), found = KINDS[part], settings.get(KINDS[part][0])
     if found is not None and found not in expected:
         raise ArtifactError(f"{key}: {file} has {name} {found!r}, but only {expected[0]!r} is supported as {part}")
     if settings.get("quantization_config") is not None:
         raise ArtifactError(f"{key}: {file} has quantization_config; give the weights unquantised, in F32, F16 or BF16")
     known = DEFAULTS[part]
-    inner = settings.get("text_config")  # of a CLIP that was saved whole
+    inner = settings.get("text_config")  # of a CLIP that was saved in full
     settings = known | (inner if isinstance(inner, dict) else {}) | settings
     for name, default in known.items():
         values = settings[name] if isinstance(settings[name], list) else [settings[name]]
@@ -254,7 +252,7 @@ def _with_defaults(part: str, settings: dict[str, Any], file: Path, key: str) ->
         if (isinstance(settings[name], list) and not listed) or not (
             values and all(type(value) in kinds and value > 0 for value in values)
         ):
-            raise ArtifactError(f"{key}: {file} has {name} {settings[name]!r}, expected such as {default}")
+            raise ArtifactError(f"{key}: {file} has {name} {settings[name]!r}, expected a value like {default}")
     blocks = settings.get("block_out_channels")
     if blocks is not None and (
         not isinstance(blocks, list)
@@ -276,13 +274,13 @@ def _check_autoencoder(settings: dict[str, Any], file: Path, key: str) -> None:
 
 
 def _check_tokenizer(files: list[Path], vocabulary: int, key: str) -> None:
-    """Raise ArtifactError for a tokenizer that names files elsewhere, or words that the text encoder does not know."""
+    """Raise ArtifactError for a tokenizer that names files elsewhere, or has more words than the text encoder."""
     objects = {file.name: read_object(file, key) for file in files if file.suffix == ".json"}
     for name in OTHER_FILES:
         found = objects.get(TOKENIZER_CONFIG, {}).get(name)
         if found is not None:
             file = files[0].parent / TOKENIZER_CONFIG
-            raise ArtifactError(f"{key}: {file} names {found!r} as {name}, which is not followed; take the key out")
+            raise ArtifactError(f"{key}: {file} names {found!r} as {name}, which is not followed; remove the key")
     model = objects.get("tokenizer.json", {}).get("model")
     words = model.get("vocab") if isinstance(model, dict) else objects.get(VOCABULARY)
     if isinstance(words, dict) and len(words) > vocabulary:
@@ -302,9 +300,9 @@ def _check_attention(headers: dict[str, TensorHeader], dim: int, key: str) -> No
 
 
 def _check_classes(folder: Path, key: str) -> None:
-    """Raise ArtifactError unless a pipeline is that of Stable Diffusion 1 or 2, each part of the class it has there."""
+    """Raise ArtifactError unless a pipeline is Stable Diffusion 1 or 2, with each part of the expected class."""
     if not (folder / INDEX).exists():
-        raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a whole pipeline")
+        raise ArtifactError(f"{key}: {folder} has no {INDEX}; give the folder of a full pipeline")
     index = read_object(folder / INDEX, key)
     if index.get("_class_name") != PIPELINE:
         raise ArtifactError(
@@ -313,14 +311,14 @@ def _check_classes(folder: Path, key: str) -> None:
     for part, expected in CLASSES.items():
         entry = index.get(part)
         library, found = entry if isinstance(entry, list) and len(entry) == 2 else (None, entry)
-        # Older versions of transformers call one of two equal tokenizers by this name.
+        # Older versions of transformers use this name for one of two equivalent tokenizers.
         if str(found).removesuffix("Fast") != expected:
             raise ArtifactError(
-                f"{key}: {folder / INDEX} gives {found} as {part}, but only {expected} is supported "
+                f"{key}: {folder / INDEX} has the {part} {found}, but only {expected} is supported "
                 "(pipelines of Stable Diffusion 1 and 2)"
             )
         if library != LIBRARIES[part]:
             raise ArtifactError(
-                f"{key}: {folder / INDEX} gives {part} by {library!r}, but only {LIBRARIES[part]} is read, and no code "
-                "of a pipeline's own"
+                f"{key}: {folder / INDEX} takes {part} from {library!r}, but only {LIBRARIES[part]} is supported, and "
+                "no code of a pipeline's own"
             )

@@ -1,4 +1,4 @@
-"""The parts of a text-to-image pipeline that stay as they are: what turns prompts and images into numbers, and back."""
+"""The frozen parts of a text-to-image pipeline: the text encoder and the autoencoder."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-# How diffusers samples from a pipeline that is written here: DDIM in latent space.
+# How diffusers samples from pipelines written here: DDIM in latent space.
 SAMPLER = {"_class_name": "DDIMScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The autoencoder, the text encoder with its tokenizer, and the settings of the scheduler, as the file has them."""
+    """The autoencoder, the text encoder with its tokenizer, and the scheduler's settings as in its file."""
 
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
@@ -60,22 +60,22 @@ class Pipeline:
     scheduler: dict[str, Any]
 
     def to(self, device: torch.device | str) -> Pipeline:
-        """The same, its networks moved to a device in place."""
+        """Move the networks to a device, in place, and return the pipeline."""
         self.vae.to(device)
         self.text_encoder.to(device)
         return self
 
     @property
     def prompt_length(self) -> int:
-        """L, the tokens that a prompt is cut or filled to."""
+        """L, the number of tokens that prompts are truncated or padded to."""
         return min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
 
 
 def load_pipeline(folder: Path, key: str) -> Pipeline:
-    """Read a pipeline of Stable Diffusion 1 or 2, but for its UNet; networks in float32, in evaluation mode.
+    """Read a pipeline of Stable Diffusion 1 or 2 without its UNet; networks in float32, in evaluation mode.
 
-    `key` names the setting in errors. Raises ArtifactError when a part is missing, is of another class, does not fit
-    the others, or cannot be read whole; weights are read from safetensors alone.
+    `key` names the setting in errors. Raises ArtifactError if a part is missing, of another class, does not fit the
+    others, or is incomplete; weights are read only from safetensors.
     """
     from diffusers import AutoencoderKL
 
@@ -105,9 +105,9 @@ def _text_parts(folder: Path, checkpoint: Checkpoint, key: str) -> tuple[CLIPTex
 
 
 def opened_pipeline(source: str, expected: str) -> Pipeline:
-    """The pipeline in the folder that the workflow makes, or in a folder or hub id of the user's; see `checked`.
+    """The pipeline in the folder that the workflow makes, or in the user's folder or hub id; see `checked`.
 
-    Its UNet is not kept, but its weights are looked through: training comes after hours of encoding.
+    Its UNet is not kept, but its weights are checked now: training comes after hours of encoding.
     """
     from diffusers import UNet2DConditionModel
 
@@ -126,7 +126,7 @@ def pretrained_denoiser(
 ) -> TextDenoiser:
     """The pretrained network of the pipeline, for latents of this height and width; see `checked`.
 
-    Raises ArtifactError when it was trained for another process.
+    Raises ArtifactError if it was trained for another process.
     """
     folder = checked(source, expected)
     check_process(folder, process, PIPELINE_KEY)
@@ -136,9 +136,9 @@ def pretrained_denoiser(
 def imported_denoiser(
     folder: Path, key: str, spec: ImportedUNetSpec, source: str, latent_size: tuple[int, int]
 ) -> TextDenoiser:
-    """A network in a folder that is another state of that of the pipeline in `source`, for latents of this size.
+    """A fine-tuned network in a folder, with the architecture of the pipeline in `source`, for latents of this size.
 
-    `key` names the setting in errors. Raises ArtifactError when it is of another network or process.
+    `key` names the setting in errors. Raises ArtifactError if its architecture or process is another.
     """
     check_process(folder, spec.noise_schedule, key)
     denoiser = load_pretrained_unet(folder, NoiseSchedule.from_config(spec.noise_schedule), key, latent_size)
@@ -150,7 +150,7 @@ def imported_denoiser(
 def checked(source: str, expected: str) -> Path:
     """The local folder of a pipeline. Raises ArtifactError unless its spec or its content has the digest `expected`.
 
-    One that the workflow made is read whole and compared with its checksums.
+    One that the workflow made is read completely and compared with its checksums.
     """
     files = [Path(source, part, weights) for part, weights in NETWORKS.items()]
     specs = [made_for(file) for file in files]
@@ -164,16 +164,16 @@ def checked(source: str, expected: str) -> Path:
 
 @torch.no_grad()
 def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tuple[Tensor, Tensor]:
-    """What the text encoder makes of prompts: its last hidden states [P, L, D] and pooled outputs [P, D], float32.
+    """Encode prompts: the text encoder's last hidden states [P, L, D] and pooled outputs [P, D], float32.
 
-    Hidden states are what the UNet attends to; the pooled output is the one at the end of the text. Every prompt is
-    filled to the L tokens of `prompt_length`, so none depends on the others. One that is longer is cut, as Stable
-    Diffusion does, and said so. Raises FloatingPointError when a value is not finite.
+    The UNet attends to the hidden states; the pooled output is the one at the end of the text. Every prompt is padded
+    to the L tokens of `prompt_length`, so none depends on the others. Longer prompts are truncated, as in Stable
+    Diffusion, with a message. Raises FloatingPointError if a value is not finite.
     """
     length, device = pipeline.prompt_length, pipeline.text_encoder.device
     for text, tokens in zip(texts, pipeline.tokenizer(texts, verbose=False)["input_ids"], strict=True):
         if len(tokens) > length:
-            print(f"prompt of {len(tokens)} tokens cut to {length}: {text!r}", flush=True)
+            print(f"prompt of {len(tokens)} tokens truncated to {length}: {text!r}", flush=True)
 
     def encode(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         batch = [texts[row] for row in rows]
@@ -191,7 +191,7 @@ def encode_prompts(pipeline: Pipeline, texts: list[str], batch_size: int) -> tup
 
 
 def encode_captions(pipeline: Pipeline, prompts: list[list[str]], batch_size: int) -> dict[str, Tensor]:
-    """The tensors of `Captions` of images with such prompts, one or more each. Equal prompts are encoded once."""
+    """The tensors of `Captions` for images with one or more prompts each. Equal prompts are encoded once."""
     texts = list(dict.fromkeys(["", *itertools.chain.from_iterable(prompts)]))
     numbers = {text: number for number, text in enumerate(texts)}
     embeddings, pooled = encode_prompts(pipeline, texts, batch_size)
@@ -211,7 +211,7 @@ def encode_latents(
     """Latents of uint8 images [n, 3, H, W], float32 [n, c, h, w], times the autoencoder's scaling factor.
 
     mean: the mean of the autoencoder's posterior; sample: drawn from it, with noise that depends on (seed, id) alone.
-    Raises FloatingPointError when a value is not finite.
+    Raises FloatingPointError if a value is not finite.
     """
 
     def encode(rows: Sequence[int]) -> Tensor:
@@ -230,7 +230,7 @@ def encode_latents(
 
 @torch.no_grad()
 def decode_latents(vae: AutoencoderKL, latents: Tensor, batch_size: int) -> Tensor:
-    """uint8 images [n, 3, H, W] of scaled latents [n, c, h, w]. Raises FloatingPointError when one is not finite."""
+    """uint8 images [n, 3, H, W] of scaled latents [n, c, h, w]. Raises FloatingPointError if one is not finite."""
 
     def decode(rows: Sequence[int]) -> Tensor:
         x = vae.decode(latents[list(rows)].to(vae.device) / vae.config.scaling_factor).sample
@@ -245,7 +245,7 @@ def _check_finite(values: Tensor, part: str, names: Sequence[str]) -> None:
     for row in torch.nonzero(~torch.isfinite(values).flatten(1).all(1)).flatten().tolist():
         raise FloatingPointError(
             f"the {part} gives values that are not finite for {names[row]!r}: its training has diverged. "
-            "Lower its learning rate, or take another pipeline"
+            "Lower its learning rate, or use another pipeline"
         )
 
 
@@ -259,8 +259,8 @@ def _in_batches(work: Callable[[Sequence[int]], Any], n: int, batch_size: int, d
 def save_pipeline(folder: Path, pipeline: Pipeline, unet: UNet2DConditionModel, spec: Spec, **metadata: str) -> None:
     """Write a folder that diffusers' StableDiffusionPipeline opens; the weights carry spec and provenance.
 
-    The same content gives the same bytes. `pipeline.scheduler` gives the process; to it come the settings of a DDIM
-    sampler in latent space, where nothing is clipped.
+    Equal content gives equal bytes. `pipeline.scheduler` gives the process, to which the settings of a DDIM sampler in
+    latent space, without clipping, are added.
     """
     networks = {"unet": unet, "vae": pipeline.vae}
     for part, network in networks.items():
@@ -275,7 +275,7 @@ def save_pipeline(folder: Path, pipeline: Pipeline, unet: UNet2DConditionModel, 
     for name, text in tokenizer_files(pipeline.tokenizer).items():
         write_text(folder / "tokenizer" / name, text)
     write_json(folder / SCHEDULER, pipeline.scheduler | SAMPLER)
-    # Written last: a folder without it is no pipeline.
+    # Written last: a folder without it is not a pipeline.
     parts: dict[str, Any] = {part: [library, CLASSES[part]] for part, library in LIBRARIES.items()}
     parts |= {"scheduler": ["diffusers", SAMPLER["_class_name"]], "requires_safety_checker": False}
     absent = {part: [None, None] for part in ("feature_extractor", "image_encoder", "safety_checker")}

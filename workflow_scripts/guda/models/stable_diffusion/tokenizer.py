@@ -1,4 +1,4 @@
-"""A CLIP tokenizer of one's own, to which every word of the given texts is one token."""
+"""A custom CLIP tokenizer, in which every word of the given texts is one token."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Pair = tuple[str, str]
 
 
 def new_tokenizer(texts: list[str], length: int) -> CLIPTokenizer:
-    """A tokenizer that cuts and fills texts to `length` tokens; unknown words fall into pieces, down to bytes.
+    """A tokenizer that truncates and pads texts to `length` tokens; unknown words are split, down to bytes.
 
-    The vocabulary is laid out as CLIP's: bytes, bytes that end a word, merges, start and end of text.
+    The vocabulary is laid out like CLIP's: bytes, bytes that end a word, merges, start and end of text.
     """
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
@@ -36,8 +36,8 @@ def new_tokenizer(texts: list[str], length: int) -> CLIPTokenizer:
 def merges_of(words: Counter[str]) -> list[Pair]:
     """Byte pairs in the order in which they are merged, the most frequent first, until every word is one token.
 
-    Sennrich et al. 2016. Of pairs equally frequent the first in the alphabet: the tokenizers library takes any, so two
-    runs of it differ.
+    Sennrich et al. 2016. Ties are broken alphabetically: the tokenizers library breaks them arbitrarily, so its runs
+    differ.
     """
     split = {word: [*word[:-1], word[-1] + END_OF_WORD] for word in words}
     merges = []
@@ -71,7 +71,7 @@ def tokenizer_model(tokenizer: CLIPTokenizer) -> dict:
 
 
 def tokenizer_files(tokenizer: CLIPTokenizer) -> dict[str, str]:
-    """The files of a tokenizer's folder, by name: those that every version of transformers reads."""
+    """The files of a tokenizer's folder by name, in the format that every version of transformers reads."""
     model = tokenizer_model(tokenizer)
     settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": tokenizer.model_max_length}
     settings |= {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}

@@ -1,7 +1,7 @@
-"""Families of models: what the experiment asks of whatever its base model is.
+"""Families of models: what the experiment needs from any kind of base model.
 
-A family says how base and retrained models are made, and how samples and conditions reach a network. Torch-free, like
-the rest of what plans.
+A family defines how base and retrained models are made, and how samples and conditions reach a network. Torch-free,
+like the rest of planning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def family_of(experiment: Experiment) -> Family:
-    """The family that the configuration asks for."""
+    """The family that the configuration selects."""
     text = experiment.config.text_to_image
     return FromScratch(experiment) if text is None else FineTuned(experiment, text)
 

@@ -1,4 +1,4 @@
-"""The interface of families of models: what the experiment asks of whatever its base model is."""
+"""The interface of families of models: what the experiment needs from any kind of base model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOAT = 4  # bytes
 
 
 class Network(NamedTuple):
-    """Size of a denoising network and of what it sees, as far as can be known when planning.
+    """Size of a denoising network and of its samples, as far as planning can tell.
 
     `weights` bytes; `operations` and `activations` (bytes) of one sample's forward pass; `shape` [C, H, W] and
     `sample_bytes` of a sample in memory; `features`: numbers that leave its coarsest resolution. `cross_attention`:
@@ -34,24 +34,24 @@ class Network(NamedTuple):
 
 
 class Family(Protocol):
-    """What an experiment asks of its family of models."""
+    """What an experiment needs from its family of models."""
 
     title: str  # in messages
-    conditional: str  # name of the model that can be told an image's group
+    conditional: str  # name of the model that can be conditioned on a group
 
     @property
     def known_of_queries(self) -> pd.DataFrame | None:
-        """A row per query with what is known of it, when anything is."""
+        """A row per query with its metadata, if there is any."""
         ...
 
     @property
     def query_ids(self) -> list[str]:
-        """Ids of the queries that are generated; an id does not depend on how many there are."""
+        """Ids of the generated queries; they do not depend on the number of queries."""
         ...
 
     @property
     def training_files(self) -> Sequence[str]:
-        """Files beside the samples that a model is made from."""
+        """Files besides the samples that a model is trained from."""
         ...
 
     @property
@@ -60,11 +60,11 @@ class Family(Protocol):
         ...
 
     def samples(self, name: str) -> str:
-        """The file of the training set, the calibration sample or a bucket, as networks see them."""
+        """The file of the training set, the calibration sample or a bucket, as the networks see it."""
         ...
 
     def conditional_samples(self, bucket: str) -> str:
-        """Name of a bucket's images as they are where that model is told each group."""
+        """Name of a bucket's samples for the model that is conditioned on each group."""
         ...
 
     def samples_digest(self, name: str) -> str:
@@ -72,19 +72,19 @@ class Family(Protocol):
         ...
 
     def trained(self, seed: int, excluded: str | None) -> ModelSpec:
-        """Spec of a model made from a seed without what has this digest; None: on everything."""
+        """Spec of a model trained with a seed, without the images of this digest; None: on everything."""
         ...
 
     def imported(self, source: str, key: str) -> ModelSpec:
-        """Spec of a model that comes from a folder or the hub; `key` of the configuration says where from."""
+        """Spec of a model imported from a folder or the hub; `key` is the configuration key that names it."""
         ...
 
     def check_imported(self, source: str, key: str) -> None:
-        """Raise ArtifactError for a folder whose model is of another network or process."""
+        """Raise ArtifactError for a folder whose model has another architecture or diffusion process."""
         ...
 
     def prompt_files(self, bucket: str) -> list[str]:
-        """The prompts of the queries to generate, if they have any; `bucket` may be a rule's wildcard."""
+        """The prompt files of the queries to generate, if any; `bucket` may be a rule's wildcard."""
         ...
 
     def generated(self, bucket: str) -> Spec:
@@ -92,7 +92,7 @@ class Family(Protocol):
         ...
 
     def removal_spec(self, **shared: Any) -> RemovalSpec:
-        """Spec of counterfactual removal, from what those of all families have: all but how queries come again."""
+        """Spec of counterfactual removal, from the fields that all families share: all but the queries' generation."""
         ...
 
     def model_files(self, model: str) -> dict[str, str]:
@@ -108,9 +108,9 @@ class Family(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise ConfigError or ArtifactError where the experiment cannot be run with these models."""
+        """Raise ConfigError or ArtifactError if the experiment cannot be run with these models."""
         ...
 
     def notes(self) -> list[str]:
-        """What the user should know of these models before anything runs, a sentence each."""
+        """Notes for the user on these models before anything runs, one sentence each."""
         ...

@@ -1,4 +1,4 @@
-"""Text-to-image models that are fine-tuned from a pretrained pipeline."""
+"""Text-to-image models fine-tuned from a pretrained pipeline."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ if TYPE_CHECKING:
     from guda.plan.config import TextToImage
     from guda.plan.experiment import Experiment
 
-# Numbers that a sample's way through the network leaves at the finest resolution, for each of its channels there.
+# Numbers that a sample's forward pass keeps, per pixel and channel at the finest resolution.
 ACTIVATIONS = 120
-# Of a network's weights each is at work at a part of the finest resolution's pixels.
+# Fraction of the finest resolution's pixels that a weight of the network is applied to, on average.
 SHARE = 1 / 4
 LATENT_CHANNELS = 4
-# Stable Diffusion 1.5, which stands for what is not on this machine yet.
+# Stable Diffusion 1.5, assumed for pipelines that are not on this machine yet.
 WEIGHTS_OF_SD, CHANNELS_OF_SD, SHRINKING_OF_SD = 860e6 * FLOAT, [320, 640, 1280, 1280], 8
-# Of its weights, keys and values of cross-attention.
+# Fraction of its weights that are keys and values of cross-attention.
 KEYS_AND_VALUES = 1 / 45
 
 
 class FineTuned:
-    """Models are a pipeline's denoiser, and see encoded samples: latents, with encoded prompts; see `Family`."""
+    """Models are a pipeline's denoiser, and see encoded samples: latents and encoded prompts; see `Family`."""
 
     title = "text-to-image models"
     conditional = BASE
@@ -77,17 +77,17 @@ class FineTuned:
         return prompt_book(self.text.prompts, self.experiment.dataset.table, self.experiment.config.data.dataset)
 
     def descriptors_of(self, group: str) -> list[str]:
-        """Phrases that describe the styles that a group has any images of."""
+        """Phrases that describe the styles of a group's images."""
         styles = self._styles_of(self.experiment.groups[group])
         return list(dict.fromkeys(phrase for style in styles for phrase in self.book.descriptors_of(style)))
 
     def _styles_of(self, ids: Iterable[str]) -> list[str]:
-        """The styles that some images are in, in the order of text."""
+        """The styles of the images, sorted."""
         return sorted(self.book.styles_of_images[list(ids)].dropna().unique())
 
     @cached_property
     def known_of_queries(self) -> pd.DataFrame:
-        """A row per query: query, prompt, and what else is known of it, under the names of the training table."""
+        """A row per query: query, prompt, and its other metadata under the training table's column names."""
         columns, queries = self.text.prompts, self.experiment.config.queries
         if self.experiment.given_queries is not None:
             return self._known_of_given(self.experiment.given_queries)
@@ -115,10 +115,10 @@ class FineTuned:
     def prompts(self, samples: str) -> pd.DataFrame:
         """Prompts of the training images, the calibration sample, a bucket of queries, or the anchors.
 
-        Columns id and prompt, with a row for each prompt of an image; scored images have one, training images also
-        their content and style. A query of conditional/BUCKET has the empty prompt, and then one that names each group,
-        in the order of `Experiment.labels`. Those of anchors are content, style and prompt, then the descriptors, each
-        with its style alone.
+        Columns id and prompt, with a row for each prompt of an image; scored images have one prompt, and training
+        images also a content and a style. A query of conditional/BUCKET has the empty prompt, then one that names each
+        group, in the order of `Experiment.labels`. Anchors have content, style and prompt, followed by the descriptors,
+        which have only a style.
         """
         if samples == ANCHORS:
             phrases = {style: self.book.descriptors_of(style) for style in self.book.styles}
@@ -143,7 +143,7 @@ class FineTuned:
 
     @property
     def _conditioned(self) -> dict[str, str]:
-        """Names of samples that have prompts of each group, with those of their buckets."""
+        """Names of the samples with a prompt for each group, mapped to the names of their buckets."""
         return {conditioned_samples(bucket): bucket for bucket in self.experiment.buckets}
 
     def _naming_groups(self, bucket: str) -> pd.DataFrame:
@@ -157,7 +157,7 @@ class FineTuned:
         return pd.DataFrame(rows, columns=["id", "prompt"])
 
     def _naming(self, group: str, query: str, content: str | None) -> str:
-        """The first anchor prompt of a query's content in a style of the group; without a content, its descriptors."""
+        """The first anchor prompt for a query's content in one of the group's styles; without content, descriptors."""
         styles = self.styles_held(group)
         style = styles[derive_seed("style of a group", group, query) % len(styles)]
         if content is None:
@@ -165,7 +165,7 @@ class FineTuned:
         return self.book.prompt(content, style, self.book.drawn(style, "anchor", content, style, 0))
 
     def styles_held(self, group: str) -> list[str]:
-        """The styles of which a group holds half of the images or more, in the order of text."""
+        """The styles of which a group holds at least half of the images, sorted."""
         styles = self.book.styles_of_images
         shares = styles[self.experiment.groups[group]].value_counts() / styles.value_counts()
         return sorted(shares.index[shares >= 1 / 2])
@@ -176,12 +176,12 @@ class FineTuned:
 
     @property
     def pipeline_folder(self) -> str:
-        """Where the pipeline is: made here, or a folder or hub id of the user's."""
+        """Where the pipeline is: made by the workflow, or the user's folder or hub id."""
         return self.text.pipeline or self.experiment.on_disk.pipeline()
 
     @property
     def training_files(self) -> list[str]:
-        """The files of the pipeline that the workflow makes, if it does."""
+        """The files of the pipeline, if the workflow makes it."""
         return [] if self.text.pipeline else self.experiment.paths.pipeline_files()
 
     @cached_property
@@ -299,7 +299,7 @@ class FineTuned:
         )
 
     def network(self) -> Network:
-        """That of the pipeline; one that is not on this machine yet is taken for Stable Diffusion 1.5."""
+        """The pipeline's network; one that is not on this machine yet is assumed to be Stable Diffusion 1.5's."""
         _, height, width = self.experiment.dataset.image_shape
         pixels, source = height * width, self.text.pipeline
         if source is None:
@@ -320,13 +320,13 @@ class FineTuned:
             raise ConfigError(f"text_to_image: images need three channels, but have {channels}; set data.channels to 3")
         if config.training.flip:
             raise ConfigError(
-                "training.flip: images are encoded once, and mirrored latents are not those of mirrored images; leave "
-                "it out, or add mirrored images to the data"
+                "training.flip: images are encoded once, and flipped latents are not the latents of flipped images; "
+                "leave it out, or add flipped images to the data"
             )
         if any("trainable" in settings for settings in config.sweep.unlearn):
             raise ConfigError(
-                "sweep.unlearn.trainable: adapters and whole networks are different files; give each an experiment of "
-                "its own"
+                "sweep.unlearn.trainable: adapters and full networks are different files; use a separate experiment "
+                "for each"
             )
         for style in self.text.small_pipeline.styles:
             if style not in self.book.styles:
@@ -339,10 +339,10 @@ class FineTuned:
 
 
 def network(weights: float, channels: list[int], shrinking: int, pixels: int) -> Network:
-    """The size of a network of so many bytes of weights, with these channels, on images of so many pixels.
+    """The size of a network with `weights` bytes of weights and these channels, on images of `pixels` pixels.
 
-    An autoencoder shrinks these to one for `shrinking`. It sees whole images, at its finest resolution with fewer
-    channels than the network has.
+    An autoencoder turns `shrinking` pixels into one latent pixel. It sees full images, with fewer channels at its
+    finest resolution than the network has.
     """
     latents = pixels / shrinking
     return Network(
@@ -359,7 +359,7 @@ def network(weights: float, channels: list[int], shrinking: int, pixels: int) ->
 
 
 def _encoder_notes(family: FineTuned) -> list[str]:
-    """What the record of the encoded training images says, if it is there."""
+    """Notes from the record of the encoded training images, if it exists."""
     with contextlib.suppress(ArtifactError):
         record = read_record(
             record_of(family.experiment.on_disk.encoded(TRAINING)), family.encoded_spec(TRAINING).digest()

@@ -1,4 +1,4 @@
-"""Unconditional networks that are trained from scratch on the images' pixels."""
+"""Unconditional networks trained from scratch on pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FromScratch:
-    """Models are `UNet2DModel`s, and see the images themselves; see `Family`."""
+    """Models are `UNet2DModel`s that see the images themselves; see `Family`."""
 
     title = "models without prompts"
     conditional = CONDITIONAL
@@ -122,7 +122,7 @@ class FromScratch:
 
 
 class Layer(NamedTuple):
-    """A residual layer of the network: two 3x3 convolutions on so many pixels, from and to so many channels."""
+    """A residual layer: two 3x3 convolutions on `pixels` pixels, from `inputs` to `outputs` channels."""
 
     pixels: float
     inputs: int
@@ -131,18 +131,18 @@ class Layer(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """Numbers in its kernels, with those of its shortcut and its attention."""
+        """Number of weights in its kernels, its shortcut and its attention."""
         shortcut = self.inputs * self.outputs if self.inputs != self.outputs else 0
         return 9 * (self.inputs + self.outputs) * self.outputs + shortcut + 4 * self.attention * self.outputs**2
 
     @property
     def activations(self) -> float:
-        """Numbers of one sample kept for the way back, around each normalisation, convolution and attention."""
+        """Numbers kept per sample for the backward pass, around each normalisation, convolution and attention."""
         return self.pixels * (3 * self.inputs + (6 + 8 * self.attention) * self.outputs)
 
 
 def layers(unet: config.UNet, pixels: int) -> Iterator[Layer]:
-    """The network's residual layers, in order, for images of so many pixels."""
+    """The network's residual layers, in order, for images of `pixels` pixels."""
     channels, before = unet.block_out_channels, unet.block_out_channels[0]
     sizes = [pixels / 4**level for level in range(len(channels))]
     for size, here, down in zip(sizes, channels, unet.down_block_types, strict=True):
@@ -158,17 +158,17 @@ def layers(unet: config.UNet, pixels: int) -> Iterator[Layer]:
 
 
 def parameters(unet: config.UNet) -> int:
-    """About how many the network has: kernels, what brings the diffusion step to each layer, and resampling."""
+    """Approximate number of weights: kernels, embeddings of the diffusion step in each layer, and resampling."""
     embedding = unet.time_embedding_dim or 4 * unet.block_out_channels[0]
     resampling = 2 * sum(9 * channels**2 for channels in unet.block_out_channels[:-1])
     return resampling + embedding**2 + sum(layer.weights + embedding * layer.outputs for layer in layers(unet, 1))
 
 
 def operations(unet: config.UNet, pixels: int) -> float:
-    """About how many one sample's forward pass takes: a multiplication and an addition per weight and pixel."""
+    """Approximate operations of one sample's forward pass: a multiplication and an addition per weight and pixel."""
     return 2 * sum(layer.weights * layer.pixels for layer in layers(unet, pixels))
 
 
 def activations(unet: config.UNet, pixels: int) -> float:
-    """About how many bytes one sample's forward pass leaves behind for the way back."""
+    """Approximate bytes that one sample's forward pass keeps for the backward pass."""
     return FLOAT * sum(layer.activations for layer in layers(unet, pixels))

@@ -1,4 +1,4 @@
-"""Which groups of training data does a generated image owe itself to? See README.md and config.yaml."""
+"""Which groups of training data is a generated image attributable to? See README.md and config.yaml."""
 
 from pathlib import Path
 

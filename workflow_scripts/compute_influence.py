@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
     parser.add_argument("--samples", required=True, help="queries (generate.py, encode_samples.py, ...)")
-    parser.add_argument("--fisher", nargs="?", help="its Fisher information (compute_fisher.py): AbU; else it is MUCS")
+    parser.add_argument(
+        "--fisher", nargs="?", help="its Fisher information (compute_fisher.py), for AbU; without it, MUCS is run"
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: scores, ids, train_ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -17,7 +17,9 @@ def test_a_box_ends_before_its_right_and_bottom():
 
 @pytest.mark.parametrize("box", ["0,0,5,3", "0,0,4,4", "2,0,2,3", "3,0,2,3", "0,2,4,2"])
 def test_a_box_outside_of_the_image_is_refused(box):
-    wanted = rf"--box: {box} is no box within the image, which is 4 wide and 3 high, in latent cells; LEFT must be less"
+    wanted = (
+        rf"--box: {box} is not a box within the image, which is 4 wide and 3 high, in latent cells; LEFT must be less"
+    )
     with pytest.raises(GudaError, match=wanted):
         box_region(box, 3, 4, "latent cells")
 

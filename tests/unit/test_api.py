@@ -256,13 +256,13 @@ ALL = {"a": np.ones(12, bool), "b": B}
         ({"images": np.zeros((2, 3, 8, 8), np.uint8)}, "images: have 3 channels, but the network takes 1; convert"),
         ({"images": np.zeros((2, 1, 7, 8), np.uint8)}, "images: are of [7, 8] pixels"),
         ({"ids": ["x"]}, "ids: 1 names for 2 images; give one each"),
-        ({"ids": ["x", "x"]}, "ids: 'x' stands twice"),
+        ({"ids": ["x", "x"]}, "ids: 'x' occurs twice"),
         ({"seed": -1}, "seed: must be greater than or equal to 0 (found -1)"),
         ({"steps": {"kint": "all"}}, "steps.kint: unknown key; did you mean 'kind'?"),
         ({"steps": {"first": 110}}, "steps.last is 990, but the scheduler's last step is 99; choose an earlier one"),
         ({"batch_size": 0}, "batch_size: must be greater than 0 (found 0)"),
         ({"scheduler": None}, "scheduler: must be given with a network alone"),
-        ({"scheduler": "ddpm"}, "scheduler: expected one of diffusers' that is given by betas"),
+        ({"scheduler": "ddpm"}, "scheduler: expected a diffusers scheduler defined by betas"),
         *(
             (
                 {"scheduler": DDPMScheduler(100, trained_betas=[*[0.1] * 99, beta])},
@@ -277,9 +277,9 @@ ALL = {"a": np.ones(12, bool), "b": B}
             "scheduler.beta_schedule: must be 'squaredcos_cap_v2'",
         ),
         ({"base": torch.nn.Linear(1, 1)}, "base: expected diffusers' UNet2DModel, or a pipeline of one, found Linear"),
-        ({"base": unet(num_class_embeds=3)}, "base: its network is conditional on a class"),
+        ({"base": unet(num_class_embeds=3)}, "base: its network is class-conditional"),
         ({"base": unet().half()}, "base: its weights are torch.float16"),
-        ({"base": DDPMPipeline(unet(), DDPMScheduler())}, "base: its own scheduler is of another process"),
+        ({"base": DDPMPipeline(unet(), DDPMScheduler())}, "base: its own scheduler has another noise schedule"),
         ({"counterfactuals": {}}, "counterfactuals: expected a mapping of one group or more to the model without it"),
         ({"counterfactuals": {"a": None}}, "counterfactuals['a']: expected diffusers' UNet2DModel"),
         ({"calibration": IMAGES}, "calibration and members: one is missing; give both, or neither"),
@@ -308,7 +308,7 @@ def test_a_model_that_has_diverged_has_no_bound_and_gives_no_scores(value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"forget": ~np.isin(IDS, IDS)}, "forget: marks no image; mark those to unlearn"),
+        ({"forget": ~np.isin(IDS, IDS)}, "forget: marks no image; mark the images to unlearn"),
         ({"forget": np.isin(IDS, IDS)}, "unlearn.n_neighbors is 2, but only 0 images are retained"),
         ({"forget": [0, 1, 2]}, "forget: expected a truth value for each of 12 images, found int64 [3]"),
         ({"steps": 0}, "steps: must be greater than 0 (found 0)"),

@@ -1,4 +1,4 @@
-"""EraseDiff: unlearning as training on what is retained, under the constraint that the group is erased."""
+"""EraseDiff: unlearning by training on retained images under the constraint that the group is erased."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EraseDiffSpec(PixelUnlearnedSpec):
 
 
 class ConstrainedErasure(Operator[EraseDiffSpec]):
-    """Down the loss of retained images, as far as the forget images' uniform noise is approached."""
+    """Minimises the loss on retained images subject to predicting uniform noise on forget images."""
 
     kind = EraseDiffSpec
 

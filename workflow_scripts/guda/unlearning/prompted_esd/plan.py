@@ -1,4 +1,4 @@
-"""ESD by a text-to-image model's own guidance: forget images are steered away from what their prompts ask for."""
+"""ESD with a text-to-image model's own guidance: forget images are steered away from their prompts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PromptedEsdSpec(LatentUnlearnedSpec):
 
 
 class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
-    """By the guidance of the full model itself. The same weights move as in unlearning by anchors."""
+    """ESD with the base model's own guidance. The trainable weights are those of unlearning by anchors."""
 
     kind = PromptedEsdSpec
 

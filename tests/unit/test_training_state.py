@@ -105,7 +105,7 @@ def test_cut_off_at_any_step_and_continued_gives_the_same_weights(full, images, 
         assert (folder / STATE).exists() == (saved > 0)
         capsys.readouterr()
         assert torch.equal(weights(run(TrainingState(folder, SPEC, interval))), straight), step
-        assert (f"going on from step {saved}" in capsys.readouterr().err) == (saved > 0)
+        assert (f"resuming from step {saved}" in capsys.readouterr().err) == (saved > 0)
 
 
 @pytest.mark.parametrize("name", ["training", "unlearning"])

@@ -51,7 +51,7 @@ def main() -> None:
             found = mucs_influence(base, asked, training_set, spec.settings, batch_size)
         else:
             found = abu_influence(base, asked, training_set, fisher, spec.mirror, spec.settings, batch_size)
-        for scores, evaluations in found:  # what a query cost stands behind its scores
+        for scores, evaluations in found:  # a query's cost is appended to its scores
             yield torch.cat([scores, torch.tensor([evaluations])])[None, None].numpy()
 
     read = {"images": args.images} | ({"fisher": args.fisher} if args.fisher else {})

@@ -26,7 +26,7 @@ from guda.core.seeding import chosen
 from guda.data.datasets.json_files import read_json
 from guda.jobs.cli import run
 
-STUDIOS = ("google", "twitter", "facebook")  # with pictures in emoji-datasource-STUDIO; openmoji has drawings
+STUDIOS = ("google", "twitter", "facebook")  # raster images in emoji-datasource-STUDIO; openmoji has SVG drawings
 TONES = {"1F3FB": "light", "1F3FC": "medium light", "1F3FD": "medium", "1F3FE": "medium dark", "1F3FF": "dark"}
 SIDE = 64  # pixels, of all images
 # The elements of openmoji's drawings. Other elements may refer to files elsewhere, and the library that draws them
@@ -54,9 +54,9 @@ class Emoji(NamedTuple):
     name: str
     category: str
     subcategory: str
-    tone: str  # of skin, as it is drawn; empty: none
-    toned: bool  # whether there are pictures of it in several tones
-    sources: dict[str, Path]  # a picture or drawing by studio
+    tone: str  # skin tone as drawn; empty: none
+    toned: bool  # whether it exists in several skin tones
+    sources: dict[str, Path]  # image or drawing by studio
 
 
 def main() -> None:

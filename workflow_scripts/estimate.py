@@ -51,7 +51,7 @@ def main() -> None:
     set_threads(min(execution.threads, args.cores))
     device = use_device(execution.gpus)
     machine = Machine(args.cores, execution.threads, len(visible_gpus()) if device.type == "cuda" else 0)
-    with contextlib.redirect_stderr(io.StringIO()):  # progress of what takes a second
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bars of jobs that take a second
         measured, kinds = Measured(experiment, device), {job.kind for job in jobs}
         speeds = measured.speeds(kinds)
         model_bytes = measured.saving[1] if kinds & {"train", "unlearn"} else 0

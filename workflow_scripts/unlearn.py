@@ -30,7 +30,7 @@ def main() -> None:
     from guda.jobs.unlearning import unlearned
 
     files, others = ((ADAPTER,), MODEL_FILES) if spec.adapters else (MODEL_FILES, (ADAPTER,))
-    for name in others:  # of a model that was here under another `trainable`; snakemake does not know them
+    for name in others:  # left by a model with another `trainable`; unknown to snakemake
         Path(args.model, name).unlink(missing_ok=True)
     parent = sha256_file(f"{args.base}/{WEIGHTS}")
     prepare = partial(unlearned, operator, spec, args, parent)

@@ -65,7 +65,7 @@ def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
             f"{argument}: has {len(frame)} rows for {n_queries} queries and {n_groups} groups; give one score for "
             "every query and group, and at least two groups"
         )
-    numbers = pd.to_numeric(frame["score"], errors="coerce")  # a word is none
+    numbers = pd.to_numeric(frame["score"], errors="coerce")  # text becomes NaN
     if bad := int((~np.isfinite(numbers.to_numpy(dtype=float))).sum()):
         raise ArgumentError(
             f"{argument}: {bad} of {len(frame)} scores are not finite; leave out queries without finite scores"

@@ -71,13 +71,13 @@ def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
             raise ArgumentError(f"scheduler: has {name} {found[name]!r}, but only {value!r} is supported")
     betas = found.get("trained_betas")
     known = [name for name in config.NoiseSchedule.model_fields if name in found]
-    if betas is not None:  # they take the place of the others
+    if betas is not None:  # they override the other settings
         known = [name for name in known if name in ("num_train_timesteps", "prediction_type")]
     settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known}, "scheduler.")
     if betas is None:
         return NoiseSchedule.from_config(settings)
     variances = np.asarray(betas, dtype=np.float64)
-    if not (variances.size and np.all((variances > 0) & (variances < 1))):  # which NaN is not
+    if not (variances.size and np.all((variances > 0) & (variances < 1))):  # False for NaN
         raise ArgumentError("scheduler: its trained_betas are not all between 0 and 1; give the model's own scheduler")
     return NoiseSchedule(np.cumprod(1 - variances), settings.prediction_type)
 

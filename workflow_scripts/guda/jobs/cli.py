@@ -105,7 +105,7 @@ def queries_settings(argument: str) -> Queries:
 
 def all_settings(argument: str) -> Config:
     """The settings of --config, the whole configuration. Raises GudaError."""
-    from guda.plan.config import Config  # with the sections of all methods, which few jobs need
+    from guda.plan.config import Config  # imports the sections of all methods, which few jobs need
 
     return _read("--config: invalid configuration", Config, argument)
 
@@ -154,7 +154,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except (GudaError, OSError, FloatingPointError) as error:
-        # What a full disk or a lost network share is to blame for may go well next time; what the user gave will not.
+        # A retry may succeed after a full disk or a lost network share, but not with invalid input.
         if isinstance(error, GudaError) and error.__cause__ is None and attempt:
             write_text(refusal, str(error))
         sys.exit(f"error: {error}")

@@ -31,7 +31,7 @@ class Recipe:
     train: Callable[[Execution], tuple[torch.nn.Module, int]]
     measure: Callable[[Any], dict[str, Any]]
     save: Callable[[Path, Any], list[Path]]
-    progress: str = "training"  # as what it is shown
+    progress: str = "training"  # label of the progress bar
     check: Check | None = None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from guda.methods.counterfactual.plan import CounterfactualSpec
 
-WHITE = 128  # of 0..255, from where on a mask's pixel counts as white
+WHITE = 128  # level from which a mask pixel counts as white
 
 
 def scores_spec(paths: Paths, method: str) -> AnySpec:

@@ -40,13 +40,13 @@ from guda.unlearning.retrack.neighbors import nearest_retained
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-SAMPLE = 2048  # training images that are looked at, at most
+SAMPLE = 2048  # training images used, at most
 STEPS, UNLEARNING_STEPS, SAMPLING_STEPS, QUERIES = 15, 8, 4, 32
 ENOUGH = 10  # seconds of training
-# Modules that jobs load before they begin: of those with a network, and of those that make tables.
+# Modules that jobs load at startup: jobs with a network, and jobs that compute tables.
 NETWORK = "guda.training.loop, guda.scoring.elbo, guda.scoring.probe, guda.unlearning"
 TABLE = "guda.evaluation.metrics_table, guda.evaluation.significance, guda.methods"
-# Measured: what Snakemake takes to start a job and to see that it is done.
+# Measured: seconds that Snakemake takes to start a job and to notice that it has finished.
 SNAKEMAKE = 0.5
 
 
@@ -106,7 +106,7 @@ class Measured:
         first = of_steps(2)
         steps = max(2, min(STEPS, int(2 * ENOUGH / first)))
         twice = [of_steps(steps) / steps for _ in range(2)]
-        return found[-1], min(twice)  # the other was held up by what else runs here
+        return found[-1], min(twice)  # the slower one was delayed by other processes
 
     @property
     def denoiser(self) -> UNetDenoiser:

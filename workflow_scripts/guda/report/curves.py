@@ -31,7 +31,7 @@ def curves_figure(table: pd.DataFrame) -> Figure:
         axes[1].set_title("unlearning objective", fontsize=9)
         legend = axes[1].legend(frameon=False, fontsize=7)
         for text in legend.get_texts():
-            text.set_parse_math(False)  # a name may hold dollars
+            text.set_parse_math(False)  # a name may contain dollar signs
     for each in axes:
         each.set_yscale("log")
         each.yaxis.set_minor_formatter("{x:.3g}")

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 USUAL = "DejaVu Sans"  # comes with matplotlib
-# Fonts that have a box or a picture for every character.
+# Fonts that map every character to a box or a picture.
 NO_LETTERS = ("last resort", "lastresort", "emoji", "adobe blank")
-INVISIBLE = {"Cf", "Cc", "Zs"}  # categories of characters that need no glyph
+INVISIBLE = {"Cf", "Cc", "Zs"}  # Unicode categories that need no glyph
 ELLIPSIS = "…"
 
 
@@ -62,7 +62,7 @@ def _characters(file: str) -> frozenset[int]:
     """The characters that a font file has outlines for; none if the file is not such a font."""
     try:
         font = font_manager.get_font(file)
-    except (OSError, RuntimeError):  # what FreeType does not read, others may use
+    except (OSError, RuntimeError):  # not readable by FreeType, which draws the figures
         return frozenset()
     return frozenset(font.get_charmap())
 

@@ -133,7 +133,7 @@ def _draw_picture(axes: Axes, image: np.ndarray) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[:].set(color=FRAME, linewidth=0.8)  # where a white picture ends
+    axes.spines[:].set(color=FRAME, linewidth=0.8)  # marks the edge of white images
 
 
 def _draw_bars(axes: Axes, column: Column, limits: tuple[float, float], lettering: Lettering) -> None:

@@ -13,7 +13,7 @@ from guda.specs import RemovalFigureSpec
 
 INK, GREY = "#333333", "#8a93a3"
 COLORS, MARKERS = 10, "osD^v"
-IN_A_LINE = 3  # names of methods below a panel
+IN_A_LINE = 3  # method names per line below a panel
 NUMBERS = ("k", "loss_rise", "loss_rise_low", "loss_rise_high")
 
 

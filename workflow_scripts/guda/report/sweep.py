@@ -23,7 +23,7 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
     variants = table[table["variant"] != CEILING]
     choosing = variants[variants["oracle"] == oracles[1]].set_index("variant")
     order = list(choosing.sort_values("top1", kind="stable").index)
-    room = LETTER * max(map(len, order))  # for the variants' names, which say their settings
+    room = LETTER * max(map(len, order))  # for the variants' names, which contain their settings
     figure = Figure(figsize=(6 + room, 1.6 + 0.34 * len(order)), layout="constrained")
     axes = figure.subplots()
     for index, oracle in enumerate(oracles):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 SURE, LIKELY = 0.9, 0.6  # probabilities of the same first place in another run
-STANDS_OUT = 0.05  # p_none below which a first group is one
+STANDS_OUT = 0.05  # p_none below which the first group stands out
 
 
 def verdict(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
 AT_ONCE = 8  # batches whose values are copied from the device together, since copying synchronises
-# Of images x and noise e [B, C, H, W] at steps t int64 [B], and the images' rows; gives a number or more for each.
+# (images x, noise e [B, C, H, W], steps t int64 [B], the images' rows) -> one or more numbers per pair.
 Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 
 

@@ -20,7 +20,7 @@ from guda.models.checkpoints.weights import APART, built, transformers_model
 from guda.models.denoisers import Denoiser
 from guda.models.imported import check_vision_model
 
-POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
+POOLER = "pooler"  # name of the layers of transformers models that compute the pooled output
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
@@ -68,7 +68,7 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
 
     found, kind = check_vision_model(folder, key), "vision model of transformers"
     settings = built(lambda: AutoConfig.from_pretrained(folder, **APART), kind, folder, key)
-    with torch.device("meta"):  # of the right class, without weights
+    with torch.device("meta"):  # instantiates the class without weights
         empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
     model, lacking = transformers_model(type(empty), settings, found, key)
     for tensor in lacking:
@@ -78,7 +78,7 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
         print("the weights lack a pooled output; features are means over the patches", flush=True)
         setattr(model, POOLER, None)
     processor = built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
-    # A model of words, or a preprocessor of another model's, is only seen at work.
+    # A text model, or the preprocessor of another model, only fails when used.
     probe = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     with torch.no_grad():
         output = built(lambda: _output(model, processor, probe), kind, folder, key)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
 STAGES = 4  # stages per step of the solver
-# x [B, C, H, W] and the divergence along each probe, integrated so far [B, P]; as derivatives, both by u.
+# x [B, C, H, W] and the integrated divergence along each probe [B, P]; also their derivatives with respect to u.
 State = tuple[Tensor, Tensor]
 
 

@@ -77,14 +77,13 @@ def beyond_noise(maps: Float[np.ndarray, "r h w"]) -> Float[np.ndarray, "h w"]:
 
     If two models explain a pixel equally well, their differences there have either sign with equal probability. So the
     signs of whole maps are flipped in all 2^(R-1) distinct ways, and a pixel's p is the share of them in which the
-    maximum statistic over pixels reaches its own (Nichols and Holmes 2002). The statistic is the mean over its standard
-    error plus the median standard error over pixels, so that noise-free pixels do not stand out. The smallest p is
-    2^(1-R).
+    maximum statistic over pixels reaches its own (Nichols and Holmes 2002). The statistic is |mean| / (se + median se
+    over pixels); the median keeps noise-free pixels from standing out. The smallest p is 2^(1-R).
     """
     n_maps = len(maps)
     signs = 1 - 2 * ((np.arange(2 ** (n_maps - 1))[:, None] >> np.arange(n_maps)) & 1)
     flat = maps.reshape(n_maps, -1)
-    means = signs @ flat / n_maps  # the first row is of the maps as they are
+    means = signs @ flat / n_maps  # the first row is for the unflipped maps
     errors = np.sqrt(np.maximum((flat**2).mean(axis=0) - means**2, 0) / (n_maps - 1))
     scale = errors + np.median(errors[0])
     statistics = np.abs(means) / np.where(scale > 0, scale, 1)

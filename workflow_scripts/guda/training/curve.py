@@ -28,7 +28,7 @@ class LearningCurve:
     def __init__(self, check: Check | None = None):
         self._check = check
         self._ends: list[int] = []
-        self._whole = False  # whether it is known from the first step on
+        self._whole = False  # whether the curve is known from the first step
 
     def begin(self, steps: int, device: torch.device, saved: dict[str, Tensor] | None = None) -> None:
         """Start at step 0 of `steps`, or from the tensors of a saved state; without a curve there, it stays unknown."""

@@ -27,8 +27,8 @@ from guda.core.records import Elapsed, Stopwatch
 from guda.specs import Spec
 from guda.training.curve import LearningCurve
 
-SAVING = 20  # a state that takes long to write is saved no more often than so many times as long
-REPEATED = 2  # seconds within which one request to end may arrive twice, as from a terminal and from a scheduler
+SAVING = 20  # minimum time between saves, as a multiple of the time to save
+REPEATED = 2  # seconds within which one stop request may arrive twice, e.g. from a terminal and a scheduler
 
 
 class TrainingState:
@@ -50,7 +50,7 @@ class TrainingState:
         self.interval = interval
         self._pause = 60 * minutes
         self._saved = time.monotonic()
-        self._asked: float | None = None  # when a signal asked for the end
+        self._asked: float | None = None  # when a signal requested to stop
         self._spec = spec
         self._parent_sha256 = parent_sha256
         self._before = Elapsed(seconds=0.0, cpu_seconds=0.0)

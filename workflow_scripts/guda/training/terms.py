@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Weigh = Callable[[Tensor], Tensor]  # inner products of K gradients, float64 [K, K], to the weights [K] of their terms
+Weigh = Callable[[Tensor], Tensor]  # inner products of K gradients, float64 [K, K] -> weights [K] of their terms
 
 
 class WeighedTerms:
@@ -24,7 +24,7 @@ class WeighedTerms:
     def add(self, values: Sequence[Tensor], share: float) -> None:
         """Differentiate the terms (scalars) of a micro-batch, weighted by its share of the batch's rows."""
         parts = [share * value for value in values]
-        # Terms may be of one prediction, which is kept until the last of them.
+        # Terms may share one prediction, whose graph is retained until the last of them.
         found = [
             torch.autograd.grad(part, self.parameters, retain_graph=part is not parts[-1], materialize_grads=True)
             for part in parts

@@ -23,7 +23,7 @@ from guda.unlearning.siss.plan import SubtractedScores
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-GUDA = "guda"  # name of the operator by which the method of this name unlearns, whatever the models are
+GUDA = "guda"  # name of the operator of the method `guda`, for every kind of model
 
 OPERATORS: tuple[Operator, ...] = (
     ReTrack(GUDA),

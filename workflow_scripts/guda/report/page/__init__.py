@@ -9,7 +9,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-# What would end the element that the data stand in, or begin a comment there.
+# Characters that could close the script element that holds the data, or open a comment in it.
 ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 

@@ -26,7 +26,7 @@ from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 from guda.unlearning.operator import Job
 from guda.unlearning.prompted import PromptedDraws, student_of
 
-NO_STYLE = -1  # of a prompt that names the content alone
+NO_STYLE = -1  # style of a prompt that names only the content
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")
 
 

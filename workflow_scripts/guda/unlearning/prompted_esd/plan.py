@@ -18,7 +18,7 @@ class PromptedEsdSpec(LatentUnlearnedSpec):
     cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
     settings: Esd
     trainable: Literal["full", "cross_attention", "lora"]
-    lora_rank: int | None  # of adapters, for lora
+    lora_rank: int | None  # rank of the adapters, for lora
     lora_alpha: int | None
 
     @property

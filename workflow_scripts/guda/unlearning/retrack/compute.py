@@ -31,7 +31,7 @@ def neighbor_weights(
     all underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
     [B, 1, 1, 1].
     """
-    # In float64: at the first steps the exponents are in the millions, and only their differences count.
+    # In float64: at the first steps the exponents are in the millions, and only their differences matter.
     offsets = x_t[:, None].double() - gamma[:, None].double() * neighbors.double()
     exponents = -offsets.flatten(2).square().sum(2) / (2 * sigma.flatten(1).double().square())
     return torch.softmax(exponents, dim=1).to(x_t.dtype)

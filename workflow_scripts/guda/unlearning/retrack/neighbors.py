@@ -10,8 +10,8 @@ from torch import Tensor
 from guda.core.errors import DataError
 from guda.core.progress import track
 
-MARGIN = 32  # candidates beyond the K nearest that are looked at
-EXACT = 1024  # terms up to 2^14 whose sum float32 holds exactly: 2^24
+MARGIN = 32  # extra candidates beyond the K nearest
+EXACT = 1024  # number of terms up to 2^14 whose sum, 2^24, is exact in float32
 FEW = 16
 
 

@@ -34,7 +34,7 @@ def importance_weights(
     `noise_x` = (m - gamma x) / sigma and `noise_a` = (m - gamma a) / sigma are the noise in m relative to each image;
     lambda is `mixture`. (1 - lambda) w_x + lambda w_a = 1: lambda w_a is the probability that m comes from a.
     """
-    # In float64: at the first steps the exponents are in the millions, and only their difference counts.
+    # In float64: at the first steps the exponents are in the millions, and only their difference matters.
     squares_x, squares_a = (noise.double().square().flatten(1).sum(1) for noise in (noise_x, noise_a))
     log_odds = (squares_x - squares_a) / 2 + math.log(mixture / (1 - mixture))
     return torch.sigmoid(-log_odds) / (1 - mixture), torch.sigmoid(log_odds) / mixture

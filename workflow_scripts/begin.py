@@ -41,9 +41,7 @@ def main() -> None:
     text = proposal(args.pictures, args.table, dataset.table, pictures, _has_gpu())
     with replacing(args.output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        experiment = Experiment(
-            load_config(read_yaml(temporary))
-        )  # raises for an invalid proposal, before the file is in place
+        experiment = Experiment(load_config(read_yaml(temporary)))  # raises before the file is in place
     for note in experiment.notes():
         print(f"note: {note}", file=sys.stderr)
     print(experiment.describe_groups())

@@ -307,5 +307,5 @@ def test_evaluations_by_hand(preserve, teachers):
 
 
 def test_dropped_captions_are_refused():
-    with pytest.raises(ValueError, match=r"a share 0.1 of the captions is dropped"):
+    with pytest.raises(ValueError, match=r"captions are dropped with probability 0.1"):
         unlearned(told=captions(dropout=0.1))

@@ -102,7 +102,10 @@ def test_another_weight_or_order_is_another_spec_and_the_default_is_fixed():
             r"attribution\.ensemble\.members: 'kernl' cannot be a member; did you mean 'ker",
         ),
         ({"guda": 1, "ensemble": 1}, r"attribution\.ensemble\.members: 'ensemble' cannot be a member; "),
-        ({"prompt": 1}, r"attribution\.ensemble\.members: prompt is not there for models without prompts; known: guda"),
+        (
+            {"prompt": 1},
+            r"attribution\.ensemble\.members: prompt is not supported for models without prompts; known: guda",
+        ),
         ({"guda": 0}, r"attribution\.ensemble\.members\.guda: .*greater than 0"),
         ({"guda": -1}, r"attribution\.ensemble\.members\.guda: .*greater than 0"),
         ({}, r"attribution\.ensemble\.members: "),

@@ -1,4 +1,4 @@
-"""Section `attribution`: the settings of each method that has any of its own, declared in the method's folder."""
+"""Section `attribution`: the methods' own settings, each declared in the method's folder."""
 
 from __future__ import annotations
 

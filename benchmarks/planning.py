@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="plan a Snakefile with only inputs, outputs and commands")
     args = parser.parse_args()
     print(
-        "| groups | buckets | printing | jobs | seconds | ms a job | peak (GB) |\n"
+        "| groups | buckets | printing | jobs | seconds | ms per job  peak (GB) |\n"
         + "|---:|---:|---|---:|---:|---:|---:|"
     )
     for groups in args.groups:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def write_experiment(folder: Path, groups: int, buckets: int, queries_per_bucket: int) -> None:
-    """The images, a sub-folder for each group, and a configuration with one oracle seed."""
+    """Write the images, one sub-folder per group, and a configuration with one oracle seed."""
     generator = np.random.default_rng(0)
     for group in range(groups):
         here = folder / "images" / f"group-{group:05d}"

@@ -65,7 +65,7 @@ def report(benchmark: str, device: str, **figures: object) -> None:
 
 
 def network(preset: str, device: torch.device):
-    """The denoiser of a preset with fresh weights, and its configuration; '' is config.yaml alone."""
+    """An untrained denoiser of a preset, and its configuration; '' is config.yaml alone."""
     import torch
 
     from guda.config.file import read_yaml

@@ -178,7 +178,7 @@ def report(rates: dict[str, float]) -> None:
         "fine-tuning of the base model": (FINE_TUNING, of_base),
         f"oracle: {n_groups} fine-tunings": (FINE_TUNING, n_groups * of_base),
         f"GUDA-C: {n_groups} unlearnings": (UNLEARNING, n_groups * anchors.steps * anchor_evaluations(anchors)),
-        "scores of the queries, by either": (SCORING, config.queries.count * steps * (n_groups + 1)),
+        "scores of the queries, by either method": (SCORING, config.queries.count * steps * (n_groups + 1)),
         "retain calibration": (SCORING, config.attribution.calibration.count * steps * (n_groups + 1)),
     }
     print("\n| of presets/unlearncanvas.yaml | evaluations | hours |\n|---|---:|---:|")

@@ -58,7 +58,7 @@ def test_members_are_compared_by_the_names_of_queries_and_groups(tmp_path):
     assert (found.queries, found.groups, found.se, found.p_top1) == (["q0", "q1"], ["a", "b"], None, None)
     np.testing.assert_allclose(found.score, combined([FIRST, SECOND], [1.0, 0.5]))
     other = save_scores(paths, "nearest", SECOND, groups=["a", "c"])
-    with pytest.raises(ArtifactError, match=r"nearest\.csv: its groups are not those of .*guda\.csv\. Delete both"):
+    with pytest.raises(ArtifactError, match=r"nearest\.csv: its groups differ from those of .*guda\.csv\. Delete both"):
         get_method("ensemble").scores(EnsembleSpec(members=[first, other]), paths)
 
 

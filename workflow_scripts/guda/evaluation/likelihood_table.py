@@ -31,7 +31,7 @@ def likelihood_differences(
         if model_ids != ids or metadata.get("parent_sha256") not in (None, "", base["model_sha256"]):
             raise ArtifactError(
                 f"{paths.likelihood(model)}: its queries, or the base checkpoint that its model was unlearned from, "
-                "are not those of the base model's file. Delete both and run snakemake again."
+                "differ from those of the base model's file. Delete both and run snakemake again."
             )
         columns.append(full - without)
     return ids, np.stack(columns, axis=1)

@@ -192,7 +192,7 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, 
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Row-wise cosine, 0 where a row is all zero."""
+    """Row-wise cosine similarity, 0 for zero rows."""
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
@@ -204,7 +204,7 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    # Average ranks of n values have mean (n+1)/2, with or without ties.
     mean = (a.shape[1] + 1) / 2
     return _cosine(average_ranks(a) - mean, average_ranks(b) - mean)
 

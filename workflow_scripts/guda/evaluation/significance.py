@@ -51,7 +51,7 @@ def significance_table(
     compared = {name: agreement[name] for name in methods[1:]}
     if others:
         compared[CEILING] = np.mean([agreement[name] for name in others], axis=0)
-    # Rounded, so that equal sums of thirds differ by exactly zero.
+    # Rounded, so that equal sums of thirds have a difference of exactly zero.
     differences = {name: np.round(values - agreement[methods[0]], 12) for name, values in compared.items()}
     p = np.array([p_value(column) for values in differences.values() for column in values[1:].T])
     p = p.reshape(len(compared), len(METRICS))
@@ -147,7 +147,7 @@ def _weights(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
 
 def _weighted_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Spearman's rho of two sets of ranks [B, Q] of weighted queries, [B]; 0 if either is constant."""
-    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    # Average ranks of n values have mean (n+1)/2, with or without ties.
     mean = (weights.sum(axis=1, keepdims=True) + 1) / 2
     a, b = a - mean, b - mean
     norm = np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))

@@ -53,8 +53,8 @@ SHOWN_QUALITY = {
 CAPTION = (
     "How well each method agrees with retraining without each group: the share of images with the same first group "
     "(top1, with its 95 % interval over images), the same corrected for chance (kappa), the rank correlation of effect "
-    "sizes (contrast: the first group's score less the mean over groups), and how many times fewer network evaluations "
-    "it needs than the oracle (speedup). The row 'ceiling' compares one oracle seed with another."
+    "sizes (contrast: the first group's score minus the mean over groups), and how many times fewer network "
+    "evaluations it needs than the oracle (speedup). The row 'ceiling' compares one oracle seed with another."
 )
 COSTS = {
     "build_seconds": "seconds (one-time)",
@@ -197,7 +197,7 @@ def _maps(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -
     found: dict[int, dict[int, dict[str, str]]] = {}
     ids = unpack_ids(tensors["ids"])
     largest: dict[str, float] = {}
-    for query, values in zip(ids, tensors["maps"], strict=True):  # one scale for all groups of an image
+    for query, values in zip(ids, tensors["maps"], strict=True):  # all groups of an image share one scale
         largest[query] = max(largest.get(query, np.finfo(float).tiny), float(np.abs(values).max()))
     named = zip(ids, unpack_ids(tensors["groups"]), tensors["maps"], tensors["p"], strict=True)
     for query, group, values, p in named:

@@ -20,7 +20,7 @@ Part = TypeVar("Part", bound=Section)
 
 
 class Aggregation(Section):
-    """How scores of training images become the score of their group."""
+    """How the scores of training images are aggregated to a group's score."""
 
     aggregate: Literal["sum", "mean", "top_k"] = Field(
         "top_k",

@@ -24,7 +24,7 @@ from guda.unlearning.siss.plan import Siss
 
 
 class Attribution(Section):
-    """Settings of the methods that have any of their own."""
+    """Settings of the methods that have any, one section per method."""
 
     calibration: Calibration = Field(
         Calibration(),

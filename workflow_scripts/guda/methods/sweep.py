@@ -17,7 +17,7 @@ Grids = list[dict[str, Any]]
 
 
 class Sweep(Section):
-    """Each list holds mappings of a setting to a value or to a list of values, all combinations of which are tried."""
+    """Lists of grids: mappings from settings to a value or a list of values, all combinations of which are tried."""
 
     unlearn: Grids = Field(
         [],

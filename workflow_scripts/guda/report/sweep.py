@@ -13,7 +13,7 @@ from guda.evaluation.metrics_table import CEILING
 from guda.specs import SweepFigureSpec
 
 COLORS = ["#2a6fbb", "#e07b39", "#6b9c58", "#b0b7c3"]
-LETTER = 0.07  # inches, of a name
+LETTER = 0.07  # width of a character in inches
 ROLES = ["reported", "selects", "another"]
 
 

@@ -58,7 +58,7 @@ def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
     return rows
 
 
-@lru_cache(maxsize=4)  # a batch touches two epochs of the forget set and two of the retain set at most
+@lru_cache(maxsize=4)  # a batch spans at most two epochs of the forget set and two of the retain set
 def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch)))
 

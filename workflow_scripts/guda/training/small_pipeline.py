@@ -128,7 +128,7 @@ def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
         latent_channels=settings.latent_channels,
         norm_num_groups=settings.norm_num_groups,
         mid_block_add_attention=False,
-        scaling_factor=1.0,  # until the latents are known
+        scaling_factor=1.0,  # set once the latents are known
     )
 
 

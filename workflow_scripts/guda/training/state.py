@@ -67,7 +67,7 @@ class TrainingState:
         if not {"spec", "step", "seconds"} <= metadata.keys():
             raise ArtifactError(f"{self.file}: not a saved training state. {CURE}")
         if metadata["spec"] != self._spec.canonical():
-            print(f"{self.file}: of another configuration; starting from step 0", file=sys.stderr)
+            print(f"{self.file}: from another configuration; starting from step 0", file=sys.stderr)
             return 0, {}
         if metadata.get("parent_sha256", "") != self._parent_sha256:
             print(f"{self.file}: started from another model; starting from step 0", file=sys.stderr)

@@ -75,7 +75,7 @@ def _of_bucket(spec: LikelihoodRatioSpec, paths: Paths, bucket: str) -> tuple[li
     for path, (tensors, metadata) in zip(files, read, strict=True):
         if (unpack_ids(tensors["ids"]), metadata["model_sha256"]) != (ids, checkpoint):
             raise ArtifactError(
-                f"{path}: of other samples or another checkpoint than {files[0]}. Delete both and run snakemake again."
+                f"{path}: its samples or model differ from those of {files[0]}. Delete both and run snakemake again."
             )
     kl = np.stack([tensors["kl"].astype(np.float64) for tensors, _ in read], axis=1)
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)

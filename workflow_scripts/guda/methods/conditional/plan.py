@@ -73,7 +73,7 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
     prompted: type[LikelihoodRatioSpec] = PromptedRatioSpec
 
     def check(self, experiment: Experiment) -> None:
-        """Prompts must be able to name each group."""
+        """Check that prompts can name each group."""
         if experiment.config.text_to_image is None:
             return
         prompts = experiment.config.text_to_image.prompts

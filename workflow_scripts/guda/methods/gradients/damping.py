@@ -8,7 +8,7 @@ GRID = 10.0 ** np.arange(-4, 4.25, 0.25)  # relative to the mean eigenvalue of t
 
 
 def choose_damping(halves: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> float:
-    """The damping in GRID under which each half's features are most likely, given the other half's.
+    """The damping in GRID that maximises the likelihood of each half's features given the other half's.
 
     Phi^T Phi / N estimates the covariance of gradients (the empirical Fisher information), and damping shrinks it. With
     too little damping, the inverse amplifies directions in which the N images hardly vary; with too much, it becomes a

@@ -47,7 +47,7 @@ class Kernel(Section):
 class KernelTermsSpec(Spec):
     stage, version = "kernel_terms", 1
     base: str
-    images: str  # digest of the training images as networks see them
+    images: str  # digest of the training images as network inputs
     samples: str  # digest of the bucket of queries
     members: dict[str, str]  # digest of each group
     elbo: ElboSettings  # with the method's own steps

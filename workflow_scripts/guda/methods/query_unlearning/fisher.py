@@ -42,7 +42,7 @@ def diagonal_fisher(
     batch_size: int,
     patterns: list[str] | None = None,
 ) -> tuple[dict[str, Tensor], int]:
-    """Mean over samples of the squared gradient of a sample's loss, by the network's parameter names, float32 on the
+    """Mean over samples of the squared gradient of the loss, by the network's parameter names, float32 on the
     CPU; and the evaluations spent.
 
     A sample is an image with one diffusion step and one noise. Each of the chosen images gives `settings.steps`

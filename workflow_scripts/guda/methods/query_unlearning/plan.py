@@ -26,7 +26,7 @@ PARAMETERS = "attribution.abu.parameters"
 
 
 class Influence(Section):
-    """On what the base model and the one that unlearned the query are compared."""
+    """Images, steps and noise on which the base model and the model that unlearned the query are compared."""
 
     seed: Seed = Field(0, description="Random seed of the choice of training images and of the noise.")
     train_sample: PositiveInt | None = Field(
@@ -46,7 +46,7 @@ class Influence(Section):
 
 
 class AbuInfluence(Influence):
-    """Gradient ascent on the query's loss, divided by the Fisher information."""
+    """Gradient ascent on the query's loss, preconditioned by the Fisher information."""
 
     steps: PositiveInt = Field(1, description="Steps up the query's loss.")
     step_size: PositiveFloat = Field(
@@ -81,7 +81,7 @@ class AbuInfluence(Influence):
 
 
 class Fisher(Section):
-    """The diagonal of the Fisher information, from the squared gradients of single losses."""
+    """Diagonal of the Fisher information, estimated from squared per-sample gradients."""
 
     images: PositiveInt = Field(500, description="Training images, chosen by a hash of their ids.")
     steps: PositiveInt = Field(4, description="Losses per image, at diffusion steps spread over the whole process.")
@@ -89,7 +89,7 @@ class Fisher(Section):
 
 
 class MucsInfluence(Influence, Optimisation):
-    """Bounded ascent on the query's loss, while the training images' is held down."""
+    """Bounded ascent on the query's loss, with descent on the training images' loss."""
 
     steps: PositiveInt = Field(10, description="Optimizer steps per query.")
     batch_size: PositiveInt = Field(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Anchors(WindowedOptimisation):
-    """Forget images, told their own prompts, are redirected to what the full model says when told anchor prompts."""
+    """ReTrack with anchors: on forget images, prompts are redirected to the base model's predictions for anchors."""
 
     steps: PositiveInt = Field(200, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(16, description="Forget images, and as many retain images, per step.")

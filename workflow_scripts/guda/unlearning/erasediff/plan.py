@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EraseDiff(WindowedOptimisation):
-    """EraseDiff: the denoiser is brought to answer uniform noise on forget images, at a given rate."""
+    """EraseDiff: the denoiser is trained to predict uniform noise on forget images, at a given rate."""
 
     steps: PositiveInt = Field(80, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")

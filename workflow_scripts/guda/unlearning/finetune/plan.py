@@ -24,7 +24,7 @@ class Finetune(Section):
 
 
 class ContinuedSettings(WindowedOptimisation):
-    """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
+    """Settings of the operator `finetune`; all except the learning rate follow from those of `unlearn`."""
 
     seed: Seed
 
@@ -36,7 +36,7 @@ class ContinuedTrainingSpec(PixelUnlearnedSpec):
 
 
 class ContinuedTraining(Operator[ContinuedTrainingSpec]):
-    """Training goes on without the forget images."""
+    """Continues training without the forget images."""
 
     kind = ContinuedTrainingSpec
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Siss(WindowedOptimisation):
-    """SISS: the loss on all images less that on forget images, both from one prediction at a mixture of the two."""
+    """SISS: the loss on all images minus the loss on forget images, from one prediction on a mixture of both."""
 
     steps: PositiveInt = Field(80, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(64, description="Pairs of any image and a forget image per step.")

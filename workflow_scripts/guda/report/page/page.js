@@ -207,7 +207,7 @@ function places() {
     make("td", { class: "chart" }, make("div", { class: "bar", "aria-hidden": "true" }, make("span", { style: `width:${(100 * counts[group]) / most}%` }))),
     make("td", { text: data.n_images[group] })));
   by("places").replaceChildren(make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {},
-    ...["group", "images ranked first", "", "training images"].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))));
+    ...["group", "ranked first", "", "training images"].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))));
 }
 
 // Rows are images, sorted by first group and its score; columns are groups. Opacity grows with the square root of a score.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Anchors(WindowedOptimisation):
-    """ReTrack with anchors: on forget images, prompts are redirected to the base model's predictions for anchors."""
+    """ReTrack with anchors: forget images are redirected to the base model's predictions under anchor prompts."""
 
     steps: PositiveInt = Field(200, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(16, description="Forget images, and as many retain images, per step.")

@@ -2,8 +2,7 @@
 
 `of_bare` is our evaluations per second over those of the network alone, on inputs already on the device, at the best
 batch size; the limit is 1. `over_plain` is our speedup over a loop that processes one diffusion step of 64 images at a
-time in float32, as in public scoring code. `bfloat16` is our speedup in that
-precision.
+time in float32, as in public scoring code. `bfloat16` is our speedup in that precision.
 """
 
 from __future__ import annotations

@@ -65,8 +65,9 @@ class EnsembleOf(Method[EnsembleSpec]):
             if name not in self.known:
                 raise ConfigError(f"{KEY}: {name!r} cannot be a member; {nearest_name(name, able)}")
             if name not in able:
-                title = experiment.family.title
-                raise ConfigError(f"{KEY}: {name} is not supported for {title}; known: {', '.join(able)}")
+                raise ConfigError(
+                    f"{KEY}: {name} is not supported for {experiment.family.title}; known: {', '.join(able)}"
+                )
         return names
 
     def check(self, experiment: Experiment) -> None:

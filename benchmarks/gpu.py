@@ -1,6 +1,6 @@
-"""All that is to be measured on a GPU in eight minutes: its tests, then the benchmarks, a line of JSON each.
+"""Everything to measure on a GPU, in eight minutes: the GPU tests, then the benchmarks, with one line of JSON each.
 
-Each is a process of its own with a limit, so that what fails leaves the others; exits with 1 when any failed.
+Each runs in its own process with a time limit, so that a failure does not affect the others; exits with 1 if any fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from side_by_side import ROOT, report
 
 BENCHMARKS = ROOT / "benchmarks"
-WORK: dict[str, tuple[int, list[str]]] = {  # seconds that each may take, and its arguments
+WORK: dict[str, tuple[int, list[str]]] = {  # time limit in seconds, and arguments
     "tests": (150, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", str(ROOT / "tests" / "gpu")]),
     "scoring": (90, [str(BENCHMARKS / "scoring.py"), "--images", "512", "--batches", "256", "1024", "4096"]),
     "unlearning": (90, [str(BENCHMARKS / "unlearning.py"), "--rounds", "3"]),

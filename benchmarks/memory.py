@@ -1,9 +1,8 @@
-"""Peak memory and time of every stage on a large training set: 32x32 colour noise, in the files of CIFAR-10.
+"""Peak memory and time of every stage on a large training set of 32x32 colour noise in CIFAR-10's format.
 
-Runs the stage programs one after the other, each in a process of its own, on a network and for numbers of steps as
-small as can be. `peak` is the resident memory; it includes pages of mapped files, which the system takes back when it
-runs short. `own` is what the process had allocated by itself (sampled, Linux). Needs about 8 kB an image on disk, which
-are deleted at the end.
+Runs the stage programs in sequence, each in its own process, with a minimal network and step counts. `peak` is the
+resident memory, including pages of mapped files, which the system reclaims under memory pressure. `own` is the memory
+allocated by the process itself (sampled, Linux). Needs about 8 kB per image on disk, deleted at the end.
 """
 
 import argparse
@@ -26,7 +25,7 @@ GB = 1e9
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000, metavar="N", help="images (default: %(default)s)")
-    parser.add_argument("--folder", help="where to put a temporary folder (default: the system's own place for them)")
+    parser.add_argument("--folder", help="where to create a temporary folder (default: the system's temporary folder)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="guda-memory-") as folder:
         os.chdir(folder)
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def write_cifar(folder: Path, n_images: int) -> None:
-    """Five batches in CIFAR-10's binary format. A thousandth of the images are of the class SMALL."""
+    """Write five batches in CIFAR-10's binary format. One image in a thousand is of the class SMALL."""
     folder.mkdir()
     (folder / "batches.meta.txt").write_text("\n".join(f"class-{label}" for label in range(10)))
     generator = np.random.default_rng(0)
@@ -55,7 +54,7 @@ def write_cifar(folder: Path, n_images: int) -> None:
 
 
 def write_idx(folder: Path, n_images: int) -> None:
-    """The same number of grey images, as an IDX pair."""
+    """Write the same number of grey images as an IDX pair."""
     folder.mkdir()
     generator = np.random.default_rng(1)
     with (folder / "train-images-idx3-ubyte").open("wb") as file:
@@ -68,7 +67,7 @@ def write_idx(folder: Path, n_images: int) -> None:
 
 
 def report(name: str, command: list[str]) -> None:
-    """Run a program and print a row of the table; its own words when it fails."""
+    """Run a program and print a table row, or its output if it fails."""
     started, own = time.perf_counter(), 0
     with Path("log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
@@ -86,13 +85,13 @@ def report(name: str, command: list[str]) -> None:
 
 
 def own_memory(pid: int) -> int:
-    """Bytes of resident memory that belong to no file; 0 for a process that has just ended."""
+    """Bytes of anonymous resident memory; 0 for a process that has just ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def plan_grey() -> None:
-    """Write the command that makes grey images colour to plan.json."""
+    """Write the command that converts grey images to colour to plan.json."""
     from guda.config import Data
     from guda.data.datasets import load_dataset
 
@@ -103,7 +102,7 @@ def plan_grey() -> None:
 
 
 def plan() -> None:
-    """Write the command of every stage to plan.json, in order."""
+    """Write the commands of all stages to plan.json, in order."""
     from guda.plan.config import load_config
     from guda.plan.experiment import Experiment
 
@@ -114,7 +113,7 @@ def plan() -> None:
         "training": steps,
         "oracle": {"seeds": [1]},
         "unlearn": steps,
-        "queries": {"count": 23, "sampling_steps": 2},  # the most that are compared with a million images at once
+        "queries": {"count": 23, "sampling_steps": 2},  # the most queries compared at once with a million images
         "elbo": {"steps": {"count": 2}},
         "methods": ["nearest", "random"],
     }
@@ -171,7 +170,7 @@ def from_the_queries(experiment):
 
 
 def stage(name, spec, **flags):
-    """The name in the table, whose first word is the program's, and the command of a stage."""
+    """The name in the table, whose first word is the program's name, and the command of a stage."""
     texts = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
     return name, [str(SCRIPTS / f"{name.split()[0]}.py"), "--spec", spec.canonical(), *texts]
 

@@ -1,9 +1,9 @@
-"""Time and memory of a dry run: how long Snakemake plans an experiment of many groups.
+"""Time and memory of a dry run: how long Snakemake takes to plan an experiment with many groups.
 
-Writes a folder of 4x4 images, four in each group, and asks for a plan of everything with one oracle seed, which nothing
-has been computed of yet. Seconds are those of the processor; `all` prints every job, `rules` and `quiet` do not
-(--quiet rules, --quiet all). `--bare` plans about as many jobs of a Snakefile without parameters, resources, logs and
-messages instead: Snakemake's own part. Nothing is computed, and the folder is deleted at the end.
+Writes a folder of 4x4 images, four per group, and plans everything with one oracle seed from an empty results folder.
+Seconds are CPU seconds; `all` prints every job, `rules` and `quiet` do not (--quiet rules, --quiet all). `--bare`
+instead plans about as many jobs of a Snakefile without parameters, resources, logs and messages, to measure Snakemake's
+own share. Nothing is computed, and the folder is deleted at the end.
 """
 
 import argparse
@@ -52,10 +52,10 @@ def main() -> None:
     parser.add_argument("--buckets", type=int, nargs="+", default=[16], metavar="N")
     parser.add_argument("--queries-per-bucket", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument("--printing", choices=PRINTING, nargs="+", default=list(PRINTING))
-    parser.add_argument("--bare", action="store_true", help="a Snakefile of nothing but inputs, outputs and commands")
+    parser.add_argument("--bare", action="store_true", help="plan a Snakefile with only inputs, outputs and commands")
     args = parser.parse_args()
     print(
-        "| groups | buckets | printing | jobs | seconds | ms a job | peak (GB) |\n"
+        "| groups | buckets | printing | jobs | seconds | ms per job  peak (GB) |\n"
         + "|---:|---:|---|---:|---:|---:|---:|"
     )
     for groups in args.groups:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def write_experiment(folder: Path, groups: int, buckets: int, queries_per_bucket: int) -> None:
-    """The images, a sub-folder for each group, and a configuration with one oracle seed."""
+    """Write the images, one sub-folder per group, and a configuration with one oracle seed."""
     generator = np.random.default_rng(0)
     for group in range(groups):
         here = folder / "images" / f"group-{group:05d}"
@@ -91,12 +91,12 @@ def write_experiment(folder: Path, groups: int, buckets: int, queries_per_bucket
 
 
 def write_bare(folder: Path, groups: int, buckets: int) -> None:
-    """A Snakefile of two models for each group, and of terms of each model and bucket."""
+    """A Snakefile with two models per group, and terms for each model and bucket."""
     (folder / "Snakefile").write_text(f"GROUPS, BUCKETS = range({groups}), range({buckets})\n{BARE}")
 
 
 def plan(folder: str, arguments: list[str], bare: bool) -> tuple[float, int, str]:
-    """Processor seconds, peak memory in bytes, and the output of a dry run in the folder."""
+    """CPU seconds, peak memory in bytes, and output of a dry run in the folder."""
     ours = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "many.yaml"]
     where = ["--directory", folder, *(["--snakefile", f"{folder}/Snakefile"] if bare else ours)]
     command = [sys.executable, "-m", "snakemake", *where, "--dry-run", "--nocolor", *arguments]
@@ -112,12 +112,12 @@ def plan(folder: str, arguments: list[str], bare: bool) -> tuple[float, int, str
 
 
 def environment() -> dict[str, str]:
-    """No profile of the user's and no shared models."""
+    """Environment without the user's profile and shared models."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "GUDA_"))}
 
 
 def number_of_jobs(output: str) -> int | None:
-    """The total in the table of jobs, which --quiet all does not print."""
+    """The total of the job table; None with --quiet all, which does not print it."""
     found = re.search(r"^total\s+(\d+)$", output, re.MULTILINE)
     return int(found[1]) if found else None
 

@@ -1,9 +1,8 @@
-"""Speed of likelihood terms: ours beside the bare network at its best batch, and beside a loop over models and steps.
+"""Speed of ELBO terms: ours against the bare network at its best batch size, and against a loop over models and steps.
 
-`of_bare` is our evaluations per second over those of the network alone, on inputs that lie on the device, at the best
-of the batch sizes; 1 is the limit. `over_plain` is how many times faster we are than a loop that takes one diffusion
-step of 64 images at a time, in float32, as public scoring code does. `bfloat16` is how many times faster we are in that
-precision.
+`of_bare` is our evaluations per second over those of the network alone, on inputs already on the device, at the best
+batch size; the limit is 1. `over_plain` is our speedup over a loop that processes one diffusion step of 64 images at a
+time in float32, as in public scoring code. `bfloat16` is our speedup in that precision.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ PLAIN_BATCH = 64
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: that, and on a GPU cifar10)")
+    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: '', and on a GPU also cifar10)")
     parser.add_argument("--images", type=int, default=64, metavar="N")
-    parser.add_argument("--steps", type=int, default=16, metavar="N", help="diffusion steps of each image")
+    parser.add_argument("--steps", type=int, default=16, metavar="N", help="diffusion steps per image")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 512], metavar="N")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads")
     args = parser.parse_args()
     device, name = device_and_name(args.threads)
     for preset in args.preset or default_presets(device):

@@ -1,4 +1,4 @@
-"""What the benchmarks of speed share: what is compared is timed in turn, in one process, and reported as ratios."""
+"""Shared code of the speed benchmarks: the alternatives are timed in turn in one process and reported as ratios."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def device_and_name(threads: int) -> tuple[torch.device, str]:
 
 
 def default_presets(device: torch.device) -> list[str]:
-    """'' for config.yaml; the network of CIFAR-10 takes minutes a step on a CPU."""
+    """'' for config.yaml, and CIFAR-10 only on a GPU, since its network takes minutes per step on a CPU."""
     return [""] if device.type == "cpu" else ["", "cifar10"]
 
 
 def seconds(works: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each of the works in each round; the works take turns, after a round that is not counted.
+    """Seconds of each function in each round; the functions take turns, after a warm-up round.
 
-    On a CPU with one thread those of the processor, which other programs beside this one do not lengthen as much.
+    On a CPU with one thread these are CPU seconds, which are less affected by other programs.
     """
     import torch
 
@@ -65,7 +65,7 @@ def report(benchmark: str, device: str, **figures: object) -> None:
 
 
 def network(preset: str, device: torch.device):
-    """The denoiser of a preset with fresh weights, and its configuration; '' is config.yaml alone."""
+    """An untrained denoiser of a preset, and its configuration; '' is config.yaml alone."""
     import torch
 
     from guda.config.file import read_yaml

@@ -1,9 +1,9 @@
-"""Time and memory of Stable Diffusion 1.5, and the hours that presets/unlearncanvas.yaml would take.
+"""Time and memory of Stable Diffusion 1.5, and the estimated hours of presets/unlearncanvas.yaml.
 
-A network of the real architecture with random weights is fine-tuned, unlearns by anchors and scores latents, by the
-functions and settings of the preset's jobs; on a GPU if there is one. Each row is a process of its own. Seconds are
-those of one step: of a run of several less one of a single step, which leaves out how either begins. `peak` is the
-GPU's reserved memory, or on a CPU the resident memory of the process.
+A network of the real architecture with random weights is fine-tuned, unlearns with anchors and scores latents, with the
+functions and settings of the preset's jobs, on a GPU if there is one. Each row runs in its own process. Seconds are per
+step: a run of several steps minus a run of one, which excludes startup. `peak` is the GPU's reserved memory, or on a
+CPU the resident memory of the process.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", choices=[FINE_TUNING, UNLEARNING, SCORING], nargs="+", help="default: all")
     parser.add_argument("--trainable", choices=["full", "cross_attention", "lora"], nargs="+", default=["full"])
-    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="of an image (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="image size (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to time (default: %(default)s)")
     parser.add_argument("--micro-batch-size", type=int, default=0, metavar="N", help="as in `execution`")
     parser.add_argument("--gradient-checkpointing", type=int, choices=[0, 1], default=0, help="as in `execution`")
@@ -35,7 +35,7 @@ def main() -> None:
     if args.case:
         print(json.dumps(measured(*args.case.split(","), args)))
         return
-    print("| work | weights that move | device | evaluations a step | seconds a step | peak (GB) |")
+    print("| work | trainable weights | device | evaluations per step | seconds per step | peak (GB) ")
     print("|---|---|---|---:|---:|---:|", flush=True)
     rates: dict[str, float] = {}
     for work in args.work or [FINE_TUNING, UNLEARNING, SCORING]:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measured(work: str, trainable: str, args: argparse.Namespace) -> dict[str, str | float]:
-    """Seconds and evaluations of a step, peak memory in bytes, and the device."""
+    """Seconds and evaluations per step, peak memory in bytes, and the device."""
     import torch
 
     from guda.core.device import costs, use_device
@@ -62,7 +62,7 @@ def measured(work: str, trainable: str, args: argparse.Namespace) -> dict[str, s
     device = use_device(1)
     run = {FINE_TUNING: fine_tuning, UNLEARNING: unlearning, SCORING: scoring}[work](trainable, args, device)
     counted, times = [], []
-    run(1)  # the first step chooses kernels and touches memory
+    run(1)  # warm-up: the first step selects kernels and allocates memory
     for steps in (1, 1 + args.steps):
         begun = time.perf_counter()
         counted.append(run(steps))
@@ -166,7 +166,7 @@ def scoring(trainable: str, args: argparse.Namespace, device):
 
 
 def report(rates: dict[str, float]) -> None:
-    """What the preset would take at these rates, in hours."""
+    """Estimated hours of the preset at these rates."""
     from guda.core.records import FORWARD_AND_BACKWARD
     from guda.models.noise_schedule import elbo_steps
     from guda.unlearning.anchors.compute import anchor_evaluations
@@ -178,7 +178,7 @@ def report(rates: dict[str, float]) -> None:
         "fine-tuning of the base model": (FINE_TUNING, of_base),
         f"oracle: {n_groups} fine-tunings": (FINE_TUNING, n_groups * of_base),
         f"GUDA-C: {n_groups} unlearnings": (UNLEARNING, n_groups * anchors.steps * anchor_evaluations(anchors)),
-        "scores of the queries, by either": (SCORING, config.queries.count * steps * (n_groups + 1)),
+        "scores of the queries, by either method": (SCORING, config.queries.count * steps * (n_groups + 1)),
         "retain calibration": (SCORING, config.attribution.calibration.count * steps * (n_groups + 1)),
     }
     print("\n| of presets/unlearncanvas.yaml | evaluations | hours |\n|---|---:|---:|")

@@ -1,7 +1,7 @@
-"""Processor seconds from the start of a Python process until it can compute, beside what torch alone takes.
+"""CPU seconds from the start of a Python process until it can compute, compared with importing only torch.
 
-`over_torch` is how many times longer a process takes that has all that a kind of job needs than one that has torch (or,
-of jobs without a network, numpy and pandas) and nothing else; 1 is the limit.
+`over_torch` is the startup time of a process with everything that a kind of job needs, relative to one that imports
+only torch (or numpy and pandas, for jobs without a network); the limit is 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OF_DIFFUSERS = "from diffusers import UNet2DModel;"
 KINDS = {
     "scoring": (f"{NETWORKS} import guda.scoring.elbo, guda.models.denoisers; {OF_DIFFUSERS}", "import torch"),
     "unlearning": (f"{NETWORKS} import guda.unlearning, guda.training.loop; {OF_DIFFUSERS}", "import torch"),
-    "diffusers' own way": (OF_DIFFUSERS, "import torch"),
+    "plain diffusers import": (OF_DIFFUSERS, "import torch"),
     "tables": ("import guda.evaluation.metrics_table, guda.methods", "import numpy, pandas"),
     "command line": ("import guda.jobs.cli", "import pydantic"),
 }
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def processor_seconds(code: str) -> float:
-    """Of a process that runs this code."""
+    """CPU seconds of a process that runs this code."""
     before = os.times()
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow_scripts", check=True)
     after = os.times()

@@ -1,7 +1,7 @@
-"""Time and peak memory of the tables of many queries and groups, on made-up scores of one method and one oracle.
+"""Time and peak memory of tables for many queries and groups, on synthetic scores of one method and one oracle.
 
-Each row is a process of its own. `of_reading` is how many times longer a table takes than pandas takes to read its
-input as text, measured beside it.
+Each row runs in its own process. `of_reading` is a table's time relative to reading its input as text with pandas,
+measured alongside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=1000, metavar="N")
     parser.add_argument("--groups", type=int, default=1000, metavar="N")
-    parser.add_argument("--folder", help="where to put a temporary folder (default: the system's own place for them)")
+    parser.add_argument("--folder", help="where to create a temporary folder (default: the system's temporary folder)")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measured(step: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> tuple[float, int]:
-    """Processor seconds and the peak of resident memory in bytes."""
+    """CPU seconds and peak resident memory in bytes."""
     started = time.process_time()
     step(args)
     return time.process_time() - started, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,8 +1,8 @@
-"""Speed of a step of unlearning (ReTrack): ours beside bare steps of the same network, and beside a loop over samples.
+"""Speed of unlearning steps (ReTrack): ours against bare steps of the same network, and against a loop over samples.
 
-`of_bare` is bare seconds over ours, where a bare step is what no implementation can do without: forward and backward
-passes of as many images as ours, and AdamW's update; 1 is the limit. `over_samples` is how many times faster we are
-than a step that takes the images one by one.
+`of_bare` is bare seconds over ours, where a bare step is the minimum that any implementation needs: forward and
+backward passes on as many images as ours, and AdamW's update; the limit is 1. `over_samples` is our speedup over a step
+that processes images one by one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ IMAGES, GROUP = 256, 32
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: that, and on a GPU cifar10)")
-    parser.add_argument("--steps", type=int, default=4, metavar="N", help="steps a round")
+    parser.add_argument("--preset", nargs="+", help="'' is config.yaml (default: '', and on a GPU also cifar10)")
+    parser.add_argument("--steps", type=int, default=4, metavar="N", help="steps per round")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--batch", type=int, metavar="N", help="in place of the preset's")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU")
+    parser.add_argument("--batch", type=int, metavar="N", help="batch size (default: the preset's)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads")
     args = parser.parse_args()
     device, name = device_and_name(args.threads)
     for preset in args.preset or default_presets(device):

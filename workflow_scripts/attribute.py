@@ -1,4 +1,4 @@
-"""Score every group for every query by one method, and add up what the method cost."""
+"""Score every group for every query by one method, and sum up the method's cost."""
 
 import sys
 

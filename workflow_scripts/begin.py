@@ -1,9 +1,9 @@
-"""Propose a configuration for a folder of pictures, and a table of what is known of them if there is one.
+"""Propose a configuration for a folder of images and, optionally, a table of their metadata.
 
     python workflow_scripts/begin.py pictures works.csv
     snakemake -n --quiet rules --configfile my.yaml
 
-Written is a commented file, which the workflow takes as it is: look through it, and change what you know better.
+The commented file that it writes is ready to run; review it and change what you know better.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from guda.jobs.cli import run
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", help="folder of images, in any layout; without a table, sub-folders are groups")
     parser.add_argument(
-        "pictures", help="folder of the pictures, in any layout; without a table sub-folders are groups"
-    )
-    parser.add_argument(
-        "table", nargs="?", help="CSV, JSON or Parquet file with a row a picture: `file`, other columns"
+        "table", nargs="?", help="CSV, JSON or Parquet file with one row per image: `file` and other columns"
     )
     parser.add_argument("--output", type=Path, default=Path("my.yaml"), help="file to write (default: %(default)s)")
-    parser.add_argument("--force", action="store_true", help="write it even if it exists")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     args = parser.parse_args()
     if args.output.exists() and not args.force:
-        raise GudaError(f"{args.output} exists; name another file by --output, or write over it with --force")
+        raise GudaError(f"{args.output} exists; name another file with --output, or overwrite it with --force")
 
     from guda.config.file import read_yaml
     from guda.data.datasets.conversion import Conversion
@@ -43,11 +41,11 @@ def main() -> None:
     text = proposal(args.pictures, args.table, dataset.table, pictures, _has_gpu())
     with replacing(args.output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        experiment = Experiment(load_config(read_yaml(temporary)))  # what is wrong is said here, and nothing is written
+        experiment = Experiment(load_config(read_yaml(temporary)))  # raises before the file is in place
     for note in experiment.notes():
         print(f"note: {note}", file=sys.stderr)
     print(experiment.describe_groups())
-    print(f"Written to {args.output}. What it will cost: snakemake --cores all estimate --configfile {args.output}")
+    print(f"Written to {args.output}. To estimate the cost: snakemake --cores all estimate --configfile {args.output}")
 
 
 def _has_gpu() -> bool:

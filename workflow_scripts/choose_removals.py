@@ -1,4 +1,4 @@
-"""Choose what is removed for each query: what every method puts first, and as much at random."""
+"""Choose what to remove for each query: each method's top groups or images, and as many at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute which group a classifier takes each image for, at every diffusion step."""
+"""Compute a classifier's group probabilities for each image at every diffusion step."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.specs import PosteriorsSpec

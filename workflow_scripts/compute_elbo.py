@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
-    parser.add_argument("--base", nargs="*", help="weights and config.json of the base model, of adapters alone")
+    parser.add_argument(
+        "--base", nargs="*", help="weights and config.json of the base model, if the model is adapters only"
+    )
     parser.add_argument("--samples", required=True, help="images to score (generate.py or sample_calibration.py)")
-    parser.add_argument("--scored", nargs="?", help="terms of the same images and model that have these among them")
+    parser.add_argument(
+        "--scored", nargs="?", help="file of the same images' terms under the same model that includes these steps"
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Compute the features of images: of the base model's middle block, or of a transformers vision model."""
+"""Compute features of images, from the base model's middle block or a transformers vision model."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.methods.embedding.plan import FeaturesSpec
@@ -9,7 +9,9 @@ def main() -> None:
     parser.add_argument(
         "--network", required=True, help="folder of the base model; for a spec without noise, the vision model"
     )
-    parser.add_argument("--images", required=True, help="images (write_images.py, ...), or encoded (encode_samples.py)")
+    parser.add_argument(
+        "--images", required=True, help="images (write_images.py, ...) or encoded images (encode_samples.py)"
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: features, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -9,7 +9,7 @@ def main() -> None:
     parser = stage_parser(__doc__, network=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
-    parser.add_argument("--output", required=True, help="safetensors file to write: a tensor for each of the weights")
+    parser.add_argument("--output", required=True, help="safetensors file to write: one tensor per weight")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
     spec: FisherSpec | PartialFisherSpec = parse_any([FisherSpec, PartialFisherSpec], spec_text(args.spec))

@@ -1,4 +1,4 @@
-"""Compute every image's gradient of a function of the base model's output, projected to a few numbers."""
+"""Compute every image's gradient of a function of the base model's output, projected to few dimensions."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.methods.gradients.plan import GradientsSpec, PartialGradientsSpec
@@ -8,7 +8,7 @@ from guda.specs import parse_any
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
-    parser.add_argument("--samples", required=True, help="training images or queries, or encoded ones")
+    parser.add_argument("--samples", required=True, help="training images or queries, possibly encoded")
     parser.add_argument("--output", required=True, help="safetensors file to write: features, residuals, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="folder of the base model (train.py)")
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
     parser.add_argument("--samples", required=True, help="queries (generate.py, encode_samples.py, ...)")
-    parser.add_argument("--fisher", nargs="?", help="its Fisher information (compute_fisher.py): AbU; else it is MUCS")
+    parser.add_argument(
+        "--fisher", nargs="?", help="its Fisher information (compute_fisher.py), for AbU; without it, MUCS is run"
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: scores, ids, train_ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()
@@ -49,7 +51,7 @@ def main() -> None:
             found = mucs_influence(base, asked, training_set, spec.settings, batch_size)
         else:
             found = abu_influence(base, asked, training_set, fisher, spec.mirror, spec.settings, batch_size)
-        for scores, evaluations in found:  # what a query cost stands behind its scores
+        for scores, evaluations in found:  # a query's cost is appended to its scores
             yield torch.cat([scores, torch.tensor([evaluations])])[None, None].numpy()
 
     read = {"images": args.images} | ({"fisher": args.fisher} if args.fisher else {})

@@ -1,4 +1,4 @@
-"""Compute the KL terms of queries under the base model shifted as if each group had been absent, by a kernel."""
+"""Compute the KL terms of queries under the base model, shifted by a kernel estimate of each group's absence."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.methods.kernel.plan import KernelTermsSpec
@@ -10,7 +10,11 @@ def main() -> None:
     parser.add_argument("--images", required=True, help="training images (write_images.py, encode_samples.py)")
     parser.add_argument("--samples", required=True, help="queries (generate.py, encode_samples.py, ...)")
     parser.add_argument("--results", required=True, help="results folder with the groups")
-    parser.add_argument("--features", nargs="*", help="features of the training images and of the queries, if compared")
+    parser.add_argument(
+        "--features",
+        nargs="*",
+        help="features of the training images and of the queries, if the kernel compares features",
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: kl, steps, step_weights, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -7,8 +7,12 @@ from guda.specs import LikelihoodSpec
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     parser.add_argument("--model", required=True, help="folder of the model (train.py or unlearn.py)")
-    parser.add_argument("--base", nargs="*", help="weights and config.json of the base model, of adapters alone")
-    parser.add_argument("--samples", required=True, nargs="+", help="the queries, as the network sees them, by buckets")
+    parser.add_argument(
+        "--base", nargs="*", help="weights and config.json of the base model, if the model is adapters only"
+    )
+    parser.add_argument(
+        "--samples", required=True, nargs="+", help="the queries as the network's inputs, one file per bucket"
+    )
     parser.add_argument("--output", required=True, help="safetensors file to write: log_likelihood, ids")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Map where in some images the evidence for each of their first groups lies."""
+"""Map where in some images the evidence for each of their top groups lies."""
 
 from guda.jobs.cli import add_results_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import MapsSpec
@@ -7,7 +7,7 @@ from guda.specs import MapsSpec
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     add_results_arguments(parser, "the rankings and the models")
-    parser.add_argument("--samples", nargs="+", required=True, help="the buckets of the images, in the spec's order")
+    parser.add_argument("--samples", nargs="+", required=True, help="the images' buckets, in the spec's order")
     parser.add_argument("--adapters", action="store_true", help="the models are adapters of the base model")
     parser.add_argument("--output", required=True, help="safetensors file to write: maps, p, ids, groups")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
@@ -38,7 +38,7 @@ def main() -> None:
     seeds, stopwatch = [derive_seed("maps", spec.elbo.seed, draw) for draw in range(spec.noises)], Stopwatch()
 
     def mapped(name: str, digest: str, ids: set[str]) -> dict[str, np.ndarray]:
-        """Maps of each of the images under a model, [noises, H, W]."""
+        """Maps of each image under a model, [noises, H, W]."""
         adapters = args.adapters and name != BASE
         denoiser = opened_model(paths, name, digest, spec.elbo.noise_schedule, adapters).to(device)
         found: dict[str, np.ndarray] = {}

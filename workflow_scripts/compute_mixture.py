@@ -1,4 +1,4 @@
-"""Compute by how much worse a mixture of groups explains images without each group, at every diffusion step."""
+"""Compute how much worse a mixture of groups explains images without each group, at every diffusion step."""
 
 from guda.jobs.cli import device_of, run, spec_text, stage_parser
 from guda.methods.mixture.plan import MixtureTermsSpec

@@ -1,12 +1,12 @@
-"""Make folders of emoji by four studios from npm packages that you have installed, for presets/emoji.yaml.
+"""Build folders of emoji by four studios from installed npm packages, for presets/emoji.yaml.
 
     npm install emoji-datasource-google emoji-datasource-twitter emoji-datasource-facebook openmoji
     pip install resvg_py
     python workflow_scripts/emoji.py node_modules data/emoji
 
-All studios draw the same contents: an emoji that one of them lacks is left out. FOLDER/training holds most of them,
-FOLDER/unseen a few whole contents to ask about. The pictures keep their own licences: google Apache 2.0, twitter
-CC BY 4.0, openmoji CC BY-SA 4.0; facebook's package states none, so do not pass these on.
+All studios draw the same contents; an emoji that any of them lacks is left out. FOLDER/training holds most emoji,
+FOLDER/unseen a few contents that are held out from all studios as queries. The images keep their own licences: google
+Apache 2.0, twitter CC BY 4.0, openmoji CC BY-SA 4.0; facebook's package states none, so do not redistribute these.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from guda.core.seeding import chosen
 from guda.data.datasets.json_files import read_json
 from guda.jobs.cli import run
 
-STUDIOS = ("google", "twitter", "facebook")  # with pictures in emoji-datasource-STUDIO; openmoji has drawings
+STUDIOS = ("google", "twitter", "facebook")  # raster images in emoji-datasource-STUDIO; openmoji has SVG drawings
 TONES = {"1F3FB": "light", "1F3FC": "medium light", "1F3FD": "medium", "1F3FE": "medium dark", "1F3FF": "dark"}
-SIDE = 64  # pixels, of all pictures
-# What openmoji's drawings consist of. Other elements may name files elsewhere, and the library that draws them does not
-# survive depth without end.
+SIDE = 64  # pixels, of all images
+# The elements of openmoji's drawings. Other elements may refer to files elsewhere, and the library that draws them
+# crashes on unbounded nesting.
 SHAPES = {"svg", "g", "path", "circle", "ellipse", "line", "rect", "polygon", "polyline", "defs", "clipPath"}
 DEPTH = 50
 
 
 class Picture(BaseModel):
-    """What emoji.json says of a picture: names of files follow from it, so that both are what they look like."""
+    """An image's entry in emoji.json. File names are derived from it, so the patterns keep them safe."""
 
     unified: str = Field(pattern=r"^[0-9A-F]+(-[0-9A-F]+)*$")
     image: str = Field(pattern=r"^[0-9a-f]+(-[0-9a-f]+)*\.png$")
@@ -54,17 +54,17 @@ class Emoji(NamedTuple):
     name: str
     category: str
     subcategory: str
-    tone: str  # of skin, as it is drawn; empty: none
-    toned: bool  # whether there are pictures of it in several tones
-    sources: dict[str, Path]  # a picture or drawing by studio
+    tone: str  # skin tone as drawn; empty: none
+    toned: bool  # whether it exists in several skin tones
+    sources: dict[str, Path]  # image or drawing by studio
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path, help="the folder node_modules")
-    parser.add_argument("folder", type=Path, help="the folder to make, which must not exist")
+    parser.add_argument("folder", type=Path, help="the folder to create; it must not exist")
     parser.add_argument(
-        "--unseen", type=int, default=64, help="contents kept out of training, 1 or more, none in several skin tones"
+        "--unseen", type=int, default=64, help="number of contents to hold out, at least 1, without skin-tone variants"
     )
     args = parser.parse_args()
     if args.folder.exists():
@@ -75,8 +75,8 @@ def main() -> None:
     candidates = [emoji.code for emoji in complete if not emoji.toned]
     if not 0 < args.unseen <= len(candidates) or args.unseen == len(complete):
         raise DataError(
-            f"--unseen is {args.unseen}, but of {len(complete)} emoji {len(candidates)} can be kept out of training, "
-            "where some must be left; give another number"
+            f"--unseen is {args.unseen}, but {len(candidates)} of {len(complete)} emoji can be held out, and some must "
+            "be left for training; give another number"
         )
     unseen = {candidates[row] for row in chosen(candidates, args.unseen, "unseen emoji")}
     args.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def drawn_by_all(packages: Path) -> list[Emoji]:
-    """The emoji that are there by every studio. Raises DataError for a package that is missing or has none of them."""
+    """The emoji that every studio provides. Raises DataError if a package is missing or there are none."""
     drawings = {_plain(path.stem): path for path in _inside(packages, "openmoji", "color/svg").glob("*.svg")}
     folders = {studio: _inside(packages, f"emoji-datasource-{studio}", f"img/{studio}/64") for studio in STUDIOS}
     found = []
@@ -104,12 +104,12 @@ def drawn_by_all(packages: Path) -> list[Emoji]:
                 about = entry.name.lower(), entry.category, entry.subcategory, tone
                 found.append(Emoji(picture.unified, *about, bool(tones), sources))
     if not found:
-        raise DataError(f"{packages}: no emoji is there by every studio; install the packages' current versions")
+        raise DataError(f"{packages}: no emoji is provided by every studio; install the packages' current versions")
     return found
 
 
 def write(emoji: list[Emoji], folder: Path) -> None:
-    """Write STUDIO/CODE.png of each, and metadata.csv."""
+    """Write STUDIO/CODE.png of each emoji, and metadata.csv."""
     rows = [["file_name", "studio", "name", "category", "subcategory", "tone"]]
     for code, name, category, subcategory, tone, _, sources in emoji:
         for studio, source in sources.items():
@@ -122,7 +122,7 @@ def write(emoji: list[Emoji], folder: Path) -> None:
 
 
 def _listed(file: Path) -> list[Listed]:
-    """The emoji that a package lists. Raises DataError for a file that is damaged or of another layout."""
+    """The emoji that a package lists. Raises DataError for a damaged file or an unknown layout."""
     try:
         return TypeAdapter(list[Listed]).validate_python(read_json(str(file), "emoji"))
     except ValidationError as error:
@@ -144,7 +144,7 @@ def _png(source: Path) -> bytes:
 
 
 def _check_drawing(source: Path) -> None:
-    """Raise DataError for what is no SVG, and for one of other elements than SHAPES, or nested deeper than DEPTH."""
+    """Raise DataError unless the file is an SVG with only elements of SHAPES, nested at most DEPTH deep."""
     depth = 0
     try:
         for event, element in ElementTree.iterparse(source, ("start", "end")):
@@ -157,18 +157,18 @@ def _check_drawing(source: Path) -> None:
 
 
 def _broken(source: Path, reason: str) -> DataError:
-    return DataError(f"{source}: no drawing as openmoji has them ({reason}); install the package again")
+    return DataError(f"{source}: not a drawing in openmoji's format ({reason}); install the package again")
 
 
 def _inside(packages: Path, package: str, name: str) -> Path:
     path = packages / package / name
     if not path.exists():
-        raise DataError(f"{path} is not there; run `npm install {package}` in {packages.absolute().parent}")
+        raise DataError(f"{path} does not exist; run `npm install {package}` in {packages.absolute().parent}")
     return path
 
 
 def _plain(code: str) -> str:
-    """An emoji's code points without the variation selector, which some packages write and others leave out."""
+    """An emoji's code points without the variation selector, which some packages include and others omit."""
     return "-".join(point for point in code.upper().split("-") if point != "FE0F")
 
 

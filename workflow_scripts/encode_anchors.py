@@ -1,4 +1,4 @@
-"""Encode anchor prompts and the descriptors of styles, with what unlearning by anchors has to know of the images."""
+"""Encode anchor prompts and style descriptors, with the contents and styles of the training images."""
 
 from guda.jobs.cli import add_pipeline_argument, device_of, run, spec_text, stage_parser
 from guda.specs import EncodedAnchorsSpec
@@ -9,8 +9,8 @@ def main() -> None:
     add_pipeline_argument(parser)
     parser.add_argument("--prompts", required=True, help="anchor prompts (write_prompts.py)")
     parser.add_argument("--of-images", required=True, help="prompts of the training images, with content and style")
-    parser.add_argument("--content", required=True, help="column of the contents, which anchors keep")
-    parser.add_argument("--style", required=True, help="column of the styles, which anchors exchange")
+    parser.add_argument("--content", required=True, help="column of contents, which anchors keep")
+    parser.add_argument("--style", required=True, help="column of styles, which anchors replace")
     parser.add_argument("--output", required=True, help="safetensors file to write")
     parser.add_argument("--record", required=True, help="JSON file to write the cost to")
     args = parser.parse_args()

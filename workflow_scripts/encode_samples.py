@@ -1,4 +1,4 @@
-"""Encode images with their prompts as a text-to-image model sees them: latents and the embeddings of prompts."""
+"""Encode images and their prompts as inputs of a text-to-image model: latents and prompt embeddings."""
 
 import sys
 from typing import Literal

@@ -1,8 +1,8 @@
-"""Estimate what a run of an experiment will cost on this machine, from a little of it that is measured now.
+"""Estimate the cost of a run on this machine by timing a small part of the work.
 
     snakemake --cores all estimate --configfile my.yaml
 
-calls it. What is made already is not counted. Written is estimate.csv in the results.
+calls it. Files that are up to date are not counted. The estimate is written to estimate.csv in the results folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from guda.jobs.cli import run, set_threads
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, type=Path, help="file of the whole configuration, YAML or JSON")
-    parser.add_argument("--cores", required=True, type=int, help="cores that the run will be given")
+    parser.add_argument("--cores", required=True, type=int, help="number of cores of the run")
     args = parser.parse_args()
 
     from guda.config.file import read_yaml
@@ -32,13 +32,13 @@ def main() -> None:
     config = load_config(read_yaml(args.config))
     if config.text_to_image is not None:
         raise ConfigError(
-            "estimate: the speed of text-to-image models is not measured yet; rehearse with presets/rehearsal.yaml, "
-            "whose records under results/rehearsal/models say how many seconds its steps took"
+            "estimate: not supported for text-to-image models yet; rehearse with presets/rehearsal.yaml, "
+            "whose records under results/rehearsal/models give the seconds that its steps took"
         )
     experiment = Experiment(config)
     jobs = Jobs(experiment).to_do()
     if not jobs:
-        print("Everything is made; a run would do nothing.")
+        print("Everything is up to date; a run would do nothing.")
         return
 
     from guda.core.device import use_device, visible_gpus
@@ -51,7 +51,7 @@ def main() -> None:
     set_threads(min(execution.threads, args.cores))
     device = use_device(execution.gpus)
     machine = Machine(args.cores, execution.threads, len(visible_gpus()) if device.type == "cuda" else 0)
-    with contextlib.redirect_stderr(io.StringIO()):  # progress of what takes a second
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bars of jobs that take a second
         measured, kinds = Measured(experiment, device), {job.kind for job in jobs}
         speeds = measured.speeds(kinds)
         model_bytes = measured.saving[1] if kinds & {"train", "unlearn"} else 0
@@ -60,7 +60,7 @@ def main() -> None:
     write_csv(output, table)
     shown = table if machine.gpus else table.drop(columns="gpu_hours")
     print(f"To do, on {device} with --cores {args.cores}:\n\n{shown.to_string(index=False)}\n")
-    print(f"Written to {output}. Phases run side by side, so that their minutes by the clock do not add up.")
+    print(f"Written to {output}. Phases overlap, so their wall-clock minutes do not add up.")
 
 
 if __name__ == "__main__":

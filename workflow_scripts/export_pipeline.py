@@ -1,11 +1,11 @@
-"""Write a model of the results as a pipeline that diffusers opens whole, to draw images with it or to pass it on.
+"""Export a model of the results as a complete diffusers pipeline, to sample images from it or to share it.
 
     python workflow_scripts/export_pipeline.py --model results/models/guda/amber --output without-amber
 
     from diffusers import DDPMPipeline
     DDPMPipeline.from_pretrained("without-amber")(num_inference_steps=50).images
 
-This is for models without conditions: the base model, those that were retrained and those that have unlearned a group.
+Only unconditional models are supported: the base model, retrained models, and models that have unlearned a group.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Take over a model that was trained or unlearned elsewhere: a diffusers folder or a pinned hub id."""
+"""Import a model that was trained or unlearned elsewhere, from a diffusers folder or a pinned hub id."""
 
 from guda.jobs.cli import imported_model, run, spec_text, stage_parser
 from guda.specs import ImportedModelSpec, ImportedUNetSpec, parse_any
@@ -11,15 +11,13 @@ def main() -> None:
         "--imports",
         required=True,
         metavar="JSON",
-        help="by name: the source (diffusers folder, or hub id OWNER/NAME@COMMIT) and its key in the configuration",
+        help="by name: the source (diffusers folder, or hub id OWNER/NAME@COMMIT) and its config key",
     )
+    parser.add_argument("--samples", required=True, help="training images, possibly encoded, to check the model on")
     parser.add_argument(
-        "--samples", required=True, help="training images, or encoded ones, to see whether it fits them"
+        "--group", nargs="?", help="members of the group that the model has unlearned (write_group.py), if any"
     )
-    parser.add_argument(
-        "--group", nargs="?", help="members of the group that it has unlearned (write_group.py), if any"
-    )
-    parser.add_argument("--pipeline", default="", help="of a text-to-image model, the pipeline: a folder or a hub id")
+    parser.add_argument("--pipeline", default="", help="for a text-to-image model, its pipeline: a folder or a hub id")
     parser.add_argument("--model", required=True, help="diffusers folder to write")
     args = parser.parse_args()
     spec = parse_any([ImportedModelSpec, ImportedUNetSpec], spec_text(args.spec))

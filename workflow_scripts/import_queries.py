@@ -1,4 +1,4 @@
-"""Read one bucket of the images to attribute, from a folder or from those held out of training."""
+"""Read one bucket of queries from a folder or from the held-out images."""
 
 from guda.core.errors import DataError
 from guda.jobs.cli import (
@@ -27,7 +27,7 @@ def main() -> None:
     settings = queries_settings(args.queries)
     found = given_queries(data_settings(args.data), settings, shape=spec.shape)
     if found is None:
-        raise DataError("the queries are generated, by the configuration; none are imported")
+        raise DataError("queries.source is generated; there are no queries to import")
     ids = queries_by_bucket(list(found.table["id"]), spec.buckets, settings.name).get(spec.bucket, [])
     bucket = of_bucket(found, ids)
     if content_digest(bucket) != spec.content:

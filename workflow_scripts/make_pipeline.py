@@ -1,4 +1,4 @@
-"""Make a small Stable Diffusion pipeline: train its autoencoder, then its UNet and text encoder."""
+"""Train a small Stable Diffusion pipeline: its autoencoder and text encoder, then its UNet."""
 
 import sys
 

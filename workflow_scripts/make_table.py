@@ -1,7 +1,7 @@
-"""Make one of the tables of what lies under results, by the kind of the spec.
+"""Compute a table from files under results; the spec's kind says which.
 
-Group sizes, rankings, quality of models, learning curves, agreement:
-metrics, metrics by source, significance, LDS, removal, sweep, likelihoods or reliability.
+Group sizes, rankings, model quality, learning curves, or agreement: metrics, metrics by source, significance, LDS,
+removal, sweep, likelihoods or reliability.
 """
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
@@ -9,7 +9,7 @@ from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    add_results_arguments(parser, "what the table is made of")
+    add_results_arguments(parser, "the table's inputs")
     parser.add_argument("--output", required=True, help="CSV file to write, with its record beside it")
     args = parser.parse_args()
 

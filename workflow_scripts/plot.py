@@ -1,6 +1,6 @@
-"""Draw a figure, by the spec.
+"""Plot a figure; the spec's kind says which.
 
-Queries with their top groups, samples, learning curves, what removal does, or the variants of a sweep.
+Queries with their top groups, samples, learning curves, the effect of removal, or the variants of a sweep.
 """
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
@@ -8,7 +8,7 @@ from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    add_results_arguments(parser, "what is drawn")
+    add_results_arguments(parser, "the figure's inputs")
     parser.add_argument("--output", required=True, help="PNG file to write, with its record beside it")
     args = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Draw some queries again, from the same noise, by the models without each of the groups that are first for them."""
+"""Regenerate some queries from the same noise with the models without each of their top groups."""
 
 from guda.jobs.cli import add_results_arguments, device_of, run, spec_text, stage_parser
 from guda.specs import RedrawnSpec
@@ -7,7 +7,9 @@ from guda.specs import RedrawnSpec
 def main() -> None:
     parser = stage_parser(__doc__, network=True)
     add_results_arguments(parser, "the rankings and the models")
-    parser.add_argument("--pipeline", default="", help="what decodes latents: a diffusers folder, or OWNER/NAME@COMMIT")
+    parser.add_argument(
+        "--pipeline", default="", help="pipeline that decodes latents: a diffusers folder, or OWNER/NAME@COMMIT"
+    )
     parser.add_argument("--prompts", nargs="*", help="the queries' prompts (write_prompts.py), if they have any")
     parser.add_argument("--adapters", action="store_true", help="the models are adapters of the base model")
     parser.add_argument("--output", required=True, help="safetensors file to write: images, ids, groups")

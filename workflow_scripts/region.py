@@ -1,12 +1,12 @@
-"""Score the groups on a part of one image: which of them does this region owe itself to?
+"""Score the groups on part of one image: which group is this region attributable to?
 
     python workflow_scripts/region.py --results results --query query-000017 --box 0,0,4,8
     python workflow_scripts/region.py --results results --query query-000017 --mask region.png --output region.csv
 
-The models of the method's scores are asked again, with the same noise. What is written is CSV, a row a group: the
-`score` of the region in nats with its standard error `se`, the probability `p_top1_scoring` that the group is first
-with other noise, the score of the `whole` image, and the region's `share` of it. Nothing is calibrated. Regions of
-text-to-image models are of latent cells.
+The models behind the method's scores are evaluated again with the same noise. The output is CSV with one row per
+group: the `score` of the region in nats with its standard error `se`, the probability `p_top1_scoring` that the group
+is first with other noise, the score of the `whole` image, and the region's `share` of it. Scores are not calibrated.
+For text-to-image models, regions are given in latent cells.
 """
 
 import argparse
@@ -18,12 +18,18 @@ from guda.jobs.cli import add_network_arguments, add_results_arguments, device_o
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_results_arguments(parser, "the scores and the models")
-    parser.add_argument("--query", required=True, metavar="ID", help="which image, by its id in queries.csv")
+    parser.add_argument("--query", required=True, metavar="ID", help="the image's id in queries.csv")
     region = parser.add_mutually_exclusive_group(required=True)
-    region.add_argument("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="pixels from 0; RIGHT and BOTTOM lie outside")
-    region.add_argument("--mask", metavar="FILE", help="image of the same size, white where the region is")
-    parser.add_argument("--method", default="guda", help="whose models: one that unlearns, or logo-SEED (%(default)s)")
-    parser.add_argument("--output", help="CSV file to write, instead of to standard output")
+    region.add_argument(
+        "--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="in pixels from 0; RIGHT and BOTTOM are exclusive"
+    )
+    region.add_argument("--mask", metavar="FILE", help="image of the same size, white inside the region")
+    parser.add_argument(
+        "--method",
+        default="guda",
+        help="method whose models to use: one that unlearns, or logo-SEED (default: %(default)s)",
+    )
+    parser.add_argument("--output", help="CSV file to write (default: standard output)")
     add_network_arguments(parser)
     args = parser.parse_args()
     device = device_of(args)

@@ -1,4 +1,4 @@
-"""Choose the training images on which the damage done by unlearning is measured."""
+"""Sample the training images on which the damage of unlearning is measured."""
 
 from guda.jobs.cli import run, spec_text, stage_parser
 from guda.specs import CalibrationSpec

@@ -1,4 +1,4 @@
-"""Show what the store of single values holds, and clear it of what belongs to models that are there no more."""
+"""Show the contents of the store of single values, and delete those of models that no longer exist."""
 
 import argparse
 import shutil
@@ -13,9 +13,9 @@ from guda.jobs.cli import run
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", nargs="+", required=True, help="all results folders that use the store")
-    parser.add_argument("--store", help=f"the store; by default the folder {STORE}/ of the first of them")
-    parser.add_argument("--prune", action="store_true", help="delete what belongs to none of their models")
+    parser.add_argument("--results", nargs="+", required=True, help="all results folders that share the store")
+    parser.add_argument("--store", help=f"the store (default: the folder {STORE}/ of the first results folder)")
+    parser.add_argument("--prune", action="store_true", help="delete values that belong to none of their models")
     args = parser.parse_args()
     folder = Path(args.store or Path(args.results[0]) / STORE)
     for place in [folder, *map(Path, args.results)]:
@@ -28,8 +28,8 @@ def main() -> None:
         sizes[used] += sum(file.stat().st_size for file in address.iterdir())
         if args.prune and not used:
             shutil.rmtree(address)
-    print(f"{folder}: {sizes[True] / 1e6:.1f} MB of models that are there")
-    print(f"{sizes[False] / 1e6:.1f} MB of others{', deleted' if args.prune else ': --prune deletes them'}")
+    print(f"{folder}: {sizes[True] / 1e6:.1f} MB of existing models")
+    print(f"{sizes[False] / 1e6:.1f} MB of other models{', deleted' if args.prune else '; --prune deletes them'}")
 
 
 def _weights(results: Path) -> list[Path]:

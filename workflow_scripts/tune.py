@@ -1,4 +1,4 @@
-"""Fine-tune the base model on a few images of one group: its exemplars, which the spec names."""
+"""Fine-tune the base model on the exemplars of one group: a few of its images, named in the spec."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Write which images a model is trained without: those of some groups, or a set that choose_removals.py wrote."""
+"""Write the images that a model is trained without: those of some groups, or a set from choose_removals.py."""
 
 from guda.core.errors import ArtifactError, GudaError
 from guda.data.groups import read_members, write_members
@@ -9,7 +9,7 @@ from guda.specs import ExclusionSpec
 def main() -> None:
     parser = stage_parser(__doc__)
     parser.add_argument("--groups", nargs="+", metavar="FILE", help="members of these groups (write_group.py)")
-    parser.add_argument("--sets", metavar="FILE", help="or the set of the spec among these (choose_removals.py)")
+    parser.add_argument("--sets", metavar="FILE", help="sets (choose_removals.py) that include the spec's set")
     parser.add_argument("--output", required=True, help="JSON file to write")
     args = parser.parse_args()
     spec = ExclusionSpec.parse(spec_text(args.spec))
@@ -24,7 +24,7 @@ def main() -> None:
     else:
         sets = read_json(args.sets)
         if not isinstance(sets, dict) or spec.members not in sets:
-            raise ArtifactError(f"{args.sets}: has no set {spec.members}. {CURE}")
+            raise ArtifactError(f"{args.sets}: lacks the set {spec.members}. {CURE}")
         members = sets[spec.members]
     write_members(args.output, spec, members)
 

@@ -8,7 +8,9 @@ from guda.specs import PromptsSpec, digest
 def main() -> None:
     parser = stage_parser(__doc__)
     parser.add_argument("--config", required=True, metavar="JSON", help="the whole configuration")
-    parser.add_argument("--samples", required=True, help="training, calibration, anchors, or a bucket of queries")
+    parser.add_argument(
+        "--samples", required=True, help="training, calibration, anchors, or the name of a bucket of queries"
+    )
     parser.add_argument("--output", required=True, help="CSV file to write, with its record beside it")
     args = parser.parse_args()
     spec = PromptsSpec.parse(spec_text(args.spec))

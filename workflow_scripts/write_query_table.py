@@ -1,4 +1,4 @@
-"""Write the query images as PNG files, unless they are very many, and the table that lists them."""
+"""Write the table of queries and, unless there are very many, their images as PNG files."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def main() -> None:
     add_data_argument(parser)
     add_queries_argument(parser)
     parser.add_argument(
-        "--config", default="", metavar="JSON", help="all settings, where more is known of queries than files say"
+        "--config", default="", metavar="JSON", help="all settings, if queries have metadata beyond their files"
     )
     add_results_arguments(parser, "the buckets of queries")
     args = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
             given = given_queries(data_settings(args.data), queries_settings(args.queries))
             known = None if given is None else known_of_queries(given)
         if known is None or digest(known.to_csv(index=False)) != spec.known:
-            raise DataError("what is known of the queries changed since the workflow was planned; run snakemake again")
+            raise DataError("the metadata of the queries changed since the workflow was planned; run snakemake again")
         table = table.merge(known, on="query")
     write_csv(paths.query_table(), table)
     write_record(record_of(paths.query_table()), spec, [paths.query_table()], **stopwatch.elapsed())

@@ -1,11 +1,11 @@
-"""Write the page of all answers, report.html: one file that needs no other and no network."""
+"""Write the HTML report, report.html: one self-contained file that needs no network."""
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser
 
 
 def main() -> None:
     parser = stage_parser(__doc__)
-    add_results_arguments(parser, "what the page shows")
+    add_results_arguments(parser, "the report's inputs")
     parser.add_argument("--output", required=True, help="HTML file to write, with its record beside it")
     args = parser.parse_args()
 

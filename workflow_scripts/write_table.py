@@ -1,4 +1,4 @@
-"""Write the training table of a dataset: one row an image, with id, sha256 and the columns that make groups."""
+"""Write the training table of a dataset: one row per image, with id, sha256 and the columns that define groups."""
 
 from guda.core.artifacts import write_csv
 from guda.core.errors import DataError

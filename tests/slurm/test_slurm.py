@@ -155,7 +155,7 @@ def test_what_the_user_has_to_mend_is_not_computed_again(runs, tmp_path):
     text = said(start(run, run.experiment.paths.model_weights(BASE), "--retries", "1"), returncode=1)
     assert "Trying to restart job" in text
     log = (run.directory / run.experiment.paths.log("models", BASE)).read_text().splitlines()
-    assert re.fullmatch(rf"error: {re.escape(str(run.experiment.paths.images()))}: .* \(not tried again: .*\)", log[-1])
+    assert re.fullmatch(rf"error: {re.escape(str(run.experiment.paths.images()))}: .* \(not retried: .*\)", log[-1])
 
 
 def test_a_killed_snakemake_is_gone_on_from(runs, slurm, tmp_path):

@@ -42,7 +42,7 @@ def made_up(n: int, groups: list[str], ids: list[str] | None = None, size: int =
         "verdicts": [verdict(groups, row, p, "nats") for row, p in zip(scores["guda"], sure.tolist(), strict=True)],
         "nearest": [[(0, [0])]] + [None] * (n - 1),
         "training": {"ids": ["t"], "pictures": pictures[:1]},
-        "maps": {0: {0: {"overlay": pictures[0], "said": "3 % of it beyond noise"}}},
+        "maps": {0: {0: {"overlay": pictures[0], "said": "3 % of pixels significant"}}},
         "schedule": {"steps": [110, 990], "nats": [2.5, -0.5]},
         "metrics": None,
         "redrawn": {0: {0: pictures[0]}},

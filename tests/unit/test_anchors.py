@@ -149,9 +149,9 @@ def test_content_without_any_anchor_is_named():
     whole = book()
     kept = whole.contents == 1
     less = book(**{name: getattr(whole, name)[kept] for name in ("embeddings", "styles", "contents")})
-    with pytest.raises(DataError, match="i0: no anchor prompt of its content is in a style that is retained"):
+    with pytest.raises(DataError, match="i0: no anchor prompt for its content has a retained style"):
         chosen(SHORT, less)
-    with pytest.raises(DataError, match="i0: no anchor prompt names its content alone"):
+    with pytest.raises(DataError, match="i0: no anchor prompt names only its content"):
         chosen(SHORT.model_copy(update={"strategy": "removed"}), less)
 
 
@@ -307,5 +307,5 @@ def test_evaluations_by_hand(preserve, teachers):
 
 
 def test_dropped_captions_are_refused():
-    with pytest.raises(ValueError, match=r"a share 0.1 of the captions is dropped"):
+    with pytest.raises(ValueError, match=r"captions are dropped with probability 0.1"):
         unlearned(told=captions(dropout=0.1))

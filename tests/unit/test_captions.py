@@ -157,5 +157,5 @@ def test_frozen_weights_stay():
 
 
 def test_latents_are_not_mirrored():
-    with pytest.raises(ConfigError, match=r"training.flip: latents cannot be mirrored"):
+    with pytest.raises(ConfigError, match=r"training.flip: latents cannot be flipped"):
         finetuned(SHORT.changed({"flip": True}))

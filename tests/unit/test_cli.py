@@ -36,7 +36,7 @@ def attempt(tmp_path):
 def test_what_the_user_has_to_mend_is_not_tried_again(attempt):
     first = attempt(1)
     assert first == "error: no.safetensors: no such file. Run snakemake to make it."
-    assert attempt(2) == f"{first} (not tried again: another attempt cannot help)"
+    assert attempt(2) == f"{first} (not retried: another attempt would fail the same way)"
     assert attempt(1) == first, "a new run tries anew"
     assert attempt(2, output="other.safetensors") == first, "another job is another matter"
     assert [attempt(0), attempt(2)] == [first, first], "by hand nothing is kept in mind"
@@ -62,5 +62,5 @@ def test_by_hand_a_job_runs_by_the_defaults():
     ("argument", "message"), [('{"batchsize": 3}', "batchsize: Extra"), ('{"gpus": 2}', "gpus: Input"), ("3", "Input")]
 )
 def test_settings_that_there_are_not_are_refused_by_name(argument, message):
-    with pytest.raises(GudaError, match=f"--execution: no valid section `execution` \\({message}"):
+    with pytest.raises(GudaError, match=f"--execution: invalid section `execution` \\({message}"):
         run_settings(argument)

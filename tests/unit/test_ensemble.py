@@ -58,7 +58,7 @@ def test_members_are_compared_by_the_names_of_queries_and_groups(tmp_path):
     assert (found.queries, found.groups, found.se, found.p_top1) == (["q0", "q1"], ["a", "b"], None, None)
     np.testing.assert_allclose(found.score, combined([FIRST, SECOND], [1.0, 0.5]))
     other = save_scores(paths, "nearest", SECOND, groups=["a", "c"])
-    with pytest.raises(ArtifactError, match=r"nearest\.csv: its groups are not those of .*guda\.csv\. Delete both"):
+    with pytest.raises(ArtifactError, match=r"nearest\.csv: its groups differ from those of .*guda\.csv\. Delete both"):
         get_method("ensemble").scores(EnsembleSpec(members=[first, other]), paths)
 
 
@@ -102,7 +102,10 @@ def test_another_weight_or_order_is_another_spec_and_the_default_is_fixed():
             r"attribution\.ensemble\.members: 'kernl' cannot be a member; did you mean 'ker",
         ),
         ({"guda": 1, "ensemble": 1}, r"attribution\.ensemble\.members: 'ensemble' cannot be a member; "),
-        ({"prompt": 1}, r"attribution\.ensemble\.members: prompt is not there for models without prompts; known: guda"),
+        (
+            {"prompt": 1},
+            r"attribution\.ensemble\.members: prompt is not supported for models without prompts; known: guda",
+        ),
         ({"guda": 0}, r"attribution\.ensemble\.members\.guda: .*greater than 0"),
         ({"guda": -1}, r"attribution\.ensemble\.members\.guda: .*greater than 0"),
         ({}, r"attribution\.ensemble\.members: "),

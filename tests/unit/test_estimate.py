@@ -88,5 +88,5 @@ def test_text_to_image_models_are_refused_in_a_sentence():
     call = [sys.executable, program, "--config", preset, "--cores", "2"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "error: estimate: the speed of text-to-image models is not measured yet; rehearse" in done.stderr
+    assert "error: estimate: not supported for text-to-image models yet; rehearse" in done.stderr
     assert "Traceback" not in done.stderr

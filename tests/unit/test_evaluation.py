@@ -130,12 +130,15 @@ def test_images_in_no_group_are_what_the_subset_of_no_group_is_trained_on():
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"lds": {"subsets": 0}}, r"methods: shapley is made of models .* lds\.subsets is 0; .* set it to 24 or more"),
+        (
+            {"lds": {"subsets": 0}},
+            r"methods: shapley is computed from models .* lds\.subsets is 0; .* set it to 24 or more",
+        ),
         (
             {"lds": {"subsets": 3}},
-            r"methods: shapley is measured by halves of the subsets, but lds\.subsets is 3; raise",
+            r"methods: shapley is evaluated on halves of the subsets, but lds\.subsets is 3; raise",
         ),
-        ({"lds": {"subsets": 5}}, r"methods: shapley cannot tell 6 groups apart by the 5 of lds\.subsets; raise it"),
+        ({"lds": {"subsets": 5}}, r"methods: shapley cannot distinguish 6 groups with the 5 of lds\.subsets; raise it"),
         (
             {"lds": SHAPLEY | {"training_seed": None}},
             r"lds\.training_seed: the subset without .* from 1, one of oracle",

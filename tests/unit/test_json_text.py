@@ -87,9 +87,9 @@ def test_specs_and_settings_on_a_command_line_are_refused(tmp_path, text):
     for read in (ImagesSpec.parse, lambda text: parse_any([ImagesSpec, TrainSpec], text)):
         with pytest.raises(GudaError, match="--spec is not a valid spec of stage images"):
             read(text)
-    with pytest.raises(GudaError, match="--data: no valid section `data`"):
+    with pytest.raises(GudaError, match="--data: invalid section `data`"):
         data_settings(text)
-    with pytest.raises(GudaError, match="--config: no valid configuration"):
+    with pytest.raises(GudaError, match="--config: invalid configuration"):
         all_settings(text)
     with pytest.raises(GudaError, match="--imports: "):
         imported_model(text, "base")
@@ -101,7 +101,7 @@ def test_scalars_and_files_that_are_no_spec_are_refused(tmp_path):
         with pytest.raises(GudaError, match="expected a JSON object, found"):
             ImagesSpec.parse(text)
     for path in (tmp_path / "absent", tmp_path / "latin"):
-        with pytest.raises(GudaError, match=r"--spec: .* is no JSON object, and no file that holds one"):
+        with pytest.raises(GudaError, match=r"--spec: .* is neither a JSON object nor a readable file"):
             spec_text(str(path))
     assert imported_model(json.dumps({"base": ["a/b", "model.pretrained"]}), "base") == ("a/b", "model.pretrained")
     with pytest.raises(GudaError, match=r"--imports: no model 'bse'; did you mean 'base'\?"):

@@ -167,7 +167,7 @@ def test_the_width_grows_with_the_distance_to_other_groups(few):
     apart = fit_width(images, images, ids, rows([0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]), CPU)
     mixed = fit_width(images, images, ids, rows([0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]), CPU)
     assert mixed < 0.1 * apart
-    with pytest.raises(ArtifactError, match="images that are in groups are all the same; check the section data"):
+    with pytest.raises(ArtifactError, match="all grouped training images are identical; check the section data"):
         fit_width(images[:1].expand(12, 1, 2, 2), images, ids, rows([0, 3], [1]), CPU)
 
 
@@ -204,7 +204,7 @@ def test_steps_are_spaced_over_the_lower_half_of_the_window():
 
 @pytest.mark.parametrize("last", [109, 991])
 def test_a_last_step_outside_of_the_window_is_refused(last):
-    with pytest.raises(ConfigError, match=rf"attribution\.kernel\.last is {last}, outside of the window 110 \.\. 990"):
+    with pytest.raises(ConfigError, match=rf"attribution\.kernel\.last is {last}, outside the window 110 \.\. 990"):
         experiment(last=last)
 
 

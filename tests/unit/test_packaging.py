@@ -137,4 +137,4 @@ def test_the_wheel_brings_the_workflow(installed, tmp_path):
     assert str(installed.parent / "share" / "guda-workflow" / "workflow_scripts" / "write_group.py") in log
     again = subprocess.run([installed / "guda-workflow", "init", folder], env=variables, capture_output=True, text=True)
     assert again.returncode == 1
-    assert again.stderr == f"error: {folder / 'Snakefile'} is there already; choose another folder, or move it away\n"
+    assert again.stderr == f"error: {folder / 'Snakefile'} already exists; choose another folder, or move it away\n"

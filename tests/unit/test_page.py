@@ -31,13 +31,18 @@ def shown(browser, selector):
 @pytest.mark.parametrize(
     ("scores", "p", "unit", "said"),
     [
-        ([3.0, 1, 2], 0.95, "nats", r"^amber\. Without it .* 3 nats worse\. In another run .* probability 0\.95\.$"),
+        ([3.0, 1, 2], 0.95, "nats", r"^amber\. Without it, .* 3 nats worse\. In another run .* probability 0\.95\.$"),
         ([3.0, 1, 2], 0.7, "nats", r"^Probably amber\. Without it"),
-        ([3.0, 1, 2], 0.3, "nats", r"^Not certain: amber\."),
-        ([1.0, 12.345, 2], None, "nats", r"^birch comes first\. Without it .* 12\.3 nats worse\.$"),
-        ([-3.0, -1, -2], 0.95, "nats", r"^birch\. Its score is -1 nats: the model would explain this image no worse"),
-        ([0.1, 0.5, 0.2], None, "", r"^birch comes first\. Its score is 0\.5\.$"),
-        ([2.0, 2, 2], 0.3, "nats", r"^amber, birch and cedar tie for the first place\.$"),
+        ([3.0, 1, 2], 0.3, "nats", r"^Uncertain: amber\."),
+        ([1.0, 12.345, 2], None, "nats", r"^birch ranks first\. Without it, .* 12\.3 nats worse\.$"),
+        (
+            [-3.0, -1, -2],
+            0.95,
+            "nats",
+            r"^birch\. Its score is -1 nats: without it, the model would explain this image no worse",
+        ),
+        ([0.1, 0.5, 0.2], None, "", r"^birch ranks first\. Its score is 0\.5\.$"),
+        ([2.0, 2, 2], 0.3, "nats", r"^amber, birch and cedar tie for first place\.$"),
     ],
 )
 def test_a_verdict_says_who_is_first_how_surely_and_by_how_much(scores, p, unit, said):
@@ -46,7 +51,7 @@ def test_a_verdict_says_who_is_first_how_surely_and_by_how_much(scores, p, unit,
 
 def test_a_verdict_says_where_no_group_stands_out():
     said = verdict(GROUPS, np.array([3.0, 1, 2]), 0.95, "nats", p_none=0.34)
-    assert said.startswith("No group stands out: 34 % of training images that owe nothing to a group have a score as")
+    assert said.startswith("No group stands out: 34 % of training images score as high for a group that does not")
     assert verdict(GROUPS, np.array([3.0, 1, 2]), 0.95, "nats", p_none=0.01).startswith("amber. Without it")
 
 

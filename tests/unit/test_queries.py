@@ -155,7 +155,7 @@ def test_a_changed_value_changes_the_table_of_queries_and_no_score(queries, tmp_
     assert before.query_table_spec() != after.query_table_spec()
     assert sources_spec(before) != sources_spec(after)
     assert rankings_spec(before) == rankings_spec(after)
-    with pytest.raises(DataError, match="what is known of the queries changed"):
+    with pytest.raises(DataError, match="the metadata of the queries changed"):
         table_of_queries(before, tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_fonts_are_found_for_what_the_usual_one_lacks_and_names_without_any_are_
     shown, families = drawable(names, "group", fonts)
     assert shown == {"Ann": "Ann", "Ann\u200d": "Ann\u200d", "北x": "group 3", "北斎": "北斎"}
     assert families == ["DejaVu Sans", "Han"]
-    assert "no installed font has all characters of '北x': drawn as 'group 3'" in capsys.readouterr().err
+    assert "no installed font covers all characters of '北x': drawn as 'group 3'" in capsys.readouterr().err
 
 
 def test_lines_break_at_signs_and_keep_both_ends():

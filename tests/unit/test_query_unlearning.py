@@ -233,7 +233,7 @@ def test_weights_that_are_in_no_name_are_answered_with_the_nearest():
 
 
 def test_what_is_no_regular_expression_is_refused():
-    with pytest.raises(ConfigError, match=r"attribution.abu.parameters: '\(' is no regular expression"):
+    with pytest.raises(ConfigError, match=r"attribution.abu.parameters: '\(' is not a regular expression"):
         load_config({"attribution": {"abu": {"parameters": ["("]}}})
 
 
@@ -304,7 +304,9 @@ def test_queries_of_a_job_do_not_touch_each_other_nor_the_model(method, denoiser
 def test_steps_that_are_far_too_long_are_refused(denoiser, training_set):
     fisher = {name: torch.ones_like(weight) for name, weight in denoiser.unet.named_parameters()}
     settings = ABU.model_copy(update={"step_size": 1.0e30, "steps": 2})
-    with pytest.raises(FloatingPointError, match="losses are not finite after unlearning a query; make smaller steps"):
+    with pytest.raises(
+        FloatingPointError, match="losses are not finite after unlearning a query; reduce the step size"
+    ):
         together(abu_influence(denoiser, queries_of(training_set.images, 1), training_set, fisher, False, settings, 16))
 
 

@@ -17,7 +17,9 @@ def test_a_box_ends_before_its_right_and_bottom():
 
 @pytest.mark.parametrize("box", ["0,0,5,3", "0,0,4,4", "2,0,2,3", "3,0,2,3", "0,2,4,2"])
 def test_a_box_outside_of_the_image_is_refused(box):
-    wanted = rf"--box: {box} is no box within the image, which is 4 wide and 3 high, in latent cells; LEFT must be less"
+    wanted = (
+        rf"--box: {box} is not a box within the image, which is 4 wide and 3 high, in latent cells; LEFT must be less"
+    )
     with pytest.raises(GudaError, match=wanted):
         box_region(box, 3, 4, "latent cells")
 
@@ -34,7 +36,7 @@ def test_the_white_of_a_mask_is_the_region(tmp_path):
         Image.fromarray(white).convert(mode).save(tmp_path / "mask.png")
         found = mask_region(str(tmp_path / "mask.png"), 2, 3, "pixels")
         assert found.tolist() == [[False, True, False], [True, False, True]]
-    with pytest.raises(GudaError, match=r"mask\.png is 3 wide and 2 high, the image 2 and 3, in pixels; scale it"):
+    with pytest.raises(GudaError, match=r"mask\.png is 3 wide and 2 high, but the image is 2 by 3, in pixels; resize"):
         mask_region(str(tmp_path / "mask.png"), 3, 2, "pixels")
     Image.fromarray(0 * white).save(tmp_path / "black.png")
     with pytest.raises(GudaError, match=r"black\.png has no white pixel; paint the region white"):

@@ -245,7 +245,7 @@ def test_pruning_keeps_what_was_computed_with_models_that_are_there(tmp_path, mo
         monkeypatch.setattr(sys, "argv", ["store.py", "--results", str(results), *flags])
         store_program.main()
         assert len([*(results / STORE).iterdir()]) == left
-    assert "MB of others, deleted" in capsys.readouterr().out
+    assert "MB of other models, deleted" in capsys.readouterr().out
     work = Work()
     completed(results / STORE, work, mine)
     assert work.asked == []

@@ -192,7 +192,7 @@ def test_taken_terms_are_those_of_their_steps_with_the_weights_of_their_window(s
 def test_terms_that_are_not_there_are_not_taken(scored, tmp_path):
     other_model = elbo_spec(first=300).model_copy(update={"model": "n"})
     for spec in (elbo_spec(first=150), other_model):
-        with pytest.raises(ArtifactError, match="has not the terms that are asked of it"):
+        with pytest.raises(ArtifactError, match="lacks the requested ELBO terms"):
             take_terms(scored, spec, tmp_path / "taken", tmp_path / "taken.json")
 
 

@@ -128,7 +128,7 @@ def test_or_of_those_that_are_named_or_of_adapters():
             "attn",
             r"attribution\.trak\.parameters: expected lora, a list of regular expressions, or null \(found 'attn'",
         ),
-        (["("], r"attribution\.trak\.parameters: '\(' is no regular expression"),
+        (["("], r"attribution\.trak\.parameters: '\(' is not a regular expression"),
         ("lora", r"attribution\.trak\.parameters: lora is for text-to-image models; give regular expressions"),
     ],
 )

@@ -105,7 +105,7 @@ def test_cut_off_at_any_step_and_continued_gives_the_same_weights(full, images, 
         assert (folder / STATE).exists() == (saved > 0)
         capsys.readouterr()
         assert torch.equal(weights(run(TrainingState(folder, SPEC, interval))), straight), step
-        assert (f"going on from step {saved}" in capsys.readouterr().err) == (saved > 0)
+        assert (f"resuming from step {saved}" in capsys.readouterr().err) == (saved > 0)
 
 
 @pytest.mark.parametrize("name", ["training", "unlearning"])
@@ -175,7 +175,7 @@ def test_the_state_of_another_spec_is_ignored_and_said_to_be(full, images, tmp_p
     cut_off(run, TrainingState(tmp_path, OTHER, 1), 3)
     state = TrainingState(tmp_path, SPEC, 1)
     assert state.load() == (0, {})
-    message = f"{tmp_path / STATE}: of another configuration; starting from step 0"
+    message = f"{tmp_path / STATE}: from another configuration; starting from step 0"
     assert message in capsys.readouterr().err
     with pytest.raises(Killed), pytest.MonkeyPatch.context() as patch:
         forward_killed_at(STEPS, patch)  # all five steps are trained, so the fifth is reached

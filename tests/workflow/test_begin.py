@@ -65,7 +65,7 @@ def test_a_folder_with_a_table_of_odd_names(tmp_path):
     assert described in plan(tmp_path, "mine.yaml")
     again = begin(tmp_path, "my pictures", "works.csv", "--output", "mine.yaml")
     assert again.returncode == 1
-    assert "error: mine.yaml exists; name another file by --output" in again.stderr
+    assert "error: mine.yaml exists; name another file with --output" in again.stderr
     assert begin(tmp_path, "my pictures", "works.csv", "--output", "mine.yaml", "--force").returncode == 0
 
 

@@ -206,7 +206,7 @@ def test_a_training_state_leads_to_the_same_model_or_is_passed_over(prepared, tm
         another_configuration(run.results / "resumed" / STATE, None)
     done = call(run, command_of(run, "models/base", tmp_path / "out", **RESUMED))
     assert done.returncode == 0, done.stderr
-    assert ("going on from step 10" if whole else "of another configuration; starting from step 0") in done.stderr
+    assert ("resuming from step 10" if whole else "from another configuration; starting from step 0") in done.stderr
     assert sha256_file(run.results / "resumed" / WEIGHTS) == sha256_file(run.results / "models" / "base" / WEIGHTS)
 
 

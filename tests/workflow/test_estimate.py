@@ -55,7 +55,7 @@ def test_the_jobs_are_those_that_snakemake_would_run(workflow: Workflow, overlay
 def test_an_experiment_that_is_made_costs_nothing(workflow: Workflow):
     done = workflow.snakemake("--cores", "2", "estimate")
     assert done.returncode == 0, done.stderr
-    assert "Everything is made; a run would do nothing." in done.stdout
+    assert "Everything is up to date; a run would do nothing." in done.stdout
 
 
 def test_a_new_experiment_is_measured_and_not_begun(workflow: Workflow):

@@ -149,7 +149,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, tmp_pat
     for run in (disturbed, straight):
         done = run.snakemake("--cores", "1", weights, overlays=(longer,))
         assert done.returncode == 0, done.stderr
-    (step,) = re.findall(r"going on from step (\d+)", log.read_text())
+    (step,) = re.findall(r"resuming from step (\d+)", log.read_text())
     assert 0 < int(step) < 600
     assert step in (stopped or [step])
     assert not state.exists()

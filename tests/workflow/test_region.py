@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_in_a_sentence(small: Workflow):
         "error: --query: no query 'query-000077' was scored; did you mean 'query-00000": called(
             small, *box, query="query-000077"
         ),
-        "error: --box: 0,0,9,4 is no box within the image, which is 8 wide and 8 high, in pixels; LEFT must": called(
+        "error: --box: 0,0,9,4 is not a box within the image, which is 8 wide and 8 high, in pixels; LEFT must": called(
             small, "--box", "0,0,9,4", "--method", METHOD
         ),
         "guda.record.json: cannot be read": called(small, *box[:2]),

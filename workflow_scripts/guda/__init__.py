@@ -1,6 +1,6 @@
 """GUDA: group-level attribution of generated images by counterfactual unlearning (arXiv 2601.22651).
 
-For notebooks and other code there is what `__all__` lists, and nothing else is promised to stay as it is.
+The public API is what `__all__` lists; everything else may change without notice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HOMES = {"GudaError": "guda.core.errors", "attribute": "guda.api", "elbo": "gud
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is listed when it is first asked for: the workflow plans with this package, but without torch."""
+    """Import public names on first access, so that the workflow can plan with this package without torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name == "metrics":

@@ -22,7 +22,7 @@ COPIED = ("config.yaml", "profiles/default/config.yaml", "profiles/slurm/config.
 
 
 def workflow_folder() -> Path:
-    """Where the workflow lies: with the installed package, or in the clone that this is of. Raises GudaError."""
+    """The folder of the workflow, in the installed package or in this clone. Raises GudaError."""
     clone = Path(__file__).resolve().parents[2]
     if (clone / "Snakefile").is_file() and (clone / "rules").is_dir():
         return clone
@@ -37,14 +37,14 @@ def workflow_folder() -> Path:
 
 
 def prepare(folder: Path) -> list[Path]:
-    """Write the Snakefile, config.yaml and profiles into the folder, and give what was written.
+    """Write the Snakefile, config.yaml and profiles into the folder, and return the files written.
 
-    Raises GudaError where one of them is there.
+    Raises GudaError if one of them already exists.
     """
     source, targets = workflow_folder(), [folder / name for name in ("Snakefile", *COPIED)]
     for target in targets:
         if target.exists():
-            raise GudaError(f"{target} is there already; choose another folder, or move it away")
+            raise GudaError(f"{target} already exists; choose another folder, or move it away")
     for target in targets:
         target.parent.mkdir(parents=True, exist_ok=True)
     targets[0].write_text(SNAKEFILE, encoding="utf-8")

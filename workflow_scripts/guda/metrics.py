@@ -1,4 +1,4 @@
-"""How far scores agree with those of an oracle, for notebooks and other code."""
+"""Agreement of scores with an oracle's, for notebooks and other code."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["agreement"]
 
 
 def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame], **settings: Any) -> pd.Series:
-    """The measures of agreement that stand in metrics.csv, of a method's scores with an oracle's.
+    """The agreement measures of metrics.csv between a method's scores and an oracle's.
 
-    Both are frames as `guda.attribute` returns them, or as results/scores/METHOD.csv holds them: a row per `query` and
-    `group`, with its `score`. Rows may have any order. Of several oracles, models retrained with other seeds, scores
-    are compared with the first; all of them decide which queries are decisive, and which groups relevant.
+    Both are frames as returned by `guda.attribute` or read from results/scores/METHOD.csv: one row per `query` and
+    `group` with its `score`, in any order. If several oracles (retraining with different seeds) are given, scores are
+    compared with the first, and all of them determine which queries are decisive and which groups are relevant.
 
     `settings` are keys of the section `metrics`, with its defaults: `bootstrap_samples`, `seed` and `decisive_ratio`.
 
     Returns n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr,
     rbo, rbo_raw, wpra@3, spearman, kendall, top1_balanced, kappa, effect_spearman, contrast_spearman, margin_spearman,
-    decisive_auroc, decisive_auroc_margin, lrap, average_precision and size_ratio; those of decisive queries, and of
-    relevant groups, are NaN where all are, or none. Formulas and sources stand in docs/method.md and at each function
-    in `guda.evaluation`.
-    Raises GudaError for frames that are not of the same queries and groups, and for unknown settings.
+    decisive_auroc, decisive_auroc_margin, lrap, average_precision and size_ratio. Measures of decisive queries or
+    relevant groups are NaN if all or none of them are. docs/method.md and the functions in `guda.evaluation` give
+    formulas and sources.
+    Raises GudaError for frames with different queries or groups, and for unknown settings.
     """
     chosen = from_arguments(config.Agreement, settings)
     oracles = list(oracle) if isinstance(oracle, Sequence) else [oracle]
@@ -50,7 +50,7 @@ def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame
 
 
 def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
-    """The columns query, group and score of a frame with one finite score for each query and group, of two or more."""
+    """The columns query, group and score of a frame with one finite score per query and group, and 2+ groups."""
     columns = ["query", "group", "score"]
     if not isinstance(frame, pd.DataFrame) or not {*columns} <= {*frame.columns}:
         found = list(frame.columns) if isinstance(frame, pd.DataFrame) else type(frame).__name__
@@ -62,12 +62,14 @@ def _checked(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
     n_queries, n_groups = frame["query"].nunique(), frame["group"].nunique()
     if len(frame) != n_queries * n_groups or n_groups < 2:
         raise ArgumentError(
-            f"{argument}: has {len(frame)} rows for {n_queries} queries and {n_groups} groups; give every query a "
-            "score of every group, of two or more"
+            f"{argument}: has {len(frame)} rows for {n_queries} queries and {n_groups} groups; give one score for "
+            "every query and group, and at least two groups"
         )
-    numbers = pd.to_numeric(frame["score"], errors="coerce")  # a word is none
+    numbers = pd.to_numeric(frame["score"], errors="coerce")  # text becomes NaN
     if bad := int((~np.isfinite(numbers.to_numpy(dtype=float))).sum()):
-        raise ArgumentError(f"{argument}: {bad} of {len(frame)} scores are not finite; leave out what has none")
+        raise ArgumentError(
+            f"{argument}: {bad} of {len(frame)} scores are not finite; leave out queries without finite scores"
+        )
     return frame[columns]
 
 
@@ -76,6 +78,6 @@ def _check_same(scores: pd.DataFrame, other: pd.DataFrame, argument: str) -> Non
         if differing := sorted({*scores[column]} ^ {*other[column]}, key=str):
             names = ", ".join(map(repr, differing[:3]))
             raise ArgumentError(
-                f"{argument}: its column {column!r} is not that of scores, {len(differing)} names stand in one alone "
-                f"({names}); give both the same"
+                f"{argument}: its column {column!r} differs from that of scores: {len(differing)} names are in one "
+                f"alone ({names}); give both the same"
             )

@@ -1,4 +1,4 @@
-"""What `guda` exports for notebooks and other code: diffusers' models in, models and tables out."""
+"""The public API, for notebooks and other code: diffusers models in, models and tables out."""
 
 from guda.api.scores import attribute, elbo
 from guda.api.unlearning import unlearn

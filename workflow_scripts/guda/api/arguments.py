@@ -1,4 +1,4 @@
-"""Images, their names and which of them are meant, as callers have them and as the library takes them."""
+"""Conversion of the public API's arguments: images, their names, and masks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def as_images(images: Images, argument: str = "images") -> Tensor:
-    """uint8 [n, C, H, W], from such an array, of torch or numpy, or from PIL images. Raises ArgumentError."""
+    """uint8 [n, C, H, W] from such an array (torch or numpy) or from PIL images. Raises ArgumentError."""
     if isinstance(images, list | tuple) and images and all(hasattr(image, "getbands") for image in images):
         images = _from_pil(images, argument)
     elif not isinstance(images, Tensor | np.ndarray):
@@ -46,22 +46,22 @@ def _from_pil(images: Sequence[Image.Image], argument: str) -> np.ndarray:
 
 
 def as_ids(ids: Sequence[str] | None, count: int, argument: str = "ids", prefix: str = "") -> list[str]:
-    """Names of `count` images, as text; None: the numbers of their rows after the prefix. Raises ArgumentError."""
+    """Names of `count` images, as text; None: the prefix and row numbers. Raises ArgumentError."""
     names = [f"{prefix}{row}" for row in range(count)] if ids is None else [str(name) for name in ids]
     if len(names) != count:
-        raise ArgumentError(f"{argument}: {len(names)} names for {count} images; give one each")
+        raise ArgumentError(f"{argument}: {len(names)} names for {count} images; give one name per image")
     if len(set(names)) != count:
         repeated = next(name for row, name in enumerate(names) if name in names[:row])
-        raise ArgumentError(f"{argument}: {repeated!r} stands twice; a name is of one image")
+        raise ArgumentError(f"{argument}: {repeated!r} occurs twice; names must be unique")
     return names
 
 
 def as_mask(mask: ArrayLike | Tensor, count: int, argument: str) -> Tensor:
-    """bool [count], from whatever numpy makes an array of truth values of. Raises ArgumentError."""
+    """bool [count], from anything that numpy converts to a boolean array. Raises ArgumentError."""
     array = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if array.dtype != bool or array.shape != (count,):
         raise ArgumentError(
-            f"{argument}: expected a truth value for each of {count} images, found {array.dtype} {[*array.shape]}; "
+            f"{argument}: expected one boolean for each of {count} images, found {array.dtype} {[*array.shape]}; "
             "give a mask, such as labels == 3"
         )
     return torch.from_numpy(array.copy())

@@ -1,4 +1,4 @@
-"""diffusers' networks and schedulers as the library's denoisers and noise schedules."""
+"""Conversion of diffusers networks and schedulers to the library's denoisers and noise schedules."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def as_denoiser(model: Model, scheduler: Scheduler | None, argument: str = "model") -> UNetDenoiser:
-    """The model's own network, not a copy, with the noise schedule of `scheduler`, or the one that it brings along.
+    """The model's own network (not a copy) with the noise schedule of `scheduler`, or of the pipeline's scheduler.
 
-    Raises ArgumentError for what is no unconditional UNet2DModel with weights in float32, and where no schedule is
+    Raises ArgumentError unless the model is an unconditional UNet2DModel with float32 weights and a noise schedule is
     known.
     """
     from diffusers import UNet2DModel
@@ -39,27 +39,31 @@ def as_denoiser(model: Model, scheduler: Scheduler | None, argument: str = "mode
             "text-to-image models are attributed by the workflow, see docs/text-to-image.md"
         )
     if unet.config.num_class_embeds is not None or unet.config.class_embed_type is not None:
-        raise ArgumentError(f"{argument}: its network is conditional on a class; give an unconditional one")
+        raise ArgumentError(f"{argument}: its network is class-conditional; give an unconditional one")
     if unet.dtype != torch.float32:
-        raise ArgumentError(f"{argument}: its weights are {unet.dtype}; differences need float32, call .float() first")
+        raise ArgumentError(
+            f"{argument}: its weights are {unet.dtype}, but score differences need float32; call .float() first"
+        )
     own = getattr(model, "schedule", None) or getattr(model, "scheduler", None)
     process = scheduler or own
     if process is None:
-        raise ArgumentError("scheduler: must be given with a network alone; give the one that it was trained with")
+        raise ArgumentError("scheduler: must be given for a bare network; give the one that it was trained with")
     schedule = as_schedule(process)
     if own is not None and not _alike(as_schedule(own), schedule):
-        raise ArgumentError(f"{argument}: its own scheduler is of another process than the one it would be used with")
+        raise ArgumentError(
+            f"{argument}: its own scheduler has another noise schedule than the one it would be used with"
+        )
     return UNetDenoiser(unet, schedule).to(unet.device)
 
 
 def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
-    """The process that a scheduler of diffusers was configured for, in float64. Raises ArgumentError."""
+    """The noise schedule that a diffusers scheduler was configured with, in float64. Raises ArgumentError."""
     if isinstance(scheduler, NoiseSchedule):
         return scheduler
     found: dict[str, Any] = dict(getattr(scheduler, "config", {}))
     if "num_train_timesteps" not in found or not {"beta_schedule", "trained_betas"} & found.keys():
         raise ArgumentError(
-            "scheduler: expected one of diffusers' that is given by betas, such as DDPMScheduler, found "
+            "scheduler: expected a diffusers scheduler defined by betas, such as DDPMScheduler, found "
             f"{type(scheduler).__name__}"
         )
     for name, value in UNCHANGED_PROCESS.items():
@@ -67,19 +71,19 @@ def as_schedule(scheduler: Scheduler) -> NoiseSchedule:
             raise ArgumentError(f"scheduler: has {name} {found[name]!r}, but only {value!r} is supported")
     betas = found.get("trained_betas")
     known = [name for name in config.NoiseSchedule.model_fields if name in found]
-    if betas is not None:  # they take the place of the others
+    if betas is not None:  # they override the other settings
         known = [name for name in known if name in ("num_train_timesteps", "prediction_type")]
     settings = from_arguments(config.NoiseSchedule, {name: found[name] for name in known}, "scheduler.")
     if betas is None:
         return NoiseSchedule.from_config(settings)
     variances = np.asarray(betas, dtype=np.float64)
-    if not (variances.size and np.all((variances > 0) & (variances < 1))):  # which NaN is not
-        raise ArgumentError("scheduler: its trained_betas are not all between 0 and 1; give the process of the model")
+    if not (variances.size and np.all((variances > 0) & (variances < 1))):  # False for NaN
+        raise ArgumentError("scheduler: its trained_betas are not all between 0 and 1; give the model's own scheduler")
     return NoiseSchedule(np.cumprod(1 - variances), settings.prediction_type)
 
 
 def _alike(a: NoiseSchedule, b: NoiseSchedule) -> bool:
-    """Whether two schedules are of one process, but for rounding to float32."""
+    """Whether two schedules are the same up to rounding to float32."""
     same = a.prediction_type == b.prediction_type and len(a.alphas_cumprod) == len(b.alphas_cumprod)
     return same and np.allclose(a.alphas_cumprod, b.alphas_cumprod, rtol=1e-4, atol=0)
 
@@ -95,14 +99,14 @@ def check_images(denoiser: UNetDenoiser, images: Tensor, argument: str = "images
     divisor = 2 ** (len(settings.block_out_channels) - 1)
     if any(side % divisor for side in sides):
         raise ArgumentError(
-            f"{argument}: are of {sides} pixels, but the network halves them to {len(settings.block_out_channels)} "
-            f"resolutions; give sides that are multiples of {divisor}"
+            f"{argument}: have {sides} pixels, but the network downsamples to {len(settings.block_out_channels)} "
+            f"resolutions; give side lengths that are multiples of {divisor}"
         )
 
 
 @contextlib.contextmanager
 def evaluating(denoiser: UNetDenoiser) -> Iterator[UNetDenoiser]:
-    """The network in evaluation mode, and convolutions in full float32 (no TF32); afterwards as before."""
+    """The network in evaluation mode with convolutions in full float32 (no TF32); both are restored afterwards."""
     training, tf32 = denoiser.unet.training, torch.backends.cudnn.allow_tf32
     denoiser.eval()
     torch.backends.cudnn.allow_tf32 = False

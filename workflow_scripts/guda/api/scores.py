@@ -1,4 +1,4 @@
-"""Likelihood bounds of images under diffusers models, and scores of groups by models without them."""
+"""ELBOs of images under diffusers models, and group scores from counterfactual models."""
 
 from __future__ import annotations
 
@@ -44,22 +44,23 @@ def elbo(
     steps: Mapping[str, Any] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> pd.DataFrame:
-    """Terms of the evidence lower bound of every image, in nats: their sum is its ELBO, up to what all models share.
+    """Terms of every image's evidence lower bound, in nats; they sum to its ELBO up to terms shared by all models.
 
-    A row per image, named by its id, and a column per diffusion step i, which holds -w_i KL_i. KL_i is that of the
-    reverse step, with one noise per (seed, id, step), the same for all models; w_i says for how many steps of the
-    window it stands. So `elbo(a, x).sum(axis=1) - elbo(b, x).sum(axis=1)` compares two models (docs/method.md).
+    Returns one row per image, indexed by its id, and one column per diffusion step i, with values -w_i KL_i. KL_i is
+    the KL term of the reverse step, with one noise per (seed, id, step) that all models share; w_i is the number of
+    steps of the window that it represents. `elbo(a, x).sum(axis=1) - elbo(b, x).sum(axis=1)` compares two models
+    (docs/method.md).
 
-    model: a diffusers `UNet2DModel`, or a pipeline of one such as `DDPMPipeline`, on the device where it is to run.
+    model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`, on the device to run on.
     images: uint8 [n, C, H, W] with levels 0 to 255 (torch or numpy), or n PIL images.
-    ids: names of the images, each another; None: the numbers of their rows.
+    ids: unique names of the images; None: row numbers.
     scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
-    seed: of the noise.
+    seed: seed of the noise.
     steps: keys of the section `elbo.steps` of the configuration, with its defaults: `kind`, `first`, `last`, `stride`,
-        `count`; {"kind": "all", "first": 1, "last": 999} takes them all.
-    batch_size: pairs of image and step in a forward pass; changes no number beyond rounding.
+        `count`; {"kind": "all", "first": 1, "last": 999} uses all steps.
+    batch_size: (image, step) pairs per forward pass; affects results only by rounding.
 
-    Raises GudaError where an argument is wrong, and FloatingPointError where the model has diverged.
+    Raises GudaError for an invalid argument, and FloatingPointError if the model has diverged.
     """
     denoiser, pixels = as_denoiser(model, scheduler), as_images(images)
     names, bound = as_ids(ids, len(pixels)), _bound(denoiser.schedule, seed, steps, batch_size)
@@ -84,29 +85,29 @@ def attribute(
     steps: Mapping[str, Any] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> pd.DataFrame:
-    """Scores of groups of training data for images: how much worse is each explained by a model without the group?
+    """Scores of groups of training data for each image: how much worse does a model without the group explain it?
 
-    score = ELBO(x; base) - ELBO(x; without the group), in nats (GUDA, arXiv 2601.22651). With unlearned models
-    (`guda.unlearn`) that is GUDA, with models retrained without each group the oracle to compare it with.
+    score = ELBO(x; base) - ELBO(x; without the group), in nats (GUDA, arXiv 2601.22651). With unlearned counterfactual
+    models (`guda.unlearn`) this is GUDA; with models retrained without each group it is the oracle.
 
-    base: the model of all training data, and counterfactuals: one without each group, by the group's name. Diffusers'
-        `UNet2DModel`, or pipelines of one such as `DDPMPipeline`, on the device where they are to run.
-    images, ids, scheduler, seed, steps, batch_size: as for `guda.elbo`; `scheduler` is that of all models, None: the
+    base, counterfactuals: the model trained on all data, and one model without each group, by the group's name.
+        `UNet2DModel`s of diffusers, or pipelines that contain one such as `DDPMPipeline`, on the device to run on.
+    images, ids, scheduler, seed, steps, batch_size: as for `guda.elbo`; `scheduler` applies to all models; None: the
         base's own.
-    calibration, members, calibration_ids: training images to calibrate on, like `images`; which of them each group
-        holds, bool [M] by the group's name; their names (None: calibration-0, ...). What an unlearned model loses on
-        those outside its group is damage, and subtracted; a warning names the groups whose own images lose hardly more.
-        Without them scores are those of `guda_uncalibrated`.
+    calibration, members, calibration_ids: training images to calibrate on, like `images`; by group, a mask bool [M] of
+        those that belong to it; their names (None: calibration-0, ...). What an unlearned model loses on images outside
+        its group is damage and is subtracted; a warning names groups whose own images lose hardly more than that.
+        Without calibration, scores are those of `guda_uncalibrated`.
 
-    Returns a row per image and group, as results/scores/METHOD.csv has it: query (the image's id), group, score, its
-    standard error se, p_top1_scoring, the probability that the group is first with other noise of scoring, and p_top1,
-    that it is first in another run, which unlearns from another seed as well, and p_none, small for a group that stands
-    out. The three before the last are NaN for a single step, p_top1 and p_none without calibration; p_top1 is estimated
-    from all images together, so give a hundred or more.
-    Raises GudaError where an argument is wrong, and FloatingPointError where a model has diverged.
+    Returns one row per image and group, like results/scores/METHOD.csv: query (the image's id), group, score, its
+    standard error se, p_top1_scoring (the probability that the group is first with other scoring noise), p_top1 (that
+    it is first in another run, which also unlearns from another seed) and p_none (small for a group that stands out).
+    se, p_top1_scoring and p_top1 are NaN for a single step, p_top1 and p_none without calibration. p_top1 is estimated
+    from all images jointly, so give at least a hundred.
+    Raises GudaError for an invalid argument, and FloatingPointError if a model has diverged.
     """
     if not isinstance(counterfactuals, Mapping) or not counterfactuals:
-        raise ArgumentError("counterfactuals: expected a mapping of one group or more to the model without it")
+        raise ArgumentError("counterfactuals: expected a mapping from at least one group to the model without it")
     full = as_denoiser(base, scheduler, "base")
     without = [
         as_denoiser(model, full.schedule, f"counterfactuals[{group!r}]") for group, model in counterfactuals.items()
@@ -137,7 +138,7 @@ def attribute(
 
 @dataclass(frozen=True)
 class _Bound:
-    """Where and with which noise terms are computed: at `steps` int64 [S], each for `weights` [S] steps."""
+    """Settings of the ELBO terms: diffusion steps int64 [S], each representing `weights` [S] steps, and the noise."""
 
     steps: np.ndarray
     weights: np.ndarray
@@ -153,13 +154,13 @@ class _Bound:
     def differences(
         self, full: UNetDenoiser, without: list[UNetDenoiser], images: Tensor, ids: list[str]
     ) -> np.ndarray:
-        """Weighted differences of the terms of models from those of the full one, float64 [n, G, S]."""
+        """Weighted differences between the counterfactual models' terms and the base model's, float64 [n, G, S]."""
         counterfactual = (self.kl(denoiser, images, ids) for denoiser in without)
         return weighted_differences(self.kl(full, images, ids), counterfactual, self.weights)
 
 
 def _bound(schedule: NoiseSchedule, seed: int, steps: Mapping[str, Any] | None, batch_size: int) -> _Bound:
-    """Raises ArgumentError for settings that are none of the sections `elbo` and `execution`, or of other steps."""
+    """Raises ArgumentError for invalid settings, and for diffusion steps beyond the scheduler's last."""
     settings = from_arguments(config.Elbo, {"seed": seed, "steps": steps or {}})
     size = from_arguments(config.Execution, {"batch_size": batch_size}).batch_size
     window, last = settings.steps, len(schedule.alphas_cumprod) - 1
@@ -172,10 +173,10 @@ def _bound(schedule: NoiseSchedule, seed: int, steps: Mapping[str, Any] | None, 
 
 
 def _held(members: Mapping[str, ArrayLike | Tensor], groups: list[str], count: int) -> list[np.ndarray]:
-    """Which calibration images each group holds, bool [M] in the order of the groups. Raises ArgumentError."""
+    """Masks of each group's calibration images, bool [M], in the order of the groups. Raises ArgumentError."""
     if members.keys() != {*groups}:
         raise ArgumentError(
-            f"members: of the groups {list(members)}, but counterfactuals of {groups}; give both the same"
+            f"members: has the groups {list(members)}, but counterfactuals has {groups}; give both the same groups"
         )
     held = [as_mask(members[group], count, f"members[{group!r}]").numpy() for group in groups]
     for group, mask in zip(groups, held, strict=True):

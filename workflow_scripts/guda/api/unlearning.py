@@ -32,29 +32,29 @@ def unlearn(
     micro_batch_size: int | None = None,
     **settings: Any,
 ) -> UNet2DModel:
-    """A copy of the model that approximates training without some of its training images: by ReTrack, as GUDA does.
+    """A copy of the model that approximates retraining without some training images, unlearned by ReTrack as in GUDA.
 
-    On images to forget it is redirected to the denoising directions of their nearest neighbours among the retained
-    images, in pixel space, and held where it was on these (docs/method.md; arXiv 2601.22651). The same arguments give
-    the same weights on the same CPU, and those of the workflow's `models/guda/GROUP`.
+    On images to forget, the model is redirected to the denoising directions of their nearest retained neighbours in
+    pixel space; on retained images it is preserved (docs/method.md; arXiv 2601.22651). The same arguments give the same
+    weights on the same CPU, equal to the workflow's `models/guda/GROUP`.
 
-    model: a diffusers `UNet2DModel`, or a pipeline of one such as `DDPMPipeline`; it stays as it is, and where it is.
+    model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`; left unchanged.
     images: the training images, uint8 [N, C, H, W] with levels 0 to 255 (torch or numpy), or N PIL images.
-    forget: which of them to unlearn, bool [N].
+    forget: mask of the images to unlearn, bool [N].
     scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
-    micro_batch_size: images that a step works off at a time, which saves memory alone; None: all.
+    micro_batch_size: images per micro-batch (gradient accumulation), to save memory; None: the whole batch.
     settings: keys of the section `unlearn` of the configuration, with its defaults: `steps`, `batch_size`,
         `learning_rate`, `forget_weight`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ... (config.yaml says how
         to choose them).
 
-    Returns a `UNet2DModel` in evaluation mode. Raises GudaError where an argument is wrong, and FloatingPointError
-    where the weights diverge.
+    Returns a `UNet2DModel` in evaluation mode. Raises GudaError for an invalid argument, and FloatingPointError if the
+    weights diverge.
     """
     chosen = from_arguments(Unlearning, settings)
     pixels = as_images(images)
     mask = as_mask(forget, len(pixels), "forget")
     if not mask.any():
-        raise ArgumentError("forget: marks no image; mark those to unlearn")
+        raise ArgumentError("forget: marks no image; mark the images to unlearn")
     denoiser = as_denoiser(model, scheduler)
     check_images(denoiser, pixels)
     steps = len(denoiser.schedule.alphas_cumprod)

@@ -1,1 +1,1 @@
-"""Rankings, and what is measured of them. Numpy alone."""
+"""Rankings and their evaluation, with numpy only."""

@@ -1,4 +1,4 @@
-"""Every measure of a method's agreement with an oracle, as a row of a table."""
+"""All measures of a method's agreement with an oracle, as a table row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from guda.evaluation.metrics import (
 )
 from guda.evaluation.relevance import average_precision, decisive_auroc, decisive_auroc_margin, lrap
 
-# Column name -> per-query metric whose mean is reported, in the order of the report; top1 has an interval beside it.
+# Column name -> per-query metric whose mean is reported, in report order; top1 is followed by its interval.
 AVERAGED = {
     "top1": top1,
     "top3": top3,
@@ -37,7 +37,7 @@ AVERAGED = {
     "spearman": spearman,
     "kendall": kendall,
 }
-# The same of what is measured over all images at once, of what needs the decisive ones, or the relevant groups.
+# Metrics over all images jointly, metrics of decisive images, and metrics of relevant groups.
 OVERALL = {
     "top1_balanced": top1_balanced,
     "kappa": kappa,
@@ -60,8 +60,8 @@ def agreement(
 ) -> dict[str, float]:
     """Every metric of a method against one oracle: [Q, G] x2, bool [Q], bool [Q, G] -> dict of floats.
 
-    Which images are `decisive`, and which groups `relevant`, is what the functions of these names say.
-    top1_low and top1_high bound top1 at 95 % by a bootstrap over images, seeded by `seed`.
+    See the functions `decisive` and `relevant` for the masks.
+    top1_low and top1_high are the 95 % bootstrap interval of top1 over images, with random seed `seed`.
     """
     scores, oracle = pair_of(scores, oracle)
     low, high = bootstrap_interval(top1(scores, oracle), n_bootstrap, seed)
@@ -81,9 +81,9 @@ def agreement(
 
 
 def mean_agreement(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of `agreement` rows of the same images and groups, as against several oracle seeds.
+    """Mean of `agreement` rows of the same images and groups, such as those against several oracle seeds.
 
-    NaN in a row stays NaN in the mean.  The bounds of top1 are averaged too: a typical interval, not
+    NaN propagates to the mean. The bounds of top1 are averaged too, which gives a typical interval, not
     an interval of the mean.
     """
     counts = {(row["n_queries"], row["n_groups"]) for row in rows}

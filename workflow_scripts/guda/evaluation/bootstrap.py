@@ -1,4 +1,4 @@
-"""Bootstrap over queries: which are drawn, and intervals of means."""
+"""Bootstrap over queries: resamples, and confidence intervals of means."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 
 def resamples(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows of n images, drawn n at a time with replacement: int [n], `n_bootstrap` times.
+    """Bootstrap resamples: n rows of n images drawn with replacement, int [n], `n_bootstrap` times.
 
-    Whatever is resampled by the same (n, seed) sees the same images, so that differences are paired.
+    Equal (n, seed) give the same resamples, so that differences are paired.
     """
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap must be at least 1, found {n_bootstrap}")
@@ -21,7 +21,7 @@ def resamples(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def bootstrap_interval(values: ArrayLike, n_bootstrap: int, seed: int, level: float = 0.95) -> tuple[float, float]:
-    """Per-query values [Q] -> (low, high): percentile bootstrap interval, over images, of their mean."""
+    """Per-query values [Q] -> (low, high): percentile bootstrap interval of their mean over images."""
     values = np.asarray(values, dtype=np.float64)
     bad = int((~np.isfinite(values)).sum())
     if values.ndim != 1 or values.size == 0 or bad:

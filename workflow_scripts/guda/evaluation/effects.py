@@ -1,4 +1,4 @@
-"""How large effects are: the first score, and by how much it leads, against those of the oracle over all images.
+"""Effect sizes: the top score and its margin, compared with the oracle's over all images.
 
 [Q, G] are scores of G groups for Q images. Bad input raises ValueError.
 """
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
 
 def level(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score."""
+    """[Q, G] -> [Q]: the top score."""
     return matrix_of(scores, "scores").max(axis=1)
 
 
 def contrast(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score less the mean over groups; what all groups of a query share cancels."""
+    """[Q, G] -> [Q]: the top score minus the mean over groups; components shared by all groups cancel."""
     scores = matrix_of(scores, "scores")
-    # As a mean of differences, so that it is exactly zero where all groups tie.
+    # As a mean of differences, so that it is exactly zero if all groups tie.
     return (scores.max(axis=1, keepdims=True) - scores).mean(axis=1)
 
 
 def margin(scores: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] -> [Q]: the first score less the second."""
+    """[Q, G] -> [Q]: the top score minus the second."""
     second, first = np.partition(matrix_of(scores, "scores"), (-2, -1), axis=1)[:, -2:].T
     return first - second
 
 
 def effect_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: Spearman's rho, over images, of the two first-place scores.
+    """[Q, G] x2 -> float: Spearman's rho of the two top scores over images.
 
-    0 where either does not vary, hence also for a single image.
+    0 if either is constant, hence also for a single image.
     """
     return _spearman_over_images(level, scores, oracle)
 
 
 def contrast_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: the same of the two contrasts (see `contrast`)."""
+    """[Q, G] x2 -> float: Spearman's rho of the two contrasts (see `contrast`) over images."""
     return _spearman_over_images(contrast, scores, oracle)
 
 
 def margin_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: the same of the two margins of the first score over the second."""
+    """[Q, G] x2 -> float: Spearman's rho of the two margins (see `margin`) over images."""
     return _spearman_over_images(margin, scores, oracle)
 
 
@@ -59,10 +59,10 @@ def _spearman_over_images(size: Callable[[np.ndarray], np.ndarray], scores: Arra
 
 
 def size_ratio(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: how many times larger effects are than the oracle's, the median over images.
+    """[Q, G] x2 -> float: how many times larger effects are than the oracle's, as the median over images.
 
-    An image's ratio is that of the two contrasts. Images in which all groups tie under the oracle are left out; NaN
-    where that is all of them. Says something only where both are in the same unit.
+    An image's ratio is that of the two contrasts. Images whose groups all tie under the oracle are left out; NaN if no
+    image remains. Meaningful only if both have the same unit.
     """
     scores, oracle = pair_of(scores, oracle)
     sizes = contrast(oracle)

@@ -1,4 +1,4 @@
-"""The table of the exemplar test: at which rank each method puts the group whose images a model was tuned on."""
+"""The table of the exemplar test: the rank that each method gives to the group whose images a model was tuned on."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 def found(
     scores: Float[np.ndarray, "q g"], truth: Bool[np.ndarray, "q g"], n_bootstrap: int, seed: int
 ) -> dict[str, float]:
-    """How far up the groups that are true, one a query, stand by a method's scores.
+    """Ranks of the true groups, one per query, under a method's scores.
 
-    `top1` with its 95 % bootstrap interval over queries, `mrr` (the mean reciprocal rank) and `mean_rank`, 1 being the
-    best; by chance they are 1 / G, (1 + 1/2 + .. + 1/G) / G and (G + 1) / 2. All are means over every order of groups
-    that tie.
+    `top1` with its 95 % bootstrap interval over queries, `mrr` (mean reciprocal rank) and `mean_rank` (1 is best); at
+    chance they are 1 / G, (1 + 1/2 + .. + 1/G) / G and (G + 1) / 2. All are expectations over random tie-breaking.
     """
     wanted = truth.astype(np.float64)
     first = top1(scores, wanted)
@@ -45,7 +44,7 @@ def found(
 
 
 def exemplars_csv(spec: ExemplarsSpec, paths: Paths) -> pd.DataFrame:
-    """exemplars.csv: a row each oracle and method, with what its scores cost. Raises ArtifactError."""
+    """exemplars.csv: one row per oracle and method, with the cost of its scores. Raises ArtifactError."""
     check_recorded(paths.query_table(), spec.query_table)
     table = read_csv(paths.query_table()).set_index("query")
     rankings = read_rankings(paths.rankings(), spec.rankings)

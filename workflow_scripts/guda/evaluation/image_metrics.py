@@ -1,4 +1,4 @@
-"""How far two images lie apart. numpy only."""
+"""Distances between images. numpy only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def mse(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity (Wang et al. 2004, equation 13) of uint8 images [n, C, H, W], float64 [n]; 1 is equal.
+    """Structural similarity (Wang et al. 2004, equation 13) of uint8 images [n, C, H, W], float64 [n]; 1 if equal.
 
-    Means, variances and the covariance are those of a uniform square window of side WINDOW (or of the image's shorter
-    side), at every place where it lies within the image; the index is averaged over places and channels. The paper's
-    Gaussian window of side 11 does not fit into small images.
+    Means, variances and covariances are computed in a uniform square window of side WINDOW (or the image's shorter
+    side) at every position within the image; the index is averaged over positions and channels. The paper's Gaussian
+    window of side 11 does not fit into small images.
     """
     x, y = a.astype(np.float64), b.astype(np.float64)
     side = min(WINDOW, *a.shape[2:])
@@ -35,7 +35,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def window_means(x: np.ndarray, side: int) -> np.ndarray:
-    """Means of [n, C, H, W] over all square windows that lie within the image, [n, C, H - side + 1, W - side + 1]."""
+    """Means of [n, C, H, W] over all square windows within the image, [n, C, H - side + 1, W - side + 1]."""
     sums = np.pad(x.cumsum(2).cumsum(3), ((0, 0), (0, 0), (1, 0), (1, 0)))
     corners = sums[:, :, side:] - sums[:, :, :-side]
     return (corners[..., side:] - corners[..., :-side]) / side**2

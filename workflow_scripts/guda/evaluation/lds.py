@@ -1,6 +1,6 @@
-"""Linear datamodeling score: do a method's scores, added up, predict models trained on subsets of the groups?
+"""Linear datamodeling score (LDS): do sums of a method's scores predict models trained on subsets of the groups?
 
-(Park et al. 2023, TRAK, with groups in place of single images.)
+(Park et al. 2023, TRAK, with groups instead of single images.)
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ COLUMNS = ["method", "n_queries", "n_subsets", "sizes", "alpha", "lds", "lds_low
 
 
 def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """LDS of each query, float64 [Q]: Spearman's rho, over the M subsets, of predicted and true outputs.
+    """LDS of each query, float64 [Q]: Spearman's rho between predicted and true outputs over the M subsets.
 
     The prediction for a subset is the sum of the `scores` [Q, G] of the groups that it keeps, `kept` bool [M, G];
-    `outputs` [Q, M] is what the model trained on it gives, higher for a better explained query. 0 where either is
+    `outputs` [Q, M] are those of the model trained on it, higher if it explains the query better. 0 if either is
     constant.
     """
     predictions = np.stack([scores[:, groups].sum(1) for groups in kept], axis=1)
@@ -33,9 +33,9 @@ def lds(scores: np.ndarray, kept: np.ndarray, outputs: np.ndarray) -> np.ndarray
 
 
 def held_out_lds(value: str, kept: np.ndarray, outputs: np.ndarray, full: np.ndarray) -> np.ndarray:
-    """LDS of each query of values that are made of the subsets themselves, float64 [Q]: the mean over two halves.
+    """LDS of each query for values computed from the subsets themselves, float64 [Q]: the mean over two halves.
 
-    Each half of the subsets, every second one, is predicted by the values that the other half gives; `full` as in
+    Each half (every second subset) is predicted from the values computed on the other half; `full` as in
     `group_values`.
     """
     halves = np.arange(len(kept)) % 2 == 0, np.arange(len(kept)) % 2 == 1
@@ -49,7 +49,7 @@ def held_out_lds(value: str, kept: np.ndarray, outputs: np.ndarray, full: np.nda
 def lds_table(
     values: dict[str, np.ndarray], n_subsets: int, sizes: str, alpha: float, n_bootstrap: int, seed: int
 ) -> pd.DataFrame:
-    """One row a method, of the LDS [Q] of each query by the method's name: the mean and its interval over queries."""
+    """One row per method: the mean of its LDS [Q] and its interval over queries."""
     rows = []
     for name, of_query in values.items():
         interval = bootstrap_interval(of_query, n_bootstrap, seed)
@@ -58,7 +58,7 @@ def lds_table(
 
 
 def lds_csv(spec: LdsSpec, paths: Paths) -> pd.DataFrame:
-    """lds.csv: how well every method's scores, added up, predict models of random subsets. Raises ArtifactError."""
+    """lds.csv: how well sums of each method's scores predict models of random subsets. Raises ArtifactError."""
     queries, matrices = read_score_matrices(paths.rankings(), spec.rankings)
 
     def bounds(model: str, digest: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How well differences of likelihood bounds stand for differences of the likelihood itself."""
+"""How well ELBO differences approximate likelihood differences."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LEVEL = 0.95
 def likelihood_differences(
     paths: Paths, models: dict[str, str], likelihoods: dict[str, str]
 ) -> tuple[list[str], np.ndarray]:
-    """Ids of the queries, and log p(x; full) - log p(x; without k) by each probe, float64 [Q, G, P].
+    """Ids of the queries, and log p(x; full) - log p(x; without k) for each probe, float64 [Q, G, P].
 
-    `models` are names by group, `likelihoods` the digests of their files' specs, and of the base model's. Raises
-    ArtifactError.
+    `models` maps groups to model names, `likelihoods` maps model names, including the base model's, to the digests of
+    their files' specs. Raises ArtifactError.
     """
     ids, full, base = _read(paths, BASE, likelihoods)
     columns = []
@@ -31,7 +31,7 @@ def likelihood_differences(
         if model_ids != ids or metadata.get("parent_sha256") not in (None, "", base["model_sha256"]):
             raise ArtifactError(
                 f"{paths.likelihood(model)}: its queries, or the base checkpoint that its model was unlearned from, "
-                "are not those of the base model's file. Delete both and run snakemake again."
+                "differ from those of the base model's file. Delete both and run snakemake again."
             )
         columns.append(full - without)
     return ids, np.stack(columns, axis=1)
@@ -43,11 +43,11 @@ def _read(paths: Paths, model: str, likelihoods: dict[str, str]) -> tuple[list[s
 
 
 def likelihood_row(bounds: np.ndarray, likelihoods: np.ndarray, n_bootstrap: int, seed: int) -> dict[str, float]:
-    """Agreement of two kinds of differences between the full model and those without a group.
+    """Agreement of ELBO and likelihood differences between the full model and those without a group.
 
-    `bounds` [Q, G]; `likelihoods` [Q, G, P] by each of P probes, of which the mean is the estimate. Correlations are
-    over all pairs of a query and a group; their intervals are of a bootstrap over queries, which keeps a query's groups
-    together. `probe_se` is the root mean square of the estimates' standard errors (NaN for one probe).
+    `bounds` [Q, G]; `likelihoods` [Q, G, P] for each of P probes, whose mean is the estimate. Correlations are over all
+    (query, group) pairs, with intervals by a bootstrap over queries, which keeps a query's groups together. `probe_se`
+    is the root mean square of the estimates' standard errors (NaN for one probe).
     """
     n_queries, n_groups, n_probes = likelihoods.shape
     estimates = likelihoods.mean(2)
@@ -68,21 +68,21 @@ def likelihood_row(bounds: np.ndarray, likelihoods: np.ndarray, n_bootstrap: int
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation over all entries of two matrices of one shape; 0 where either does not vary."""
+    """Correlation over all entries of two matrices of the same shape; 0 if either is constant."""
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt((a * a).sum() * (b * b).sum())
     return float((a * b).sum() / norm) if norm > 0 else 0.0
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """The same of the entries' average ranks."""
+    """Rank correlation over all entries, with average ranks for ties."""
     from scipy.stats import rankdata
 
     return pearson(rankdata(a), rankdata(b))
 
 
 def likelihood_csv(spec: LikelihoodTableSpec, paths: Paths) -> pd.DataFrame:
-    """likelihood.csv: differences of bounds against those of the likelihood itself, by method. Raises ArtifactError."""
+    """likelihood.csv: ELBO differences against likelihood differences, by method. Raises ArtifactError."""
     rows = []
     for method in spec.methods:
         models = spec.models[method]

@@ -1,12 +1,12 @@
 """Agreement between a method's group scores and the oracle's, image by image.
 
 A per-query metric is a function (scores, oracle) -> float64 [Q] of two [Q, G] matrices, where a higher
-score means a more influential group.  Metrics that need a total order (top1, top3, mrr, ndcg, rbo, and
-the choice of the oracle's top k in wpra) are expectations where groups tie: over all ways to break the
-ties of scores and of oracle, each alike and apart from the other (McSherry and Najork, 2008, "Computing
-information retrieval performance measures efficiently in the presence of tied scores"; here for both
-sides).  So constant scores have the top1 of a guess, 1 / G.  The correlations treat ties as ties.  Bad
-input raises ValueError.
+score means a more influential group.  For ties, metrics that need a total order (top1, top3, mrr, ndcg,
+rbo, and the choice of the oracle's top k in wpra) are expectations over independent, uniformly random
+tie-breaking of scores and oracle (McSherry and Najork, 2008, "Computing information retrieval
+performance measures efficiently in the presence of tied scores"; here on both sides).  Hence constant
+scores have the top1 of a random guess, 1 / G.  Rank correlations handle ties as ties.  Bad input raises
+ValueError.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ def _positive(name: str, value: int) -> None:
 
 
 def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
-    """Probability that a group is among the first k, [Q, G]; just 0 or 1 for one that does not tie."""
+    """Probability that a group is among the first k, [Q, G]; 0 or 1 for groups that do not tie."""
     return np.clip((k - above) / tied, 0.0, 1.0)
 
 
 def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] x2 -> [Q]: 1 where both put the same group first, else 0."""
+    """[Q, G] x2 -> [Q]: 1 if both rank the same group first, else 0."""
     scores, oracle = pair_of(scores, oracle)
     return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
 def first_shares(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
-    """[Q, G] -> [Q, G]: the probability that a group is first: 1 for the first, 1/n for each of n that tie for it."""
+    """[Q, G] -> [Q, G]: the probability that a group is first: 1 for the first, 1/n for each of n tied for first."""
     return _among_first(*places(matrix_of(scores, "scores")), 1)
 
 
@@ -65,20 +65,20 @@ def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
 
 
 def mrr(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] x2 -> [Q]: reciprocal of the rank that scores give to the oracle's first group."""
+    """[Q, G] x2 -> [Q]: reciprocal rank of the oracle's first group under the scores."""
     scores, oracle = pair_of(scores, oracle)
     reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
     return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
 
 
 def _expected(by_place: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:
-    """What a group may expect that gets by_place[r - 1] for the place r: [G] -> [Q, G]."""
+    """Expected value of by_place[r - 1] for each group's place r: [G] -> [Q, G]."""
     sums = np.concatenate([[0.0], np.cumsum(by_place)])
     return np.where(tied == 1, by_place[above], (sums[above + tied] - sums[above]) / tied)
 
 
 def _tied_means(values: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """[Q, G] -> [Q, G]: the mean of the values of all groups that tie with one, hence have as many above them."""
+    """[Q, G] -> [Q, G]: mean of the values over each set of tied groups, which have equally many above them."""
     n_queries, n_groups = values.shape
     runs = (above + n_groups * np.arange(n_queries)[:, None]).ravel()
     sums, counts = np.bincount(runs, values.ravel()), np.bincount(runs)
@@ -86,7 +86,7 @@ def _tied_means(values: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) -> np.ndarray:
-    """DCG of the first k places over its best value, for gains [G] by the oracle's place, which fall."""
+    """DCG of the first k places over its best value, for decreasing gains [G] by the oracle's place."""
     k = min(k, len(by_place))
     discount = np.log2(np.arange(2, k + 2))
     gain = _tied_means(_expected(by_place, *places(oracle)), places(scores)[0])
@@ -98,7 +98,7 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarr
     """[Q, G] x2 -> [Q]: NDCG@k with gain 2^rel - 1, rel = G - oracle rank (Burges et al., 2005)."""
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
-    # The gain times 2^(1-G): the factor cancels in the ratio, and many groups cannot overflow.
+    # Gains are scaled by 2^(1-G), which cancels in the ratio and prevents overflow for many groups.
     n_groups = oracle.shape[1]
     return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
 
@@ -136,15 +136,15 @@ def _overlap(above: np.ndarray) -> np.ndarray:
 
 
 def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The same where groups tie: the sum over groups of the two probabilities to be among the first d.
+    """The expectation if groups tie: the sum over groups of the product of the probabilities to be in each top d.
 
-    Each argument is `places`, int [2, Q, G]. A group's probability rises in a line from `above` to `above + tied`, so
-    the product of two is a polynomial in d between these places, of second degree at most, that begins and ends there.
+    Each argument is `places`, int [2, Q, G]. A group's probability rises linearly from `above` to `above + tied`, so
+    the product of two is piecewise polynomial in d, of degree at most two, with breakpoints at these places.
     """
     (a, t), (b, u) = first.astype(np.float64), second.astype(np.float64)
     begins = np.maximum(a, b)
     ends, last = np.minimum(a + t, b + u), np.maximum(a + t, b + u)
-    rising = np.where(a + t > b + u, (a, t), (b, u))  # the one of the two that rises longer
+    rising = np.where(a + t > b + u, (a, t), (b, u))  # the rise that ends later
     one, both = np.ones_like(a), 1 / (t * u)
     slope = 1 / rising[1]
     pieces = [
@@ -165,7 +165,7 @@ def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
-    """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 at any G."""
+    """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 for any G."""
     raw = rbo_raw(scores, oracle, p)
     return raw / (1 - p ** np.shape(scores)[1])
 
@@ -173,13 +173,13 @@ def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarra
 def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: weighted pairwise ranking accuracy over pairs touching the oracle's top k.
 
-    The share of pairs that scores order as the oracle does, a pair weighing |g_a - g_b| and a tie in
-    scores counting half.  Where all weights are zero there is nothing to order: 1/2, as for chance.
+    The share of pairs that scores order like the oracle, weighted by |g_a - g_b|, with ties in scores
+    counting half.  If all weights are zero there is nothing to order, and it is 1/2, the chance level.
     """
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
     by_rank = order(oracle)
-    # Of two groups the one with the higher g is as likely among the top k as the other, or likelier: it has the weight.
+    # Of two groups, the one with the higher g is at least as likely to be in the top k: its probability is the weight.
     in_top, gains, found = (
         np.take_along_axis(values, by_rank, axis=1) for values in (_among_first(*places(oracle), k), oracle, scores)
     )
@@ -192,7 +192,7 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, 
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Row-wise cosine, 0 where a row is all zero."""
+    """Row-wise cosine similarity, 0 for zero rows."""
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
@@ -204,18 +204,18 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    # Average ranks of n values have mean (n+1)/2, with or without ties.
     mean = (a.shape[1] + 1) / 2
     return _cosine(average_ranks(a) - mean, average_ranks(b) - mean)
 
 
 def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] x2 -> [Q]: Spearman's rho, average ranks for ties; 0 where either row is constant."""
+    """[Q, G] x2 -> [Q]: Spearman's rho with average ranks for ties; 0 if either row is constant."""
     return rank_correlation(*pair_of(scores, oracle))
 
 
 def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
-    """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 where either row is constant."""
+    """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 if either row is constant."""
     from scipy.stats import kendalltau
 
     pairs = zip(*pair_of(scores, oracle), strict=True)
@@ -224,28 +224,28 @@ def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
 
 
 def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: Cohen's kappa (Cohen, 1960) of the two first groups, over images.
+    """[Q, G] x2 -> float: Cohen's kappa (Cohen, 1960) of the two first groups over images.
 
-    (p_o - p_e) / (1 - p_e): p_o is the mean of top1, p_e what two independent answers with the same frequencies of
-    first groups would have. 0 for an answer that is the same for every image, also where the oracle's is that one.
-    Groups that tie share first places, in p_o and p_e alike.
+    (p_o - p_e) / (1 - p_e): p_o is the mean of top1, p_e the agreement of two independent raters with the same
+    frequencies of first groups. 0 if the first group is the same for every image, even if it is always the oracle's.
+    Tied groups share first place in both p_o and p_e.
     """
     scores, oracle = pair_of(scores, oracle)
     return float(weighted_kappa(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
 
 
 def top1_balanced(scores: ArrayLike, oracle: ArrayLike) -> float:
-    """[Q, G] x2 -> float: the mean of top1 over the oracle's first groups, each counting alike.
+    """[Q, G] x2 -> float: the macro-average of top1 over the oracle's first groups.
 
-    The balanced accuracy (Brodersen et al., 2010) of the first group. The top1 of a group is that of the images it is
-    first for, an image in which n groups tie for that counting 1/n. Groups that are nowhere first are left out.
+    The balanced accuracy (Brodersen et al., 2010) of the first group. A group's top1 is averaged over the images it is
+    first for, where an image with n groups tied for first place counts 1/n. Groups that are never first are left out.
     """
     scores, oracle = pair_of(scores, oracle)
     return float(weighted_top1_balanced(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
 
 
 def weighted_kappa(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " b"]:
-    """`kappa` of images that stand weights[b, q] times: first places [Q, G] x2 (`first_shares`), [B, Q] -> [B]."""
+    """`kappa` with image q repeated weights[b, q] times: first places [Q, G] x2 (`first_shares`), [B, Q] -> [B]."""
     n = weights.sum(axis=1)
     observed = weights @ (first * wanted).sum(axis=1) / n
     by_chance = ((weights @ first) * (weights @ wanted)).sum(axis=1) / n**2
@@ -253,7 +253,7 @@ def weighted_kappa(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -
 
 
 def weighted_top1_balanced(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " b"]:
-    """`top1_balanced` of images that stand weights[b, q] times: [Q, G] x2, [B, Q] -> [B]."""
+    """`top1_balanced` with image q repeated weights[b, q] times: [Q, G] x2, [B, Q] -> [B]."""
     met, times = weights @ (first * wanted), weights @ wanted
     shares = np.divide(met, times, out=np.zeros(times.shape), where=times > 0)
     return shares.sum(axis=1) / (times > 0).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The tables of agreement with the oracle and of cost: one row a method."""
+"""The tables of agreement with the oracle and of cost, with one row per method."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ VOTERS = 5
 
 
 def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Query ids, and each method's scores [n_queries, n_groups], all in one order of queries and groups.
+    """Query ids, and each method's scores [n_queries, n_groups], all in the same order of queries and groups.
 
-    Methods come in the order of the table. NaN where one has no score. Raises ValueError where it has two
-    for a query and a group.
+    Methods are in the order of the table. NaN for missing scores. Raises ValueError if a method has two
+    scores for a query and a group.
     """
     names, places = [], []
     for column in ("method", "query", "group"):
         found = rankings[column].astype("category").cat
         names.append(sorted(found.categories))
-        places.append(np.argsort(np.argsort(found.categories))[found.codes])  # of a name among the sorted ones
+        places.append(
+            np.argsort(np.argsort(found.categories))[found.codes]
+        )  # position of each name among the sorted names
     matrices = np.full([len(each) for each in names], np.nan)
     matrices[tuple(places)] = rankings["score"]
     if np.count_nonzero(~np.isnan(matrices)) < np.count_nonzero(rankings["score"].notna()):
@@ -44,9 +46,9 @@ def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndar
 
 
 def constant_scores(oracle: np.ndarray) -> np.ndarray:
-    """Scores [n, G] that put the oracle's commonest first group first for every query; other groups tie, at 0.
+    """Scores [n, G] that rank the oracle's most frequent first group first for every query; the others tie at 0.
 
-    Groups that are commonest alike tie for the first place.
+    Equally frequent groups tie for first place.
     """
     times = first_shares(oracle).sum(axis=0)
     return np.tile(np.isclose(times, times.max(), rtol=1e-12, atol=0).astype(np.float64), (len(oracle), 1))
@@ -62,11 +64,12 @@ def metrics_table(
 ) -> pd.DataFrame:
     """Agreement of every method with the first oracle, its cost, and its models' health.
 
-    `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `constant` gives every query
-    the group that the first oracle puts first most often among these queries, at no cost: only what a method has beyond
-    it comes from the queries. The row `ceiling`, present with two oracle seeds or more, is the mean over the others of
-    one oracle against the first: what no method can be asked to beat. `speedup` is the first oracle's build and query
-    evaluations over the method's, NaN where that has none. The scores of `constant` have no size.
+    `matrices` holds scores [n, G] by name; `rows` selects queries (default: all). The row `constant` ranks first, for
+    every query, the group that the first oracle most often ranks first among these queries, at no cost: only what a
+    method achieves beyond it is based on the queries. The row `ceiling`, present with at least two oracle seeds, is the
+    mean agreement of the other oracles with the first, which no method can be expected to exceed. `speedup` is the
+    first oracle's build and query evaluations over the method's, NaN if the method has none. The scores of `constant`
+    have no effect size.
     """
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
@@ -98,9 +101,9 @@ def metrics_table(
 
 
 def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[str]]) -> dict[str, str]:
-    """'sole' or 'shared' for every value of the column `content`: whether one group holds all of its images.
+    """'sole' or 'shared' for every value of the column `content`: whether one group contains all of its images.
 
-    Images in no group, or in two, make a content shared. Raises DataError for an unknown column.
+    Images in no group or in several make a content shared. Raises DataError for an unknown column.
     """
     if content not in table.columns:
         raise DataError(
@@ -115,7 +118,7 @@ def sources_of_content(table: pd.DataFrame, content: str, groups: dict[str, set[
 
 
 def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """The content of each query by majority of its VOTERS nearest training images; the nearer wins a tie.
+    """The content of each query by majority vote of its VOTERS nearest training images; the nearest breaks ties.
 
     `neighbors` int [Q, K] rows into `contents` [N], nearest first.
     """
@@ -127,14 +130,14 @@ def vote(neighbors: np.ndarray, contents: np.ndarray) -> np.ndarray:
 
 
 def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
-    """rankings.csv, with names as text and scores exactly as written. Raises ArtifactError."""
+    """rankings.csv, with names as text and scores at full precision. Raises ArtifactError."""
     check_recorded(path, spec_digest)
     frame = read_numbers(path, ("rank",))
     return frame.astype(dict.fromkeys(("method", "query", "group"), object))
 
 
 def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """`score_matrices` of rankings.csv, without the table as a whole in memory. Raises ArtifactError."""
+    """`score_matrices` of rankings.csv, without loading the whole table. Raises ArtifactError."""
     check_recorded(path, spec_digest)
     frame = read_long_csv(path, ("score",), columns=("method", "query", "group", "score"))
     if problem := not_finite(frame["score"].to_numpy(), "score"):
@@ -143,11 +146,11 @@ def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[st
 
 
 def read_costs(rankings: str, files: dict[str, str], paths: Paths) -> dict[str, dict[str, float]]:
-    """Each method's columns of cost and health, as the job recorded them whose scores were ranked.
+    """Each method's columns of cost and health, from the records of its ranked scores.
 
-    `rankings` is the digest of the table's spec, `files` has the name of each method's score file.
-    Health is NaN where a method has no models to be compared with the base model, and so is what older records do not
-    tell. Raises ArtifactError.
+    `rankings` is the digest of the table's spec, `files` has the name of each method's score file. Health is NaN for
+    methods without models to compare with the base model, and so are values that older records lack. Raises
+    ArtifactError.
     """
     ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), rankings)["spec"])
     records = {name: read_record(paths.scores_record(file), ranked.scores[name]) for name, file in files.items()}
@@ -157,7 +160,7 @@ def read_costs(rankings: str, files: dict[str, str], paths: Paths) -> dict[str, 
 
 
 def metrics_csv(spec: MetricsSpec, paths: Paths) -> pd.DataFrame:
-    """metrics.csv: every method against the oracle, with what it cost. Raises ArtifactError."""
+    """metrics.csv: every method's agreement with the oracle, and its cost. Raises ArtifactError."""
     _, matrices = read_score_matrices(paths.rankings(), spec.rankings)
     costs = read_costs(spec.rankings, spec.files, paths)
     return metrics_table(matrices, spec.oracles, spec.methods, costs, spec.settings)

@@ -1,4 +1,4 @@
-"""quality.csv and curves.csv: is the base model any good, and did unlearning do what it should?"""
+"""quality.csv and curves.csv: quality of the base model and of unlearning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBERS = (*BASE_COLUMNS, *TWO_SAMPLE, *UNLEARNED_COLUMNS)
 
 
 def quality_csv(spec: QualitySpec, paths: Paths) -> pd.DataFrame:
-    """quality.csv: a row for the base model, then one for each unlearned one. Raises ArtifactError."""
+    """quality.csv: one row for the base model and one for each unlearned model. Raises ArtifactError."""
     base = read_record(paths.model_record(BASE), spec.base)
     rows = [base_row(spec, base, paths), *unlearned_rows(spec, base, paths)]
     table = pd.DataFrame(rows, columns=["model", "group", *NUMBERS, "remark"])
@@ -33,7 +33,7 @@ def quality_csv(spec: QualitySpec, paths: Paths) -> pd.DataFrame:
 
 
 def base_row(spec: QualitySpec, record: dict[str, Any], paths: Paths) -> dict[str, Any]:
-    """The base model's loss on training images and those kept aside, and its images beside training images."""
+    """The base model's loss on training and held-out images, and two-sample statistics of its generated images."""
     checked = record.get("learning_curve", {}).get("checked", {})
     row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan) | {"model": BASE, "remark": spec.unseen}
     row["train_loss"] = checked["training"][-1] if checked else record.get("health", {}).get("loss", math.nan)
@@ -58,7 +58,7 @@ def read_features(spec: QualitySpec, paths: Paths, images: str) -> tuple[list[st
 
 
 def unlearned_rows(spec: QualitySpec, base: dict[str, Any], paths: Paths) -> list[dict[str, Any]]:
-    """What each unlearned model lost on images that it retains and on its group's own."""
+    """The loss increase of each unlearned model on retained images and on its group's own."""
     forgotten: dict[str, float | None] = {}
     for method, expected in spec.scores.items():
         found = read_record(paths.scores_record(method), expected).get("forgetting", {})
@@ -77,9 +77,9 @@ def unlearned_rows(spec: QualitySpec, base: dict[str, Any], paths: Paths) -> lis
 
 
 def loss_ratios(spec: QualitySpec, model: str, paths: Paths) -> tuple[float, float]:
-    """Likelihood terms of calibration images over the base model's: of retained images, and of the group's own.
+    """ELBO terms of calibration images relative to the base model's: of retained images, and of the group's own.
 
-    NaN where there are none in the calibration sample.
+    NaN if the calibration sample has none.
     """
     before, _ = load_tensors(paths.elbo(BASE, CALIBRATION), spec.terms[BASE], "np")
     after, _ = load_tensors(paths.elbo(model, CALIBRATION), spec.terms[model], "np")
@@ -92,7 +92,7 @@ def loss_ratios(spec: QualitySpec, model: str, paths: Paths) -> tuple[float, flo
 
 
 def curves_csv(spec: CurvesSpec, paths: Paths) -> pd.DataFrame:
-    """curves.csv: the learning curves that the models' records have. Raises ArtifactError."""
+    """curves.csv: the learning curves in the models' records. Raises ArtifactError."""
     tables = []
     for model, expected in spec.models.items():
         curve = read_record(paths.model_record(model), expected).get("learning_curve", {})

@@ -1,4 +1,4 @@
-"""From a score matrix to the ranking of training groups for each query.
+"""Rankings of training groups for each query, from a score matrix.
 
 A score matrix is [n_queries, n_groups]; a higher score means a more influential group.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def finite_matrix(values: ArrayLike, name: str = "scores") -> Float[np.ndarray, "q g"]:
-    """`values` as float64 [Q, G] with Q, G >= 1 and every entry finite, else ValueError."""
+    """`values` as float64 [Q, G]. Raises ValueError unless Q, G >= 1 and every entry is finite."""
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"{name} must be a non-empty [queries, groups] matrix, found shape {matrix.shape}")
@@ -38,25 +38,25 @@ def finite_matrix(values: ArrayLike, name: str = "scores") -> Float[np.ndarray, 
 
 
 def order(scores: ArrayLike) -> Int[np.ndarray, "q g"]:
-    """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G]. Tied groups keep their column order.
+    """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G]. Tied groups keep column order.
 
-    For laying out rows alone; what is measured comes from `places`, which favours none of the tied.
+    Only for the layout of tables; metrics use `places`, which treats tied groups equally.
     """
     return np.argsort(-finite_matrix(scores), axis=1, kind="stable")
 
 
 def places(scores: ArrayLike) -> tuple[Int[np.ndarray, "q g"], Int[np.ndarray, "q g"]]:
-    """Which places each group may have in the ranking: [Q, G] -> (above, tied), both int [Q, G].
+    """The possible places of each group in the ranking: [Q, G] -> (above, tied), both int [Q, G].
 
-    `above` groups have a higher score and `tied`, itself among them, the same one; where ties are broken at random, the
-    group has each of the places above + 1 .. above + tied equally often.
+    `above` groups have a higher score, and `tied` groups, including itself, the same score. With random tie-breaking,
+    the group takes each of the places above + 1 .. above + tied with equal probability.
     """
     matrix = finite_matrix(scores)
     by_rank = order(matrix)
     falling = np.take_along_axis(matrix, by_rank, axis=1)
     starts = np.ones(falling.shape, dtype=bool)
     starts[:, 1:] = falling[:, 1:] != falling[:, :-1]
-    first = np.flatnonzero(starts)  # every row starts one, so that no run of tied groups goes on in the next row
+    first = np.flatnonzero(starts)  # every row starts one, so runs of tied groups do not cross rows
     lengths = np.diff(first, append=starts.size)
     above, tied = np.empty((2, *falling.shape), dtype=np.int64)
     for found, runs in ((above, first % falling.shape[1]), (tied, lengths)):
@@ -65,15 +65,15 @@ def places(scores: ArrayLike) -> tuple[Int[np.ndarray, "q g"], Int[np.ndarray, "
 
 
 def ranks(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
-    """Rank of every group, 1 for the first, the mean of their places for tied ones: [Q, G] -> float64 [Q, G]."""
+    """Rank of every group, 1 for the first; tied groups have their mean place: [Q, G] -> float64 [Q, G]."""
     above, tied = places(scores)
     return above + (tied + 1) / 2
 
 
 def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str | int) -> list[int]:
-    """The rows of the `count` highest of scores [N] (or of all, if fewer), from the highest.
+    """The rows of the `count` highest scores [N] (or of all, if fewer), highest first.
 
-    Ties are broken by a hash of (parts, name), so that neither the order of the rows nor the alphabet decides.
+    Ties are broken by a hash of (parts, name), so that neither row order nor alphabetical order matters.
     """
     scores = np.asarray(scores, dtype=np.float64)
     count = min(count, len(scores))
@@ -83,9 +83,9 @@ def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str 
 
 
 def first_groups(rankings: pd.DataFrame, method: str, queries: Sequence[str], count: int) -> dict[str, list[str]]:
-    """The `count` first groups of each of the queries by a method, of the table of rankings.csv.
+    """The top `count` groups of each query by a method, from the table of rankings.csv.
 
-    Ties by a hash of (query, group).
+    Ties are broken by a hash of (query, group).
     """
     by_query = rankings[(rankings["method"] == method) & rankings["query"].isin(list(queries))].groupby("query")
     found = {}
@@ -106,13 +106,13 @@ def rankings_frame(
     p_top1: ArrayLike | None = None,
     p_none: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """One row per (query, group): the long table of a method's rankings.
+    """The long table of a method's rankings, with one row per (query, group).
 
     queries: Q names; groups: G names; score [Q, G].  se (standard error of the score), p_top1_scoring
-    and p_top1 (probability that the group is first, with other noise of scoring and in another run) and p_none (small
-    for a group that stands out) are [Q, G], or None where the method has none (NaN column).
-    Rows follow the order of `queries`, then the rank: 1 for the first, the mean of their places for tied groups, whose
-    rows follow that of `groups`. Whole ranks are int, so that they are written without a point.
+    and p_top1 (probability that the group is first with other scoring noise, and in another run) and p_none (small
+    for a group that stands out) are [Q, G], or None if the method has none (NaN column).
+    Rows are ordered by `queries`, then by rank (1 for the first; tied groups have their mean place), then by `groups`.
+    Integral ranks are int, so that they are written without a decimal point.
     """
     by_rank = order(score)
     shape = by_rank.shape
@@ -149,7 +149,7 @@ def rankings_frame(
 
 
 def rankings_csv(spec: RankingsSpec, paths: Paths) -> Iterator[pd.DataFrame]:
-    """rankings.csv: the groups of every query ranked by every method, some queries at a time. Raises ArtifactError."""
+    """rankings.csv: the groups of every query ranked by every method, in chunks of queries. Raises ArtifactError."""
     for name, file in spec.files.items():
         scores = read_scores(paths.scores(file), spec.scores[name])
         numbers = [getattr(scores, number) for number in NUMBERS if number != "score"]

@@ -1,4 +1,4 @@
-"""What the oracle says beyond doubt, and how well scores tell it: decisive images, and relevant groups.
+"""Decisive images and relevant groups, on which all oracle seeds agree, and how well scores identify them.
 
 [Q, G] are scores of G groups for Q images. Bad input raises ValueError.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
-    """List of [Q, G], one per oracle seed -> bool [Q]: images where the oracle is beyond doubt.
+    """List of [Q, G], one per oracle seed -> bool [Q]: images for which the oracle is unambiguous.
 
-    Every seed puts the same group first, alone, with a positive score at least `ratio` times the second.
+    Every seed ranks the same group first, without ties, with a positive score of at least `ratio` times the second.
     """
     stack = _stacked(oracles)
     winner = stack.argmax(axis=2)
@@ -32,10 +32,10 @@ def decisive(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> np.ndarray:
 
 
 def relevant(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> Bool[np.ndarray, "q g"]:
-    """List of [Q, G], one per oracle seed -> bool [Q, G]: groups that an image depends on, beyond doubt.
+    """List of [Q, G], one per oracle seed -> bool [Q, G]: groups that an image unambiguously depends on.
 
-    Every seed gives the group a positive score that its first is not `ratio` times as large as. Of a decisive image
-    only the first group is relevant; of one by whose groups the seeds disagree perhaps none.
+    Every seed gives the group a positive score greater than its top score divided by `ratio`. For a decisive image only
+    the first group is relevant; if the seeds disagree, there may be none.
     """
     stack = _stacked(oracles)
     first = stack.max(axis=2, keepdims=True)
@@ -43,7 +43,7 @@ def relevant(oracles: Sequence[ArrayLike], ratio: float = 2.0) -> Bool[np.ndarra
 
 
 def beyond_doubt(oracles: Sequence[ArrayLike], ratio: float) -> tuple[Bool[np.ndarray, " q"], Bool[np.ndarray, "q g"]]:
-    """Which images are decisive, and which groups relevant."""
+    """Masks of decisive images and of relevant groups."""
     return decisive(oracles, ratio), relevant(oracles, ratio)
 
 
@@ -57,10 +57,10 @@ def _stacked(oracles: Sequence[ArrayLike]) -> np.ndarray:
 
 
 def lrap(scores: ArrayLike, is_relevant: ArrayLike) -> float:
-    """[Q, G], bool [Q, G] -> float: label ranking average precision (Tsoumakas et al. 2010), the mean over images.
+    """[Q, G], bool [Q, G] -> float: label ranking average precision (Tsoumakas et al. 2010), averaged over images.
 
-    Of an image: of all groups that score at least as high as a relevant one, the share that is relevant, averaged over
-    the relevant ones. Images with no relevant group, or with no other, are left out; NaN where that is all of them.
+    For each relevant group, the share of relevant groups among those that score at least as high, averaged over the
+    image's relevant groups. Images with no relevant or no irrelevant group are left out; NaN if no image remains.
     """
     scores, is_relevant = _with_relevance(scores, is_relevant)
     told = is_relevant.any(axis=1) & ~is_relevant.all(axis=1)
@@ -68,10 +68,10 @@ def lrap(scores: ArrayLike, is_relevant: ArrayLike) -> float:
 
 
 def average_precision(scores: ArrayLike, is_relevant: ArrayLike) -> float:
-    """[Q, G], bool [Q, G] -> float: average precision of all pairs of image and group as one ranking.
+    """[Q, G], bool [Q, G] -> float: average precision of all (image, group) pairs in a single ranking.
 
-    The same as `lrap` of one image that has them all as its groups: says whether a score of one image means as much as
-    one of another. NaN where no pair, or every pair, is relevant.
+    Equals `lrap` of one image with all pairs as its groups; measures whether scores are comparable across images. NaN
+    if no pair or every pair is relevant.
     """
     scores, is_relevant = _with_relevance(scores, is_relevant)
     return lrap(scores.reshape(1, -1), is_relevant.reshape(1, -1))
@@ -85,7 +85,7 @@ def _with_relevance(scores: ArrayLike, is_relevant: ArrayLike) -> tuple[np.ndarr
 
 
 def _precision(scores: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
-    """Precision at the score of each relevant group, averaged over these, [Q]; each row has some."""
+    """Precision at the score of each relevant group, averaged over relevant groups, [Q]; each row has at least one."""
     above, tied = places(scores)
     at_least = above + tied
     hits = np.take_along_axis(is_relevant, order(scores), axis=1).cumsum(axis=1)
@@ -94,16 +94,16 @@ def _precision(scores: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
 
 
 def decisive_auroc(scores: ArrayLike, is_decisive: ArrayLike) -> float:
-    """[Q, G], bool [Q] -> float: AUROC of the first-place score for the decisive images.
+    """[Q, G], bool [Q] -> float: AUROC of the top score for detecting decisive images.
 
-    The probability that a decisive image scores above another (Mann-Whitney), ties counting half; NaN
-    when no image, or every image, is decisive.
+    The probability that a decisive image scores above an indecisive one (Mann-Whitney), with ties counting half; NaN
+    if no image or every image is decisive.
     """
     return _decisive_auroc(level, scores, is_decisive)
 
 
 def decisive_auroc_margin(scores: ArrayLike, is_decisive: ArrayLike) -> float:
-    """[Q, G], bool [Q] -> float: the same of the margin of the first score over the second."""
+    """[Q, G], bool [Q] -> float: AUROC of the margin between the top two scores for detecting decisive images."""
     return _decisive_auroc(margin, scores, is_decisive)
 
 

@@ -1,4 +1,4 @@
-"""Are probabilities of first places kept? Of the places with p = .9, nine in ten agree with another run."""
+"""Calibration of first-place probabilities: of first places with p = .9, nine in ten should recur in another run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PROBABILITIES = ("p_top1", "p_top1_scoring")
 
 
 def reliability_table(runs: list[Scores], oracle: Float[np.ndarray, "n g"] | None = None) -> pd.DataFrame:
-    """A row per probability and bin of its values at first places, of two runs or more of the same queries and groups.
+    """One row per probability and bin of its values at first places, for 2 or more runs on the same queries and groups.
 
-    Columns: `probability`, `above`, `up_to` (the bin; the first has 0, too), `n_places`, the mean `p` of these places,
-    and the shares of them that the other runs (`agrees_with_run`) and the oracle (`agrees_with_oracle`) put first, too.
-    Empty bins are left out, and so is a probability that the runs do not have. `oracle` has scores [n, G] in the order
-    of the runs'; without it the last column is empty. Groups that tie share the first place.
+    Columns: `probability`, `above`, `up_to` (the bin; the first includes 0), `n_places`, the mean `p` of these places,
+    and the shares of them that the other runs (`agrees_with_run`) and the oracle (`agrees_with_oracle`) also rank
+    first. Empty bins are left out, as are probabilities that the runs lack. `oracle` has scores [n, G] in the order of
+    the runs; without it the last column is empty. Tied groups share first place.
     """
     firsts = [first_shares(run.score) for run in runs]
     of_oracle = np.full(firsts[0].shape, np.nan) if oracle is None else first_shares(oracle)

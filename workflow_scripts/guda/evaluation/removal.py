@@ -1,6 +1,6 @@
-"""Counterfactual removal: what becomes of a query when the data that a method puts first are not there in training?
+"""Counterfactual removal: the effect on a query of retraining without the data that a method ranks first.
 
-The test of AbU (Wang et al. 2024), with the controls of MUCS: random removal, and queries not aimed at.
+The test of AbU (Wang et al. 2024), with the controls of MUCS: random removal, and non-target queries.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from guda.specs import ExclusionSpec, FineTuneSpec, RemovalSpec, TrainSpec, dige
 
 CONTROL = "random_removal"
 GROUPS, IMAGES = "groups", "images"
-ROW = ["method", "unit", "k"]  # of the table
+ROW = ["method", "unit", "k"]  # columns that identify a table row
 COLUMNS = [*ROW, "query", "model"]
 
 
 class Removed(NamedTuple):
-    """The k things that a method puts first for a query, which are removed together."""
+    """The top k groups or images of a method for a query, which are removed together."""
 
     method: str
     unit: str  # GROUPS or IMAGES
@@ -39,7 +39,7 @@ class Removed(NamedTuple):
 
 
 def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list[int]) -> Iterator[Removed]:
-    """By rankings.csv; ties by a hash of (query, group)."""
+    """Top groups by rankings.csv; ties are broken by a hash of (query, group)."""
     for query, groups in first_groups(rankings, method, queries, max(ks)).items():
         yield from (Removed(method, GROUPS, query, groups[:k]) for k in ks)
 
@@ -47,13 +47,13 @@ def top_groups(rankings: pd.DataFrame, method: str, queries: list[str], ks: list
 def top_images(
     blocks: Iterable[tuple[list[str], np.ndarray]], train_ids: list[str], method: str, queries: list[str], ks: list[int]
 ) -> Iterator[Removed]:
-    """By scores of training images: blocks of queries' ids and of scores [q, N]; ties by a hash of (query, id).
+    """Top images by blocks of query ids and scores of training images [q, N]; ties are broken by a hash of (query, id).
 
-    Raises DataError when fewer are scored than are to be removed.
+    Raises DataError if fewer images are scored than are to be removed.
     """
     if len(train_ids) < max(ks):
         raise DataError(
-            f"removal.images: {max(ks)} images cannot be removed, since {method} scores {len(train_ids)} only; name "
+            f"removal.images: {max(ks)} images cannot be removed, since {method} scores only {len(train_ids)}; choose "
             "smaller numbers, or let it score more"
         )
     wanted = set(queries)
@@ -65,7 +65,7 @@ def top_images(
 
 
 def at_random(names: list[str], unit: str, queries: list[str], ks: list[int], seed: int) -> Iterator[Removed]:
-    """As many at random, by a hash of (seed, query, name): of two numbers, the larger removes what the smaller does."""
+    """Random removals by a hash of (seed, query, name), nested: a larger k also removes everything a smaller k does."""
     for query in queries:
         for k in ks:
             rows = chosen(names, k, CONTROL, seed, query)
@@ -75,10 +75,10 @@ def at_random(names: list[str], unit: str, queries: list[str], ks: list[int], se
 def removal_sets(
     removals: Iterable[Removed], members: dict[str, set[str]], n_images: int, seed: int
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """One row per removal with its model's name, and the ids that each model of a set of its own is trained without.
+    """One row per removal with its model's name, and the ids that each newly trained model excludes.
 
-    One group alone is what the oracle of this seed left out: its model serves. All others are named by the digest of
-    the ids, so that equal sets are trained once, whoever asks for them. Raises DataError when no image would be left.
+    If a single group is removed, the oracle's model of this seed is used. Other models are named by the digest of the
+    ids, so that equal sets are trained once, even across methods. Raises DataError if no image would be left.
     """
     rows, sets, models = [], {}, {}
     for removed in removals:
@@ -99,7 +99,7 @@ def removal_sets(
 
 
 def digest_of(model: str, train: TrainSpec | FineTuneSpec, members: dict[str, str]) -> str:
-    """Digest of the spec of a retrained model, from its name, its recipe and the groups' digests."""
+    """Digest of the spec of a retrained model, from its name, its training spec and the groups' digests."""
     family, name = model.split("/")
     by_file = {group_file(group): excluded for group, excluded in members.items()}
     excluded = by_file[name] if family.startswith("logo-") else ExclusionSpec(members=name).digest()
@@ -107,7 +107,7 @@ def digest_of(model: str, train: TrainSpec | FineTuneSpec, members: dict[str, st
 
 
 def worst_by_row(sets: pd.DataFrame, found: dict[str, Health]) -> pd.DataFrame:
-    """`health_worst` of each row of the table, by ROW: of the models that it is of, the worst ratio that is known."""
+    """`health_worst` of each table row, by ROW: the worst known health ratio of its models."""
     ratios = sets["model"].map({name: health.ratio for name, health in found.items()}).astype(float)
     return sets.assign(health_worst=ratios).groupby(ROW, sort=False)[["health_worst"]].max().reset_index()
 
@@ -115,11 +115,11 @@ def worst_by_row(sets: pd.DataFrame, found: dict[str, Health]) -> pd.DataFrame:
 def removal_table(
     sets: pd.DataFrame, queries: list[str], moved: Callable[[str], dict[str, np.ndarray]], n_bootstrap: int, seed: int
 ) -> pd.DataFrame:
-    """One row per method, unit and k, averaged over the queries aimed at.
+    """One row per method, unit and k, averaged over the target queries.
 
-    `moved` gives, for a model's name, what its training set's loss does to all `queries`: columns with values [Q].
-    Columns of the table: each of these for the query aimed at; its first, `loss_rise`, with its interval over queries;
-    and the same for all the others, averaged.
+    `moved` returns, for a model's name, the effects of its exclusion on all `queries`: columns with values [Q]. The
+    table has each of these columns for the target query, with an interval over queries for the first, `loss_rise`; and
+    their averages over all other queries.
     """
     place = {query: row for row, query in enumerate(queries)}
     effects = {model: pd.DataFrame(moved(model)) for model in sets["model"].unique()}
@@ -140,7 +140,7 @@ def removal_table(
 
 
 def removal_csv(spec: RemovalSpec, paths: Paths) -> pd.DataFrame:
-    """removal.csv: how much worse queries are explained, and how far their images move. Raises ArtifactError."""
+    """removal.csv: how much worse queries are explained, and how far their images change. Raises ArtifactError."""
     check_recorded(paths.removal_sets(), spec.sets)
     sets = read_csv(paths.removal_sets())
     ids, images = read_queries(paths, spec.buckets)

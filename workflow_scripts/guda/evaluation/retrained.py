@@ -1,4 +1,4 @@
-"""What evaluations read of a retrained model: the ELBO of each query, and its image from the same noise."""
+"""Outputs of retrained models that evaluations read: each query's ELBO, and its image from the same noise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from guda.specs import ElboSettings, ElboSpec, RemovalSpec
 
 
 def read_elbos(paths: Paths, name: str, model: str, buckets: dict[str, str], settings: ElboSettings) -> pd.Series:
-    """ELBO of every query, by its id, under the model `name` whose spec has the digest `model`. In nats.
+    """ELBO in nats of every query, by id, under the model `name` whose spec has the digest `model`.
 
-    Up to terms that all models share, and over the window of diffusion steps. Raises ArtifactError.
+    Up to terms that all models share, over the window of diffusion steps. Raises ArtifactError.
     """
     found: dict[str, Any] = {}
     for bucket, samples in buckets.items():
@@ -37,7 +37,7 @@ def read_queries(paths: Paths, buckets: dict[str, str]) -> tuple[dict[str, list[
 
 
 def read_regenerated(paths: Paths, name: str, model: str, ids: dict[str, list[str]], spec: RemovalSpec) -> np.ndarray:
-    """The images that a model makes of the queries' noise, uint8 [Q, C, H, W], in the order of `read_queries`."""
+    """The images that a model generates from the queries' noise, uint8 [Q, C, H, W], in the order of `read_queries`."""
     images = []
     for bucket, queries in ids.items():
         expected = spec.regenerated(model, bucket, queries).digest()

@@ -1,4 +1,4 @@
-"""Scores of one method, and the files that hold them."""
+"""Scores of one method, and score files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NUMBERS = ("score", "se", "p_top1_scoring", "p_top1", "p_none")
 class Scores:
     """Scores of n queries for G groups; higher is more influential.
 
-    All are float64 [n, G]: `score`; `se`, its standard error by the noise of scoring; `p_top1_scoring`, the probability
-    that the group is first with other noise of scoring; `p_top1`, that it is first in another run, which unlearns from
-    another seed as well. Groups that tie share a place. `p_none` is a p-value of the hypothesis that the query owes
-    nothing to any group, by how far this one stands out. All but the first are None, or NaN, where a method has none.
-    `evaluations` are network forwards on one sample, `details` what the method chose by itself, for the record.
-    Raises FloatingPointError for a score that is not finite.
+    All are float64 [n, G]: `score`; `se`, its standard error due to scoring noise; `p_top1_scoring`, the probability
+    that the group is first with other scoring noise; `p_top1`, that it is first in another run, which also unlearns
+    from another seed; tied groups share first place. `p_none` is a p-value of the hypothesis that no group influenced
+    the query, small if this group stands out. All but `score` are None or NaN if a method lacks them. `evaluations` are
+    network forwards on one sample, `details` the choices made by the method, for the record.
+    Raises FloatingPointError for a non-finite score.
     """
 
     queries: list[str]
@@ -46,7 +46,7 @@ class Scores:
 
 
 def scores_frame(scores: Scores) -> pd.DataFrame:
-    """One row per query and group: query, group, then the NUMBERS, empty where a method has none."""
+    """One row per query and group: query, group, then the NUMBERS, empty if the method lacks them."""
     import pandas as pd
 
     n, n_groups = scores.score.shape
@@ -59,7 +59,7 @@ def scores_frame(scores: Scores) -> pd.DataFrame:
 
 
 def read_scores(path: str, spec_digest: str) -> Scores:
-    """Read a score file back. Raises ArtifactError when it is damaged, not of the expected spec, or not all numbers."""
+    """Read a score file. Raises ArtifactError if it is damaged, has another spec, or contains non-numbers."""
     check_recorded(path, spec_digest)
     frame = read_numbers(path)
     queries, groups = (list(frame[name].unique().astype(object)) for name in ("query", "group"))
@@ -69,11 +69,11 @@ def read_scores(path: str, spec_digest: str) -> Scores:
 
 
 def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table with the columns NUMBERS, and `others` of numbers.
+    """A table with the numeric columns NUMBERS and `others`.
 
-    Scores of before there was a `p_top1_scoring` have that as their `p_top1`, and no other; older ones no `p_none`.
-    Names are categories of text.
-    Raises ArtifactError where a score is not finite, or another of these numbers is infinite (an empty one is none).
+    In score files from before `p_top1_scoring` existed, the column `p_top1` holds it and there is no other `p_top1`;
+    older files lack `p_none`. Names are text categories.
+    Raises ArtifactError if a score is not finite or another number is infinite (empty values are allowed).
     """
     frame = read_long_csv(path, (*others, *NUMBERS))
     if "p_top1_scoring" not in frame:

@@ -1,4 +1,4 @@
-"""Which of many groups are worth unlearning, by the scores of a cheaper method."""
+"""Screening of many groups: which are worth unlearning, by the scores of a cheaper method."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 
 def proposed(scores: Float[np.ndarray, "q g"], groups: list[str], count: int) -> pd.DataFrame:
-    """The `count` groups (or all, if fewer) that stand highest for some query, one a row.
+    """The `count` groups (or all, if fewer) that rank highest for some query, one per row.
 
-    Columns: `group`; `best_rank`, its best rank over the queries (1: first for some); `queries`, for how many it has
-    that rank; `mean_score`. Rows are ordered by the best rank, then by how many queries, then by the mean score: each
-    query's first group is proposed before any query's second. Groups alike in all three come in the order of a hash of
-    their names, so that the alphabet favours none.
+    Columns: `group`; `best_rank`, its best rank over the queries (1: first for some query); `queries`, the number of
+    queries with that rank; `mean_score`. Rows are ordered by best rank, then by number of queries, then by mean score:
+    each query's first group is proposed before any query's second. Remaining ties are broken by a hash of the names.
     """
     rank = ranks(scores)
     best = rank.min(axis=0)

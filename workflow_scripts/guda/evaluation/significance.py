@@ -1,7 +1,7 @@
-"""Is a method's agreement with the oracle another's, beyond the choice of queries? Paired bootstrap over queries.
+"""Significance of differences between methods' agreement with the oracle, by a paired bootstrap over queries.
 
-A resample is a row of weights: how often each query was drawn. All methods see the same resamples, so what makes a
-query hard for all of them cancels in their difference.
+A resample is a row of weights: how often each query was drawn. All methods share the resamples, so the difficulty of a
+query for all methods cancels in their difference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guda.specs import SignificanceSpec
 
 COLUMNS = ["method", "reference", "metric", "difference", "low", "high", "p", "p_holm", "n_queries"]
 METRICS = [*AVERAGED, *OVERALL, *OF_DECISIVE]
-SIZES = [level, contrast, margin]  # of effects, that are correlated over queries
+SIZES = [level, contrast, margin]  # effect sizes that are correlated over queries
 AT_ONCE = 256  # resamples in memory
 LEVEL = 0.95
 
@@ -36,12 +36,12 @@ def significance_table(
     seed: int,
     decisive_ratio: float,
 ) -> pd.DataFrame:
-    """Every other method's agreement with the first oracle, less that of the first method: a row per method and metric.
+    """Each method's agreement with the first oracle minus the first method's, with one row per method and metric.
 
-    `matrices` holds scores [Q, G] by name. `low` and `high` bound the difference at 95 % by percentiles of its
-    resamples, `p` is two-sided (see `p_value`), `p_holm` adjusts it for the several methods compared by one metric.
-    The row `ceiling`, present with two oracles or more, is the mean over the others of one oracle against the first.
-    AUROC of decisive queries is not defined on resamples without both kinds of queries: these count for nothing.
+    `matrices` holds scores [Q, G] by name. `low` and `high` are the 95 % percentile interval of the difference, `p` is
+    two-sided (see `p_value`), and `p_holm` adjusts it for the number of methods compared by one metric. The row
+    `ceiling`, present with at least two oracles, is the mean agreement of the other oracles with the first. AUROC of
+    decisive queries is undefined on resamples without both kinds of queries, which are ignored.
     """
     others = oracles[1:]
     is_decisive = decisive([matrices[name] for name in oracles], decisive_ratio)
@@ -51,7 +51,7 @@ def significance_table(
     compared = {name: agreement[name] for name in methods[1:]}
     if others:
         compared[CEILING] = np.mean([agreement[name] for name in others], axis=0)
-    # Rounded, so that equal sums of thirds differ by exactly zero.
+    # Rounded, so that equal sums of thirds have a difference of exactly zero.
     differences = {name: np.round(values - agreement[methods[0]], 12) for name, values in compared.items()}
     p = np.array([p_value(column) for values in differences.values() for column in values[1:].T])
     p = p.reshape(len(compared), len(METRICS))
@@ -67,10 +67,10 @@ def significance_table(
 def resampled_agreement(
     scores: dict[str, np.ndarray], oracle: np.ndarray, is_decisive: np.ndarray, n_bootstrap: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Each method's agreement with the oracle by every metric of METRICS, on the queries and on each resample.
+    """Each method's agreement with the oracle for every metric of METRICS, on the queries and on each resample.
 
     `scores` [Q, G] by name, `oracle` [Q, G], `is_decisive` bool [Q] -> float64 [1 + n_bootstrap, len(METRICS)] by name,
-    row 0 without resampling.
+    where row 0 is without resampling.
     """
     per_query = {
         name: np.stack([metric(matrix, oracle) for metric in AVERAGED.values()], axis=1)
@@ -94,7 +94,7 @@ def resampled_agreement(
 
 
 def weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average ranks of values [Q], the q-th of which stands weights[b, q] times in resample b: float64 [B, Q]."""
+    """Average ranks of values [Q], where value q occurs weights[b, q] times in resample b: float64 [B, Q]."""
     distinct, place = np.unique(values, return_inverse=True)
     in_order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[in_order], np.arange(len(distinct)))
@@ -103,7 +103,7 @@ def weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
-    """Bounds of resampled differences [B] at LEVEL, by percentiles; NaN ones count for nothing."""
+    """Percentile interval of resampled differences [B] at LEVEL, ignoring NaN."""
     defined = differences[~np.isnan(differences)]
     if not defined.size:
         return float("nan"), float("nan")
@@ -112,10 +112,10 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
 
 
 def p_value(differences: np.ndarray) -> float:
-    """Two-sided p of no difference, from resampled differences [B]; NaN ones count for nothing.
+    """Two-sided p-value of no difference, from resampled differences [B], ignoring NaN.
 
-    Twice the share of resamples on the rarer side of zero, which the observed data are counted to: never below
-    2 / (1 + B). Below 0.05 about where the 95 % percentile interval leaves out zero.
+    Twice the share of resamples on the rarer side of zero, counting the observed data as one of them, so never below
+    2 / (1 + B). Below 0.05 approximately when the 95 % percentile interval excludes zero.
     """
     differences = differences[~np.isnan(differences)]
     if not differences.size:
@@ -125,7 +125,7 @@ def p_value(differences: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values [M] adjusted for M comparisons (Holm 1979), NaN ones left out: the chance of any false finding holds."""
+    """p-values [M] adjusted for M comparisons (Holm 1979), which controls the family-wise error rate; ignores NaN."""
     adjusted, tested = np.full(len(p), np.nan), np.flatnonzero(~np.isnan(p))
     ascending = tested[np.argsort(p[tested], kind="stable")]
     factors = np.arange(len(ascending), 0, -1)
@@ -146,8 +146,8 @@ def _weights(n: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _weighted_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's rho of two sets of ranks [B, Q] of weighted queries, [B]; 0 where either does not vary."""
-    # Average ranks of n values have mean (n+1)/2 whatever the ties.
+    """Spearman's rho of two sets of ranks [B, Q] of weighted queries, [B]; 0 if either is constant."""
+    # Average ranks of n values have mean (n+1)/2, with or without ties.
     mean = (weights.sum(axis=1, keepdims=True) + 1) / 2
     a, b = a - mean, b - mean
     norm = np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))
@@ -155,7 +155,7 @@ def _weighted_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> 
 
 
 def _weighted_auroc(ranks: np.ndarray, is_decisive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC of the decisive among weighted queries, [B], by the ranks [B, Q] of scores; NaN without both kinds."""
+    """AUROC of decisive queries among weighted queries, [B], from score ranks [B, Q]; NaN without both kinds."""
     positive = weights[:, is_decisive].sum(axis=1)
     negative = weights.sum(axis=1) - positive
     rank_sum = (weights[:, is_decisive] * ranks[:, is_decisive]).sum(axis=1)

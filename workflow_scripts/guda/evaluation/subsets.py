@@ -1,4 +1,4 @@
-"""Random subsets of the groups, on each of which a model is trained, and how much those of a size count."""
+"""Random subsets of the groups, on each of which a model is trained, and the weights of subset sizes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def kept_by_subset(groups: list[str], settings: config.Lds, rest: bool = False) -> list[list[str]]:
-    """The groups that each subset keeps: `size_of_draw` of them, by a hash of (seed, number of the draw, group).
+    """The groups that each subset keeps: `size_of_draw` of them, by a hash of (seed, draw number, group).
 
-    Draws that were drawn before are passed over, so that no two models are trained on the same images; more subsets
-    leave the first ones as they are. Where sizes are drawn and there is a `rest`, images in no group, the first subset
-    is that of no group. There must be so many ways to choose (`ways`).
+    Repeated draws are skipped, so that no two models are trained on the same images; increasing the number of subsets
+    leaves the first ones unchanged. If sizes are drawn and there is a `rest` (images in no group), the first subset is
+    the empty one. The number of subsets must not exceed `ways`.
     """
     found: dict[tuple[int, ...], None] = {(): None} if rest and settings.sizes != "fixed" else {}
     draws = itertools.count()
@@ -33,26 +33,26 @@ def kept_by_subset(groups: list[str], settings: config.Lds, rest: bool = False) 
 
 
 def kept_matrix(groups: list[str], subsets: Sequence[Collection[str]]) -> Bool[np.ndarray, "m g"]:
-    """Which of the groups each of M subsets keeps."""
+    """Mask of the groups that each of M subsets keeps."""
     return np.array([[group in kept for group in groups] for kept in subsets])
 
 
 def n_kept(n_groups: int, settings: config.Lds) -> int:
-    """How many of the groups a subset of the design `fixed` keeps."""
+    """Number of groups that a subset of the design `fixed` keeps."""
     return round(settings.alpha * n_groups)
 
 
 def ways(n_groups: int, settings: config.Lds, rest: bool = False) -> int:
-    """How many subsets a design can draw: never that of all groups, which the base model is trained on."""
+    """Number of subsets that a design can draw, excluding that of all groups, which is the base model's."""
     if settings.sizes == "fixed":
         return math.comb(n_groups, n_kept(n_groups, settings))
     return 2**n_groups - 2 + rest
 
 
 def size_of_draw(n_groups: int, settings: config.Lds, draw: int) -> int:
-    """How many groups a draw keeps, by a hash of (seed, number of the draw).
+    """Number of groups that a draw keeps, by a hash of (seed, draw number).
 
-    Always as many, or from 1 to G - 1 with the probability that the subsets of a size have in `size_weights`.
+    Constant for the design `fixed`, else from 1 to G - 1 with the probabilities of the sizes in `size_weights`.
     """
     if settings.sizes == "fixed":
         return n_kept(n_groups, settings)
@@ -62,10 +62,10 @@ def size_of_draw(n_groups: int, settings: config.Lds, draw: int) -> int:
 
 
 def size_weights(value: str, n_groups: int) -> Float[np.ndarray, " s"]:
-    """What all subsets of s groups together weigh in a value, s = 0 .. G, as shares of all: [G + 1].
+    """Total weight of all subsets of s groups in a value, s = 0 .. G, as shares of the total: [G + 1].
 
-    shapley: in proportion to 1 / (s (G - s)), the Shapley kernel times the number of subsets; 0 for none and for all,
-    whose weight in the kernel is infinite. banzhaf: as many as there are, over 2^G.
+    shapley: proportional to 1 / (s (G - s)), the Shapley kernel times the number of subsets; 0 for the empty and the
+    full subset, whose kernel weight is infinite. banzhaf: the number of subsets over 2^G.
     """
     sizes = np.arange(n_groups + 1)
     if value == "banzhaf":

@@ -1,4 +1,4 @@
-"""The table of variants: their settings, and their agreement with every seed of the oracle."""
+"""The table of variants: their settings, and their agreement with every oracle seed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from guda.specs import SweepSpec
 def sweep_table(
     matrices: dict[str, np.ndarray], seconds: dict[str, float], health: dict[str, float], spec: SweepSpec
 ) -> pd.DataFrame:
-    """One row per variant and oracle, then the ceiling of each oracle: the other oracles' mean agreement with it.
+    """One row per variant and oracle, then each oracle's ceiling: the other oracles' mean agreement with it.
 
-    `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst ratio of health (NaN: unknown) of
-    variants and oracles by name. `chosen` marks, of each method, the variant with the best mean of kappa and
-    contrast_spearman against the second oracle; among equals, the one listed first.
+    `matrices` holds scores [n, G], `seconds` the build seconds and `health` the worst health ratio (NaN: unknown) of
+    variants and oracles by name. `chosen` marks each method's variant with the best mean of kappa and contrast_spearman
+    against the second oracle; among equals, the first one listed.
     """
     told = beyond_doubt([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
@@ -50,16 +50,16 @@ def sweep_table(
     first = ["variant", "method", "oracle", "chosen"]
     settings = list(dict.fromkeys(key for shown in spec.variants.values() for key in shown))
     names = list(next(iter(found.values())))
-    # Settings as text, so that a whole number beside an empty value stays one.
+    # Settings as text, so that integers beside empty values stay integers.
     frame = pd.DataFrame(rows)[[*first, *settings, *names, "build_seconds", "health_worst"]]
     return frame.astype(dict.fromkeys(settings, object)).astype({"n_queries": int, "n_groups": int})
 
 
 def chosen_variants(metrics: dict[str, dict[str, float]], methods: dict[str, str]) -> set[str]:
-    """Of each method the best variant, given each variant's agreement with the oracle to choose by.
+    """Each method's best variant, given each variant's agreement with the oracle used for selection.
 
-    Kappa says whether the right group is first, contrast_spearman whether effects have the right sizes. Both are 0 for
-    one answer to all queries and 1 at best, so that their sum is not won by either alone.
+    Kappa measures whether the right group is first, contrast_spearman whether effects have the right sizes. Both are 0
+    for constant scores and at most 1, so neither dominates their sum.
     """
     names = {method: [name for name in metrics if methods[name] == method] for method in methods.values()}
     merit = {name: found["kappa"] + found["contrast_spearman"] for name, found in metrics.items()}
@@ -67,7 +67,7 @@ def chosen_variants(metrics: dict[str, dict[str, float]], methods: dict[str, str
 
 
 def sweep_csv(spec: SweepSpec, paths: Paths) -> pd.DataFrame:
-    """sweep.csv: every variant against every seed of the oracle. Raises ArtifactError."""
+    """sweep.csv: every variant against every oracle seed. Raises ArtifactError."""
     frames, seconds, health = [], {}, {}
     for name, expected in spec.scores.items():
         scores = read_scores(paths.scores(name), expected)

@@ -1,7 +1,7 @@
-"""Are generated images such as those of the training set? Figures of two samples, with their values for real images.
+"""Two-sample statistics of generated and training images, with reference values for real images.
 
-All compare features, standardised over the training images: of some training images, the reference, with those of
-generated ones; and, as the floor, with those of as many other training images.
+All compare features, standardised over the training images. The reference sample is some training images; it is
+compared with generated images and, for the floor, with equally many other training images.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from guda.core.seeding import derive_seed
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-FEWEST = 10  # images of each kind, below which nothing is compared
+FEWEST = 10  # minimum number of images of each kind
 MOST = 512
-NEIGHBORS = 3  # k of the precision, as published
+NEIGHBORS = 3  # k of the precision, as in the paper
 FOLDS = 5
-STRENGTH = 0.01  # C of the logistic regression: there are more features than images
+STRENGTH = 0.01  # C of the logistic regression; small, since there are more features than images
 
 
 class TwoSample(NamedTuple):
-    """Of a sample against the reference: `precision`, `auroc` of a classifier that tells them apart, and `kid`."""
+    """A sample against the reference: `precision`, `auroc` of a classifier that separates them, and `kid`."""
 
     precision: float
     auroc: float
@@ -33,9 +33,9 @@ class TwoSample(NamedTuple):
 def two_samples(
     generated: Float[np.ndarray, "m d"], training: Float[np.ndarray, "n d"], ids: list[str]
 ) -> tuple[TwoSample, TwoSample] | None:
-    """Figures of generated images and, as the floor, of other training images; None: there are fewer than FEWEST.
+    """Statistics of generated images and, as the floor, of other training images; None if there are fewer than FEWEST.
 
-    Which training images (`ids` [n]) are the reference is a matter of a hash of their ids: half of them, MOST at most.
+    The reference is half of the training images (`ids` [n]), at most MOST, chosen by a hash of their ids.
     """
     mean, spread = training.mean(0, dtype=np.float64), training.std(0, dtype=np.float64)
     scale = np.where(spread > 0, spread, 1)
@@ -49,29 +49,29 @@ def two_samples(
 
 
 def compared(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> TwoSample:
-    """The figures of one sample."""
+    """The statistics of one sample."""
     return TwoSample(precision(sample, reference), auroc(sample, reference), kid(sample, reference))
 
 
 def precision(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
-    """Share of a sample that lies among the reference (Kynkäänniemi et al. 2019).
+    """Share of a sample within the reference's manifold (Kynkäänniemi et al. 2019).
 
-    That is, no farther from some image of the reference than the NEIGHBORS-th nearest other one is from that.
+    An image counts if it is no farther from some reference image than that image's NEIGHBORS-th nearest neighbour.
     """
     radii = np.sort(distances(reference, reference), axis=1)[:, NEIGHBORS]  # the nearest is the image itself
     return float((distances(sample, reference) <= radii).any(axis=1).mean())
 
 
 def distances(a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m n"]:
-    """Euclidean distances of the rows of two matrices."""
+    """Euclidean distances between the rows of two matrices."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return np.sqrt(np.maximum(squares, 0))
 
 
 def auroc(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
-    """How well logistic regression tells two samples apart that it has not seen: .5 by nothing, 1 always.
+    """How well logistic regression separates two samples on held-out folds: .5 at chance, 1 if perfect.
 
-    The area under the ROC curve (Lopez-Paz and Oquab 2017 take the accuracy), by cross-validation in FOLDS parts.
+    The area under the ROC curve (Lopez-Paz and Oquab 2017 use the accuracy), by FOLDS-fold cross-validation.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -85,9 +85,9 @@ def auroc(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"])
 
 
 def kid(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
-    """Kernel inception distance of two samples, unbiased (Bińkowski et al. 2018), on whatever features these are.
+    """Unbiased kernel inception distance of two samples (Bińkowski et al. 2018), on the given features.
 
-    The squared maximum mean discrepancy by the kernel (x . y / d + 1)^3; below 0 by chance where they are alike.
+    The squared maximum mean discrepancy with the kernel (x . y / d + 1)^3; may be negative if the samples are alike.
     """
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What the programs of jobs share: their command line, and how a model is made."""
+"""Code shared by the stage programs: their command line, and how models are trained and saved."""

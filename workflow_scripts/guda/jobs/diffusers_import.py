@@ -1,4 +1,4 @@
-"""diffusers' networks, imported without what they do not use, by programs that may live for seconds only."""
+"""Fast import of diffusers' networks without unused dependencies, for programs that may run only seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ COMPILER = "torch._dynamo"
 
 
 class _Compiler(ModuleType):
-    """In the place of torch's compiler while functions are only marked for it; asked for more, it is the compiler."""
+    """Stands in for torch's compiler while modules only decorate functions; any other use loads the real one."""
 
     def disable(self, function: Callable | None = None, *args: Any, **options: Any) -> Callable:
-        """What the mark leaves of a function that is never compiled: the function."""
+        """Decorator that returns the function unchanged, since it is never compiled."""
         return self.allow_in_graph if function is None else function
 
     def allow_in_graph(self, function: Callable) -> Callable:
@@ -30,11 +30,11 @@ class _Compiler(ModuleType):
 
 
 def import_networks_alone() -> None:
-    """Import the ground of diffusers' networks without scipy.stats, transformers, peft, accelerate and torch._dynamo.
+    """Import diffusers' network base classes without scipy.stats, transformers, peft, accelerate and torch._dynamo.
 
-    diffusers imports these for schedulers, pipelines, adapters and compilation that no stage uses; they take longer
-    than all else that a short job imports. In this process diffusers goes on without them, its text-to-image pipelines
-    included. Nothing is kept from others: transformers and the compiler are there again when this returns.
+    diffusers imports these for schedulers, pipelines, adapters and compilation that no stage uses, and they dominate
+    the import time of short jobs. In this process diffusers then works without them, its text-to-image pipelines
+    included. Other code is unaffected: transformers and the compiler are importable again when this returns.
     """
     hidden: dict[str, Any] = {"transformers": None, COMPILER: _Compiler(COMPILER)}
     hidden = {name: stand_in for name, stand_in in hidden.items() if name not in sys.modules}

@@ -1,4 +1,4 @@
-"""How images are drawn from a model, of either family, and again without their first groups."""
+"""Sampling of images from models of either family, for queries and for their regeneration without top groups."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DECODED = 64  # latents at a time
 
 
 def opened(spec: QueriesSpec | PromptedQueriesSpec, pipeline: str, device: torch.device) -> Any:
-    """The pipeline that encodes prompts and decodes latents, on the device; None where queries have no prompts."""
+    """The pipeline that encodes prompts and decodes latents, on the device; None if queries have no prompts."""
     return opened_pipeline(pipeline, spec.pipeline).to(device) if isinstance(spec, PromptedQueriesSpec) else None
 
 
 def opened_model(
     paths: Paths, name: str, digest: str, process: config.NoiseSchedule, adapters: bool = False
 ) -> UNetDenoiser:
-    """A model under models/, which may be `adapters` of the base model. Raises ArtifactError."""
+    """A model under models/; with `adapters`, adapters on the base model. Raises ArtifactError."""
     folder, base = (Path(paths.model_weights(each)).parent for each in (name, BASE))
     return load_denoiser(folder, NoiseSchedule.from_config(process), digest, base if adapters else None)[0]
 
@@ -45,9 +45,9 @@ def draw(
     pipeline: Any,
     prompts_file: str | None,
 ) -> UInt8[Tensor, "n c h w"]:
-    """Images uint8 [len(ids), C, H, W] of the queries with these ids, each from its own noise and prompt.
+    """Images uint8 [len(ids), C, H, W] of the queries with these ids, each sampled from its own noise and prompt.
 
-    Raises ArtifactError for prompts of another spec, and FloatingPointError for a sample that is not finite.
+    Raises ArtifactError for prompts of another spec, and FloatingPointError for non-finite samples.
     """
     process, steps = spec.noise_schedule, spec.sampling_steps
     if isinstance(spec, QueriesSpec):

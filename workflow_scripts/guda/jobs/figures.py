@@ -1,4 +1,4 @@
-"""The figures that are drawn of what lies under results, by the kind of spec: for `plot.py`."""
+"""The figures of files under results by kind of spec, for `plot.py`."""
 
 from __future__ import annotations
 

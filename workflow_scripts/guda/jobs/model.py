@@ -1,4 +1,4 @@
-"""How a job makes a model: out of the shared cache, or by training that goes on from its saved state."""
+"""How a job obtains a model: from the shared cache, or by training, resumed from a saved state if there is one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is made of inputs that have been read.
+    """How a network is trained, measured and saved, once its inputs are read.
 
-    `train` gives it back with the evaluations spent, as it is told to carry it out; `measure` what its
-    record says of its health; `save` the files written into a folder. `check` is that of its learning curve.
+    `train` returns the network and the evaluations spent, given how to execute; `measure` returns the health for its
+    record; `save` returns the files written into a folder. `check` is the one of its learning curve.
     """
 
     train: Callable[[Execution], tuple[torch.nn.Module, int]]
     measure: Callable[[Any], dict[str, Any]]
     save: Callable[[Path, Any], list[Path]]
-    progress: str = "training"  # as what it is shown
+    progress: str = "training"  # label of the progress bar
     check: Check | None = None
 
 
@@ -45,8 +45,8 @@ def make_model(
 ) -> None:
     """Write a model into the folder `args.model`: its `files`, the weights last, and a record.
 
-    `prepare` reads the inputs, once it is known that the cache lacks the model. `parent_sha256` is that of the weights
-    that training begins at, if any; `origin` is what `ModelCache.fetch` compares a cached model with.
+    `prepare` reads the inputs; it is called only if the cache lacks the model. `parent_sha256` is that of the initial
+    weights, if any; `origin` is what `ModelCache.fetch` compares with a cached model.
     """
     cache = ModelCache(args.execution.cache, files)
     if cache.fetch(args.model, spec, parent_sha256, **origin):

@@ -1,4 +1,4 @@
-"""What the page of an experiment's answers shows, gathered from the files under results."""
+"""Contents of the HTML report, gathered from the files under results."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ SHOWN_QUALITY = {
     "remark": "remark",
 }
 CAPTION = (
-    "How far each method agrees with retraining without each group: the same first group (top1, with its 95 % interval "
-    "over images), that beyond chance (kappa), the size of effects as a rank correlation (contrast: less the mean over "
-    "groups), and how many times fewer network evaluations it takes than the oracle (speedup). The row ceiling is one "
-    "oracle measured against another."
+    "How well each method agrees with retraining without each group: the share of images with the same first group "
+    "(top1, with its 95 % interval over images), the same corrected for chance (kappa), the rank correlation of effect "
+    "sizes (contrast: the first group's score minus the mean over groups), and how many times fewer network "
+    "evaluations it needs than the oracle (speedup). The row 'ceiling' compares one oracle seed with another."
 )
 COSTS = {
-    "build_seconds": "seconds, once",
-    "query_seconds": "seconds, for the images",
-    "build_evaluations": "evaluations, once",
-    "query_evaluations": "evaluations, for the images",
+    "build_seconds": "seconds (one-time)",
+    "query_seconds": "seconds (for these images)",
+    "build_evaluations": "evaluations (one-time)",
+    "query_evaluations": "evaluations (for these images)",
 }
-BEYOND_NOISE = 0.05  # p of a pixel
-DIGITS = 5  # of a score
+BEYOND_NOISE = 0.05  # p-value below which a pixel is significant
+DIGITS = 5  # significant digits of a score
 
 
 def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
-    """What `guda.report.page` shows. Raises ArtifactError for a file that is missing, damaged or of another spec."""
+    """Input of `guda.report.page`. Raises ArtifactError for a file that is missing, damaged or has another spec."""
     rankings = read_rankings(paths.rankings(), spec.rankings)
     queries, groups = sorted(rankings["query"].unique()), list(spec.members)
     columns = _matrices(rankings, queries, groups)
@@ -87,7 +87,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
     likes, shown = _nearest(spec, {query: images[query] for query in wanted}, wanted, training.images.numpy(), held)
     records = _records(spec, paths)
     return {
-        "title": f"Whom do these images owe themselves to? {spec.title}".strip(),
+        "title": f"Which groups of training data are these images attributable to? {spec.title}".strip(),
         "summary": f"{len(queries)} images, {len(groups)} groups, {len(training.ids)} training images.",
         "notes": _notes(spec, paths, records),
         "groups": groups,
@@ -128,7 +128,7 @@ def page_content(spec: PageSpec, paths: Paths) -> dict[str, Any]:
 
 
 def _matrices(rankings: pd.DataFrame, queries: list[str], groups: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    """By column and method, float64 [queries, groups]."""
+    """Columns of the rankings by column and method, float64 [queries, groups]."""
     found = {}
     for column in ("score", "se", "p_top1", "p_none"):
         wide = rankings.pivot(index=["method", "query"], columns="group", values=column)[groups]
@@ -146,12 +146,12 @@ def _numbers(values: np.ndarray) -> list[float | None]:
 
 
 def _rounded(values: np.ndarray, digits: int = DIGITS) -> list[float | None]:
-    """Flat, with so many significant digits, so that a page stays small; None where there is no number."""
+    """Flattened and rounded to significant digits, which keeps the page small; None for NaN."""
     return [None if np.isnan(value) else float(f"{value:.{digits}g}") for value in values.ravel().tolist()]
 
 
 def _known(spec: PageSpec, paths: Paths, queries: list[str]) -> dict[str, list[str]]:
-    """What the table of queries says of each, by column."""
+    """Metadata of the queries from their table, by column."""
     check_recorded(paths.query_table(), spec.query_table)
     table = read_csv(paths.query_table()).set_index("query").loc[queries]
     return {str(name): list(table[name]) for name in table.columns.drop(["bucket", "file", "sha256"])}
@@ -164,9 +164,9 @@ def _nearest(
     training: np.ndarray,
     held: list[np.ndarray],
 ) -> tuple[dict[str, list[tuple[int, list[int]]]], list[int]]:
-    """Of images, by their ids, the wanted groups with the places of their nearest training images in the second list.
+    """For each image id, the wanted groups with indices of their nearest training images into the second list.
 
-    `held` says which training images each group holds, bool [N].
+    `held` marks the training images of each group, bool [N].
     """
     rows: dict[int, int] = {}
     found: dict[str, list[tuple[int, list[int]]]] = {}
@@ -178,7 +178,7 @@ def _nearest(
 
 
 def _redrawn(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -> dict[int, dict[int, str]]:
-    """By the places of an image and of a group, what the model without this group makes of the image's noise."""
+    """By image and group index, the sample from the image's noise by the model without this group."""
     if not spec.redrawn:
         return {}
     tensors, _ = load_tensors(paths.redrawn(), spec.redrawn, "np")
@@ -190,25 +190,25 @@ def _redrawn(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]
 
 
 def _maps(spec: PageSpec, paths: Paths, queries: list[str], groups: list[str]) -> dict[int, dict[int, dict[str, str]]]:
-    """By the places of an image and of a group, a picture to lay over the image: where its evidence lies."""
+    """By image and group index, an overlay that shows where in the image the evidence lies."""
     if not spec.maps:
         return {}
     tensors, _ = load_tensors(paths.maps(), spec.maps, "np")
     found: dict[int, dict[int, dict[str, str]]] = {}
     ids = unpack_ids(tensors["ids"])
     largest: dict[str, float] = {}
-    for query, values in zip(ids, tensors["maps"], strict=True):  # one scale for all groups of an image
+    for query, values in zip(ids, tensors["maps"], strict=True):  # all groups of an image share one scale
         largest[query] = max(largest.get(query, np.finfo(float).tiny), float(np.abs(values).max()))
     named = zip(ids, unpack_ids(tensors["groups"]), tensors["maps"], tensors["p"], strict=True)
     for query, group, values, p in named:
-        share = f"{100 * (p <= BEYOND_NOISE).mean():.0f} % of it beyond noise"
+        share = f"{100 * (p <= BEYOND_NOISE).mean():.0f} % of pixels significant"
         shown = {"overlay": overlay_uri(values, p <= BEYOND_NOISE, largest[query]), "said": share}
         found.setdefault(queries.index(query), {})[groups.index(group)] = shown
     return found
 
 
 def _schedule(spec: PageSpec, paths: Paths, records: dict[str, dict[str, Any]]) -> dict[str, list[float]] | None:
-    """By the unlearning method, what each diffusion step adds to the first group's score, the mean over images."""
+    """Mean contribution over images of each diffusion step to the first group's score, by the unlearning method."""
     if not spec.unlearned:
         return None
     scored = method_of(Unlearned, spec.unlearned).parse(records[spec.unlearned]["spec"])
@@ -226,7 +226,7 @@ def _best_of(similar: np.ndarray, among: np.ndarray, count: int) -> list[int]:
 
 
 def _metrics(spec: PageSpec, paths: Paths) -> dict[str, Any] | None:
-    """The columns of metrics.csv that most readers want, as text or numbers; None where nothing was retrained."""
+    """The main columns of metrics.csv, as text or numbers; None if no model was retrained."""
     if not spec.metrics:
         return None
     check_recorded(paths.metrics(), spec.metrics)
@@ -250,7 +250,7 @@ def _metrics(spec: PageSpec, paths: Paths) -> dict[str, Any] | None:
 
 
 def _table(path: str, expected: str, shown: dict[str, str]) -> dict[str, Any]:
-    """Some columns of a table, by the titles that they have on the page; values as text."""
+    """Some columns of a table under the page's column titles; values as text."""
     check_recorded(path, expected)
     table = read_csv(path)
     return {
@@ -260,7 +260,7 @@ def _table(path: str, expected: str, shown: dict[str, str]) -> dict[str, Any]:
 
 
 def _short(value: str) -> str:
-    """A number with three digits, other text as it is."""
+    """A number with three significant digits, other text unchanged."""
     try:
         return f"{float(value):.3g}"
     except ValueError:
@@ -268,7 +268,7 @@ def _short(value: str) -> str:
 
 
 def _curve(spec: PageSpec, paths: Paths) -> dict[str, list[float]] | None:
-    """Loss of the base model's training by step; None where its record has no curve."""
+    """Training loss of the base model by step; None if its record has no curve."""
     check_recorded(paths.curves(), spec.curves)
     table = read_csv(paths.curves(), ("step", "loss"))
     base = table[table["model"] == BASE].dropna(subset=["loss"])
@@ -276,13 +276,13 @@ def _curve(spec: PageSpec, paths: Paths) -> dict[str, list[float]] | None:
 
 
 def _records(spec: PageSpec, paths: Paths) -> dict[str, dict[str, Any]]:
-    """The record of each method's scores, by its name in the tables."""
+    """The record of each method's scores, by the method's name in the tables."""
     ranked = RankingsSpec.parse(read_record(record_of(paths.rankings()), spec.rankings)["spec"])
     return {name: read_record(paths.scores_record(file), ranked.scores[name]) for name, file in ranked.files.items()}
 
 
 def _notes(spec: PageSpec, paths: Paths, records: dict[str, dict[str, Any]]) -> list[str]:
-    """What a reader should know before believing the scores."""
+    """Warnings that a reader should know before trusting the scores."""
     check_recorded(paths.quality(), spec.quality)
     models: Any = read_csv(paths.quality(), numbers=NUMBERS)
     remark = base_remark(models[models["model"] == BASE].iloc[0])

@@ -1,4 +1,4 @@
-"""Scores of a part of one image: its region, what is read for it, and the table, for `region.py`."""
+"""Scores of part of one image, for `region.py`: the region, its inputs, and the table."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from guda.methods.counterfactual.plan import CounterfactualSpec
 
-WHITE = 128  # of 0..255, from where on a mask's pixel counts as white
+WHITE = 128  # level from which a mask pixel counts as white
 
 
 def scores_spec(paths: Paths, method: str) -> AnySpec:
-    """What the scores of a method with a model of each group were made for. Raises GudaError."""
+    """The spec of the scores of a method with a model for each group. Raises GudaError."""
     kind = method_of(Counterfactual, method)
     return kind.parse(str(read_record(paths.scores_record(method))["spec"]))
 
 
 def found_query(paths: Paths, spec: AnySpec, query: str) -> tuple[TrainingSet, int]:
-    """The images among which the query is, as networks see them, and its row. Raises GudaError for an unknown id."""
+    """The network inputs of the query's bucket, and the query's row. Raises GudaError for an unknown id."""
     known: list[str] = []
     for bucket, expected in spec.runs[0].buckets.items():
         encoded = paths.encoded(bucket)
@@ -51,14 +51,14 @@ def found_query(paths: Paths, spec: AnySpec, query: str) -> tuple[TrainingSet, i
 
 
 def box_region(text: str, height: int, width: int, unit: str) -> Bool[np.ndarray, "h w"]:
-    """The pixels of LEFT,TOP,RIGHT,BOTTOM, counted from 0, without those at RIGHT and BOTTOM. Raises GudaError."""
+    """The pixels of LEFT,TOP,RIGHT,BOTTOM, counted from 0; RIGHT and BOTTOM are exclusive. Raises GudaError."""
     if not re.fullmatch(r"\d+(,\d+){3}", text.replace(" ", "")):
-        raise GudaError(f"--box: {text!r} is not LEFT,TOP,RIGHT,BOTTOM; give four whole numbers, from 0")
+        raise GudaError(f"--box: {text!r} is not LEFT,TOP,RIGHT,BOTTOM; give four integers, from 0")
     left, top, right, bottom = map(int, text.split(","))
     if not (left < right <= width and top < bottom <= height):
         raise GudaError(
-            f"--box: {text} is no box within the image, which is {width} wide and {height} high, in {unit}; LEFT must "
-            "be less than RIGHT, and TOP less than BOTTOM"
+            f"--box: {text} is not a box within the image, which is {width} wide and {height} high, in {unit}; LEFT "
+            "must be less than RIGHT, and TOP less than BOTTOM"
         )
     region = np.zeros((height, width), dtype=bool)
     region[top:bottom, left:right] = True
@@ -66,14 +66,14 @@ def box_region(text: str, height: int, width: int, unit: str) -> Bool[np.ndarray
 
 
 def mask_region(path: str, height: int, width: int, unit: str) -> Bool[np.ndarray, "h w"]:
-    """The white pixels of an image file. Raises GudaError for one of another size, or without any."""
+    """The white pixels of an image file. Raises GudaError if it has another size or no white pixel."""
     from PIL import Image
 
     with Image.open(path) as mask:
         if mask.size != (width, height):
             raise GudaError(
-                f"--mask: {path} is {mask.size[0]} wide and {mask.size[1]} high, the image {width} and {height}, in "
-                f"{unit}; scale it to that"
+                f"--mask: {path} is {mask.size[0]} wide and {mask.size[1]} high, but the image is {width} by {height}, "
+                f"in {unit}; resize the mask"
             )
         region = np.asarray(mask.convert("L")) >= WHITE
     if not region.any():
@@ -90,9 +90,9 @@ def terms_of_parts(
     device: torch.device,
     batch_size: int,
 ) -> Float[np.ndarray, "r g s"]:
-    """w_i (KL_i without k - KL_i full) of parts of one of the images, by the models and noise of the scores.
+    """w_i (KL_i without k - KL_i full) of parts of one image, with the models and noise of the scores.
 
-    The mean over runs. Raises ArtifactError for models that are not those of the scores.
+    Averaged over runs. Raises ArtifactError if the models are not those of the scores.
     """
 
     def of_run(run: CounterfactualSpec) -> np.ndarray:
@@ -116,11 +116,11 @@ def terms_of_parts(
 def scores_of_region(
     groups: list[str], within: Float[np.ndarray, "g s"], whole: Float[np.ndarray, "g s"]
 ) -> pd.DataFrame:
-    """A row a group, the highest score first, from the weighted terms of the region and of the image.
+    """One row per group, highest score first, from the weighted terms of the region and of the whole image.
 
     Columns: `group`; `score`, `se` and `p_top1_scoring` of the region, as in a score file; `whole`, the image's score;
-    `share` of the region in it, which may be below 0 or above 1, since terms have either sign, and is NaN where the
-    whole is 0.
+    `share`, the region's score over the whole, which may be below 0 or above 1, since terms have either sign, and is
+    NaN if the whole is 0.
     """
     score, se, p_top1_scoring = (values[0] for values in summarise(within[None]))
     total = whole.sum(axis=1)

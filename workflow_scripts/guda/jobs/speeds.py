@@ -1,6 +1,6 @@
-"""How fast this machine does what an experiment's jobs do, measured on a little of each: for `estimate.py`.
+"""Speed of this machine for each kind of job, measured on a small part of the work, for `estimate.py`.
 
-The network, its batches and the images are the experiment's own; the weights are those of a few steps of training.
+The network, batches and images are the experiment's; the weights come from a few training steps.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from guda.unlearning.retrack.neighbors import nearest_retained
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-SAMPLE = 2048  # training images that are looked at, at most
+SAMPLE = 2048  # training images used, at most
 STEPS, UNLEARNING_STEPS, SAMPLING_STEPS, QUERIES = 15, 8, 4, 32
 ENOUGH = 10  # seconds of training
-# Modules that jobs load before they begin: of those with a network, and of those that make tables.
+# Modules that jobs load at startup: jobs with a network, and jobs that compute tables.
 NETWORK = "guda.training.loop, guda.scoring.elbo, guda.scoring.probe, guda.unlearning"
 TABLE = "guda.evaluation.metrics_table, guda.evaluation.significance, guda.methods"
-# Measured: what Snakemake takes to start a job and to see that it is done.
+# Measured: seconds that Snakemake takes to start a job and to notice that it has finished.
 SNAKEMAKE = 0.5
 
 
 class Measured:
-    """The speeds of an experiment's jobs on a device, and how large its models are."""
+    """The speeds of an experiment's jobs on a device, and the size of its models."""
 
     def __init__(self, experiment: Experiment, device: torch.device):
         self.experiment, self.device = experiment, device
@@ -64,7 +64,7 @@ class Measured:
         self.execution = Execution(micro_batch_size=self.config.execution.micro_batch_size, device=device)
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """Seconds by the clock that some work takes, of one thread those of its processor: others may be busy."""
+        """Wall-clock seconds of some work; CPU seconds for a single thread, since the machine may be busy."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         clock = time.process_time if self.device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
@@ -90,12 +90,12 @@ class Measured:
 
     @cached_property
     def start(self) -> float:
-        """Seconds until a job with a network is at work."""
+        """Startup seconds of a job with a network."""
         return SNAKEMAKE + _importing(NETWORK)
 
     @cached_property
     def trained(self) -> tuple[UNetDenoiser, float]:
-        """A denoiser after a few steps, and the seconds of a step."""
+        """A denoiser after a few training steps, and the seconds per step."""
         found: list[UNetDenoiser] = []
 
         def of_steps(n: int) -> float:
@@ -106,7 +106,7 @@ class Measured:
         first = of_steps(2)
         steps = max(2, min(STEPS, int(2 * ENOUGH / first)))
         twice = [of_steps(steps) / steps for _ in range(2)]
-        return found[-1], min(twice)  # the other was held up by what else runs here
+        return found[-1], min(twice)  # the slower one was delayed by other processes
 
     @property
     def denoiser(self) -> UNetDenoiser:
@@ -114,14 +114,14 @@ class Measured:
 
     @cached_property
     def health(self) -> float:
-        """Seconds that a model is measured for before it is saved."""
+        """Seconds to measure a model's health before it is saved."""
         nothing = torch.zeros(len(self.samples.ids), dtype=torch.bool)
         rows, steps = probes(self.samples.ids, len(self.denoiser.gammas), nothing)
         return self.seconds(lambda: probe_errors(self.denoiser, self.samples, rows, steps))
 
     @cached_property
     def saving(self) -> tuple[float, int]:
-        """Seconds that it takes to save a model, and its bytes."""
+        """Seconds to save a model, and its size in bytes."""
         with tempfile.TemporaryDirectory() as folder:
             spec, files = self.experiment.model_spec(BASE), []
             took = self.seconds(lambda: files.extend(save_denoiser(folder, self.denoiser, spec)))
@@ -132,7 +132,7 @@ class Measured:
         return Speed(self.start + self.health + self.saving[0], self.trained[1] / per_step)
 
     def unlearning(self) -> Speed:
-        """By ReTrack, from neighbours by chance; what other operators do is counted at the same speed."""
+        """Timed with ReTrack and random neighbours; other operators are assumed to run at the same speed."""
         operator, forget = self.experiment.operators[GUDA], self.forget
         settings = self.config.unlearn.for_group().model_copy(update={"steps": UNLEARNING_STEPS, "warmup_steps": 0})
         retained = torch.nonzero(~forget).flatten()
@@ -144,7 +144,7 @@ class Measured:
 
     @property
     def forget(self) -> torch.Tensor:
-        """A share of the images as a group of the usual size has it, bool [n]."""
+        """Images of a mock group of average size, bool [n]."""
         n = len(self.samples.ids)
         return torch.arange(n) < max(1, n // max(2, len(self.experiment.groups)))
 
@@ -183,7 +183,7 @@ class Measured:
         return Speed(self.start, self.seconds(lambda: self.features_of(some)) / len(some.ids))
 
     def kernel(self) -> Speed:
-        """Widths are fitted once, and each query compared with all training images, of which there may be more here."""
+        """Widths are fitted once; queries are compared with all training images, so the sample's time is scaled up."""
         spec, queries = kernel_spec(self.experiment, next(iter(self.experiment.buckets))), self.few(QUERIES)
         features = [self.features_of(self.samples), self.features_of(queries)] if spec.features else []
         groups = [self.forget.nonzero().flatten()] * len(self.experiment.groups)
@@ -205,7 +205,7 @@ class Measured:
 
 
 def _importing(modules: str) -> float:
-    """Seconds of a processor until another Python has these modules, the second time."""
+    """CPU seconds for a new Python process to import these modules, with warm file caches."""
     alone = "from guda.jobs.diffusers_import import import_networks_alone; import_networks_alone()"
     code = f"import time\n{alone if modules == NETWORK else ''}\nimport {modules}\nprint(time.process_time())"
     folder = Path(__file__).resolve().parents[2]

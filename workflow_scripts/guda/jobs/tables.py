@@ -1,4 +1,4 @@
-"""The tables that are made of what lies under results, by the kind of spec: for `make_table.py`."""
+"""The tables computed from files under results by kind of spec, for `make_table.py`."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ from guda.specs import (
 
 
 def group_sizes_csv(spec: GroupSizesSpec, paths: Paths) -> pd.DataFrame:
-    """groups.csv: the training images of each group, and those that are in no other. Raises ArtifactError."""
+    """groups.csv: the number of training images of each group, and of those in no other. Raises ArtifactError."""
     return group_sizes({group: read_members(paths.group(group), expected) for group, expected in spec.members.items()})
 
 
 def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
-    """metrics_by_source.csv: queries whose content has a single group as its source, and those of shared contents.
+    """metrics_by_source.csv: metrics for queries whose content has a single source group, and for shared contents.
 
     Raises ArtifactError.
     """
@@ -82,7 +82,7 @@ def sources_csv(spec: SourcesSpec, paths: Paths) -> pd.DataFrame:
 
 
 def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) -> dict[str, str]:
-    """Each query's content: what its own table says, else that of its nearest training images, by majority."""
+    """Each query's content: from its own table, else the majority among its nearest training images."""
     content = spec.metrics.settings.content
     found: dict[str, Any] = {}
     images = load_tensors(paths.images(), spec.images, "np")[0]["images"]
@@ -100,7 +100,7 @@ def contents_of_queries(spec: SourcesSpec, paths: Paths, table: pd.DataFrame) ->
 
 
 def reliability_csv(spec: ReliabilitySpec, paths: Paths) -> pd.DataFrame:
-    """reliability.csv: each run of a method by itself, beside the others and the oracle. Raises ArtifactError."""
+    """reliability.csv: each single run of a method against its other runs and the oracle. Raises ArtifactError."""
     oracles = [read_scores(paths.scores(name), expected) for name, expected in spec.oracle.items()]
     tables = []
     for name, expected in spec.scores.items():

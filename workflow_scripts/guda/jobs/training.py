@@ -1,4 +1,4 @@
-"""What each kind of training reads, and how its network is trained, measured and saved: for `train.py`."""
+"""For `train.py`: the inputs of each kind of training, and how its network is trained, measured and saved."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from guda.training.state import Execution
 
 
 def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Recipe:
-    """A denoiser trained from fresh weights, on all images or without some."""
+    """A denoiser trained from scratch, on all images or without some."""
     training_set = read_training_set(args.samples, spec.images)
     forgotten, rows = _left_out(spec, args, training_set)
 
@@ -46,7 +46,7 @@ def from_scratch(spec: TrainSpec, args: Namespace, device: torch.device) -> Reci
 
 
 def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Recipe:
-    """A text-to-image denoiser trained on from the pipeline's, on all encoded images or without some."""
+    """A text-to-image denoiser fine-tuned from the pipeline's, on all encoded images or without some."""
     training_set = read_training_set(args.samples, spec.samples)
     forgotten, rows = _left_out(spec, args, training_set)
     captions = replace(training_set.told_captions(), seed=spec.training.seed, dropout=spec.prompt_dropout)
@@ -64,7 +64,7 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
 
 
 def conditional(spec: ConditionalSpec, args: Namespace, device: torch.device) -> Recipe:
-    """A denoiser trained from fresh weights that is conditional on an image's group, or on none."""
+    """A denoiser trained from scratch that is conditioned on an image's group, or on no group."""
     training_set, memberships = _grouped(spec, args)
     labels = DrawnLabels(memberships, training_set.ids, spec.training.seed, spec.label_dropout)
 
@@ -76,7 +76,7 @@ def conditional(spec: ConditionalSpec, args: Namespace, device: torch.device) ->
 
 
 def classifier(spec: ClassifierSpec, args: Namespace, device: torch.device) -> Recipe:
-    """A classifier of noisy images by their group."""
+    """A classifier of noisy images into groups."""
     training_set, memberships = _grouped(spec, args)
 
     def trained(execution: Execution) -> tuple[torch.nn.Module, int]:
@@ -99,9 +99,9 @@ RECIPES: dict[type[ModelSpec], Callable[[Any, Namespace, torch.device], Recipe]]
 
 
 def images_aside(settings: Data, images: str) -> TrainingSet | None:
-    """Images of the dataset that no model sees: those kept aside, else those held out as queries, else None.
+    """Images of the dataset that no model is trained on: those kept aside, else held-out queries, else None.
 
-    `images` is the digest of the training images. Raises DataError where the dataset has others by now.
+    `images` is the digest of the training images. Raises DataError if the dataset's images have changed.
     """
     if not settings.kept_aside and settings.held_out is None:
         return None
@@ -113,7 +113,7 @@ def images_aside(settings: Data, images: str) -> TrainingSet | None:
 
 
 def _followed(recipe: Recipe, args: Namespace, training_set: TrainingSet, aside: TrainingSet | None = None) -> Recipe:
-    """The recipe of a base model, with the loss on given images in its learning curve."""
+    """A base model's recipe that records the losses on training and held-out images in its learning curve."""
     batch_size = args.execution.micro_batch_size or 0
     return replace(recipe, check=lambda denoiser: losses_of_both(denoiser, training_set, aside, batch_size))
 
@@ -121,7 +121,7 @@ def _followed(recipe: Recipe, args: Namespace, training_set: TrainingSet, aside:
 def _left_out(
     spec: TrainSpec | FineTuneSpec, args: Namespace, training_set: TrainingSet
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Which images a model is trained without, bool [N], and the rows of the others, int64; None and None: all."""
+    """Images that a model is trained without, bool [N], and the rows of the others, int64; (None, None): all."""
     if not args.exclude:
         return None, None
     forgotten = training_set.in_group(args.exclude, spec.excluded)

@@ -1,4 +1,4 @@
-"""What tuning on exemplars reads, and how its network is made, measured and saved: for `tune.py`."""
+"""For `tune.py`: the inputs of fine-tuning on exemplars, and how the network is trained, measured and saved."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from guda.training.state import Execution
 def tuned(spec: TunedSpec, args: Namespace, parent_sha256: str, device: torch.device) -> Recipe:
     """The base model, fine-tuned on a few images of one group.
 
-    Its health is measured on these images, beside the base model's on the same. Raises DataError where one of them is
-    no training image.
+    Its health is measured on these images and compared with the base model's. Raises DataError if one of them is not a
+    training image.
     """
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     base.to(device)
     training_set = read_training_set(args.samples, spec.images)
     if absent := set(spec.exemplars) - set(training_set.ids):
-        raise DataError(f"{sorted(absent)[0]!r} is to be an exemplar, but is no training image; run snakemake again")
+        raise DataError(f"{sorted(absent)[0]!r} is an exemplar, but not a training image; run snakemake again")
     others = torch.tensor([sample_id not in set(spec.exemplars) for sample_id in training_set.ids])
 
     def trained(execution: Execution) -> tuple[torch.nn.Module, int]:

@@ -1,4 +1,4 @@
-"""What unlearning reads, and how its network is made, measured and saved: for `unlearn.py`."""
+"""For `unlearn.py`: the inputs of unlearning, and how the network is trained, measured and saved."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from guda.unlearning import Job, Operator
 def unlearned(
     operator: Operator, spec: UnlearnedSpec, args: Namespace, parent_sha256: str, device: torch.device
 ) -> Recipe:
-    """The base model, without a group, by the operator.
+    """The base model with a group unlearned by the operator.
 
-    `args.files` are those that the operator reads beside the base model and the training set.
+    `args.files` are the operator's inputs besides the base model and the training set.
     """
     base, _ = load_denoiser(args.base, NoiseSchedule.from_config(spec.noise_schedule), spec.base)
     if isinstance(base, TextDenoiser) and args.execution.gradient_checkpointing:

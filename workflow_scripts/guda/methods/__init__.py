@@ -1,6 +1,6 @@
-"""Attribution methods: each gives a score to every group for every query.
+"""Attribution methods: each scores every group for every query.
 
-A method is an object declared in `plan.py` of a folder, with `compute.py` beside it; adding one is a line of METHODS.
+A method is declared in a folder's `plan.py`, computed in `compute.py` beside it, and registered by a line of METHODS.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ METHODS: dict[str, Method] = {
         PromptOverlap("prompt"),
     )
 }
-# Of any of the others, but for those that lds.csv must fit anew to measure them on subsets that they have not seen.
+# Any other method may be a member, except those that lds.csv must refit to evaluate on held-out subsets.
 METHODS["ensemble"] = EnsembleOf(
     "ensemble", {name: method for name, method in METHODS.items() if not isinstance(method, GroupValues)}
 )
@@ -83,7 +83,7 @@ def get_method(name: str) -> Method:
 
 
 def method_of(kind: type[M], name: str) -> M:
-    """The method of this name, which is one of a kind. Raises GudaError."""
+    """The method of this name, which must be of a given kind. Raises GudaError."""
     method = get_method(name)
     if not isinstance(method, kind):
         raise GudaError(f"method {name!r} is of kind {type(method).__name__}, not {kind.__name__}; name one that is")

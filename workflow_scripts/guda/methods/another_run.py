@@ -1,4 +1,4 @@
-"""The probability that a group is first in another run, from this run's scores and how large their errors are."""
+"""The probability that a group is first in another run, estimated from this run's scores and their errors."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from guda.methods.resampling import RESAMPLES, first_shares
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ATOMS = 200  # values that a true score may have
-STEPS = 200  # of expectation maximisation
-SEEN = 2000  # queries that the distribution of true scores is estimated from, at most
+ATOMS = 200  # grid points of the true scores' distribution
+STEPS = 200  # expectation-maximisation steps
+SEEN = 2000  # maximum number of queries to estimate the distribution of true scores from
 
 
 def first_of_another_run(score: Float[np.ndarray, "n g"], error: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "n g"]:
-    """p_top1 [n, G]: the probability that a group is first in another run, whose errors are as large as this one's.
+    """p_top1 [n, G]: the probability that a group is first in another run with errors of the same size.
 
-    `error` is the standard deviation of each score around the true one, normal and independent of the others'. The
-    first of many is first by luck, too, so true scores are estimated by empirical Bayes, from how those of a group are
-    distributed over the queries. What another run gives is a draw from their posterior and an error. Groups that tie
-    share the place. NaN where errors are.
+    `error` is the standard deviation of each score around the true score; errors are normal and independent. Since the
+    first of many scores is also first by luck, true scores are estimated by empirical Bayes, from each group's
+    distribution over the queries. Another run's score is a draw from the posterior plus an error. Groups that tie share
+    first place. NaN where errors are NaN.
     """
     n, n_groups = score.shape
     if np.isnan(error).any():
@@ -47,11 +47,11 @@ def first_of_another_run(score: Float[np.ndarray, "n g"], error: Float[np.ndarra
 def prior(
     score: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
-    """Values that the true scores of a group may have, and how often they have each: [ATOMS] and [ATOMS].
+    """Distribution of a group's true scores: grid points and their probabilities, [ATOMS] and [ATOMS].
 
-    The maximum likelihood estimate (Kiefer and Wolfowitz 1956) on a grid, by expectation maximisation. One query more,
-    of which nothing is known, keeps it from being sure of what few queries say. Grids are finer near 0, as errors grow
-    with the score.
+    The maximum likelihood estimate (Kiefer and Wolfowitz 1956) on a grid, by expectation maximisation. A pseudo-query
+    with a uniform posterior regularises the estimate when there are few queries. Grids are finer near 0, because errors
+    grow with the score.
     """
     some = slice(None, None, -(-len(score) // SEEN))
     score, error = score[some], error[some]
@@ -69,7 +69,7 @@ def prior(
 def likelihood(
     score: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"], atoms: Float[np.ndarray, " a"]
 ) -> Float[np.ndarray, "n a"]:
-    """Of each score under each true one, over that of the nearest."""
+    """Likelihood of each score under each true score, relative to that of the nearest."""
     distance = np.abs(score[:, None] - atoms)
     nearest = distance.min(axis=1, keepdims=True)
     squares = (distance - nearest) * (distance + nearest)

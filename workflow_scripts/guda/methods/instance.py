@@ -20,7 +20,7 @@ Part = TypeVar("Part", bound=Section)
 
 
 class Aggregation(Section):
-    """How scores of training images become the score of their group."""
+    """How the scores of training images are aggregated to a group's score."""
 
     aggregate: Literal["sum", "mean", "top_k"] = Field(
         "top_k",
@@ -30,14 +30,14 @@ class Aggregation(Section):
 
 
 class InstanceSpec(Spec):
-    """Base of the specs of such methods."""
+    """Base of the specs of instance-level methods."""
 
     members: dict[str, str]  # digest of each group
     settings: Aggregation
 
 
 class SimilaritySpec(InstanceSpec):
-    """Base of those of methods that compare a query with every training image."""
+    """Base of the specs of methods that compare a query with every training image."""
 
     images: str  # digest of the training images
 
@@ -47,7 +47,7 @@ C = TypeVar("C", bound=SimilaritySpec)
 
 
 class InstanceLevel(Method[S]):
-    """A method whose `compute.py` has `instance_scores` in place of `scores`."""
+    """A method whose `compute.py` has `instance_scores` instead of `scores`."""
 
     unit = ""
 
@@ -56,9 +56,9 @@ class InstanceLevel(Method[S]):
         raise NotImplementedError
 
     def instance_scores(self, spec: S, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Block after block of the queries: their ids and the score of every image of `train_ids`, float64 [q, N].
+        """Blocks of queries: their ids and the score of every image of `train_ids`, float64 [q, N].
 
-        Higher is more influential. Raises ArtifactError for a file that is not of the spec.
+        Higher is more influential. Raises ArtifactError for a file that does not match the spec.
         """
         return self.compute.instance_scores(self, spec, paths)
 
@@ -80,12 +80,12 @@ class Similarity(InstanceLevel[C]):
 
 
 def part(section: Section, kind: type[Part]) -> Part:
-    """The settings of a section that are those of a class it derives from."""
+    """The part of a section's settings that belongs to one of its base classes."""
     return kind.model_validate(section.model_dump(include=set(kind.model_fields)))
 
 
 def rows_of_groups(train_ids: list[str], members: dict[str, str], paths: Paths) -> list[np.ndarray]:
-    """Rows of each group's images, from the groups' files and the digests that these must have."""
+    """Rows of each group's images, from the groups' files, whose digests are checked."""
     found = []
     for group, expected in members.items():
         of_group = read_members(paths.group(group), expected)
@@ -94,7 +94,7 @@ def rows_of_groups(train_ids: list[str], members: dict[str, str], paths: Paths) 
 
 
 def aggregate(scores: np.ndarray, membership: list[np.ndarray], settings: Aggregation) -> np.ndarray:
-    """Group scores [Q, G] from scores of training images [Q, N] and, for each group, the rows of its images."""
+    """Group scores [Q, G] from scores of training images [Q, N] and the rows of each group's images."""
     columns = []
     for members in membership:
         of_group = scores[:, members]

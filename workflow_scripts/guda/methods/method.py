@@ -19,10 +19,10 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True)
 class Needs:
-    """Files that a method reads, and the records of the jobs whose cost is the method's own.
+    """Files that a method reads, and the records of the jobs whose costs are attributed to the method.
 
-    `build_records` are paid once for all queries, `query_records` grow with the queries; both with the digest of the
-    spec that the record must be of.
+    `build_records` are one-time costs, `query_records` grow with the queries; both map records to the digest of the
+    spec that they must have.
     """
 
     files: list[str]
@@ -31,54 +31,54 @@ class Needs:
 
 
 class Method(Generic[S]):
-    """What the workflow and the stage `attribute.py` ask of a method.
+    """What the workflow and the stage `attribute.py` need from a method.
 
-    It is declared in `plan.py` of a folder, which never imports torch. Its scores are made by `compute.py` beside that,
-    in the function that `computed_by` names, given the method, its spec and the paths.
+    It is declared in a folder's `plan.py`, which never imports torch. Its scores are computed in `compute.py` beside
+    it, by the function named in `computed_by`, given the method, its spec and the paths.
     """
 
     kind: type[S]
     computed_by = "scores"
-    unit = "nats"  # of its scores; "": none
+    unit = "nats"  # unit of its scores; "": none
 
     def __init__(self, name: str):
         self.name = name
 
     def applies(self, experiment: Experiment) -> bool:
-        """Whether it can be used with the kind of models that the experiment has."""
+        """Whether the method supports the experiment's kind of models."""
         return True
 
     def check(self, experiment: Experiment) -> None:
-        """Raise GudaError, naming the key or file, where the experiment cannot give what the method needs."""
+        """Raise GudaError, naming the key or file, if the experiment lacks something that the method needs."""
 
     def notes(self, experiment: Experiment) -> list[str]:
-        """What the user should know before anything runs, a sentence each."""
+        """Notes for the user before anything runs, one sentence each."""
         return []
 
     def spec(self, experiment: Experiment) -> S:
-        """All that the scores depend on."""
+        """The spec of the scores: everything that they depend on."""
         raise NotImplementedError
 
     def parse(self, text: str) -> S:
-        """Read the canonical text of such a spec."""
+        """Parse the canonical text of such a spec."""
         return self.kind.parse(text)
 
     def needs(self, spec: S, paths: Paths) -> Needs:
-        """Files to read and cost records, by name alone: the files need not exist yet."""
+        """Names of the files to read and of the cost records; the files need not exist yet."""
         raise NotImplementedError
 
     def judged(self, spec: S) -> dict[str, str]:
-        """The models whose health its scores rest on, by name with the digests of their specs.
+        """The models that the scores rely on, whose health is checked: names and the digests of their specs.
 
-        Counterfactuals are compared with the base model, which is then among them.
+        Counterfactual models are compared with the base model, which is then included.
         """
         return {}
 
     def scores(self, spec: S, paths: Paths) -> Scores:
-        """Compute the scores from the files. Raises ArtifactError for one that is not of the spec."""
+        """Compute the scores from the files. Raises ArtifactError for a file that does not match the spec."""
         return getattr(self.compute, self.computed_by)(self, spec, paths)
 
     @property
     def compute(self) -> ModuleType:
-        """The module `compute` beside the one that declares the method."""
+        """The method's module `compute`."""
         return import_module(f"{type(self).__module__.removesuffix('.plan')}.compute")

@@ -1,4 +1,4 @@
-"""Some of a network's weights, chosen by regular expressions of their names."""
+"""Selection of a network's weights by regular expressions on their names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ NEAREST_NAMES = 3
 
 
 def check_expressions(patterns: list[str]) -> None:
-    """Raise ValueError for a text that is no regular expression."""
+    """Raise ValueError for an invalid regular expression."""
     for pattern in patterns:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+            raise ValueError(f"{pattern!r} is not a regular expression ({error})") from None
 
 
 def matching(names: list[str], patterns: list[str] | None, key: str) -> list[str]:
-    """Those of the names in which one of the regular expressions is found; None: all.
+    """The names in which one of the regular expressions is found; None: all names.
 
-    Raises ConfigError, which names the setting `key`, for an expression that is found in none.
+    Raises ConfigError, naming the setting `key`, for an expression that matches no name.
     """
     if patterns is None:
         return names

@@ -1,4 +1,4 @@
-"""Errors of scores that are sums of likelihood terms: how much hangs on the one noise of each diffusion step?"""
+"""Standard errors of scores that are sums of ELBO terms, due to the single noise sample per diffusion step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RESAMPLES = 1000
 def summarise(
     terms: Float[np.ndarray, "n g s"], scored: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g"], Float[np.ndarray, "n g"]]:
-    """Score, its standard error and p_top1_scoring, each [n, G], from weighted terms [n, G, S] that add up to it.
+    """Score, standard error and p_top1_scoring, each [n, G], from the weighted terms [n, G, S] of the scores.
 
-    The terms follow a smooth trend over the S steps, plus the error of one noise per step. The trend is no error: what
-    is resampled (RESAMPLES times, wild bootstrap, the signs shared by all groups and queries) is each term's deviation
-    from its neighbours. The standard error is the root of the sum of squared deviations; both are NaN for one step.
-    With `scored`, scores are that function of the sums [G, ...] of all groups, and so are their resamples; the standard
-    error is then the root mean square of what these deviate by from the score.
-    Raises FloatingPointError for terms that are not finite, of which the first would be first in all resamples.
+    The terms follow a smooth trend over the S steps, plus the error of one noise sample per step. The trend is not an
+    error, so each term's deviation from its neighbours is resampled (RESAMPLES times, by a wild bootstrap whose signs
+    are shared by all groups and queries). The standard error is the root of the sum of squared deviations; both are NaN
+    for one step. With `scored`, scores and their resamples are that function of the sums [G, ...] of all groups, and
+    the standard error is the root mean square deviation of the resamples from the score.
+    Raises FloatingPointError for non-finite terms, whose group would be first in all resamples.
     """
     if problem := not_finite(terms, "terms"):
         raise FloatingPointError(f"{problem}. {DIVERGED}")
@@ -47,16 +47,16 @@ def summarise(
 
 
 def first_shares(resampled: Float[np.ndarray, "g r"]) -> Float[np.ndarray, " g"]:
-    """Share of the resamples in which each group is first; groups that tie share the place."""
+    """Share of the resamples in which each group is first; tied groups share first place."""
     first = resampled == resampled.max(0)
     return (first / first.sum(0)).sum(1) / resampled.shape[1]
 
 
 def deviations(terms: Float[np.ndarray, "*q s"]) -> Float[np.ndarray, "*q s"]:
-    """Each term's deviation from the mean of its two neighbours (at the ends: from its one), [..., S].
+    """Each term's deviation from the mean of its two neighbours (at the ends: from its one neighbour), [..., S].
 
-    Scaled so that for independent errors of equal variance around a linear trend (at the ends: a constant) the expected
-    square is that variance. NaN for a single step.
+    Scaled so that, for independent errors of equal variance around a linear trend (at the ends: a constant), the
+    expected square equals that variance. NaN for a single step.
     """
     if terms.shape[-1] == 1:
         return np.full(terms.shape, np.nan)

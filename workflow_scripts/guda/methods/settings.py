@@ -1,4 +1,4 @@
-"""Section `attribution`: the settings of each method that has any of its own, declared in the method's folder."""
+"""Section `attribution`: the methods' own settings, each declared in the method's folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from guda.unlearning.siss.plan import Siss
 
 
 class Attribution(Section):
-    """Settings of the methods that have any of their own."""
+    """Settings of the methods that have any, one section per method."""
 
     calibration: Calibration = Field(
         Calibration(),

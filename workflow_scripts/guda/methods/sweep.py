@@ -1,4 +1,4 @@
-"""Section `sweep`: settings of which several values are tried."""
+"""Section `sweep`: settings with several values to try."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Grids = list[dict[str, Any]]
 
 
 class Sweep(Section):
-    """Each list holds mappings of a setting to a value or to a list of values, all combinations of which are tried."""
+    """Lists of grids: mappings from settings to a value or a list of values, all combinations of which are tried."""
 
     unlearn: Grids = Field(
         [],
@@ -40,16 +40,16 @@ class Sweep(Section):
 
 
 def check_keys(name: str, grids: Grids, section: type[Section]) -> None:
-    """Raise ValueError for a key of the section's list `name` that is no setting."""
+    """Raise ValueError for a key of the section's list `name` that is not a setting."""
     for key in itertools.chain(*grids):
         if key not in section.model_fields:
             raise ValueError(f"{name}.{key}: unknown key; {nearest_name(key, list(section.model_fields))}")
 
 
 def combinations(grids: Grids, settings: Section) -> list[dict[str, Any]]:
-    """Every combination of the grids' values, each once, as they stand in `settings` with them, in its keys' order.
+    """Every combination of the grids' values, without repeats, validated by `settings` and in its key order.
 
-    Raises ValueError for a value that does not fit.
+    Raises ValueError for an invalid value.
     """
     found = []
     for grid in grids:

@@ -1,7 +1,8 @@
-"""Variants of methods: every combination of the values that the section `sweep` lists. Torch-free.
+"""Variants of methods: every combination of the values listed in the section `sweep`. Torch-free.
 
-A variant's name tells its settings, guda@steps=40,elbo.first=300, and where its files are: models of other unlearning
-under sweep-steps=40/, likelihood terms at other steps under elbo@first=300/. What costs nothing new has no folder.
+A variant's name contains its settings, as in guda@steps=40,elbo.first=300, and determines where its files are: models
+with other unlearning settings under sweep-steps=40/, ELBO terms at other steps under elbo@first=300/. Files shared with
+the configured method have no folder of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ELBO = "elbo."
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with settings in place of those configured."""
+    """A method with settings that override the configured ones."""
 
     method: str
     unlearn: dict[str, Any] = field(default_factory=dict)
@@ -29,7 +30,7 @@ class Variant:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What differs, by the name of its column."""
+        """The settings that differ, by column name."""
         return self.unlearn | {ELBO + key: value for key, value in self.elbo_steps.items()} | self.nearest
 
     @property
@@ -38,17 +39,17 @@ class Variant:
 
     @property
     def operator(self) -> str:
-        """Folder of its models under models/."""
+        """Folder of the variant's models under models/."""
         return f"sweep-{_text(self.unlearn)}" if self.unlearn else GUDA
 
     @property
     def schedule(self) -> str:
-        """What its folder of likelihood terms is called beyond `elbo`."""
+        """Suffix of the variant's folder of ELBO terms after `elbo`."""
         return f"@{_text(self.elbo_steps)}" if self.elbo_steps else ""
 
 
 def variants(config: Config) -> list[Variant]:
-    """All variants, those as configured among them, first; none of a method of which nothing is to be tried."""
+    """All variants, with the configured settings first; none for a method without settings to try."""
     sweep, found = config.sweep, []
     if sweep.unlearn or sweep.elbo_steps:
         found += [
@@ -63,7 +64,7 @@ def variants(config: Config) -> list[Variant]:
 
 
 def shown_settings(config: Config, found: list[Variant]) -> dict[str, dict[str, Any]]:
-    """Each variant's settings, by its name: all in which variants of its method differ."""
+    """Each variant's settings, by its name: all settings that vary among its method's variants."""
     elbo_steps = {ELBO + key: value for key, value in config.elbo.steps}
     configured = {GUDA: dict(config.unlearning) | elbo_steps, NEAREST: dict(config.attribution.nearest)}
     shown = {}
@@ -75,7 +76,7 @@ def shown_settings(config: Config, found: list[Variant]) -> dict[str, dict[str, 
 
 
 def parts_of(name: str) -> tuple[str, str, str]:
-    """A variant's method, operator and schedule, from its name alone."""
+    """A variant's method, operator and schedule, parsed from its name."""
     method, _, text = name.partition("@")
     parts = text.split(",") if text else []
     unlearn = ",".join(part for part in parts if not part.startswith(ELBO))

@@ -1,4 +1,4 @@
-"""Names in figures: fonts that have their characters, and lines that fit into a width."""
+"""Names in figures: choosing fonts that cover their characters, and breaking them into lines."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 USUAL = "DejaVu Sans"  # comes with matplotlib
-# Fonts that have a box or a picture for every character.
+# Fonts that map every character to a box or a picture.
 NO_LETTERS = ("last resort", "lastresort", "emoji", "adobe blank")
-INVISIBLE = {"Cf", "Cc", "Zs"}  # categories of characters that need no glyph
+INVISIBLE = {"Cf", "Cc", "Zs"}  # Unicode categories that need no glyph
 ELLIPSIS = "…"
 
 
 def drawable(
     names: Iterable[str], word: str, fonts: Mapping[str, frozenset[int]] | None = None
 ) -> tuple[dict[str, str], list[str]]:
-    """What each name is drawn as, and the families of fonts to draw with.
+    """The text drawn for each name, and the font families to draw it with.
 
-    That is the name itself wherever the fonts have its characters; else the word and the name's place among all in the
-    order of text, as in 'group 3', which the log says, too. `fonts` are families with the characters that they have;
-    None: those that are installed.
+    A name is drawn unchanged if the fonts cover its characters; otherwise as the word and the name's position in the
+    sorted list, as in 'group 3', which is also logged. `fonts` maps families to the characters that they cover; None:
+    the installed fonts.
     """
     ordered, families = sorted(set(names)), [USUAL]
     lacking = _visible("".join(ordered)) - (
@@ -43,13 +43,13 @@ def drawable(
     for place, name in enumerate(ordered, start=1):
         drawn[name] = f"{word} {place}" if _visible(name) & lacking else name
         if drawn[name] != name:
-            print(f"no installed font has all characters of {name!r}: drawn as {drawn[name]!r}", file=sys.stderr)
+            print(f"no installed font covers all characters of {name!r}: drawn as {drawn[name]!r}", file=sys.stderr)
     return drawn, families
 
 
 @cache
 def installed() -> dict[str, frozenset[int]]:
-    """The characters of each family of fonts of letters on this machine."""
+    """The characters that each installed text font family covers."""
     found: dict[str, frozenset[int]] = {}
     for entry in font_manager.fontManager.ttflist:
         if entry.style == "normal" and not any(word in entry.name.lower() for word in NO_LETTERS):
@@ -59,10 +59,10 @@ def installed() -> dict[str, frozenset[int]]:
 
 @cache
 def _characters(file: str) -> frozenset[int]:
-    """Those that a font has an outline for; none of a file that is no such font."""
+    """The characters that a font file has outlines for; none if the file is not such a font."""
     try:
         font = font_manager.get_font(file)
-    except (OSError, RuntimeError):  # what FreeType does not read, others may use
+    except (OSError, RuntimeError):  # not readable by FreeType, which draws the figures
         return frozenset()
     return frozenset(font.get_charmap())
 
@@ -72,7 +72,7 @@ def _visible(text: str) -> set[int]:
 
 
 class Lettering:
-    """Measures text of one size (points), and breaks it into lines, for a figure."""
+    """Measures text of one size (points) in a figure and breaks it into lines."""
 
     def __init__(self, figure: Figure, families: list[str], size: float):
         self.figure, self.families, self.size = figure, families, size
@@ -80,7 +80,7 @@ class Lettering:
 
     @property
     def style(self) -> dict[str, Any]:
-        """Arguments of matplotlib's texts. A name may hold dollars, which are no formula."""
+        """Keyword arguments for matplotlib text. Dollar signs in names are literal, not math."""
         return {"fontsize": self.size, "fontfamily": self.families, "parse_math": False}
 
     def width(self, text: str) -> float:
@@ -91,9 +91,9 @@ class Lettering:
         return extent.width / self.figure.dpi
 
     def lines(self, text: str, width: float, most: int = 2) -> list[str]:
-        """The text in lines of a width (inches), broken at spaces and signs where there are any; `most` lines.
+        """The text broken into at most `most` lines of a width (inches), at spaces and punctuation where possible.
 
-        What does not fit is left out of the middle of the last line.
+        Text that does not fit is elided from the middle of the last line.
         """
         text = " ".join(text.split())
         found: list[str] = []
@@ -106,7 +106,7 @@ class Lettering:
         return [*found, self._shortened(text, width)]
 
     def _fitting(self, text: str, width: float) -> int:
-        """How many of the first characters fit, at least one."""
+        """The length of the longest prefix that fits, at least one."""
         low, high = 1, len(text)
         while low < high:
             middle = (low + high + 1) // 2

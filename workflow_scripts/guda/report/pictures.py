@@ -1,4 +1,4 @@
-"""Images by their ids, and as text for a page that needs no other file."""
+"""Images by id, and as data URIs for a self-contained page."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from PIL import Image
 
 from guda.core.artifacts import load_tensors, unpack_ids
 
-EXACT = 32  # pixels a side up to which every pixel is kept, and shown as a square
-LARGEST = 96  # pixels a side of a larger image's picture
+EXACT = 32  # side length up to which images are stored losslessly, one square per pixel
+LARGEST = 96  # side length that larger images are scaled down to
 NEEDED, BETTER_WITHOUT = (42, 111, 187), (190, 90, 40)
 
 
 def named_images(path: str, expected: str) -> dict[str, np.ndarray]:
-    """The images of a file, uint8 [C, H, W] each, by their ids. Raises ArtifactError where it is of another spec."""
+    """The images of a file, uint8 [C, H, W] each, by id. Raises ArtifactError if the file has another spec."""
     tensors, _ = load_tensors(path, expected, "np")
     return dict(zip(unpack_ids(tensors["ids"]), tensors["images"], strict=True))
 
 
 def overlay_uri(values: np.ndarray, certain: np.ndarray, largest: float) -> str:
-    """A map [H, W] as a picture to lay over its image: blue where it is positive, orange where negative.
+    """A map [H, W] as an overlay for its image: blue where positive, orange where negative.
 
-    The nearer a value's size comes to `largest`, the less transparent (by its root); where it is not `certain`, bool
-    [H, W], it hardly shows.
+    Opacity grows with the square root of a value's magnitude over `largest`; values that are not `certain`, bool
+    [H, W], are nearly transparent.
     """
     share = np.sqrt(np.abs(values) / largest) * np.where(certain, 0.85, 0.12)
     colours = np.where(values[..., None] >= 0, NEEDED, BETTER_WITHOUT)
@@ -34,7 +34,7 @@ def overlay_uri(values: np.ndarray, certain: np.ndarray, largest: float) -> str:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """A uint8 image [C, H, W] of one channel (grey) or three (RGB), small ones as they are, as a data URI."""
+    """A uint8 image [C, H, W], grey or RGB, as a data URI; lossless if it is small."""
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     picture = Image.fromarray(pixels)
     if max(picture.size) <= EXACT:

@@ -1,4 +1,4 @@
-"""The figure of query images with the groups that they owe themselves to."""
+"""Figure of query images with their top-scoring groups."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from guda.specs import FigureSpec
 
 INK, ORACLE, METHOD, FRAME = "#333333", "#b0b7c3", "#2a6fbb", "#c8c8c8"
 LINEAR_NATS = 5
-# Inches. Each query has a column of its own: its name, its picture, and below it the bars of its groups, whose names
-# stand above them, so that no name takes room from a picture.
+# Inches. Each query has its own column: its name, its image, and below it the bars of its groups with their names above
+# them, so that long names take no room from the image.
 COLUMN, PICTURE, GAP, MARGIN, NARROWEST = 1.5, 1.2, 0.15, 0.15, 3.6
 LINE, BAR, AXIS, BETWEEN, LEGEND, LABEL, PAD = 0.125, 0.15, 0.22, 0.2, 0.2, 0.16, 0.04
 NAME_SIZE, SMALL = 7.5, 7
 IN_A_ROW, FEW_TICKS = 8, 4
-DIGIT = 0.64 / 72  # inches that a digit is wide, for each point of its size
+DIGIT = 0.64 / 72  # width of a digit in inches per point of font size
 
 
 class Column(NamedTuple):
-    """A query as it is drawn: the lines of its name, its pixels, and of each group the lines of its name and scores."""
+    """A query as drawn: the lines of its name, its pixels, and for each group the lines of its name and its scores."""
 
     name: list[str]
     image: np.ndarray
@@ -39,10 +39,10 @@ class Column(NamedTuple):
 
 
 def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: str, oracle: str, top: int) -> Figure:
-    """A matplotlib figure, one column a query: its image above its `top` groups by `method`, with the oracle's scores.
+    """A matplotlib figure with one column per query: its image above its `top` groups by `method`, with oracle scores.
 
-    Without an oracle ('') the method's alone. `images` maps query ids to uint8 [C, H, W]; `rankings` is the table of
-    rankings.csv. Ties are broken by a hash of (query, group).
+    If `oracle` is '', only the method's scores. `images` maps query ids to uint8 [C, H, W]; `rankings` is the table
+    of rankings.csv. Ties are broken by a hash of (query, group).
     """
     methods = [method, oracle] if oracle else [method]
     drawn = rankings[rankings["query"].isin(list(images)) & rankings["method"].isin(methods)]
@@ -59,7 +59,7 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
         lines = [lettering.lines(names[group], COLUMN) for group in first]
         columns.append(Column(lettering.lines(queries[query], COLUMN), image, lines, of_groups))
     shown = [score for column in columns for each in column.scores for score in each]
-    label = ["score: nats of likelihood lost without the group"]
+    label = ["score: drop in the ELBO without the group (nats)"]
     if any(name != names[name] for name in names):
         label.append("group N: see row N of data/groups.csv")
     _draw(figure, columns, methods, _limits(min(shown), max(shown)), label, lettering)
@@ -67,7 +67,7 @@ def query_figure(images: dict[str, np.ndarray], rankings: pd.DataFrame, method: 
 
 
 def _limits(lowest: float, highest: float) -> tuple[float, float]:
-    """Of the axis that all queries share, so that sizes compare."""
+    """Limits of the axis, shared by all queries so that bars are comparable."""
     low, high = 1.1 * min(0, lowest), 1.1 * max(0, highest)
     return (low, high) if low < high else (0, 1)
 
@@ -80,7 +80,7 @@ def _draw(
     label: list[str],
     lettering: Lettering,
 ) -> None:
-    """Lay all columns out in rows of IN_A_ROW, and draw them."""
+    """Lay out all columns in rows of IN_A_ROW and draw them."""
     rows = [columns[start : start + IN_A_ROW] for start in range(0, len(columns), IN_A_ROW)]
     named = [PAD + LINE * max(len(column.name) for column in row) for row in rows]
     charts = [max(map(_height, row)) for row in rows]
@@ -91,7 +91,7 @@ def _draw(
     figure.set_size_inches(width, height)
 
     def at(left: float, top: float, wide: float, high: float) -> tuple[float, float, float, float]:
-        """The place of a box, in inches from the left and from the top."""
+        """Figure coordinates of a box given in inches from the left and the top."""
         return left / width, 1 - (top + high) / height, wide / width, high / height
 
     top = MARGIN + legend
@@ -121,7 +121,7 @@ def _draw(
 
 
 def _height(column: Column) -> float:
-    """Of the bars of a query, with their names."""
+    """Height of a query's bars with their group names."""
     return sum(
         LINE * len(lines) + BAR * len(scores) / 2 + BAR / 2
         for lines, scores in zip(column.groups, column.scores, strict=True)
@@ -133,11 +133,11 @@ def _draw_picture(axes: Axes, image: np.ndarray) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[:].set(color=FRAME, linewidth=0.8)  # where a white picture ends
+    axes.spines[:].set(color=FRAME, linewidth=0.8)  # marks the edge of white images
 
 
 def _draw_bars(axes: Axes, column: Column, limits: tuple[float, float], lettering: Lettering) -> None:
-    """A bar for each score, in a box whose unit of height is an inch."""
+    """Draw a bar for each score, in axes whose vertical unit is an inch."""
     height = _height(column)
     axes.set_ylim(height, 0)
     # Linear up to LINEAR_NATS, logarithmic beyond.
@@ -164,7 +164,7 @@ def _draw_bars(axes: Axes, column: Column, limits: tuple[float, float], letterin
 
 
 def _ticks(axes: Axes, limits: tuple[float, float]) -> list[float]:
-    """Zero and round numbers whose labels leave room for each other; powers of ten from the largest on come first."""
+    """Zero and round numbers whose labels do not overlap, preferring powers of ten, largest first."""
     powers = [10.0**power for power in range(9, -7, -1)]
     found: list[float] = []
     taken: list[tuple[float, float]] = []
@@ -182,7 +182,7 @@ def _ticks(axes: Axes, limits: tuple[float, float]) -> list[float]:
 
 
 def query_png(spec: FigureSpec, paths: Paths) -> Figure:
-    """queries.png: some queries with their top groups, beside the oracle's scores if any. Raises ArtifactError."""
+    """queries.png: some queries with their top groups, and oracle scores if there are any. Raises ArtifactError."""
     images: dict[str, np.ndarray] = {}
     for bucket, expected in spec.buckets.items():
         images |= named_images(paths.queries(bucket), expected)

@@ -1,4 +1,4 @@
-"""The figure of counterfactual removal: the queries' loss against how much is removed."""
+"""Figure of the removal test: query loss against the number of groups or images removed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from guda.specs import RemovalFigureSpec
 
 INK, GREY = "#333333", "#8a93a3"
 COLORS, MARKERS = 10, "osD^v"
-IN_A_LINE = 3  # names of methods below a panel
+IN_A_LINE = 3  # method names per line below a panel
 NUMBERS = ("k", "loss_rise", "loss_rise_low", "loss_rise_high")
 
 
 def removal_figure(table: pd.DataFrame) -> Figure:
-    """A matplotlib figure with one panel for groups and one for images, as far as removal.csv has them.
+    """A matplotlib figure with one panel for groups and one for images, if removal.csv has both.
 
-    One line a method; bars are 95 % intervals; methods lie side by side so that these can be told apart. The random
-    removal is dashed.
+    One line per method, with bars for 95 % intervals; methods are offset sideways so that intervals do not overlap.
+    Random removal is dashed.
     """
     units, methods = list(dict.fromkeys(table["unit"])), list(dict.fromkeys(table["method"]))
     lines = -(-len(methods) // (IN_A_LINE * len(units)))
@@ -56,11 +56,11 @@ def removal_figure(table: pd.DataFrame) -> Figure:
     shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     columns = IN_A_LINE * len(units)
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=7)
-    figure.supylabel("rise of the query's loss (nats)", fontsize=10)
+    figure.supylabel("increase in query loss (nats)", fontsize=10)
     return figure
 
 
 def removal_png(spec: RemovalFigureSpec, paths: Paths) -> Figure:
-    """The figure of removal.csv. Raises ArtifactError."""
+    """Figure of removal.csv. Raises ArtifactError."""
     check_recorded(paths.removal(), spec.removal)
     return removal_figure(read_csv(paths.removal(), numbers=NUMBERS))

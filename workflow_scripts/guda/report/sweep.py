@@ -1,4 +1,4 @@
-"""The figure of variants: how often each finds the oracle's first group, by the seed that chooses and the others."""
+"""Figure of a sweep over variants: how often each finds the oracle's first group, for each oracle seed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from guda.evaluation.metrics_table import CEILING
 from guda.specs import SweepFigureSpec
 
 COLORS = ["#2a6fbb", "#e07b39", "#6b9c58", "#b0b7c3"]
-LETTER = 0.07  # inches, of a name
-ROLES = ["reported", "chooses", "another"]
+LETTER = 0.07  # width of a character in inches
+ROLES = ["reported", "selects", "another"]
 
 
 def sweep_figure(table: pd.DataFrame) -> Figure:
-    """A matplotlib figure, one line a variant: top1 with its interval against each oracle; `table` as in sweep.csv."""
+    """A matplotlib figure, one row per variant: top1 and its interval against each oracle; `table` as in sweep.csv."""
     oracles = list(table["oracle"].unique())
     variants = table[table["variant"] != CEILING]
     choosing = variants[variants["oracle"] == oracles[1]].set_index("variant")
     order = list(choosing.sort_values("top1", kind="stable").index)
-    room = LETTER * max(map(len, order))  # for the variants' names, which say their settings
+    room = LETTER * max(map(len, order))  # for the variants' names, which contain their settings
     figure = Figure(figsize=(6 + room, 1.6 + 0.34 * len(order)), layout="constrained")
     axes = figure.subplots()
     for index, oracle in enumerate(oracles):
@@ -37,13 +37,13 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
     axes.set_yticks(np.arange(len(order)), order, fontsize=8, parse_math=False)
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if choosing.loc[label.get_text(), "chosen"] == "True" else "normal")
-    axes.set_xlabel("top1 with 95 % interval (dashed: the ceiling; bold: chosen, by kappa and contrast)", fontsize=8)
+    axes.set_xlabel("top1 with 95 % interval (dashed: ceiling; bold: selected by kappa and contrast)", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(oracles), frameon=False, fontsize=8)
     return figure
 
 
 def sweep_png(spec: SweepFigureSpec, paths: Paths) -> Figure:
-    """The figure of sweep.csv. Raises ArtifactError."""
+    """Figure of sweep.csv. Raises ArtifactError."""
     check_recorded(paths.sweep(), spec.sweep)
     return sweep_figure(read_csv(paths.sweep(), numbers=("top1", "top1_low", "top1_high")))

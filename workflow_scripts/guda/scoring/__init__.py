@@ -1,1 +1,1 @@
-"""What networks say of images: likelihood bounds, likelihoods, features, losses."""
+"""ELBOs, likelihoods, features and losses of images under networks."""

@@ -1,4 +1,4 @@
-"""Per-sample, per-step terms of the evidence lower bound of one model."""
+"""Per-sample, per-step terms of the evidence lower bound under one model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from guda.models.denoisers import BoundDenoiser, Denoiser
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-AT_ONCE = 8  # batches whose values leave the device together, since that waits for it
-# Of images x and noise e [B, C, H, W] at steps t int64 [B], and the images' rows; gives a number or more for each.
+AT_ONCE = 8  # batches whose values are copied from the device together, since copying synchronises
+# (images x, noise e [B, C, H, W], steps t int64 [B], the images' rows) -> one or more numbers per pair.
 Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 
 
@@ -36,11 +36,11 @@ def kl_terms(
     """KL_i of every image at every given diffusion step, float32 [n, len(steps)], in nats summed over pixels.
 
     KL_i(x, e) = (SNR_{i-1} / SNR_i - 1) / 2 * ||e - e_theta(x_i, i)||^2 for i >= 1, with one noise e per (seed, id,
-    step): the same for every model and whatever the batch. ELBO(x) = -sum_i KL_i up to terms that all models share.
-    Of a denoiser that is bound to a condition for each of the n images it is that of ELBO(x | condition).
+    step) that is the same for all models and batch sizes. ELBO(x) = -sum_i KL_i up to terms that all models share. If
+    the denoiser is conditioned on one condition per image, these are the terms of ELBO(x | condition).
 
-    `images` uint8 [n, C, H, W], or latents in float32; `ids` names them; `steps` int64, each >= 1 (step 0 has no finite
-    weight).
+    `images` uint8 [n, C, H, W], or latents in float32; `ids` names them; `steps` int64, each >= 1 (the weight of step 0
+    is infinite).
     """
     return torch.cat([*kl_parts(denoiser, images, ids, steps, seed, batch_size)])
 
@@ -53,7 +53,7 @@ def kl_parts(
     seed: int,
     batch_size: int,
 ) -> Iterator[Tensor]:
-    """The same as soon as they are known, float32 [m, len(steps)] of some images at a time, in order."""
+    """`kl_terms` as a stream: float32 [m, len(steps)] of consecutive images, in order."""
     if steps.min() < 1:
         raise ValueError("KL terms exist for steps >= 1; step 0 is the decoder term")
     if isinstance(denoiser, BoundDenoiser) and len(denoiser.condition) != len(images):
@@ -70,7 +70,7 @@ def kl_parts(
 
 @dataclass(frozen=True)
 class Draws:
-    """Images at diffusion steps, each with the noise of (seed, id, step). Arguments are as for `kl_terms`."""
+    """Noisy images, each with the noise of (seed, id, step). Arguments are as for `kl_terms`."""
 
     images: Tensor
     ids: list[str]
@@ -82,15 +82,15 @@ class Draws:
             raise ValueError(f"{len(self.ids)} ids for {len(self.images)} images")
 
     def measured(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Tensor:
-        """`measure` of every image at every step, [n, len(steps), ...], in batches of `batch_size` such pairs.
+        """`measure` of every image at every step, [n, len(steps), ...], in batches of `batch_size` (image, step) pairs.
 
-        It works on the device. Progress is shown under `description`.
+        Computed on the device; `description` labels the progress bar.
         """
         return torch.cat([*self.parts(measure, batch_size, device, description)])
 
     @torch.no_grad()
     def parts(self, measure: Measure, batch_size: int, device: torch.device, description: str) -> Iterator[Tensor]:
-        """The same as soon as it is known, that of some images [m, len(steps), ...] at a time, in order."""
+        """`measured` as a stream: [m, len(steps), ...] of consecutive images, in order."""
         x = to_network_range(self.images)
         shape, n_steps = tuple(x.shape[1:]), len(self.steps)
         pairs = [(row, step) for row in range(len(x)) for step in self.steps.tolist()]

@@ -1,4 +1,4 @@
-"""What a network sees in images: features in which similarity is measured."""
+"""Features of images, for similarity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from guda.models.checkpoints.weights import APART, built, transformers_model
 from guda.models.denoisers import Denoiser
 from guda.models.imported import check_vision_model
 
-POOLER = "pooler"  # what transformers' models call the layers that make the pooled output
+POOLER = "pooler"  # name of the layers of transformers models that compute the pooled output
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 def denoiser_features(
     denoiser: Denoiser, images: Num[Tensor, "n c h w"], ids: list[str], step: int, seed: int, batch_size: int
 ) -> Float[Tensor, "n d"]:
-    """What leaves the denoiser's middle block at a diffusion step, float32 [n, channels * height * width there].
+    """Output of the denoiser's middle block at a diffusion step, flattened, float32 [n, channels * height * width].
 
-    `images` uint8 [n, C, H, W], or latents; one noise per (seed, id, step), as in the likelihood's terms. Positions are
-    kept apart: averaged over them, the features of small networks tell too little. A text-to-image
-    network is bound to a prompt for each image. Raises ArtifactError for a network without a middle block.
+    `images` uint8 [n, C, H, W], or latents; one noise per (seed, id, step), as for ELBO terms. Positions are not
+    pooled, since pooled features of small networks carry too little information. A text-to-image network is conditioned
+    on one prompt per image. Raises ArtifactError for a network without a middle block.
     """
     if denoiser.unet.mid_block is None:
         raise ArtifactError("the base model has no middle block; name a model in attribution.embedding.model")
@@ -59,26 +59,26 @@ def denoiser_features(
 
 
 def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """A transformers vision model and what prepares its images. `key` names the setting in errors.
+    """A transformers vision model and its image processor. `key` names the setting in errors.
 
-    Weights are read from safetensors alone, and no code of the folder's is run. Where only those of the pooled output
-    are lacking, the model has none. Raises ArtifactError for a folder that transformers cannot read.
+    Weights are read only from safetensors, and no code in the folder is run. If only the weights of the pooled output
+    are missing, the model is loaded without it. Raises ArtifactError for a folder that transformers cannot read.
     """
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
     found, kind = check_vision_model(folder, key), "vision model of transformers"
     settings = built(lambda: AutoConfig.from_pretrained(folder, **APART), kind, folder, key)
-    with torch.device("meta"):  # of the right class, without weights
+    with torch.device("meta"):  # instantiates the class without weights
         empty = built(lambda: AutoModel.from_config(settings, trust_remote_code=False), kind, folder, key)
     model, lacking = transformers_model(type(empty), settings, found, key)
     for tensor in lacking:
         if not tensor.startswith(f"{POOLER}."):
             raise ArtifactError(f"{key}: the weights in {folder} lack tensor {tensor!r}; save the whole model")
     if lacking:
-        print("the weights hold no pooled output; features are means over the patches", flush=True)
+        print("the weights lack a pooled output; features are means over the patches", flush=True)
         setattr(model, POOLER, None)
     processor = built(lambda: AutoImageProcessor.from_pretrained(folder, **APART), kind, folder, key)
-    # A model of words, or a preprocessor of another model's, is only seen at work.
+    # A text model, or the preprocessor of another model, only fails when used.
     probe = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     with torch.no_grad():
         output = built(lambda: _output(model, processor, probe), kind, folder, key)
@@ -91,10 +91,10 @@ def load_vision_model(folder: Path, key: str) -> tuple[PreTrainedModel, BaseImag
 def vision_features(
     model: PreTrainedModel, processor: BaseImageProcessor, images: Tensor, batch_size: int, device: torch.device
 ) -> Tensor:
-    """One vector an image by a transformers vision model, float32 [n, d], for uint8 images [n, C, H, W].
+    """One feature vector per image from a transformers vision model, float32 [n, d], for uint8 images [n, C, H, W].
 
-    The projected image embedding of models of images and texts such as CLIP, else the pooled output, else the mean over
-    the patches. Images are scaled and normalised as the model's own preprocessor says; grey ones become colour.
+    The projected image embedding of image-text models such as CLIP, else the pooled output, else the mean over patches.
+    Images are scaled and normalised by the model's own preprocessor; grey images are converted to RGB.
     """
     model.to(device)
 
@@ -113,7 +113,7 @@ def _output(model: PreTrainedModel, processor: BaseImageProcessor, images: Tenso
 
 
 def _picture(image: Tensor) -> Image.Image:
-    """A colour picture of one uint8 image [1 or 3, H, W]."""
+    """A uint8 image [1 or 3, H, W] as an RGB PIL image."""
     pixels = image.permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
 

@@ -1,12 +1,13 @@
-"""log p(x) of one model by the probability-flow ODE: what the ELBO bounds, without a bound.
+"""log p(x) under one model by the probability-flow ODE: the quantity that the ELBO bounds.
 
-With s = sigma / gamma, the noise-to-signal ratio, and u = log s, the deterministic flow that has the diffusion's
+With s = sigma / gamma, the noise-to-signal ratio, and u = log s, the deterministic flow with the diffusion's marginal
 densities is (Song et al. 2021, eq. 13, written in u)
 
     dx/du = sigma (e_theta(x, u) - sigma x)
 
-and along it log p changes by minus the divergence of the right-hand side. The solver is Runge-Kutta of fourth order in
-equal steps of u; the divergence is estimated by random signs (Hutchinson), v^T J v, the same for all models and steps.
+and along it log p changes by minus the divergence of the right-hand side. The solver is fourth-order Runge-Kutta with
+equal steps of u; the divergence is estimated with random signs v as v^T J v (Hutchinson), shared by all models and
+steps.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from guda.specs import LikelihoodSettings
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-STAGES = 4  # of the solver, in each of its steps
-# x [B, C, H, W] and the divergence along each probe, integrated so far [B, P]; as derivatives, both by u.
+STAGES = 4  # stages per step of the solver
+# x [B, C, H, W] and the integrated divergence along each probe [B, P]; also their derivatives with respect to u.
 State = tuple[Tensor, Tensor]
 
 
@@ -43,12 +44,12 @@ def log_likelihoods(
     settings: LikelihoodSettings,
     batch_size: int,
 ) -> Float[Tensor, "n p"]:
-    """log p(x_first) of every image by each probe, in nats, float64 [n, probes]; the estimate is their mean.
+    """log p(x_first) of every image for each probe, in nats, float64 [n, probes]; the estimate is their mean.
 
-    x_first is the image at diffusion step `settings.first`, with one noise per (seed, id): noise and probes are the
-    same for every model and whatever the batch. The flow ends where `end_of_signal` says; what is left there counts
-    as standard normal. Of a denoiser that is bound to a condition for each image it is log p(x | condition). `images`
-    uint8 [n, C, H, W], or latents in float32, whose density it then is; `ids` names them.
+    x_first is the image at diffusion step `settings.first`, with one noise per (seed, id); noise and probes are the
+    same for all models and batch sizes. The flow ends at `end_of_signal`, where the state is treated as standard
+    normal. If the denoiser is conditioned on one condition per image, this is log p(x | condition). `images` uint8
+    [n, C, H, W], or latents in float32, for the density of latents; `ids` names them.
     """
     if len(ids) != len(images):
         raise ValueError(f"{len(ids)} ids for {len(images)} images")
@@ -75,19 +76,19 @@ def log_likelihoods(
 
 
 def evaluations(settings: LikelihoodSettings) -> int:
-    """Network forwards on one image; a backward pass, one per probe, counts twice."""
+    """Evaluations for one image; the backward pass of each probe counts as two."""
     return settings.steps * STAGES * (1 + 2 * settings.probes)
 
 
 def log_normal(x: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-    """log N(x; 0, 1) of every sample, [B]."""
+    """log N(x; 0, I) of every sample, [B]."""
     return -(x.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
 
 def flow(denoiser: Denoiser, levels: np.ndarray, probes: Tensor) -> Callable[[float, Tensor], State]:
-    """The flow's right-hand side, and its divergence along each of `probes` [P, B, C, H, W], at a level u and x.
+    """The flow's right-hand side and its divergence along each of `probes` [P, B, C, H, W], as a function of u and x.
 
-    Between two diffusion steps the network is told the fraction of the way, in u, from one to the next.
+    Between two diffusion steps, the network's time input is interpolated linearly in u.
     """
 
     def slope(u: float, x: Tensor) -> State:
@@ -116,7 +117,7 @@ def divergence_along(
 
 
 def integrate(slope: Callable[[float, Tensor], State], x: Tensor, n_probes: int, grid: np.ndarray) -> State:
-    """Where x [B, C, H, W] flows to over the grid of u, and the divergence on the way: Runge-Kutta of fourth order."""
+    """Integrate x [B, C, H, W] and the divergence over the grid of u by fourth-order Runge-Kutta."""
     total = torch.zeros(len(x), n_probes, dtype=torch.float64, device=x.device)
     for left, right in pairwise(grid.tolist()):
         step = right - left

@@ -1,7 +1,7 @@
-"""Losses of single images at given diffusion steps and noises, and their gradient.
+"""Losses of single images at given diffusion steps and noise, and their gradient.
 
-The loss is the mean squared error of the predicted noise over pixels, whatever the network predicts: 1 is that of
-predicting nothing.
+The loss is the mean squared error of the predicted noise over pixels, whatever the prediction type: predicting zero
+noise has loss 1.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def evenly_spaced(count: int, n_steps: int) -> np.ndarray:
-    """`count` of the diffusion steps 0 .. n_steps-1, each in the midst of its share of them, int64."""
+    """`count` of the diffusion steps 0 .. n_steps-1, at the midpoints of equal intervals, int64."""
     return ((np.arange(count) + 0.5) * n_steps / count).astype(np.int64)
 
 
 def draw_noise(
     ids: list[str], steps: Int[np.ndarray, " s"], shape: tuple[int, ...], seed: int
 ) -> Float[Tensor, "n s c h w"]:
-    """Noise of every image at every step, float32 [n, S, C, H, W]: it belongs to (seed, id, step)."""
+    """Noise of every image at every step, float32 [n, S, C, H, W], determined by (seed, id, step)."""
     drawn = np.empty((len(ids), len(steps), *shape), dtype=np.float32)
     for row, image_id in enumerate(ids):
         for column, step in enumerate(steps.tolist()):
@@ -72,7 +72,7 @@ def loss_gradient(
     parameters: Sequence[Tensor],
     batches: Batches,
 ) -> list[Tensor]:
-    """Gradient by `parameters` of one image's loss, averaged over the steps: x [C, H, W], noise [S, C, H, W]."""
+    """Gradient of one image's mean loss over steps with respect to `parameters`: x [C, H, W], noise [S, C, H, W]."""
     t = torch.from_numpy(steps)
 
     def of_steps(chosen: Sequence[int]) -> tuple[Tensor, ...]:

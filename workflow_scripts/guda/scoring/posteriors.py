@@ -1,4 +1,4 @@
-"""What the group classifier says of noisy images."""
+"""Posteriors of the group classifier on noisy images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def posteriors(
 ) -> Float[Tensor, "n s g"]:
     """p(group | x_t, t) of every image at every diffusion step, float32 [n, len(steps), G].
 
-    The noise is that of the likelihood terms; arguments are as for `elbo.kl_terms`.
+    The noise is that of the ELBO terms; arguments are as for `elbo.kl_terms`.
     """
 
     def probabilities(x: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model's health is measured on: the same few training images, diffusion steps and noise for all models."""
+"""Measures the health of models on the same few training images, diffusion steps and noise."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 NAME, SEED = "health", 0
 ADVICE = "lower the learning rate"
-FOLLOWED = 2 * PROBES  # images kept aside on which the loss is followed, and as many of the training set
+FOLLOWED = 2 * PROBES  # held-out images on which the loss is tracked, and as many training images
 
 
 def probes(ids: list[str], n_steps: int, forgotten: Tensor | None = None) -> tuple[list[int], Tensor]:
-    """Rows of the images that a model is measured on, and the diffusion step of each, int64.
+    """Rows of the images that a model is measured on, and their diffusion steps, int64.
 
-    The images are the first by a hash of their ids, of those that the model was to retain: `forgotten` bool [N] is what
-    it was made without; None: nothing, and there are SHARED times as many. Steps are spread evenly over 0..n_steps-1 in
-    the order of the hash. An image has the same one for every model.
+    The images are the first retained ones by a hash of their ids. `forgotten` bool [N] marks the images that the model
+    excludes; None: none, and SHARED times as many images are used. Steps are spread evenly over 0..n_steps-1 in hash
+    order, so an image has the same step for every model.
     """
     order = sorted(range(len(ids)), key=lambda row: derive_seed(NAME, ids[row]))
     spread = evenly_spaced(min(PROBES, len(ids)), n_steps)
@@ -48,7 +48,7 @@ def probes(ids: list[str], n_steps: int, forgotten: Tensor | None = None) -> tup
 
 
 def drawn_noise(training_set: TrainingSet, rows: list[int], steps: Tensor) -> Tensor:
-    """The noise of each image, float32 [n, C, H, W], by its id and step."""
+    """The noise of each image, float32 [n, C, H, W], determined by its id and step."""
     shape = tuple(training_set.images.shape[1:])
     pairs = zip(rows, steps.tolist(), strict=True)
     return torch.from_numpy(np.stack([gaussian(SEED, training_set.ids[row], step, shape) for row, step in pairs]))
@@ -58,10 +58,10 @@ def drawn_noise(training_set: TrainingSet, rows: list[int], steps: Tensor) -> Te
 def probe_errors(
     denoiser: UNetDenoiser, training_set: TrainingSet, rows: list[int], steps: Tensor, batch_size: int = BATCH_SIZE
 ) -> tuple[Tensor, Tensor]:
-    """Mean squares over pixels of what the network's own prediction is wrong by, and of its target; float64 [n].
+    """Mean square over pixels of the network's prediction error, and of its target; float64 [n] each.
 
-    Each image at its diffusion step, with one noise and told the first of its prompts, or no group, in evaluation mode,
-    in float32 and on the network's device. Raises FloatingPointError when an error is not finite.
+    Each image is evaluated at its diffusion step with one noise, conditioned on its first prompt (or on no group), in
+    evaluation mode, in float32 and on the network's device. Raises FloatingPointError if an error is not finite.
     """
     denoiser.eval()
     x, noise = to_network_range(training_set.images[rows]), drawn_noise(training_set, rows, steps)
@@ -81,10 +81,10 @@ def probe_errors(
 def losses_of_both(
     denoiser: UNetDenoiser, training_set: TrainingSet, aside: TrainingSet | None, micro_batch_size: int = 0
 ) -> tuple[float, float | None]:
-    """Loss on some of the training images and on some of those kept aside, as shares of that of predicting nothing.
+    """Loss on some training images and some held-out images, relative to predicting zero.
 
-    FOLLOWED of each, or as many as there are, each at one diffusion step with one noise. Draws nothing at random. None
-    are aside: None.
+    FOLLOWED images of each, or as many as there are, each at one diffusion step with one noise. Draws no random
+    numbers. The second is None if no images are held out.
     """
     held_out = _mean_loss(denoiser, aside, micro_batch_size) if aside else None
     return _mean_loss(denoiser, training_set, micro_batch_size), held_out
@@ -105,11 +105,11 @@ def measured(
     base: UNetDenoiser | None = None,
     micro_batch_size: int = 0,
 ) -> dict[str, Any]:
-    """What the record of a model, made for `spec`, says of its health (`guda.models.health`); stderr too, if poor.
+    """The health of a model of `spec`, for its record (`guda.models.health`); warns on stderr if it is poor.
 
-    `forgotten` bool [N] is what the model was made without. With `base`, the model that it was made from, their ratio
-    is taken here. Images are worked off BATCH_SIZE at a time, or fewer where `micro_batch_size` (0: none) is smaller.
-    Raises FloatingPointError when a loss is not finite.
+    `forgotten` bool [N] marks the images that the model excludes. With `base`, the model that it was derived from, the
+    ratio of their losses is included. Images are processed in batches of BATCH_SIZE, or of `micro_batch_size` (0: not
+    set) if smaller. Raises FloatingPointError if a loss is not finite.
     """
     rows, steps = probes(training_set.ids, len(denoiser.gammas), forgotten)
     task = training_set, rows, steps, min(BATCH_SIZE, micro_batch_size or BATCH_SIZE)
@@ -130,7 +130,7 @@ def measured(
 def measured_classifier(
     classifier: GroupClassifier, spec: ModelSpec, training_set: TrainingSet, memberships: Memberships
 ) -> dict[str, Any]:
-    """The same of a classifier of groups: its loss is the cross-entropy, over that of guessing."""
+    """The health of a group classifier: its loss is the cross-entropy relative to that of guessing."""
     classifier.eval()
     grouped = torch.zeros(len(training_set.ids), dtype=torch.bool)
     grouped[memberships.grouped] = True

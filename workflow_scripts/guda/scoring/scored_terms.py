@@ -1,4 +1,4 @@
-"""Likelihood terms at some of the diffusion steps at which they were computed before."""
+"""ELBO terms taken from a file that has them at more diffusion steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from guda.specs import ElboSpec
 
 
 def take_terms(scored: str, spec: ElboSpec, output: str, record: str) -> None:
-    """Write the terms of `spec` from a file of the same model and images that has them among others.
+    """Write the terms of `spec` from a file of the same model and images whose diffusion steps include them.
 
-    A term depends on its own step alone, and so these are the numbers that would be computed anew. The record says what
-    that would have cost: the steps' share. Raises ArtifactError when the file is damaged or lacks some of the terms.
+    A term depends only on its own step, so these equal recomputed values. The record's cost is what computing them
+    would have taken: the steps' share. Raises ArtifactError if the file is damaged or lacks some of the terms.
     """
     import torch
 
@@ -26,7 +26,7 @@ def take_terms(scored: str, spec: ElboSpec, output: str, record: str) -> None:
     window = {name: getattr(spec.elbo, name) for name in ("steps", "first", "last")}
     same = found.model_copy(update={"elbo": found.elbo.model_copy(update=window)}) == spec
     if not same or len(rows) != len(spec.elbo.steps):
-        raise ArtifactError(f"{scored}: has not the terms that are asked of it. Delete it and run snakemake again.")
+        raise ArtifactError(f"{scored}: lacks the requested ELBO terms. Delete it and run snakemake again.")
     steps, before = np.array(spec.elbo.steps), read_record(record_of(scored), found.digest())
     provenance = {name: metadata[name] for name in ("query_ids", "model_sha256", "parent_sha256")}
     terms = {

@@ -1,8 +1,8 @@
-"""What each job's result depends on, as one canonical JSON text per job.
+"""Specs: everything that a job's result depends on, as one canonical JSON text per job.
 
-A spec names its inputs by the digests of *their* specs, so that any change upstream changes every spec downstream.
-Snakemake compares specs to plan; artifacts store their own; readers compare it with the one they expect. A stage
-whose numbers change for the same spec raises its `version`.
+A spec identifies its inputs by the digests of *their* specs, so that any change upstream changes every spec downstream.
+Snakemake compares specs when planning; artifacts store their own spec, which readers compare with the expected one. A
+stage whose results change for the same spec must raise its `version`.
 """
 
 from guda.core.spec import (

@@ -9,7 +9,7 @@ from guda.core.spec import Spec
 class ImagesSpec(Spec):
     stage, version = "images", 1
     dataset: str
-    content: str  # digest of (id, sha256) of every image, and of the shape that they are converted to, if they are
+    content: str  # digest of (id, sha256) of every image, and of the shape that images are converted to, if any
 
 
 class TableSpec(Spec):
@@ -32,7 +32,7 @@ class GroupSizesSpec(Spec):
 
 class ExclusionSpec(Spec):
     stage, version = "exclusion", 1
-    members: str  # digest of the ids that are left out, in the order of text
+    members: str  # digest of the sorted ids that are left out
 
 
 class NeighborsSpec(Spec):
@@ -54,14 +54,14 @@ class QueriesSpec(Spec):
 
 class ExemplarQueriesSpec(Spec):
     stage, version = "exemplar_queries", 1
-    of_groups: dict[str, QueriesSpec]  # those that each tuned model generates, by the group of its exemplars
+    of_groups: dict[str, QueriesSpec]  # the queries of each fine-tuned model, by the group of its exemplars
 
 
 class QueryFilesSpec(Spec):
     stage, version = "query_files", 1
     bucket: str
     buckets: int
-    shape: list[int]  # [C, H, W] of the training images, which queries are brought to
+    shape: list[int]  # [C, H, W] of the training images, to which queries are converted
     content: str  # digest of (id, sha256) of every image of the bucket
 
 

@@ -24,13 +24,13 @@ class RankingsSpec(Spec):
 class QueryTableSpec(Spec):
     stage, version = "query_table", 1
     buckets: dict[str, str]
-    known: str | None  # digest of the columns that queries from files come with
+    known: str | None  # digest of the metadata columns of queries from files
 
 
 class MetricsSpec(Spec):
     stage, version = "metrics", 5
     rankings: str
-    oracles: list[str]  # names in the tables; the first is reported against
+    oracles: list[str]  # names in the tables; agreement is reported against the first
     methods: list[str]
     files: dict[str, str]
     settings: config.Metrics
@@ -41,7 +41,7 @@ class ExemplarsSpec(Spec):
     rankings: str
     query_table: str
     methods: list[str]  # names in the tables, those of oracles first
-    files: dict[str, str]  # name of each one's score file
+    files: dict[str, str]  # name of each method's score file
     bootstrap_samples: int
     seed: int
 
@@ -49,7 +49,7 @@ class ExemplarsSpec(Spec):
 class SignificanceSpec(Spec):
     stage, version = "significance", 3
     rankings: str
-    oracles: list[str]  # names in the tables; the first is reported against
+    oracles: list[str]  # names in the tables; agreement is reported against the first
     methods: list[str]  # the others are compared with the first
     bootstrap_samples: int
     seed: int
@@ -58,26 +58,26 @@ class SignificanceSpec(Spec):
 
 class ReliabilitySpec(Spec):
     stage, version = "reliability", 1
-    scores: dict[str, str]  # digest of the spec of each method that is averaged over runs, by its name
-    oracle: dict[str, str]  # of the oracle that is reported against, where there is one
+    scores: dict[str, str]  # digest of the spec of each method averaged over runs, by its name
+    oracle: dict[str, str]  # of the oracle that agreement is reported against, if any
 
 
 class QualitySpec(Spec):
     stage, version = "quality", 1
     base: str
     models: dict[str, str]  # digest of each unlearned model, by its name
-    groups: dict[str, str]  # the group that each has unlearned
-    models_of: dict[str, list[str]]  # names of the models of each method whose scores say how far groups were forgotten
+    groups: dict[str, str]  # the group that each model has unlearned
+    models_of: dict[str, list[str]]  # names of the models of each method whose scores record forgetting
     scores: dict[str, str]  # digest of the spec of these scores
-    terms: dict[str, str]  # digest of likelihood terms of the calibration sample under models that have them
-    members: dict[str, str]  # digest of each group, where there are such terms
+    terms: dict[str, str]  # digest of each model's ELBO terms of the calibration sample, if there are any
+    members: dict[str, str]  # digest of each group, if there are such terms
     features: dict[str, str]  # digest of the features of the training images and of buckets of generated queries
-    unseen: str  # why there are none of these
+    unseen: str  # reason if there are no features
 
 
 class CurvesSpec(Spec):
     stage, version = "curves", 1
-    models: dict[str, str]  # digest of the base model and of each unlearned one
+    models: dict[str, str]  # digest of the base model and of each unlearned model
 
 
 class CurvesFigureSpec(Spec):
@@ -88,7 +88,7 @@ class CurvesFigureSpec(Spec):
 class SamplesFigureSpec(Spec):
     stage, version = "samples_figure", 1
     images: str
-    buckets: dict[str, str]  # digest of each bucket of queries that some are shown of
+    buckets: dict[str, str]  # digest of each bucket of queries to choose from
     generated: bool
 
 
@@ -99,7 +99,7 @@ class SourcesSpec(Spec):
     table: str
     members: dict[str, str]
     buckets: dict[str, str]
-    query_table: str | None  # digest of the query table, where that says what the queries' contents are
+    query_table: str | None  # digest of the query table, if it has the queries' contents
 
 
 class ScreenSpec(Spec):
@@ -111,9 +111,9 @@ class ScreenSpec(Spec):
 class SweepSpec(Spec):
     stage, version = "sweep", 5
     scores: dict[str, str]  # digest of each variant's scores, and of each oracle's, by the score file's name
-    oracles: list[str]  # the one that is reported against first, the one to choose by second
-    methods: dict[str, str]  # the method that each variant is one of
-    variants: dict[str, dict[str, Any]]  # settings of each, by the column that shows them
+    oracles: list[str]  # first the one reported against, second the one used for selection
+    methods: dict[str, str]  # the method of each variant
+    variants: dict[str, dict[str, Any]]  # settings of each variant, by column
     metrics: config.Metrics
 
 
@@ -127,7 +127,7 @@ class FigureSpec(Spec):
     rankings: str
     buckets: dict[str, str]
     method: str
-    oracle: str  # its name in the tables; '': there is none
+    oracle: str  # its name in the tables; '': none
     settings: config.Figure
 
 
@@ -138,8 +138,8 @@ class RedrawnSpec(Spec):
     base: str
     models: dict[str, str]  # digest of the model without each group
     model_names: dict[str, str]
-    queries: list[QueriesSpec | PromptedQueriesSpec]  # those of each bucket, as the base model drew them
-    groups: int  # of each query, the first ones
+    queries: list[QueriesSpec | PromptedQueriesSpec]  # the queries of each bucket, as generated by the base model
+    groups: int  # number of top groups per query
 
 
 class MapsSpec(Spec):
@@ -149,10 +149,10 @@ class MapsSpec(Spec):
     base: str
     models: dict[str, str]  # digest of the model without each group
     model_names: dict[str, str]
-    samples: dict[str, str]  # digest of each bucket that holds some of the images, as networks see it
+    samples: dict[str, str]  # digest of each bucket with some of the images, as network inputs
     ids: list[str]
     elbo: ElboSettings
-    groups: int  # of each image, the first ones
+    groups: int  # number of top groups per image
     noises: int
 
 
@@ -160,19 +160,19 @@ class PageSpec(Spec):
     stage, version = "page", 1
     title: str
     rankings: str
-    metrics: str  # '': nothing is retrained
+    metrics: str  # '': no model is retrained
     quality: str
     curves: str
     query_table: str
     images: str
     members: dict[str, str]  # digest of each group
     buckets: dict[str, str]
-    methods: list[str]  # names in the tables, the one that is shown first before all others
+    methods: list[str]  # names in the tables; the first one is shown by default
     oracles: list[str]
     files: dict[str, str]  # name of each method's score file
-    redrawn: str  # '': nothing is drawn again
-    maps: str  # '': there are none
-    unlearned: str  # name of the method whose models were unlearned; '': none is
+    redrawn: str  # '': no image is regenerated
+    maps: str  # '': no maps
+    unlearned: str  # name of the method whose unlearned models are used; '': none
     settings: config.Page
 
 
@@ -201,7 +201,7 @@ class LdsSpec(Spec):
     rankings: str
     base: str
     methods: list[str]  # names in the tables
-    fitted: list[str]  # those that are made of the subsets, and fitted anew to be measured on others
+    fitted: list[str]  # methods computed from the subsets, which are refitted to be evaluated on held-out ones
     groups: list[str]
     subsets: list[TrainedSubset]
     buckets: dict[str, str]
@@ -218,7 +218,7 @@ class RemovalSetsSpec(Spec):
     images: str
     members: dict[str, str]  # digest of each group
     methods: list[str]  # names in the tables
-    instance_level: list[str]  # those that score single training images
+    instance_level: list[str]  # methods that score single training images
     oracle_seed: int
     settings: config.Removal
 
@@ -227,32 +227,32 @@ class RemovalSpec(Spec):
     stage, version = "removal", 2
     sets: str
     base: str
-    train: TrainSpec  # of the retrained models, but for what is left out
+    train: TrainSpec  # of the retrained models, except for the excluded images
     members: dict[str, str]
     buckets: dict[str, str]
     elbo: ElboSettings
-    generation: QueriesSpec | None  # of the queries, but for base and ids; None: they were given
+    generation: QueriesSpec | None  # of the queries, except for base and ids; None: they were imported
     bootstrap_samples: int
     bootstrap_seed: int
 
     @property
     def seen(self) -> dict[str, str]:
-        """Digest of each bucket as networks see it."""
+        """Digest of each bucket as network inputs."""
         return self.buckets
 
     def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
-        """Spec of the images that the model of this digest makes of the noise of a bucket's queries."""
+        """Spec of the images that the model with this digest generates from the noise of a bucket's queries."""
         if self.generation is None:
-            raise ValueError("the queries were given; no model makes them again")
+            raise ValueError("the queries were imported; no model can regenerate them")
         return self.generation.model_copy(update={"base": model, "ids": ids})
 
 
 class LatentRemovalSpec(RemovalSpec):
     stage, version = "latent_removal", 1
-    # Where the base says how models are trained from scratch, it is how they are fine-tuned.
+    # Overrides the base class: models are fine-tuned instead of trained from scratch.
     train: FineTuneSpec  # type: ignore[assignment]
-    scored: dict[str, str]  # digest of each bucket as networks see it
-    # Of the queries, but for base, prompts and ids; None: they were given.
+    scored: dict[str, str]  # digest of each bucket as network inputs
+    # Of the queries, except for base, prompts and ids; None: they were imported.
     generation: PromptedQueriesSpec | None  # type: ignore[assignment]
     prompts: dict[str, str]  # digest of each bucket's prompts
 
@@ -262,7 +262,7 @@ class LatentRemovalSpec(RemovalSpec):
 
     def regenerated(self, model: str, bucket: str, ids: list[str]) -> Spec:
         if self.generation is None:
-            raise ValueError("the queries were given; no model makes them again")
+            raise ValueError("the queries were imported; no model can regenerate them")
         return self.generation.model_copy(update={"base": model, "prompts": self.prompts[bucket], "ids": ids})
 
 

@@ -1,4 +1,4 @@
-"""Trained and imported models, and what the specs of all models share."""
+"""Specs of trained and imported models, and their base class."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from guda.core.spec import Spec
 class ModelSpec(Spec):
     """Base of the specs of models."""
 
-    cure: ClassVar[str]  # what the user can do about one that diverged
+    cure: ClassVar[str]  # advice to the user for a diverged model
 
     @property
     def adapters(self) -> tuple[int, int] | None:
-        """Rank and alpha, where the model is saved as adapters of the base model alone."""
+        """Rank and alpha, if the model is saved only as adapters of the base model."""
         return None
 
 
@@ -30,7 +30,7 @@ class UnlearnedSpec(ModelSpec):
 
     @model_serializer(mode="wrap")
     def _without_a_whole_window(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A window of all diffusion steps is left out: models from before there were windows have the same specs."""
+        """Omits a window of all diffusion steps, so that models from before windows existed keep their specs."""
         values: dict[str, Any] = handler(self)
         settings = dict(values["settings"])
         if (settings["first"], settings["last"]) == (0, None):
@@ -39,12 +39,12 @@ class UnlearnedSpec(ModelSpec):
 
     @property
     def seen(self) -> str:
-        """Digest of the training samples as networks see them."""
+        """Digest of the training samples as network inputs."""
         raise NotImplementedError
 
 
 class PixelUnlearnedSpec(UnlearnedSpec):
-    """Base of those of models that see the images themselves."""
+    """Base of the specs of pixel-space models that have unlearned a group."""
 
     images: str
 
@@ -54,7 +54,7 @@ class PixelUnlearnedSpec(UnlearnedSpec):
 
 
 class LatentUnlearnedSpec(UnlearnedSpec):
-    """Base of those of text-to-image models."""
+    """Base of the specs of text-to-image models that have unlearned a group."""
 
     samples: str  # digest of the encoded training set
 
@@ -67,7 +67,7 @@ class TrainSpec(ModelSpec):
     stage, version = "train", 1
     cure = "lower learning_rate in `training`, or raise steps"
     images: str
-    excluded: str | None  # digest of the group, or of the exclusion, that is left out; None: the base model
+    excluded: str | None  # digest of the group or exclusion that is left out; None: the base model
     unet: config.UNet
     noise_schedule: config.NoiseSchedule
     training: config.Training
@@ -87,7 +87,7 @@ class ConditionalSpec(ModelSpec):
     stage, version = "conditional", 1
     cure = "lower learning_rate in `attribution.conditional.training`, or raise steps"
     images: str
-    members: dict[str, str]  # digest of each group; labels count the groups by name
+    members: dict[str, str]  # digest of each group; labels number the groups in name order
     unet: config.UNet
     noise_schedule: config.NoiseSchedule
     training: config.Training
@@ -98,7 +98,7 @@ class ClassifierSpec(ModelSpec):
     stage, version = "classifier", 1
     cure = "lower learning_rate in `attribution.classifier.training`, or raise steps"
     images: str
-    members: dict[str, str]  # digest of each group; outputs count the groups by name
+    members: dict[str, str]  # digest of each group; outputs number the groups in name order
     unet: config.UNet
     noise_schedule: config.NoiseSchedule
     training: config.Training

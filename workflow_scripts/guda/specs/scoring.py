@@ -1,4 +1,4 @@
-"""What is computed of images under models, bucket by bucket."""
+"""Specs of what is computed for images under models, bucket by bucket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guda.core.spec import Spec
 
 
 class ElboSettings(BaseModel):
-    """Where and with which noise KL terms are computed: part of every spec that reads them."""
+    """The diffusion steps and noise of KL terms: part of every spec that depends on them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     noise_schedule: config.NoiseSchedule
@@ -51,7 +51,7 @@ class PosteriorsSpec(Spec):
 
 
 class LikelihoodSettings(BaseModel):
-    """Of which queries and how the probability-flow ODE's likelihoods are computed."""
+    """The queries whose likelihoods are computed by the probability-flow ODE, and the solver settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     noise_schedule: config.NoiseSchedule
@@ -65,5 +65,5 @@ class LikelihoodSettings(BaseModel):
 class LikelihoodSpec(Spec):
     stage, version = "likelihood", 1
     model: str
-    buckets: dict[str, str]  # digest of each bucket of queries, which some are chosen of
+    buckets: dict[str, str]  # digest of each bucket of queries to choose from
     settings: LikelihoodSettings

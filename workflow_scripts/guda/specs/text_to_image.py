@@ -1,4 +1,4 @@
-"""The pipeline of text-to-image models, what it encodes, and its models."""
+"""Specs of text-to-image pipelines, encoded data and models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guda.specs.models import ModelSpec
 class PipelineSpec(Spec):
     stage, version = "pipeline", 1
     images: str
-    prompts: str  # digest of all training prompts, whose words its tokenizer knows
+    prompts: str  # digest of all training prompts, whose words form the tokenizer's vocabulary
     noise_schedule: NoiseSchedule
     settings: SmallPipeline
 
@@ -26,18 +26,18 @@ class PromptsSpec(Spec):
 
 class EncodedSpec(Spec):
     stage, version = "encoded", 1
-    pipeline: str  # digest of the spec of the small pipeline, or of the content of a user's
+    pipeline: str  # digest of the small pipeline's spec, or of the content of the user's pipeline
     images: str  # digest of the training images, the calibration sample or a bucket of queries
     prompts: str
-    seed: int | None  # of the latents; None: they are means
-    prompted: bool  # else all have the empty prompt
+    seed: int | None  # seed of sampled latents; None: latents are means
+    prompted: bool  # False: all images have the empty prompt
 
 
 class EncodedAnchorsSpec(Spec):
     stage, version = "encoded_anchors", 1
     pipeline: str
     prompts: str
-    of_images: str  # digest of the training images' prompts, with their contents and styles
+    of_images: str  # digest of the training images' prompts, with contents and styles
 
 
 class FineTuneSpec(ModelSpec):
@@ -56,7 +56,7 @@ class ImportedUNetSpec(ModelSpec):
     stage, version = "imported_unet", 1
     cure = "take another model"
     content: str  # digest of the files, or of the pinned hub id
-    pipeline: str  # whose network it is another state of
+    pipeline: str  # pipeline whose UNet these weights belong to
     shape: list[int]  # [C, H, W] of the training images
     noise_schedule: NoiseSchedule
 

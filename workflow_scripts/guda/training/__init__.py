@@ -1,1 +1,1 @@
-"""The one training loop, and its saved state."""
+"""The training loop and its saved state."""

@@ -24,10 +24,10 @@ def train_classifier(
     settings: config.Training,
     execution: Execution = Execution(),
 ) -> tuple[GroupClassifier, int]:
-    """Train a classifier from fresh weights on those of the uint8 images [N, C, H, W] that are in a group.
+    """Train a classifier from scratch on those of the uint8 images [N, C, H, W] that are in a group.
 
-    Minimises the cross-entropy at uniform diffusion steps, with targets uniform over an image's groups. Returns it with
-    its averaged weights, and the number of evaluations spent (FORWARD_AND_BACKWARD per sample).
+    Minimises the cross-entropy at uniformly drawn diffusion steps, with targets uniform over an image's groups. Returns
+    the network with its averaged (EMA) weights, and the evaluations spent (FORWARD_AND_BACKWARD per sample).
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))

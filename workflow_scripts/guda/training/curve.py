@@ -1,4 +1,4 @@
-"""The learning curve of a training: its mean loss over even stretches, and its loss on images that it never sees."""
+"""Learning curves: the mean training loss over equal intervals, and the loss on held-out images."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from guda.models.learning import describe, falls
 
-POINTS = 64  # stretches of a training, or one a step where there are fewer steps
-CHECKS = 16  # of them, those at whose end a network's loss on given images is measured
-NONE = -1.0  # in place of a loss that was not measured: what is saved has to be finite
+POINTS = 64  # intervals of a training run, or one per step if there are fewer steps
+CHECKS = 16  # intervals at whose end the loss on given images is measured
+NONE = -1.0  # placeholder for losses not measured, since saved values must be finite
 Check = Callable[[Any], tuple[float, float | None]]
-TENSOR = "curve"  # what the parts of a curve are called in a saved state
+TENSOR = "curve"  # prefix of a curve's tensors in a saved state
 
 
 class LearningCurve:
-    """What is gathered of one training.
+    """The learning curve of one training run.
 
-    `check` gives a network's loss on images of the training set and on images kept out of it, in this order (None:
-    there are no such). It may draw nothing at random, so that no weight depends on it. None: nothing is measured.
+    `check` returns a network's loss on training images and on held-out images, in this order (None: there are none). It
+    must not draw random numbers, so that no weight depends on it. None: nothing is measured.
     """
 
     def __init__(self, check: Check | None = None):
         self._check = check
         self._ends: list[int] = []
-        self._whole = False  # whether it is known from the first step on
+        self._whole = False  # whether the curve is known from the first step
 
     def begin(self, steps: int, device: torch.device, saved: dict[str, Tensor] | None = None) -> None:
-        """Start at step 0 of so many, or with the tensors of a saved state. One that has no curve leaves it unknown."""
+        """Start at step 0 of `steps`, or from the tensors of a saved state; without a curve there, it stays unknown."""
         count = min(POINTS, steps)
         self._ends = [-(-(index + 1) * steps // count) for index in range(count)]
         self._sums = torch.zeros(count, dtype=torch.float64, device=device)
@@ -42,17 +42,17 @@ class LearningCurve:
             self._checked.copy_(saved[f"{TENSOR}.checked"])
 
     def add(self, step: int, loss: Tensor) -> None:
-        """Count the loss of a step, a scalar on the device of training, which is not waited for."""
+        """Add the loss of a step, a scalar on the training device, without synchronising."""
         self._sums[self._stretch(step)] += loss
 
     def due(self, step: int) -> bool:
-        """Whether the network is to be checked after this step."""
+        """Whether the network should be checked after this step."""
         index, count = self._stretch(step), len(self._ends)
         every = max(1, count // CHECKS)
         return bool(self._check) and step + 1 == self._ends[index] and ((index + 1) % every == 0 or index + 1 == count)
 
     def check(self, step: int, network: torch.nn.Module) -> None:
-        """Measure the network as it is after this step."""
+        """Measure the network's state after this step."""
         assert self._check is not None
         training, held_out = self._check(network)
         self._checked[self._stretch(step)] = torch.tensor(
@@ -60,22 +60,22 @@ class LearningCurve:
         )
 
     def recent(self, step: int) -> float:
-        """Mean loss of the stretch that a step is in, up to this step, and of the one before."""
+        """Mean loss over the current interval up to this step and the interval before it."""
         index = self._stretch(step)
         first = max(0, index - 1)
         start = self._ends[first - 1] if first else 0
         return (self._sums[first : index + 1].sum() / (step + 1 - start)).item()
 
     def state(self) -> dict[str, Tensor]:
-        """What a saved state keeps of it, if it is known from the first step on."""
+        """The tensors for a saved state, if the curve is known from the first step."""
         return {} if not self._whole else {f"{TENSOR}.sums": self._sums, f"{TENSOR}.checked": self._checked}
 
     def record(self) -> dict[str, Any]:
-        """The curve for the model's record: nothing where some of it is unknown.
+        """The curve for the model's record; empty if part of it is unknown.
 
-        `steps` done at the end of each stretch, and the mean training `loss` there; of a network that was checked, in
-        `checked`, the `steps` when, its loss on `training` images and, where there are any, on `held_out` ones, and the
-        share by which it `falls` at the end.
+        `steps` done at the end of each interval, and the mean training `loss` over it; if the network was checked, in
+        `checked`: the `steps` of the checks, the loss on `training` images and, if there are any, on `held_out` images,
+        and the share by which the loss `falls` at the end.
         """
         if not self._whole:
             return {}

@@ -1,4 +1,4 @@
-"""The one training loop, for the base model, the oracle's models and unlearning."""
+"""The training loop shared by the base model, the oracle's models and unlearning."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def learning_rate(step: int, settings: config.Optimisation) -> float:
 
 
 def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
-    """Rows of the batch of a step, int64 [batch_size]: the set 0..n-1 is visited in shuffled epochs, none left out.
+    """Rows of a step's batch, int64 [batch_size]: 0..n-1 are visited in shuffled epochs, none dropped.
 
-    Depends on the arguments alone, so a resumed run goes on exactly where it was.
+    Depends only on the arguments, so a resumed run continues exactly where it stopped.
     """
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs = position // n
@@ -58,7 +58,7 @@ def batch_rows(step: int, n: int, batch_size: int, *seed: str | int) -> Tensor:
     return rows
 
 
-@lru_cache(maxsize=4)  # a batch touches two epochs of the forget set and two of the retain set at most
+@lru_cache(maxsize=4)  # a batch spans at most two epochs of the forget set and two of the retain set
 def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch)))
 
@@ -73,15 +73,15 @@ def optimise(
     ema_decay: float = 0.0,
     weigh: Weigh | None = None,
 ) -> None:
-    """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, leave the averaged weights.
+    """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, keep the EMA weights.
 
-    `draw` gives a step's batch, tensors of B rows each; `loss` is a mean over rows, so that a batch can be worked off
-    in parts. With `weigh` it is a tuple of K such means, and minimised is their sum with the weights that `weigh` gives
-    the terms of a step (`WeighedTerms`). Before each step torch's generators are seeded from (seed, step): everything
-    drawn inside both, dropout included, depends on nothing else. From a saved state it goes on to the same weights on
-    the same CPU, bit for bit, as without an interruption, and to the same learning curve. SIGINT and SIGTERM are heeded
-    after the step, once the state is saved, by KeyboardInterrupt. Raises FloatingPointError when the loss or a weight
-    is no longer finite; what is saved always is.
+    `draw` returns a step's batch, tensors of B rows each; `loss` is a mean over rows, which allows gradient
+    accumulation over micro-batches. With `weigh`, it is a tuple of K such means, and their sum with the weights that
+    `weigh` assigns at each step is minimised (`WeighedTerms`). Before each step torch's generators are seeded from
+    (seed, step), so everything drawn in `draw` and `loss`, dropout included, depends on nothing else. A run resumed
+    from a saved state reaches bitwise the same weights on the same CPU as an uninterrupted one, and the same learning
+    curve. SIGINT and SIGTERM take effect after the current step, once the state is saved, as KeyboardInterrupt. Raises
+    FloatingPointError if the loss or a weight is not finite; saved states are always finite.
     """
     from diffusers.training_utils import EMAModel
 
@@ -137,7 +137,7 @@ def optimise(
 
 
 def check(curve: LearningCurve, step: int, network: torch.nn.Module, average: EMAModel | None) -> None:
-    """Measure the network after a step for its learning curve, by its averaged weights where there are any."""
+    """Measure the network after a step for its learning curve, with its EMA weights if there are any."""
     check_weights(network, step)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if average:
@@ -150,9 +150,9 @@ def check(curve: LearningCurve, step: int, network: torch.nn.Module, average: EM
 
 
 def check_weights(network: torch.nn.Module, step: int) -> None:
-    """Raise FloatingPointError where the weights are not finite after a step: no later loss may tell.
+    """Raise FloatingPointError if the weights are not finite after a step; no later loss may reveal it.
 
-    That of a step is computed before the weights move, and the last step has none after it.
+    A step's loss is computed before the weights are updated, and no loss follows the last update.
     """
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
@@ -168,11 +168,11 @@ def differentiate(
     parts: Batches,
     terms: WeighedTerms | None = None,
 ) -> Tensor | None:
-    """Add the gradient of a step's mean loss, worked off in parts of `parts.size` rows, to the weights' own.
+    """Add the gradient of a step's mean loss, accumulated over micro-batches of `parts.size` rows, to the weights' own.
 
-    Returns the loss, a scalar; None when the GPU runs out of memory: `parts` is halved then, and what was added has to
-    be thrown away. All parts are of the one batch that is drawn for the step, whatever their size; only dropout differs
-    with it. With `terms` the loss is a tuple, and the gradient is that of its terms as these weigh them.
+    Returns the loss, a scalar; None if the GPU runs out of memory: `parts` is then halved, and the accumulated gradient
+    must be discarded. Micro-batches of any size split the same batch, so only dropout depends on their size. With
+    `terms` the loss is a tuple, and the gradient is that of the weighted sum of its terms.
     """
     torch.manual_seed(derive_seed("step", seed, step))
     batch = draw(step)
@@ -208,10 +208,10 @@ def train(
     rows: Tensor | None = None,
     labels: DrawnLabels | None = None,
 ) -> tuple[UNetDenoiser, int]:
-    """Train a denoiser from fresh weights on uint8 images [N, C, H, W]: on those `rows`, int64 [n], or on all.
+    """Train a denoiser from scratch on uint8 images [N, C, H, W]: on the `rows`, int64 [n], or on all.
 
-    With `labels` it is conditional on an image's group. Returns it with its averaged weights, and the number of
-    evaluations spent (FORWARD_AND_BACKWARD per sample).
+    With `labels` it is conditioned on an image's group. Returns it with its EMA weights, and the evaluations spent
+    (FORWARD_AND_BACKWARD per sample).
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed("weights", settings.seed))
@@ -226,9 +226,9 @@ def tune(
     settings: config.Training,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of a denoiser that is fine-tuned on those `rows`, int64 [n], of uint8 images [N, C, H, W].
+    """A copy of a denoiser fine-tuned on the `rows`, int64 [n], of uint8 images [N, C, H, W].
 
-    Returns it with the number of evaluations spent.
+    Returns it and the evaluations spent.
     """
     denoiser = copy.deepcopy(full)
     return denoiser, _fit(denoiser, images, settings, execution, rows, None)
@@ -242,14 +242,14 @@ def fine_tune(
     execution: Execution = Execution(),
     rows: Tensor | None = None,
 ) -> tuple[TextDenoiser, int]:
-    """Train a text-to-image denoiser on, in place: on latents float32 [N, C, H, W] with their captions.
+    """Fine-tune a text-to-image denoiser in place on latents float32 [N, C, H, W] with their captions.
 
-    `rows` int64 [n] are those to train on; None: all. Weights that ask for no gradient stay. Returns it with its
-    averaged weights, and the number of evaluations spent. Raises ConfigError for images to be mirrored: the mirrored
-    latents of an image are not those of the mirrored image.
+    `rows` int64 [n] are the images to train on; None: all. Weights that do not require gradients stay fixed. Returns it
+    with its EMA weights, and the evaluations spent. Raises ConfigError if images are to be flipped, since flipped
+    latents are not the latents of the flipped image.
     """
     if settings.flip:
-        raise ConfigError("training.flip: latents cannot be mirrored; set it to false for text-to-image models")
+        raise ConfigError("training.flip: latents cannot be flipped; set it to false for text-to-image models")
     return denoiser, _fit(denoiser, latents, settings, execution, rows, captions)
 
 
@@ -261,7 +261,7 @@ def _fit(
     rows: Tensor | None,
     conditions: DrawnLabels | Captions | None,
 ) -> int:
-    """Train a denoiser in place, and return the number of evaluations spent (FORWARD_AND_BACKWARD per sample)."""
+    """Train a denoiser in place and return the evaluations spent (FORWARD_AND_BACKWARD per sample)."""
     rows = torch.arange(len(images)) if rows is None else rows
     denoiser.to(execution.device)
 
@@ -278,15 +278,15 @@ def _fit(
 
 
 def mirrored_at_random(images: Tensor) -> Tensor:
-    """Images [B, C, H, W], each of them mirrored left to right with probability 1/2."""
+    """Images [B, C, H, W], each flipped left to right with probability 1/2."""
     mirrored = torch.rand(len(images)) < 0.5
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
 def random_steps(n: int, schedule: NoiseSchedule, window: tuple[int, int | None] = (0, None)) -> Tensor:
-    """n diffusion steps, each uniform over a window first..last, int64 [n], in random order; last None: T-1.
+    """n diffusion steps, each uniform over the window first..last, int64 [n], in random order; last None: T-1.
 
-    Stratified: one falls into each n-th of the window, so that the mean loss of a batch varies less.
+    Stratified: one step falls into each n-th of the window, which reduces the variance of a batch's mean loss.
     """
     first, last = window
     last = len(schedule.alphas_cumprod) - 1 if last is None else last

@@ -1,4 +1,4 @@
-"""A small pipeline of Stable Diffusion's kind, made from images and prompts alone."""
+"""A small Stable Diffusion pipeline, trained from scratch on images and prompts."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def make_small_pipeline(
     process: config.NoiseSchedule,
     executions: tuple[Execution, Execution] = (Execution(), Execution()),
 ) -> tuple[Pipeline, UNet2DConditionModel, int]:
-    """Train an autoencoder on all images, a text encoder on all prompts, then a UNet on the images `rows` alone.
+    """Train an autoencoder on all images, a text encoder on all prompts, then a UNet on the images `rows` only.
 
-    `images` uint8 [N, 3, H, W], `prompts` one or more of each, `rows` int64 [n]. As in Stable Diffusion the UNet is
-    trained last, on latents and embeddings that no longer change. `executions` are of the autoencoder's and the UNet's
-    training, on one device. Returns the pipeline, its UNet, and the number of evaluations spent.
+    `images` uint8 [N, 3, H, W], `prompts` at least one per image, `rows` int64 [n]. As in Stable Diffusion, the UNet is
+    trained last, on fixed latents and embeddings. `executions` are those of the autoencoder and of the UNet, on one
+    device. Returns the pipeline, its UNet, and the evaluations spent.
     """
     device, texts = executions[0].device, sorted({text for texts in prompts for text in texts})
     with torch.random.fork_rng():
@@ -64,7 +64,7 @@ def make_small_pipeline(
 
 
 def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipeline, execution: Execution) -> None:
-    """Minimise squared error + kl_weight * KL(posterior, standard normal), both means over values, in place."""
+    """Minimise squared error + kl_weight * KL(posterior, standard normal), both averaged over values, in place."""
 
     def draw(step: int) -> list[Tensor]:
         chosen = batch_rows(step, len(images), settings.autoencoder.batch_size, "autoencoder", settings.seed)
@@ -85,10 +85,10 @@ def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipelin
 def train_text_encoder(
     text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str], settings: SmallPipeline
 ) -> None:
-    """Train a text encoder so that its pooled output tells which words a prompt has, by logistic regression, in place.
+    """Train a text encoder in place so that its pooled output predicts a prompt's words by logistic regression.
 
-    Trained by the UNet's loss instead, phrases that the pretraining images only have together would get the same
-    embedding, and no later training of the UNet could tell them apart.
+    If it were trained with the UNet's loss, phrases that only occur together in the pretraining images would get the
+    same embedding, and no later training of the UNet could tell them apart.
     """
     training, tokens = settings.text_encoder, tokenized(tokenizer, texts)
     ends = torch.tensor([tokenizer.bos_token_id, tokenizer.eos_token_id])
@@ -115,7 +115,7 @@ def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
-    """An autoencoder with fresh weights for colour images of size x size pixels."""
+    """An untrained autoencoder for colour images of size x size pixels."""
     from diffusers import AutoencoderKL
 
     levels = len(settings.vae_channels)
@@ -128,7 +128,7 @@ def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
         latent_channels=settings.latent_channels,
         norm_num_groups=settings.norm_num_groups,
         mid_block_add_attention=False,
-        scaling_factor=1.0,  # until the latents are known
+        scaling_factor=1.0,  # set once the latents are known
     )
 
 
@@ -151,9 +151,9 @@ def new_text_encoder(settings: SmallPipeline, tokenizer: CLIPTokenizer) -> CLIPT
 
 
 def new_unet(settings: SmallPipeline, size: int) -> UNet2DConditionModel:
-    """A UNet with fresh weights for the latents of images of size x size pixels.
+    """An untrained UNet for the latents of images of size x size pixels.
 
-    It attends to the prompt at all resolutions but the finest, where that costs most.
+    It attends to the prompt at all resolutions except the finest, where attention costs most.
     """
     from diffusers import UNet2DConditionModel
 

@@ -1,7 +1,7 @@
-"""The state of an unfinished training, saved now and then, so that a killed job goes on where it was.
+"""Periodically saved state of an unfinished training, so that a killed job can resume.
 
-The file lies beside the model, is no declared output, and is removed when the model is saved. Batches and random
-numbers of a step depend on (seed, step) alone, so weights, their average and the optimiser's moments are all there is.
+The file lies beside the model, is not a declared output, and is removed when the model is saved. Since a step's batches
+and random numbers depend only on (seed, step), the state is just the weights, their average and the optimiser moments.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from guda.core.records import Elapsed, Stopwatch
 from guda.specs import Spec
 from guda.training.curve import LearningCurve
 
-SAVING = 20  # a state that takes long to write is saved no more often than so many times as long
-REPEATED = 2  # seconds within which one request to end may arrive twice, as from a terminal and from a scheduler
+SAVING = 20  # minimum time between saves, as a multiple of the time to save
+REPEATED = 2  # seconds within which one stop request may arrive twice, e.g. from a terminal and a scheduler
 
 
 class TrainingState:
-    """Where the state of one job's training is kept, how often it is saved, and how long the training took so far."""
+    """The saved state of one job's training: its location, how often it is saved, and the training time so far."""
 
     def __init__(
         self,
@@ -42,22 +42,22 @@ class TrainingState:
         parent_sha256: str = "",
         minutes: float = math.inf,
     ):
-        """`folder` is the model's; `parent_sha256` is of the weights it begins at.
+        """`folder` is the model's; `parent_sha256` identifies its initial weights.
 
-        The state is saved every `interval` optimiser steps (None: not by steps), and whenever so many `minutes` passed.
+        The state is saved every `interval` optimiser steps (None: not by steps) and every so many `minutes`.
         """
         self.file = Path(folder) / STATE
         self.interval = interval
         self._pause = 60 * minutes
         self._saved = time.monotonic()
-        self._asked: float | None = None  # when a signal asked for the end
+        self._asked: float | None = None  # when a signal requested to stop
         self._spec = spec
         self._parent_sha256 = parent_sha256
         self._before = Elapsed(seconds=0.0, cpu_seconds=0.0)
         self._stopwatch = Stopwatch()
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
-        """The number of steps done and their tensors; 0 and none when there is no state of this spec and parent.
+        """The number of steps done and the tensors; 0 and none if there is no state of this spec and parent.
 
         Raises ArtifactError for a damaged file.
         """
@@ -65,9 +65,9 @@ class TrainingState:
             return 0, {}
         tensors, metadata = load_tensors(self.file)
         if not {"spec", "step", "seconds"} <= metadata.keys():
-            raise ArtifactError(f"{self.file}: not the state of a training. {CURE}")
+            raise ArtifactError(f"{self.file}: not a saved training state. {CURE}")
         if metadata["spec"] != self._spec.canonical():
-            print(f"{self.file}: of another configuration; starting from step 0", file=sys.stderr)
+            print(f"{self.file}: from another configuration; starting from step 0", file=sys.stderr)
             return 0, {}
         if metadata.get("parent_sha256", "") != self._parent_sha256:
             print(f"{self.file}: started from another model; starting from step 0", file=sys.stderr)
@@ -75,16 +75,16 @@ class TrainingState:
         self._before = Elapsed(seconds=float(metadata["seconds"]))
         if "cpu_seconds" in metadata:
             self._before["cpu_seconds"] = float(metadata["cpu_seconds"])
-        print(f"{self.file}: going on from step {metadata['step']}", file=sys.stderr)
+        print(f"{self.file}: resuming from step {metadata['step']}", file=sys.stderr)
         return int(metadata["step"]), tensors
 
     def due(self, step: int) -> bool:
-        """Whether the state is to be saved after `step` steps: by their number, by the clock, or before the end."""
+        """Whether to save the state after `step` steps: by the step count, the clock, or a request to stop."""
         by_steps = self.interval is not None and step % self.interval == 0
         return by_steps or self._asked is not None or time.monotonic() - self._saved >= self._pause
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Keep the state after `step` steps, in place of the one before."""
+        """Save the state after `step` steps, replacing the previous one."""
         started = time.monotonic()
         progress = {"step": str(step)} | {name: repr(value) for name, value in self.elapsed().items()}
         save_tensors(self.file, tensors, self._spec, parent_sha256=self._parent_sha256, **progress)
@@ -93,9 +93,9 @@ class TrainingState:
 
     @contextmanager
     def signals_wait(self) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM only ask for the end, see `end_if_asked`; a second one ends the process at once.
+        """Inside, SIGINT and SIGTERM only request a stop (`end_if_asked`); a second one ends the process at once.
 
-        Python lets the main thread alone say so; in another one signals do what they did.
+        Python allows signal handlers only in the main thread; in other threads signals keep their effect.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -114,7 +114,7 @@ class TrainingState:
         self._asked = self._asked or now
 
     def end_if_asked(self, step: int, steps: int) -> None:
-        """Raise KeyboardInterrupt, saying so, where a signal asked for the end and `step` of `steps` are saved."""
+        """Raise KeyboardInterrupt with a message if a signal requested to stop and `step` of `steps` are saved."""
         if self._asked is not None:
             raise KeyboardInterrupt(f"stopped after step {step} of {steps} and saved; the next run goes on from there")
 
@@ -122,7 +122,7 @@ class TrainingState:
         self.file.unlink(missing_ok=True)
 
     def elapsed(self) -> Elapsed:
-        """Seconds of training, with those of the runs that were cut off up to their last saved state."""
+        """Seconds of training, including interrupted runs up to their last saved state."""
         before, now = self._before, self._stopwatch.elapsed()
         total = Elapsed(seconds=before["seconds"] + now["seconds"])
         if "cpu_seconds" in before:
@@ -132,11 +132,11 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a training is carried out, which changes no weight beyond rounding, but for dropout.
+    """How a training is executed; this affects weights only through rounding and dropout.
 
-    With `state` it goes on from the last saved one. Batches are worked off in parts of `micro_batch_size` rows, or in
-    smaller ones when these are too large for the GPU; None: as wholes. A new network is made on `device`. Progress is
-    shown as `progress`; None: not at all. What is learnt when is gathered in `curve`.
+    With `state`, training resumes from the last saved one. Batches are processed in micro-batches of `micro_batch_size`
+    rows, or fewer if the GPU runs out of memory; None: whole batches. New networks are created on `device`. `progress`
+    labels the progress bar; None: no bar. `curve` collects the learning curve.
     """
 
     state: TrainingState | None = None
@@ -149,7 +149,7 @@ class Execution:
 def state_tensors(
     parameters: Sequence[Tensor], optimiser: torch.optim.AdamW, average: list[Tensor] | None
 ) -> dict[str, Tensor]:
-    """Weights, AdamW's moments and the averaged weights, by kind and position."""
+    """Weights, AdamW moments and EMA weights, by kind and position."""
     tensors = {f"weights.{index}": parameter for index, parameter in enumerate(parameters)}
     for index, parameter in enumerate(parameters):
         for name in ("exp_avg", "exp_avg_sq"):
@@ -165,7 +165,7 @@ def restore(
     optimiser: torch.optim.AdamW,
     average: list[Tensor] | None,
 ) -> None:
-    """Put `state_tensors` of step `step` back in place."""
+    """Restore the `state_tensors` of step `step` in place."""
     moments = {}
     for index, parameter in enumerate(parameters):
         parameter.copy_(tensors[f"weights.{index}"])

@@ -1,4 +1,4 @@
-"""Losses of several terms, whose weights at a step follow from how the terms' gradients lie to each other."""
+"""Losses of several terms, weighted at each step by a function of the inner products of their gradients."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Weigh = Callable[[Tensor], Tensor]  # inner products of K gradients, float64 [K, K], to the weights [K] of their terms
+Weigh = Callable[[Tensor], Tensor]  # inner products of K gradients, float64 [K, K] -> weights [K] of their terms
 
 
 class WeighedTerms:
-    """The gradients of a batch's K terms, added up over its parts, until `combine` makes one gradient of them."""
+    """The gradients of a batch's K terms, accumulated over micro-batches and combined into one by `combine`."""
 
     def __init__(self, parameters: Sequence[torch.nn.Parameter], weigh: Weigh):
         self.parameters, self.weigh = parameters, weigh
@@ -22,9 +22,9 @@ class WeighedTerms:
         self.gradients: list[tuple[Tensor, ...]] = []
 
     def add(self, values: Sequence[Tensor], share: float) -> None:
-        """Differentiate the terms of a part of the batch, scalars, which counts by its share of the rows."""
+        """Differentiate the terms (scalars) of a micro-batch, weighted by its share of the batch's rows."""
         parts = [share * value for value in values]
-        # Terms may be of one prediction, which is kept until the last of them.
+        # Terms may share one prediction, whose graph is retained until the last of them.
         found = [
             torch.autograd.grad(part, self.parameters, retain_graph=part is not parts[-1], materialize_grads=True)
             for part in parts
@@ -36,7 +36,7 @@ class WeighedTerms:
         self.values, self.gradients = values, found
 
     def combine(self) -> Tensor:
-        """Leave the weighted sum of the gradients with the parameters, and return that of the terms, a scalar."""
+        """Set the parameters' gradients to the weighted sum, and return the weighted sum of the terms, a scalar."""
         weights = self.weigh(torch.stack([torch.stack([inner(a, b) for b in self.gradients]) for a in self.gradients]))
         for parameter, *gradients in zip(self.parameters, *self.gradients, strict=True):
             weighed = [weight * gradient for weight, gradient in zip(weights, gradients, strict=True)]

@@ -1,7 +1,7 @@
-"""Unlearning operators: each turns the full model into one that approximates training without a group.
+"""Unlearning operators: each turns the base model into one that approximates training without a group.
 
-An operator is an object declared in `plan.py` of a folder, with `compute.py` beside it; adding one is a line of
-OPERATORS.
+An operator is declared in a folder's `plan.py`, with its computation in `compute.py` beside it, and registered by a
+line of OPERATORS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guda.unlearning.siss.plan import SubtractedScores
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-GUDA = "guda"  # name of the operator by which the method of this name unlearns, whatever the models are
+GUDA = "guda"  # name of the operator of the method `guda`, for every kind of model
 
 OPERATORS: tuple[Operator, ...] = (
     ReTrack(GUDA),
@@ -46,7 +46,7 @@ def operators_of(experiment: Experiment) -> dict[str, Operator]:
 
 
 def operator_of(text: str) -> tuple[Operator, UnlearnedSpec]:
-    """An operator that makes the model of a spec, and the spec, from its canonical text. Raises GudaError."""
+    """The operator that unlearns the model of a spec, and the spec, from its canonical text. Raises GudaError."""
     operators = {operator.kind: operator for operator in OPERATORS}
     spec = parse_any(operators, text)
     return operators[type(spec)], spec

@@ -26,9 +26,9 @@ S = TypeVar("S", bound=UnlearnedSpec)
 
 @dataclass(frozen=True)
 class Job(Generic[S]):
-    """One group to unlearn: the full model, the training samples, which of them to forget (bool [N]), and with what.
+    """One group to unlearn: the base model, the training samples, those to forget (bool [N]), and how to execute.
 
-    `files` are those of `Operator.files`.
+    `files` are the ones listed by `Operator.files`.
     """
 
     spec: S
@@ -40,10 +40,10 @@ class Job(Generic[S]):
 
 
 class Operator(Generic[S]):
-    """A way to turn the full model into one that approximates training without a group.
+    """An algorithm that turns the base model into one that approximates training without a group.
 
-    It is declared in `plan.py` of a folder, which never imports torch; `compute.py` beside that has `run(job)`. `name`
-    is the folder of its models under models/, `variation` holds settings in place of the configured ones.
+    It is declared in a folder's `plan.py`, which never imports torch; `compute.py` beside it has `run(job)`. `name` is
+    the folder of its models under models/; `variation` holds settings that override the configured ones.
     """
 
     kind: type[S]
@@ -53,18 +53,18 @@ class Operator(Generic[S]):
         self.variation = variation or {}
 
     def applies(self, experiment: Experiment) -> bool:
-        """Whether it can unlearn the kind of models that the experiment has."""
+        """Whether the operator supports the experiment's kind of models."""
         return experiment.config.text_to_image is None
 
     def check(self, experiment: Experiment) -> None:
-        """Raise ConfigError where the experiment's groups cannot be unlearned so."""
+        """Raise ConfigError if the operator cannot unlearn the experiment's groups."""
 
     def settings(self, experiment: Experiment, group: str) -> Optimisation:
-        """Settings for a group, the variation among them."""
+        """Settings for a group, with the variation applied."""
         raise NotImplementedError
 
     def varied(self, name: str, variation: dict[str, Any]) -> Self:
-        """The same under another name, with other settings: what the section `sweep` tries, or another seed."""
+        """The operator under another name with other settings: a variant of the section `sweep`, or another seed."""
         other = copy.copy(self)
         other.name, other.variation = name, self.variation | variation
         return other
@@ -74,26 +74,26 @@ class Operator(Generic[S]):
         raise NotImplementedError
 
     def files(self, experiment: Experiment, group: str) -> list[str]:
-        """Inputs beside the base model, the training samples and the group, in the order in which `run` reads them."""
+        """Inputs besides the base model, the training samples and the group, in the order in which `run` reads them."""
         return []
 
     def batch(self, settings: Optimisation) -> int:
-        """Samples that the network sees in a step."""
+        """Number of samples in one step."""
         return 2 * settings.batch_size
 
     def evaluations(self, settings: Optimisation) -> int:
-        """Evaluations that a group costs, but for those of networks that are asked beside the one that learns."""
+        """Evaluations per group of the network being trained, not counting auxiliary networks."""
         return settings.steps * self.batch(settings) * FORWARD_AND_BACKWARD
 
     def run(self, job: Job[S]) -> tuple[UNetDenoiser, int]:
-        """The model that has unlearned the group, and the evaluations spent. Loads torch.
+        """The model with the group unlearned, and the evaluations spent. Loads torch.
 
-        Raises ArtifactError for a file that is not of the spec, FloatingPointError for a loss that is not finite.
+        Raises ArtifactError for a file that does not match the spec, FloatingPointError for a non-finite loss.
         """
         return self.compute.run(job)
 
     def of_pixels(self, experiment: Experiment, group: str, **others: Any) -> S:
-        """That spec for models that see the images themselves; `others` are fields of this kind of spec alone."""
+        """The spec for pixel-space models; `others` are fields specific to this operator's spec."""
         kind: Any = self.kind
         return kind(
             base=experiment.model_digest(BASE),
@@ -106,5 +106,5 @@ class Operator(Generic[S]):
 
     @property
     def compute(self) -> ModuleType:
-        """The module `compute` beside the one that declares the operator."""
+        """The operator's module `compute`."""
         return import_module(f"{type(self).__module__.removesuffix('.plan')}.compute")

@@ -1,4 +1,4 @@
-"""What operators share that unlearn a text-to-image model."""
+"""Code shared by operators that unlearn text-to-image models."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Denoiser = TypeVar("Denoiser", bound=UNetDenoiser)
 def student_of(
     full: Denoiser, trainable: Trainable | Literal["lora"], adapters: tuple[int, int] | None, seed: int
 ) -> Denoiser:
-    """A copy of the full model of which training moves some weights.
+    """A copy of the base model with some weights trainable.
 
-    For `lora` these are of fresh adapters, of the rank and alpha `adapters`, which are drawn from the seed.
+    For `lora`, these are new adapters with the rank and alpha of `adapters`, initialised from the seed.
     """
     student = copy.deepcopy(full)
     if trainable != "lora":
@@ -37,7 +37,7 @@ def student_of(
 
 @dataclass(frozen=True)
 class PromptedDraws:
-    """Batches of latents [N, C, H, W] and of their captions, by (seed, step), for a process with `schedule`."""
+    """Batches of latents [N, C, H, W] and their captions, drawn by (seed, step), under the noise schedule."""
 
     latents: Tensor
     captions: Captions
@@ -45,11 +45,11 @@ class PromptedDraws:
     schedule: NoiseSchedule
 
     def of(self, members: Tensor, kind: str, step: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """A step's batch of the images in the rows `members`, which are of one kind: forget or retain.
+        """A step's batch from the images in the rows `members`; `kind` is forget or retain.
 
-        Their rows and the numbers of their prompts at this step, int64 [B]; then latents and noise [B, C, H, W],
-        diffusion steps int64 [B], and the embeddings of the prompts [B, L, D]. Noise and diffusion steps come from
-        torch's global generator.
+        Returns the rows and the indices of their prompts at this step, int64 [B]; then latents and noise [B, C, H, W],
+        diffusion steps int64 [B], and prompt embeddings [B, L, D]. Noise and diffusion steps come from torch's global
+        generator.
         """
         size, seed = self.settings.batch_size, self.settings.seed
         rows = members[batch_rows(step, len(members), size, kind, seed)]

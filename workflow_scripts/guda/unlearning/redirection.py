@@ -1,4 +1,4 @@
-"""What operators share that redirect the denoiser on forget images and hold it on retained ones."""
+"""Code shared by operators that redirect the denoiser on forget images and preserve it on retained images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def redirect(
     execution: Execution,
     beside: Callable[[Tensor], Tensor] | None = None,
 ) -> UNetDenoiser:
-    """A copy of the full model that predicts the targets on forget images, and what it did on retained ones.
+    """A copy of the base model trained to predict given targets on forget images and preserved on retained images.
 
-    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained ones,
-    both as means over pixels. `target(x_t, t, noise, ...)` gives the targets of a batch of forget images, [B, C, H, W];
-    its last argument is what `beside` draws for them, given their places int64 [B] among the forget images.
+    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained images,
+    both averaged over pixels. `target(x_t, t, noise, ...)` returns the targets of a batch of forget images,
+    [B, C, H, W]; its last argument is what `beside` returns for their indices, int64 [B], among the forget images.
     `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
     student = copy.deepcopy(full)
@@ -40,7 +40,7 @@ def redirect(
     batch_size = settings.batch_size
 
     def draw(step: int) -> list[Tensor]:
-        """Forget and retained images, the steps of both, the noise of both, and what there is beside the first."""
+        """Forget and retained images, steps and noise of both, and the extra inputs of the forget images."""
         forgotten = batch_rows(step, len(forget_rows), batch_size, "forget", settings.seed)
         retained = batch_rows(step, len(retained_rows), batch_size, "retain", settings.seed)
         x = to_network_range(images[torch.cat([forget_rows[forgotten], retained_rows[retained]])])

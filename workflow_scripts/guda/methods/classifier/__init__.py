@@ -1,1 +1,1 @@
-"""Posteriors of a classifier of groups."""
+"""Posteriors of a group classifier."""

@@ -1,4 +1,4 @@
-"""Scores from the posteriors of a classifier of groups."""
+"""Scores from the posteriors of a group classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guda.methods.resampling import summarise
 
 
 def scores(method: MeanPosterior, spec: MeanPosteriorSpec, paths: Paths) -> Scores:
-    """A group's score is the plain mean of p(group | x_t, t) over the diffusion steps of the likelihood terms."""
+    """A group's score is the unweighted mean of p(group | x_t, t) over the diffusion steps of the ELBO terms."""
     queries, posteriors = [], []
     for bucket in spec.buckets:
         tensors, _ = load_tensors(paths.posteriors(bucket), spec.posteriors_digest(bucket), "np")

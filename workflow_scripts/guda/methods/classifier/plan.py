@@ -1,4 +1,4 @@
-"""What does a classifier take the image for? The cheapest baseline that has learned the groups."""
+"""Posteriors of a group classifier: the cheapest baseline that learns the groups."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class MeanPosteriorSpec(Spec):
 
 
 class MeanPosterior(Method[MeanPosteriorSpec]):
-    """Scores by the posteriors of the classifier on noisy images."""
+    """Scores by the classifier's posteriors on noisy images."""
 
     kind = MeanPosteriorSpec
     unit = ""
 
     def check(self, experiment: Experiment) -> None:
-        """The classifier is a network of the section `unet`, and sees pixels whatever the base model sees."""
+        """Check that the section `unet` fits pixels, which the classifier sees even if the base model sees latents."""
         _, height, width = experiment.dataset.image_shape
         experiment.config.unet.check_size(height, width)
 

@@ -1,4 +1,4 @@
-"""Scores from the likelihood terms of the conditional network."""
+"""Scores from the ELBO terms of the conditional network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def scores(method: LikelihoodRatio, spec: LikelihoodRatioSpec, paths: Paths) -> 
 
 
 def log_posteriors(method: LogPosterior, spec: ConditionalPosteriorSpec, paths: Paths) -> Scores:
-    """log p(k | x), of the groups as the conditional network was trained to tell them apart."""
+    """log p(k | x), with the group frequencies of the conditional network's training as the prior."""
     queries, terms = read_terms(spec, paths)
     groups = [read_members(paths.group(group), expected) for group, expected in spec.members.items()]
     prior = np.log(label_shares(groups))
@@ -40,7 +40,7 @@ def log_posteriors(method: LogPosterior, spec: ConditionalPosteriorSpec, paths: 
 def label_shares(groups: list[set[str]]) -> np.ndarray:
     """p(k), [G]: the share of each label in training, from the ids of each group's members.
 
-    An image counts as one of its groups, drawn uniformly each time it is seen; images in no group have no label.
+    In training an image has the label of one of its groups, drawn uniformly each time; images in no group have none.
     """
     counts = Counter(chain.from_iterable(groups))
     shares = np.array([sum(1 / counts[member] for member in sorted(members)) for members in groups])
@@ -48,10 +48,10 @@ def label_shares(groups: list[set[str]]) -> np.ndarray:
 
 
 def log_posterior(log_likelihoods: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-    """log p(k | x), [G, ...], from log p(x | k) up to what all groups share, [G, ...], and log p(k), [G].
+    """log p(k | x), [G, ...], from log p(x | k) up to a term shared by all groups, [G, ...], and log p(k), [G].
 
-    As -log(1 + exp(-o)) of the log odds o_k = l_k + log p(k) - logsumexp over the other groups, so that of two images
-    whose group is nearly certain the surer one still is ahead.
+    Computed as -log(1 + exp(-o)) of the log odds o_k = l_k + log p(k) - logsumexp over the other groups, which still
+    orders images whose group is nearly certain.
     """
     joint = log_likelihoods + log_prior.reshape(-1, *[1] * (log_likelihoods.ndim - 1))
     others = [logsumexp(np.delete(joint, group, axis=0), axis=0) for group in range(len(joint))]
@@ -61,7 +61,7 @@ def log_posterior(log_likelihoods: np.ndarray, log_prior: np.ndarray) -> np.ndar
 def read_terms(spec: LikelihoodRatioSpec, paths: Paths) -> tuple[list[str], np.ndarray]:
     """Ids of the n queries and their weighted terms w_i (KL_i - KL_i given k), float64 [n, G, S].
 
-    Raises ArtifactError for a file that is not of the spec.
+    Raises ArtifactError for a file that does not match the spec.
     """
     read = [_of_bucket(spec, paths, bucket) for bucket in spec.buckets]
     return [query for ids, _ in read for query in ids], np.concatenate([terms for _, terms in read])
@@ -75,7 +75,7 @@ def _of_bucket(spec: LikelihoodRatioSpec, paths: Paths, bucket: str) -> tuple[li
     for path, (tensors, metadata) in zip(files, read, strict=True):
         if (unpack_ids(tensors["ids"]), metadata["model_sha256"]) != (ids, checkpoint):
             raise ArtifactError(
-                f"{path}: of other samples or another checkpoint than {files[0]}. Delete both and run snakemake again."
+                f"{path}: its samples or model differ from those of {files[0]}. Delete both and run snakemake again."
             )
     kl = np.stack([tensors["kl"].astype(np.float64) for tensors, _ in read], axis=1)
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)

@@ -1,9 +1,9 @@
-"""Under which group is the image likeliest, and which group is it likely of? By one network conditioned on the group.
+"""Likelihood ratios and posteriors of groups, from one network conditioned on the group.
 
 conditional_elbo: score_k(x) = ELBO(x | k) - ELBO(x), both of the group-conditional network: an estimate of
-log p(x | k) / p(x). The second term, where the network is told no group, is the same for all k.
-conditional_posterior: score_k(x) = log p(k | x) by Bayes' rule, from the same bounds and the groups' sizes.
-A text-to-image model is conditional as it is: it is told a prompt that names the group, or the empty one.
+log p(x | k) / p(x). The second term, with the null condition, is the same for all k.
+conditional_posterior: score_k(x) = log p(k | x) by Bayes' rule, from the same ELBOs and the groups' sizes.
+A text-to-image model needs no extra network: it is conditioned on a prompt that names the group, or on the empty one.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Conditional(Section):
 
 class LikelihoodRatioSpec(Spec):
     stage, version = "likelihood_ratio", 2
-    network: ClassVar[str] = CONDITIONAL  # name under models/ of what is conditioned on the group
+    network: ClassVar[str] = CONDITIONAL  # name under models/ of the network conditioned on the group
     elbo: ElboSettings
     model: str
     groups: list[str]  # in the order of the labels
     buckets: dict[str, str]
 
     def elbo_digests(self, bucket: str) -> list[str]:
-        """Of the specs of a bucket's likelihood terms: without a condition, then of each group."""
+        """Digests of the specs of a bucket's ELBO terms: without a condition, then for each group."""
         values = {"model": self.model, "samples": self.buckets[bucket], "elbo": self.elbo}
         conditioned = [ConditionalElboSpec(**values, label=label) for label in range(len(self.groups))]
         return [job.digest() for job in [ElboSpec(**values), *conditioned]]
@@ -58,7 +58,7 @@ class PromptedRatioSpec(LikelihoodRatioSpec):
 
 class ConditionalPosteriorSpec(LikelihoodRatioSpec):
     stage, version = "conditional_posterior", 1
-    members: dict[str, str]  # digest of each group, whose size is in the prior
+    members: dict[str, str]  # digest of each group, whose size determines the prior
 
 
 class PromptedPosteriorSpec(ConditionalPosteriorSpec):
@@ -67,26 +67,26 @@ class PromptedPosteriorSpec(ConditionalPosteriorSpec):
 
 
 class LikelihoodRatio(Method[LikelihoodRatioSpec]):
-    """Scores by the likelihood terms of the conditional network, conditioned on each group in turn."""
+    """Scores by the conditional network's ELBO terms, conditioned on each group in turn."""
 
     kind: type[LikelihoodRatioSpec] = LikelihoodRatioSpec
     prompted: type[LikelihoodRatioSpec] = PromptedRatioSpec
 
     def check(self, experiment: Experiment) -> None:
-        """Prompts must be able to name each group."""
+        """Check that prompts can name each group."""
         if experiment.config.text_to_image is None:
             return
         prompts = experiment.config.text_to_image.prompts
         if not {DESCRIPTORS, prompts.style} & set(placeholders(prompts.template)):
             raise ConfigError(
-                f"text_to_image.prompts.template: {self.name} tells the model prompts that name each group's style; "
-                f"put {{{DESCRIPTORS}}} or {{{prompts.style}}} into it"
+                f"text_to_image.prompts.template: {self.name} conditions the model on prompts that name each group's "
+                f"style; put {{{DESCRIPTORS}}} or {{{prompts.style}}} into it"
             )
         for group in experiment.groups:
             if not experiment.fine_tuned.styles_held(group):
                 raise ConfigError(
                     f"text_to_image.prompts.style: group {group!r} holds half of the images of no {prompts.style}; "
-                    f"{self.name} tells the model each group's style, so name the column that the groups are of"
+                    f"{self.name} conditions the model on each group's style, so name the column that defines groups"
                 )
 
     def spec(self, experiment: Experiment) -> LikelihoodRatioSpec:
@@ -94,7 +94,7 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
         return kind(**self.fields(experiment))
 
     def fields(self, experiment: Experiment) -> dict[str, Any]:
-        """What the spec says, of either kind of models."""
+        """Fields of the spec, for either kind of models."""
         samples = {bucket: experiment.elbo_samples(CONDITIONAL, bucket) for bucket in experiment.buckets}
         return {
             "elbo": experiment.elbo_settings,
@@ -123,7 +123,7 @@ class LikelihoodRatio(Method[LikelihoodRatioSpec]):
 
 
 class LogPosterior(LikelihoodRatio):
-    """Scores by the posterior of the groups: the same terms, with the prior that training drew the groups by."""
+    """Scores by the posterior of the groups: the same terms, with the groups' training frequencies as the prior."""
 
     kind, prompted = ConditionalPosteriorSpec, PromptedPosteriorSpec
     computed_by = "log_posteriors"

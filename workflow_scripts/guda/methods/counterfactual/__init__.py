@@ -1,1 +1,1 @@
-"""Likelihoods under models without a group: the oracle, GUDA and other ways to unlearn."""
+"""Likelihoods under models without a group: the oracle, GUDA and other unlearning operators."""

@@ -1,4 +1,4 @@
-"""Scores from the likelihood terms of counterfactual models."""
+"""Scores from the ELBO terms of counterfactual models."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from guda.models.noise_schedule import step_weights
 
 
 def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
-    """ELBO(x; full) - ELBO(x; without k), less the damage where the method is calibrated; the mean over runs.
+    """ELBO(x; full) - ELBO(x; without k), minus the damage if the method is calibrated; averaged over runs.
 
-    The details of a calibrated one say how far each group was forgotten.
+    The details of a calibrated method include how far each group was forgotten.
     """
     paths, first = paths.with_schedule(method.schedule), spec.runs[0]
     calibration: Retained | None = None
@@ -35,7 +35,7 @@ def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
         found = dict(zip(first.models, forgotten, strict=True))
         details = {"forgetting": found} | summary(found)
     queries, parts = [], []
-    for bucket, samples in first.buckets.items():  # the terms of all of them would be too many
+    for bucket, samples in first.buckets.items():  # one bucket at a time, to bound memory
         ids, terms = mean_terms(spec, paths, bucket, samples)
         queries += ids
         parts.append(calibrated(terms, calibration))
@@ -46,16 +46,16 @@ def scores(method: Counterfactual, spec: AnySpec, paths: Paths) -> Scores:
 
 
 def weighted_differences(full: np.ndarray, without: Iterable[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """w_i (KL_i without k - KL_i full) of every image, group and step, float64 [n, G, S]: a score is their sum.
+    """w_i (KL_i without k - KL_i full) of every image, group and step, float64 [n, G, S]; a score is their sum over S.
 
-    `full` float64 [n, S] are the terms of the base model, `without` those of each group's counterfactual model, and
-    `weights` [S] say how many steps each stands for.
+    `full` float64 [n, S] are the base model's terms, `without` those of each group's counterfactual model, and
+    `weights` [S] the number of steps that each term represents.
     """
     return np.stack([terms - full for terms in without], axis=1) * weights
 
 
 def mean_terms(spec: AnySpec, paths: Paths, bucket: str, samples: str) -> tuple[list[str], np.ndarray]:
-    """Ids of a bucket and the mean over runs of its weighted terms, float64 [n, G, S]."""
+    """Ids of a bucket and its weighted terms averaged over runs, float64 [n, G, S]."""
     first, *others = spec.runs
     ids, total = _score_terms(first, paths, bucket, samples)
     for run in others:
@@ -95,9 +95,9 @@ def _read_elbo(
 
 
 def _read_calibration(spec: AnySpec, paths: Paths, calibration: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Weighted terms [K, M, G, S] of K runs of the calibration images, of the spec with this digest.
+    """Weighted terms [K, M, G, S] of the calibration images in K runs, from the spec with this digest.
 
-    Also which of the images each group holds.
+    Also a mask of each group's images.
     """
     found = [_score_terms(run, paths, CALIBRATION, calibration) for run in spec.runs]
     ids, runs = found[0][0], np.stack([terms for _, terms in found])

@@ -1,4 +1,4 @@
-"""Scores from counterfactual models: how much worse is a query explained had the group been absent from training?
+"""Scores from counterfactual models: how much worse would a query be explained without the group in training?
 
 score_k(x) = ELBO(x; full) - ELBO(x; without k) (GUDA, arXiv 2601.22651). With models retrained without the group it
 is the LOGO oracle; with models that unlearned the group it is GUDA.
@@ -36,29 +36,29 @@ class CounterfactualSpec(Spec):
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
     model_names: dict[str, str]  # its name under models/
-    neighbors: dict[str, str]  # digest of the neighbours by which groups were unlearned here, by name under neighbors/
+    neighbors: dict[str, str]  # digest of the neighbours used by unlearning, by name under neighbors/
     buckets: dict[str, str]
     calibration: str | None
-    members: dict[str, str]  # digest of each group, where calibration needs its members
+    members: dict[str, str]  # digest of each group, if calibration needs its members
 
     @property
     def runs(self) -> list[CounterfactualSpec]:
-        """What scores are averaged over."""
+        """The runs that scores are averaged over."""
         return [self]
 
     @property
     def base_name(self) -> str:
-        """Name under models/ of the model that counterfactual ones are compared with; `base` is its digest."""
+        """Name under models/ of the model that counterfactual models are compared with; `base` is its digest."""
         return BASE
 
     def elbo_digest(self, model: str, samples: str) -> str:
-        """Digest of the spec of likelihood terms, from the digests of the model and of the images."""
+        """Digest of the spec of ELBO terms, from the digests of the model and of the images."""
         return ElboSpec(model=model, samples=samples, elbo=self.elbo).digest()
 
 
 class GuidedCounterfactualSpec(CounterfactualSpec):
     stage, version = "guided_counterfactual", 4
-    conditional: str  # digest of the network whose guidance the counterfactual models were unlearned by
+    conditional: str  # digest of the network whose guidance was used for unlearning
 
 
 class OwnBaseCounterfactualSpec(CounterfactualSpec):
@@ -72,21 +72,21 @@ class OwnBaseCounterfactualSpec(CounterfactualSpec):
 
 class RepeatedSpec(Spec):
     stage, version = "repeated_counterfactual", 2
-    runs: list[GuidedCounterfactualSpec | CounterfactualSpec]  # one a seed of unlearning, the same but for the models
+    runs: list[GuidedCounterfactualSpec | CounterfactualSpec]  # one per unlearning seed, differing only in the models
 
 
 AnySpec = CounterfactualSpec | RepeatedSpec
 
 
 class Counterfactual(Method[AnySpec]):
-    """Scores by counterfactual models, one a group."""
+    """Scores by counterfactual models, one per group."""
 
     kind: type[AnySpec] = CounterfactualSpec
     calibrated = False
-    schedule = ""  # name of the diffusion steps, where they are others than the configured
+    schedule = ""  # name of the diffusion steps, if not the configured ones
 
     def check(self, experiment: Experiment) -> None:
-        """Unlearning's damage is measured on the calibration images outside of each group, so there must be some."""
+        """Check that some calibration images are outside each group: damage is measured on them."""
         if not self.calibrated:
             return
         ids, settings = list(experiment.dataset.table["id"]), experiment.config.attribution.calibration
@@ -99,7 +99,7 @@ class Counterfactual(Method[AnySpec]):
                 )
 
     def compared(self, experiment: Experiment, names: dict[str, str]) -> CounterfactualSpec:
-        """Spec of scores by the models of these names under models/, by group."""
+        """Spec of scores by the named models under models/, by group."""
         return CounterfactualSpec(
             elbo=experiment.elbo_settings_of(self.schedule),
             base=experiment.model_digest(BASE),
@@ -122,7 +122,7 @@ class Counterfactual(Method[AnySpec]):
         return found
 
     def run_needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
-        """What the models of one run ask for."""
+        """Needs of the models of one run."""
         paths, models = paths.with_schedule(self.schedule), self.judged(spec)
 
         def elbo_records(buckets: dict[str, str]) -> dict[str, str]:
@@ -154,7 +154,7 @@ class Counterfactual(Method[AnySpec]):
 class Oracle(Counterfactual):
     """LOGO: a model retrained from scratch without each group.
 
-    It is compared with the base model, or with its seed's own, which then counts as built.
+    It is compared with the base model, or with its seed's own base model, whose cost then counts.
     """
 
     def __init__(self, seed: int):
@@ -180,9 +180,9 @@ class Oracle(Counterfactual):
 
 
 class Unlearned(Counterfactual):
-    """GUDA and what it is compared with: the full model after an operator unlearned each group.
+    """GUDA and alternative operators: the base model with each group unlearned.
 
-    The operator is that of the method's own name, or of another.
+    The operator has the method's name unless another one is given.
     """
 
     def __init__(self, name: str, operator: str = "", calibrated: bool = True):
@@ -218,7 +218,7 @@ class Unlearned(Counterfactual):
 
 
 class GuidedUnlearned(Unlearned):
-    """The full model after unlearning by guidance: its own, or a conditional network's, which then counts as built."""
+    """The base model after unlearning by guidance: its own, or a conditional network's, whose cost then counts."""
 
     def run_spec(self, experiment: Experiment, run: str) -> CounterfactualSpec:
         spec = super().run_spec(experiment, run)

@@ -1,4 +1,4 @@
-"""What unlearned models' scores of retained training images say: a true counterfactual's are near 0 there."""
+"""Calibration on retained training images, where a true counterfactual model's scores are near 0."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Retained:
-    """Of each group's model: `damage` [G, S], the mean of its terms there, and how far its scores are off.
+    """For each group's model: `damage` [G, S], its mean terms on retained images, and the errors of its scores.
 
-    The error of a group's score is `dispersion` [G] times the score's standard error by the noise of scoring, and, the
-    same for all images, `damage_se` [G], that of the damage by the choice of the calibration images. `highest` [R] are
-    the images' largest scores by groups that do not hold them, of all images that some group does not hold.
+    The error of a group's score combines `dispersion` [G] times the score's standard error due to scoring noise, and
+    `damage_se` [G], shared by all images, the standard error of the damage due to the choice of calibration images.
+    `highest` [R] is each image's largest score among groups that do not contain it, for images outside some group.
     """
 
     damage: Float[np.ndarray, "g s"]
@@ -32,7 +32,7 @@ class Retained:
 def calibrated(
     terms: Float[np.ndarray, "n g s"], calibration: Retained | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Score, se, p_top1_scoring and the score's error in all, each [n, G]; the error is NaN without calibration."""
+    """Score, se, p_top1_scoring and the score's total error, each [n, G]; the error is NaN without calibration."""
     if calibration is None:
         score, se, p_top1_scoring = summarise(terms)
         return score, se, p_top1_scoring, np.full(score.shape, np.nan)
@@ -41,13 +41,13 @@ def calibrated(
 
 
 def retained(runs: Float[np.ndarray, "k m g s"], held: Sequence[np.ndarray]) -> Retained:
-    """From the weighted terms of M calibration images in K runs, whose mean is what scores are made of.
+    """Calibration from the weighted terms of M calibration images in K runs, over which scores are averaged.
 
-    `held` says, bool [M], which of the images each group holds, not all. The dispersion counts what unlearning from
-    another seed changes, which the noise of scoring does not know: the root mean square of errors over that of standard
-    errors (Birge 1932). The errors are those of scoring and of the mean over K seeds. From a single run they are told
-    by the scores below the median alone: leaving out a group makes an image worse, if anything, so those above are
-    effects as well. NaN where a single image is retained.
+    `held` bool [M] marks each group's images, never all of them. The dispersion accounts for the variation between
+    unlearning seeds, which scoring noise does not include: the root mean square error over the root mean square
+    standard error (Birge 1932). The errors include scoring noise and the mean over K seeds. For a single run they are
+    estimated only from scores below the median: leaving out a group can only make images worse, so scores above it
+    include real effects. NaN if only one image is retained.
     """
     terms = runs.mean(axis=0)
     harm = damage(terms, held)
@@ -63,18 +63,18 @@ def retained(runs: Float[np.ndarray, "k m g s"], held: Sequence[np.ndarray]) -> 
             errors[group] = (
                 noise[group] + of_seeds.var(axis=0, ddof=1).mean() / len(runs) if len(runs) > 1 else lower_half(found)
             )
-    # Without any noise there is no error either: the model is the base model.
+    # Without noise there is no error: the model equals the base model.
     ratio = np.divide(errors, noise, out=np.zeros(len(held)), where=noise != 0)
     by_others = np.where(np.stack(held, axis=1), -np.inf, score).max(axis=1)
     return Retained(harm, np.sqrt(ratio), chance, by_others[np.isfinite(by_others)])
 
 
 def no_first_group(score: Float[np.ndarray, "n g"], highest: Float[np.ndarray, " r"]) -> Float[np.ndarray, "n g"]:
-    """p_none [n, G]: p-values of the hypothesis that an image owes nothing to any group, small where one stands out.
+    """p_none [n, G]: p-values of the hypothesis that no group influenced an image; small if a group stands out.
 
     (1 + the number of the R `highest` scores of retained images that are at least the group's) / (R + 1), a conformal
-    p-value (Vovk et al. 2005). That of the image's first group is uniform, or larger, where under the hypothesis its
-    score and those of retained images are exchangeable. As maxima are compared, the others need no adjustment.
+    p-value (Vovk et al. 2005). For the image's first group it is uniform or larger if, under the hypothesis, its score
+    and those of retained images are exchangeable. Since maxima are compared, no multiplicity adjustment is needed.
     """
     ordered = np.sort(highest)
     at_least = len(ordered) - np.searchsorted(ordered, score, side="left")
@@ -82,7 +82,7 @@ def no_first_group(score: Float[np.ndarray, "n g"], highest: Float[np.ndarray, "
 
 
 def lower_half(values: Float[np.ndarray, " m"]) -> float:
-    """Mean squared distance from the median of the values below it: the variance, where they are symmetric."""
+    """Mean squared distance from the median of the values below it; for symmetric values, their variance."""
     below = values[values < np.median(values)] - np.median(values)
     return float((below**2).mean()) if len(below) else 0.0
 
@@ -90,8 +90,8 @@ def lower_half(values: Float[np.ndarray, " m"]) -> float:
 def damage(terms: Float[np.ndarray, "m g s"], held: Sequence[np.ndarray]) -> Float[np.ndarray, "g s"]:
     """Mean weighted terms [M, G, S] of each group's unlearned model on retained training images, float64 [G, S].
 
-    `held` says of each group which of the M images are its members, bool [M], not all. A true counterfactual explains
-    what was retained as well as the full model does; what an unlearned model loses there is damage by the unlearning,
-    differs from group to group, and is subtracted from the group's scores.
+    `held` marks each group's members among the M images, bool [M], never all. A true counterfactual model explains
+    retained images as well as the full model does. What an unlearned model loses there is damage caused by unlearning;
+    it differs between groups and is subtracted from the group's scores.
     """
     return np.stack([terms[~members, column].mean(0) for column, members in enumerate(held)])

@@ -1,4 +1,4 @@
-"""Similarity of images by the features of a network."""
+"""Similarity of images in a network's features."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def instance_scores(
 
 
 def unit_vectors(features: np.ndarray) -> np.ndarray:
-    """Each row [n, d] scaled to length one; a row of zeros stays."""
+    """Rows [n, d] scaled to length one; zero rows are unchanged."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(lengths > 0, lengths, 1)

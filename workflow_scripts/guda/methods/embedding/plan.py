@@ -1,4 +1,4 @@
-"""Who has images like this one, in the eyes of a network? Similarity of features, as CLIPA measures it with CLIP's."""
+"""Similarity of features of the base model or of a vision model, as in CLIPA, which uses CLIP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Embedding(Aggregation):
 
 
 class FeatureNoise(BaseModel):
-    """With which noise images are shown to the base network."""
+    """The noise added to images whose base-model features are computed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     noise_schedule: NoiseSchedule
@@ -52,7 +52,7 @@ class FeaturesSpec(Spec):
     stage, version = "features", 1
     model: str  # digest of the base model, or of the content of a vision model
     images: str  # digest of the training images, or of a bucket of queries
-    noise: FeatureNoise | None  # None: by a vision model
+    noise: FeatureNoise | None  # None: features of a vision model
 
 
 class EmbeddingSpec(SimilaritySpec):
@@ -63,7 +63,7 @@ class EmbeddingSpec(SimilaritySpec):
 
 
 class FeatureSimilarity(Similarity[EmbeddingSpec]):
-    """An image's score is the cosine of its features and the query's."""
+    """A training image's score is the cosine similarity of its features and the query's."""
 
     kind = EmbeddingSpec
 
@@ -110,6 +110,6 @@ class FeatureSimilarity(Similarity[EmbeddingSpec]):
         )
 
 
-@cache  # a large model's files are read once when planning, not for each bucket
+@cache  # so that planning reads a large model's files once, not once per bucket
 def _vision_digest(source: str) -> str:
     return vision_digest(source, KEY)

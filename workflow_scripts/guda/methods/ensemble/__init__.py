@@ -1,1 +1,1 @@
-"""Several methods' scores as one."""
+"""Combined scores of several methods."""

@@ -1,4 +1,4 @@
-"""Scores of several methods as one."""
+"""Combined scores of several methods."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from guda.methods.ensemble.plan import EnsembleOf, EnsembleSpec
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ROUNDING = 1e-12  # a spread below this share of the scores' own size is none
+ROUNDING = 1e-12  # spreads below this share of the scores' magnitude count as zero
 
 
 def scores(method: EnsembleOf, spec: EnsembleSpec, paths: Paths) -> Scores:
-    """The members' scores, combined, in the order of the first one's queries and groups."""
+    """The members' scores combined, in the order of the first member's queries and groups."""
     found = [read_scores(paths.scores(member.method), digest(member.spec)) for member in spec.members]
     first = found[0]
     aligned = []
@@ -28,7 +28,7 @@ def scores(method: EnsembleOf, spec: EnsembleSpec, paths: Paths) -> Scores:
         for kind in ("queries", "groups"):
             if set(getattr(each, kind)) != set(getattr(first, kind)):
                 raise ArtifactError(
-                    f"{paths.scores(member.method)}: its {kind} are not those of "
+                    f"{paths.scores(member.method)}: its {kind} differ from those of "
                     f"{paths.scores(spec.members[0].method)}. Delete both and run snakemake again."
                 )
         rows, columns = _places(first.queries, each.queries), _places(first.groups, each.groups)
@@ -42,14 +42,14 @@ def _places(names: list[str], among: list[str]) -> list[int]:
 
 
 def combined(scores: Sequence[Float[np.ndarray, "n g"]], weights: Sequence[float]) -> Float[np.ndarray, "n g"]:
-    """The weighted mean of several methods' contrasts in units of their spread, with the size of the first one's.
+    """The weighted mean of several methods' standardised contrasts, rescaled to the first method's spread.
 
-    A contrast is a score less the image's mean over groups, a method's spread s the root mean square of all of its
-    contrasts c:
+    A contrast c is a score minus the image's mean over groups; a method's spread s is the root mean square of all its
+    contrasts:
 
         mean_1 + s_1 sum_m w_m c_m / s_m / sum_m w_m
 
-    Methods by which all groups tie have no spread and no part in either sum.
+    Methods for which all groups tie have no spread and are excluded from both sums.
     """
     means = [each.mean(1, keepdims=True) for each in scores]
     contrasts = [each - mean for each, mean in zip(scores, means, strict=True)]

@@ -1,4 +1,4 @@
-"""Do several methods together know better? Their scores, each brought to one size, with weights fixed beforehand."""
+"""Ensemble of several methods: their standardised scores, averaged with fixed weights."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Ensemble(Section):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each member, the first one first."""
+        """Weight of each member, in order."""
         return dict(self.members or DEFAULT)
 
 
 class Member(BaseModel):
-    """A method, with the canonical text of the spec of its scores."""
+    """A method and the canonical text of its scores' spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     method: str
@@ -49,7 +49,7 @@ class EnsembleSpec(Spec):
 
 
 class EnsembleOf(Method[EnsembleSpec]):
-    """A weighted mean of scores of some of the methods `known`, which need not be among those of the configuration."""
+    """A weighted mean of the scores of some `known` methods, which need not be among the configured methods."""
 
     kind = EnsembleSpec
 
@@ -58,14 +58,16 @@ class EnsembleOf(Method[EnsembleSpec]):
         self.known = known
 
     def members(self, experiment: Experiment) -> list[str]:
-        """Names of its members. Raises ConfigError for one that there is not, or not for these models."""
+        """Names of its members. Raises ConfigError for a member that is unknown or not supported for these models."""
         names = list(experiment.config.attribution.ensemble.weights)
         able = [name for name, method in self.known.items() if method.applies(experiment)]
         for name in names:
             if name not in self.known:
                 raise ConfigError(f"{KEY}: {name!r} cannot be a member; {nearest_name(name, able)}")
             if name not in able:
-                raise ConfigError(f"{KEY}: {name} is not there for {experiment.family.title}; known: {', '.join(able)}")
+                raise ConfigError(
+                    f"{KEY}: {name} is not supported for {experiment.family.title}; known: {', '.join(able)}"
+                )
         return names
 
     def check(self, experiment: Experiment) -> None:
@@ -85,7 +87,7 @@ class EnsembleOf(Method[EnsembleSpec]):
         )
 
     def needs(self, spec: EnsembleSpec, paths: Paths) -> Needs:
-        """Scores of the members, and what each of these needs: a record that several have is there once."""
+        """The members' score files and needs; records shared by several members are listed once."""
         own = {paths.scores_record(member.method): digest(member.spec) for member in spec.members}
         needs = [method.needs(of, paths) for method, of in self.parsed(spec)]
         built = {path: found for each in needs for path, found in each.build_records.items()}
@@ -100,6 +102,6 @@ class EnsembleOf(Method[EnsembleSpec]):
         return {name: found for method, of in self.parsed(spec) for name, found in method.judged(of).items()}
 
     def parsed(self, spec: EnsembleSpec) -> Iterator[tuple[Method, Spec]]:
-        """The members, each with its spec."""
+        """The members with their specs."""
         for member in spec.members:
             yield self.known[member.method], self.known[member.method].parse(member.spec)

@@ -1,4 +1,4 @@
-"""Scores from projected gradients: the kernel of TRAK, and what is made of it."""
+"""Scores from projected gradients: TRAK's kernel, and the scores derived from it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from guda.core.seeding import chosen
 from guda.methods.gradients.damping import choose_damping
 from guda.methods.gradients.plan import GradientScoresSpec, GradientSimilarity
 
-FEATURES = 2**22  # in float64 at a time: 32 MiB
-SCORES = 2**23  # at a time: 64 MiB
+FEATURES = 2**22  # float64 feature values per block: 32 MiB
+SCORES = 2**23  # scores per block: 64 MiB
 
 
 def instance_scores(
@@ -34,7 +34,7 @@ def instance_scores(
 
 
 def damping(spec: GradientScoresSpec, paths: Paths) -> float:
-    """The damping of the kernel, chosen or given."""
+    """The damping of the kernel, configured or selected."""
     return float(_kernel_of(spec, paths).damping)
 
 
@@ -42,7 +42,7 @@ def _kernel_of(spec: GradientScoresSpec, paths: Paths) -> Kernel:
     return _kernel(paths.features(spec.method, TRAINING), spec.training, spec.settings.damping)
 
 
-@lru_cache(maxsize=1)  # for the scores, and for the record of what they were made with
+@lru_cache(maxsize=1)  # used by the scores and by their record
 def _kernel(path: str, expected: str, damping: float | str) -> Kernel:
     training, _ = load_tensors(path, expected, "np")
     return Kernel(training["features"], training["residuals"], unpack_ids(training["ids"]), damping)
@@ -51,8 +51,8 @@ def _kernel(path: str, expected: str, damping: float | str) -> Kernel:
 class Kernel:
     """k(x, i) = phi(x)^T (Phi^T Phi + lambda I)^-1 phi_i for the rows phi_i of Phi, float32 [N, d].
 
-    lambda is `damping` times the mean eigenvalue of Phi^T Phi, or chosen on halves of the images by their ids ('auto').
-    All in float64.
+    lambda is `damping` times the mean eigenvalue of Phi^T Phi; 'auto' selects it by cross-validation on two halves of
+    the images, split by id. Computed in float64.
     """
 
     def __init__(self, features: np.ndarray, residuals: np.ndarray, ids: list[str], damping: float | str):
@@ -74,7 +74,7 @@ class Kernel:
             ) from None
 
     def __call__(self, queries: np.ndarray) -> np.ndarray:
-        """k of queries' features [q, d] and every row, float64 [q, N]."""
+        """k of queries' features [q, d] with every row, float64 [q, N]."""
         from scipy.linalg import cho_solve
 
         solved = cho_solve(self._factor, queries.T.astype(np.float64))
@@ -85,7 +85,7 @@ class Kernel:
 
 
 def gram(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Phi^T Phi over these rows of the features [N, d], float64 [d, d]."""
+    """Phi^T Phi over the given rows of the features [N, d], float64 [d, d]."""
     dim = features.shape[1]
     total = np.zeros((dim, dim))
     for block in _blocks(len(rows), FEATURES // dim):

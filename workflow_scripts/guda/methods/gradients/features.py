@@ -1,4 +1,4 @@
-"""Per-sample gradients of a function of the network's output, projected: what TRAK, D-TRAK and DAS compare."""
+"""Projected per-sample gradients of a function of the network's output, as compared by TRAK, D-TRAK and DAS."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from guda.methods.gradients.projection import Projection
 from guda.methods.parameters import matching
 from guda.models.denoisers import UNetDenoiser, add_adapters
 
-COMMON = "every image"  # in place of an id
+COMMON = "every image"  # replaces the id if the noise is shared
 PARAMETERS = "attribution, `parameters` of trak, dtrak or das"
 Function = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss(prediction: Tensor, noise: Tensor) -> Tensor:
-    """TRAK for diffusion models: the denoising loss ||e - e_theta||^2 over the number of pixels."""
+    """TRAK for diffusion models: the denoising loss ||e - e_theta||^2 divided by the number of pixels."""
     return (noise - prediction).square().mean()
 
 
 def squared_output(prediction: Tensor, noise: Tensor) -> Tensor:
-    """D-TRAK (arXiv 2311.00500): ||e_theta||^2 over the number of pixels, whatever the noise was."""
+    """D-TRAK (arXiv 2311.00500): ||e_theta||^2 divided by the number of pixels; ignores the noise."""
     return prediction.square().mean()
 
 
@@ -49,13 +49,14 @@ def projected_gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Projected gradients of f, averaged over diffusion steps, float32 [n, d]; and residuals, float32 [n].
 
-    phi_i = P^T mean_t g_it, g_it the gradient with respect to the weights of f(e_theta(x_t, t), e) of image i, at one
-    noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalise` each g_it is brought to length
-    1 before the mean. The residual is the root mean square of e - e_theta, averaged over steps.
+    phi_i = P^T mean_t g_it, where g_it is the gradient of f(e_theta(x_t, t), e) of image i with respect to the weights,
+    at one noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalise`, each g_it is scaled to
+    length 1 before averaging. The residual is the root mean square of e - e_theta, averaged over steps.
 
-    The weights are all, or those that a `PartialGradientsSpec` names, in a copy of the network with fresh adapters if
-    it says so. Images with captions are told the first of them. Of the spec, what it says beside digests counts. At
-    most `batch_size` evaluations at a time. Raises ConfigError for an expression that is found in no weight's name.
+    Gradients are taken of all weights, or of those that a `PartialGradientsSpec` names, in a copy of the network with
+    new adapters if it asks for them. Images with captions are conditioned on their first one. The digests of the spec
+    are ignored. At most `batch_size` evaluations run at a time. Raises ConfigError for an expression that matches no
+    weight's name.
     """
     x, ids = to_network_range(samples.images), samples.ids
     denoiser, patterns = _differentiated(denoiser, spec)
@@ -67,7 +68,7 @@ def projected_gradients(
     projection = Projection(shapes, spec.projection_dim, spec.seed, denoiser.device)
     each = (0, 0, 0) if samples.captions is None else (0, 0, 0, 0)
     gradients = vmap(grad(_value, argnums=1, has_aux=True), in_dims=(None, None, *each))
-    # The gradient of the mean over steps is one backward pass; only where each is normalised are there several.
+    # The gradient of the mean over steps takes one backward pass; normalising each gradient takes one per step.
     parts = [[step] for step in spec.steps] if spec.normalise else [spec.steps]
     rows = [(row, part) for row in range(len(x)) for part in parts]
 
@@ -80,7 +81,7 @@ def projected_gradients(
         drawn = [x[of_batch], torch.from_numpy(noise), torch.tensor([part for _, part in batch])]
         told = samples.told(of_batch)
         drawn += [] if told is None else [told]
-        # Weights that gradients are not of would else be tracked; of the attentions, MATH takes all samples at a time.
+        # no_grad: other weights need no graph. MATH: the attention kernel that supports vmap over samples.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             found, residual = gradients(output, weights, *(tensor.to(denoiser.device) for tensor in drawn))
         phi = projection(found)
@@ -102,7 +103,7 @@ def projected_gradients(
 
 
 def _differentiated(denoiser: UNetDenoiser, spec: GradientsSpec) -> tuple[UNetDenoiser, list[str] | None]:
-    """The network that gradients are taken of, and expressions of the names of its weights; None: of all."""
+    """The network to differentiate, and expressions for the names of the weights; None: all."""
     if not isinstance(spec, PartialGradientsSpec):
         return denoiser, None
     if spec.lora_rank is not None:
@@ -119,7 +120,7 @@ class _Output(torch.nn.Module):
         self.denoiser, self.function = denoiser, function
 
     def forward(self, clean: Tensor, noise: Tensor, t: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]; `told` [L, D] is the embedding of its prompt."""
+        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]; `told` [L, D] is the image's prompt embedding."""
         condition = None if told is None else told.expand(len(t), *told.shape)
         prediction = self.denoiser.predict_noise(self.denoiser.add_noise(clean, noise, t), t, condition)
         residual = (noise - prediction).square().flatten(1).mean(1).sqrt().mean()

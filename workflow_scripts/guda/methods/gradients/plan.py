@@ -1,4 +1,4 @@
-"""Whose gradients are like the query's? TRAK, D-TRAK and DAS, on projected gradients that jobs of their own compute."""
+"""Similarity of gradients: TRAK, D-TRAK and DAS, on projected gradients computed by separate jobs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from guda.models.noise_schedule import elbo_steps
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-GRADIENTS = 2**26  # numbers in the gradients of a batch: 256 MiB
-CROSS_ATTENTION = [r"\.attn2\."]  # in the names of the weights that fine-tuning then trains alone
+GRADIENTS = 2**26  # gradient entries per batch: 256 MiB
+CROSS_ATTENTION = [r"\.attn2\."]  # in the names of the weights trained by this kind of fine-tuning
 LORA, OF_ADAPTERS = "lora", [r"\.lora_B\."]
 
 
@@ -96,15 +96,15 @@ class GradientsSpec(Spec):
     function: str  # name in guda.methods.gradients.features.FUNCTIONS
     normalise: bool
     steps: list[int]
-    own_noise: bool  # else all images have the same
+    own_noise: bool  # False: all images share the noise of a step
     seed: int
     projection_dim: int
 
 
 class PartialGradientsSpec(GradientsSpec):
     stage, version = "partial_gradients", 1
-    parameters: list[str]  # regular expressions of the names of the weights that gradients are of
-    lora_rank: int | None  # of adapters that the network is given first; None: it is given none
+    parameters: list[str]  # regular expressions for the names of the differentiated weights
+    lora_rank: int | None  # rank of adapters added to the network first; None: no adapters
 
 
 class GradientScoresSpec(SimilaritySpec):
@@ -116,10 +116,10 @@ class GradientScoresSpec(SimilaritySpec):
 
 
 class GradientSimilarity(Similarity[GradientScoresSpec]):
-    """A method on gradients of one function of the base model's output, by its name in `features.FUNCTIONS`.
+    """A method based on gradients of a function of the base model's output, named in `features.FUNCTIONS`.
 
-    With `of_output` (DAS) gradients are brought to length 1 at each diffusion step, and a score is (k(x, i) r_i)^2 with
-    the residual r_i: the squared change of the output. Without (TRAK, D-TRAK) it is k(x, i).
+    With `of_output` (DAS), gradients are scaled to length 1 at each diffusion step, and a score is (k(x, i) r_i)^2 with
+    the residual r_i: the squared change of the output. Without it (TRAK, D-TRAK), a score is k(x, i).
     """
 
     kind = GradientScoresSpec
@@ -135,8 +135,8 @@ class GradientSimilarity(Similarity[GradientScoresSpec]):
     def check(self, experiment: Experiment) -> None:
         if self.settings(experiment).parameters == LORA and experiment.config.text_to_image is None:
             raise ConfigError(
-                f"attribution.{self.name}.parameters: lora is for text-to-image models; give regular expressions of "
-                "weights' names, or null for all"
+                f"attribution.{self.name}.parameters: lora is for text-to-image models; give regular expressions for "
+                "the names of weights, or null for all"
             )
 
     def features_spec(self, experiment: Experiment, bucket: str) -> GradientsSpec:

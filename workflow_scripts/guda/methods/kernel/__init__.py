@@ -1,1 +1,1 @@
-"""A counterfactual without training: what the base model would predict, by the training images near each query."""
+"""A training-free counterfactual: the base model's prediction shifted according to nearby training images."""

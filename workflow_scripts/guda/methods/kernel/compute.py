@@ -1,4 +1,4 @@
-"""Scores from the likelihood terms of the base model shifted by the kernel."""
+"""Scores from the ELBO terms of the base model shifted by the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighted means of training images, of all and without each group in turn, in blocks that bound memory; in float64."""
+"""Weighted means of all training images and of those without each group, in blocks to bound memory; in float64."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from guda.data.pixels import to_network_range
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-NUMBERS = 2**22  # of images or features, at a time: 32 MiB
+NUMBERS = 2**22  # values of images or features per block: 32 MiB
 
 
 def blocks(length: int, size: int) -> list[slice]:
-    """Consecutive slices of `size` elements, or of one where that is 0, that make up `length`."""
+    """Consecutive slices of `size` elements (at least one) that cover `length`."""
     size = max(1, size)
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
 def vectors(samples: Num[Tensor, "n ..."], device: torch.device) -> Float[Tensor, "n p"]:
-    """Images in network range, latents or features, as vectors."""
+    """Images in network range, latents or features, flattened to vectors."""
     return to_network_range(samples.to(device)).flatten(1).double()
 
 
@@ -33,7 +33,7 @@ def kernel_logits(
     scale: Float[Tensor, " b"],
     variance: Float[Tensor, " b"],
 ) -> Float[Tensor, "b n"]:
-    """-||x - scale a||^2 / (2 variance) of points x and samples a, up to a number for each x."""
+    """-||x - scale a||^2 / (2 variance) of points x and samples a, up to a constant per x."""
     logits = points.new_empty(len(points), len(samples))
     for block in blocks(len(samples), NUMBERS // points.shape[1]):
         a = vectors(samples[block], points.device)
@@ -52,9 +52,9 @@ def weighted_sum(weights: Float[Tensor, "b n"], images: Num[Tensor, "n ..."]) ->
 def shifts(logits: Float[Tensor, "b n"], images: Num[Tensor, "n ..."], members: Sequence[Tensor]) -> Iterator[Tensor]:
     """m_D - m_{D minus D_k} for each group k in turn, with m_S the mean of the images of S under softmax_S(logits).
 
-    `members` are the rows of each group's images, not all of them. With W the sum of all weights and M that of weighted
-    images, m_{D minus D_k} = (M - M_k) / (W - W_k). Where a group has more than half of the weight, which would be lost
-    in these differences, the softmax is taken over what is retained.
+    `members` are the rows of each group's images, never all rows. With W the sum of all weights and M that of weighted
+    images, m_{D minus D_k} = (M - M_k) / (W - W_k). If a group has more than half of the weight, where these
+    differences lose precision, the softmax over the retained images is computed instead.
     """
     weights = (logits - logits.amax(1, keepdim=True)).exp()
     total = weights.sum(1, keepdim=True)

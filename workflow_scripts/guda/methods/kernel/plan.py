@@ -1,4 +1,4 @@
-"""What would the base model predict, had it not seen a group's images near the query? A counterfactual untrained."""
+"""A training-free counterfactual: what would the base model predict without a group's images near the query?"""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from guda.specs import ElboSettings
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-EMBEDDING = FeatureSimilarity("embedding")  # whose features are taken
-WEIGHTS = 2**24  # of training images, at a time: 128 MiB
-# The kernel's widths that are tried, over the mean squared distance of two images, and images to predict with each.
+EMBEDDING = FeatureSimilarity("embedding")  # the method whose features are used
+WEIGHTS = 2**24  # weights of training images per block: 128 MiB
+# Candidate widths of the kernel, relative to the mean squared distance of two images, and images to predict with each.
 GRID = 2.0 ** np.arange(-14, 0.5, 0.5)
 PREDICTED = 500
 
@@ -47,23 +47,25 @@ class Kernel(Section):
 class KernelTermsSpec(Spec):
     stage, version = "kernel_terms", 1
     base: str
-    images: str  # digest of the training images as networks see them
+    images: str  # digest of the training images as network inputs
     samples: str  # digest of the bucket of queries
     members: dict[str, str]  # digest of each group
     elbo: ElboSettings  # with the method's own steps
-    pixels: bool  # whether pixels are compared
-    features: list[str]  # digests of the features of the training images and of the bucket, if they are compared
+    pixels: bool  # whether the kernel compares pixels
+    features: list[str]  # digests of the features of the training images and of the bucket, if the kernel compares them
 
 
 class KernelSpec(Spec):
     stage, version = "kernel", 1
     groups: list[str]
     terms: dict[str, str]  # digest of each bucket's terms
-    features: dict[str, str]  # digest of the features of the training images and each bucket, if they are compared
+    features: dict[
+        str, str
+    ]  # digest of the features of the training images and each bucket, if the kernel compares them
 
 
 class KernelCounterfactual(Method[KernelSpec]):
-    """Scores by likelihood terms that the jobs of the rule `kernel` computed by buckets."""
+    """Scores by ELBO terms, computed per bucket by jobs of the rule `kernel`."""
 
     kind = KernelSpec
 
@@ -71,8 +73,8 @@ class KernelCounterfactual(Method[KernelSpec]):
         settings, window = experiment.config.attribution.kernel, experiment.config.elbo.steps
         if settings.last is not None and not window.first <= settings.last <= window.last:
             raise ConfigError(
-                f"attribution.kernel.last is {settings.last}, outside of the window {window.first} .. {window.last} of "
-                "elbo.steps; choose a step inside, or null"
+                f"attribution.kernel.last is {settings.last}, outside the window {window.first} .. {window.last} of "
+                "elbo.steps; choose a step within it, or null"
             )
         if settings.weights == "pixels":
             return
@@ -88,13 +90,13 @@ class KernelCounterfactual(Method[KernelSpec]):
         return [] if experiment.config.attribution.kernel.weights == "pixels" else EMBEDDING.notes(experiment)
 
     def features(self, experiment: Experiment, buckets: list[str]) -> dict[str, str]:
-        """Digests of the features of the training images and of buckets of queries, where they are compared."""
+        """Digests of the features of the training images and of buckets of queries, if the kernel compares features."""
         if experiment.config.attribution.kernel.weights == "pixels":
             return {}
         return {name: EMBEDDING.features_spec(experiment, name).digest() for name in (TRAINING, *buckets)}
 
     def terms_spec(self, experiment: Experiment, bucket: str) -> KernelTermsSpec:
-        """Spec of the job that computes a bucket's likelihood terms."""
+        """Spec of the job that computes a bucket's ELBO terms."""
         settings, window = experiment.config.attribution.kernel, experiment.config.elbo.steps
         last = settings.last or round(math.sqrt(window.first * window.last))
         low = window.model_copy(update={"kind": "geometric", "last": last, "count": settings.steps})

@@ -1,4 +1,4 @@
-"""Likelihood terms of the base model whose prediction is shifted as if a group had been absent, by the kernel."""
+"""ELBO terms of the base model with its prediction shifted by a kernel estimate of each group's absence."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Kernel(Protocol):
-    """What says how near the training images are to a noised query."""
+    """Log weights of training images by their proximity to a noisy query."""
 
     def logits(self, x_t: Tensor, gamma: Tensor, sigma: Tensor, rows: Sequence[int]) -> Tensor:
-        """[B, N], for x_t [B, C, H, W] at scales gamma and sigma [B] of the queries in `rows`."""
+        """Logits [B, N] for x_t [B, C, H, W] at scales gamma and sigma [B] of the queries in `rows`."""
         ...
 
 
 @dataclass(frozen=True)
 class PixelKernel:
-    """-||x_t - gamma a||^2 / (2 (sigma^2 + gamma^2 variance)): a Gaussian of that variance around each image."""
+    """-||x_t - gamma a||^2 / (2 (sigma^2 + gamma^2 variance)): a Gaussian with that variance around each image."""
 
     images: Tensor
     variance: float
@@ -42,7 +42,7 @@ class PixelKernel:
 
 @dataclass(frozen=True)
 class FeatureKernel:
-    """cos(f_x, f_a) / temperature, of features of length one [n, d] and [N, d], whatever the noise."""
+    """cos(f_x, f_a) / temperature for unit-length features [n, d] and [N, d], independent of the noise."""
 
     queries: Tensor
     training: Tensor
@@ -60,9 +60,9 @@ def fitted_kernels(
     features: Sequence[Tensor],
     device: torch.device,
 ) -> tuple[list[Kernel], dict[str, float]]:
-    """The kernel of pixels, if asked for, and that of features (of the training images, and of the queries), if any.
+    """The pixel kernel, if requested, and the feature kernel (training images and queries), if there are features.
 
-    Also the width of each, by the name `variance` or `temperature`.
+    Also the width of each, as `variance` or `temperature`.
     """
     images, ids = training_set.images, training_set.ids
     kernels: list[Kernel] = []
@@ -91,9 +91,9 @@ def kernel_terms(
 
         e_-k(x_t) = e(x_t) + (gamma / sigma) (m_D(x_t) - m_{D minus D_k}(x_t))
 
-    with e the denoiser's prediction, m_S the mean of the training images of S weighted by a kernel, and KL_i and its
-    noise as in `elbo.kl_terms`. `members` are the rows of each group's images. The denoiser is bound to what it is told
-    of each query, if to anything.
+    with e the denoiser's prediction, m_S the kernel-weighted mean of the training images of S, and KL_i and its noise
+    as in `elbo.kl_terms`. `members` are the rows of each group's images. The denoiser is already conditioned on each
+    query's condition, if there is one.
     """
     scales = [torch.from_numpy(values[steps]).to(denoiser.device) for values in _scales(denoiser)]
     place = {step: index for index, step in enumerate(steps.tolist())}

@@ -1,4 +1,4 @@
-"""How wide the kernel is: by cross-validation over groups on the training images, without a query or an oracle."""
+"""Kernel width by cross-validation over groups on the training images, without queries or an oracle."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def fit_width(
     members: Sequence[Tensor],
     device: torch.device,
 ) -> float:
-    """The width, of a grid, under which images are best predicted by those outside of their group (see `errors`).
+    """The grid width that best predicts images from images outside their group (see `errors`).
 
-    Predicted are PREDICTED of the images that are in a group, chosen by a hash of their ids, each without one of its
-    groups, by a hash as well. Raises ArtifactError where all of them are the same.
+    PREDICTED grouped images, chosen by a hash of their ids, are predicted without one of their groups, also chosen by a
+    hash. Raises ArtifactError if all of them are identical.
     """
     groups_of: dict[int, list[int]] = {}
     for group, rows in enumerate(members):
@@ -39,7 +39,7 @@ def fit_width(
     without = [groups_of[row][derive_seed("kernel", ids[row]) % len(groups_of[row])] for row in predicted]
     spread = 2 * float(vectors(samples[predicted], device).var(0, correction=0).sum())
     if spread == 0:
-        raise ArtifactError("the training images that are in groups are all the same; check the section data")
+        raise ArtifactError("all grouped training images are identical; check the section data")
     widths = spread * GRID
     return float(widths[errors(samples, images, predicted, [members[k] for k in without], widths, device).argmin()])
 
@@ -54,8 +54,8 @@ def errors(
 ) -> Float[np.ndarray, " w"]:
     """Mean over the images x in the rows `predicted`, for each width h, of || x - sum_a w_a a ||^2.
 
-    w = softmax_a(-||f_x - f_a||^2 / (2 h)) over the images a but those in the rows `without` of each x, which are not
-    all; f are the `samples` that the kernel compares, images or features.
+    w = softmax_a(-||f_x - f_a||^2 / (2 h)) over the images a except those in the rows `without` of each x, which must
+    not be all rows; f are the `samples` that the kernel compares, images or features.
     """
     total = np.zeros(len(widths))
     for block in blocks(len(predicted), WEIGHTS // len(images)):

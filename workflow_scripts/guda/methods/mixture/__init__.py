@@ -1,1 +1,1 @@
-"""Counterfactuals of a mixture of groups, without any training that leaves one out."""
+"""Counterfactuals of a mixture of groups, without training a model per group."""

@@ -1,4 +1,4 @@
-"""Scores from the likelihood terms of the mixture without each group."""
+"""Scores from the ELBO terms of the mixture without each group."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What would the noise be expected to be, were a group taken out of a mixture of groups?
+"""Counterfactuals by removing a group from a mixture of groups.
 
 The training distribution is a mixture of its groups, so the ideal denoiser is e(x_t) = sum_k pi_k(x_t) e_k(x_t), with
-pi_k(x_t) = p(group k | x_t). Without group k it is e_-k = sum_{j != k} pi_j e_j / (1 - pi_k). One network that is
-conditioned on the group gives all e_k, one classifier of noisy images all pi_k. Then
+pi_k(x_t) = p(group k | x_t). Without group k it is e_-k = sum_{j != k} pi_j e_j / (1 - pi_k). One network conditioned
+on the group gives all e_k, and one classifier of noisy images gives all pi_k. Then
 score_k(x) = ELBO(x; mixture) - ELBO(x; mixture without k).
 """
 
@@ -37,32 +37,33 @@ class MixtureSpec(Spec):
     buckets: dict[str, str]
 
     def terms(self, bucket: str) -> MixtureTermsSpec:
-        """Spec of a bucket's likelihood terms."""
+        """Spec of a bucket's ELBO terms."""
         networks = {"conditional": self.conditional, "classifier": self.classifier}
         return MixtureTermsSpec(**networks, samples=self.buckets[bucket], elbo=self.elbo)
 
 
 class Mixture(Method[MixtureSpec]):
-    """Scores by the conditional network and the classifier together, of groups that divide the training images."""
+    """Scores by the conditional network and the classifier combined, for groups that partition the training images."""
 
     kind = MixtureSpec
 
     def applies(self, experiment: Experiment) -> bool:
-        """Both networks must see the same noisy image; of text-to-image models one sees latents, the other pixels."""
+        """Both networks must see the same noisy image; for text-to-image models one sees latents, the other pixels."""
         return experiment.config.text_to_image is None
 
     def check(self, experiment: Experiment) -> None:
-        """Every training image must be in exactly one group, or the groups are no mixture that is the whole."""
+        """Check that every training image is in exactly one group, so that the data are a mixture of the groups."""
         groups, n_images = experiment.groups.values(), len(experiment.dataset.table)
         n_grouped, n_members = len(set().union(*groups)), sum(map(len, groups))
         if n_grouped < n_images:
             raise ConfigError(
-                f"methods: {self.name} takes the training images for a mixture of the groups, but of {n_images} images "
-                f"{n_images - n_grouped} are in no group; group them all, or take conditional_posterior instead"
+                f"methods: {self.name} models the training images as a mixture of the groups, but "
+                f"{n_images - n_grouped} of {n_images} images are in no group; group them all, or use "
+                "conditional_posterior instead"
             )
         if n_members > n_grouped:
             raise ConfigError(
-                f"methods: {self.name} takes the training images for a mixture of the groups, but some are in several "
+                f"methods: {self.name} models the training images as a mixture of the groups, but some are in several "
                 f"groups ({n_members} memberships of {n_grouped} images); give groups that do not overlap, or take "
                 "conditional_posterior instead"
             )

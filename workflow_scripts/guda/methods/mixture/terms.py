@@ -1,4 +1,4 @@
-"""Likelihood terms of a mixture of groups, and of the mixture without each of them."""
+"""ELBO terms of a mixture of groups, and of the mixture without each group."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def mixture_terms(
     seed: int,
     batch_size: int,
 ) -> Float[Tensor, "n s g"]:
-    """KL_i of the mixture without each group less KL_i of the whole mixture, float32 [n, len(steps), G], in nats.
+    """KL_i of the mixture without each group minus KL_i of the mixture, float32 [n, len(steps), G], in nats.
 
-    The noise is that of all likelihood terms; arguments are as for `elbo.kl_terms`. `conditional` is asked for all
-    groups of an image and step, `classifier` for the shares that they have in it.
+    The noise is that of all ELBO terms; arguments are as for `elbo.kl_terms`. For each image and step, `conditional` is
+    evaluated for all groups, and `classifier` gives the groups' shares.
     """
     n_groups = classifier.n_groups
 
@@ -46,11 +46,11 @@ def mixture_terms(
 
 
 def without_each(residuals: Float[Tensor, "b g d"], log_shares: Float[Tensor, "b g"]) -> Float[Tensor, "b g"]:
-    """||r_-k||^2 - ||r||^2 of every group k, [B, G], from the residuals r_k = e - e_k of groups with log pi_k.
+    """||r_-k||^2 - ||r||^2 for every group k, [B, G], from the groups' residuals r_k = e - e_k and log shares log pi_k.
 
-    r = sum_k pi_k r_k is the mixture's residual, r_-k = sum_{j != k} pi_j r_j / (1 - pi_k) that without k. As
-    r_-k - r = pi_k (r_-k - r_k), the difference is pi_k <r_-k - r_k, r_-k + r>: exactly 0 where the group has no share.
-    The others' shares are a softmax that leaves k out, so they are right also where 1 - pi_k rounds to 0.
+    r = sum_k pi_k r_k is the mixture's residual, r_-k = sum_{j != k} pi_j r_j / (1 - pi_k) that without k. Since
+    r_-k - r = pi_k (r_-k - r_k), the difference is pi_k <r_-k - r_k, r_-k + r>, exactly 0 if the group has no share.
+    The other groups' shares come from a softmax without k, so they are accurate even if 1 - pi_k rounds to 0.
     """
     itself = torch.eye(log_shares.shape[1], dtype=torch.bool, device=log_shares.device)
     others = log_shares[:, None].masked_fill(itself, -torch.inf).softmax(2)

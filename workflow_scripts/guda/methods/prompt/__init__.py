@@ -1,1 +1,1 @@
-"""Words of the prompt."""
+"""Words of the prompt, as a baseline."""

@@ -1,4 +1,4 @@
-"""Counts of the descriptors that a prompt holds."""
+"""Scores by the number of style descriptors in a prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guda.methods.prompt.plan import PromptOverlap, PromptOverlapSpec
 
 
 def scores(method: PromptOverlap, spec: PromptOverlapSpec, paths: Paths) -> Scores:
-    """A group's score is the number of its style's descriptors that the query's prompt holds."""
+    """A group's score is the number of its style's descriptors in the query's prompt."""
     check_recorded(paths.query_table(), spec.queries)
     table = read_csv(paths.query_table())
     score = prompt_overlap(list(table["prompt"]), list(spec.descriptors.values()))
@@ -23,9 +23,9 @@ def scores(method: PromptOverlap, spec: PromptOverlapSpec, paths: Paths) -> Scor
 
 
 def prompt_overlap(prompts: Sequence[str], descriptors: Sequence[Sequence[str]]) -> np.ndarray:
-    """How many of each group's descriptors stand in each prompt, float64 [prompts, groups].
+    """Number of each group's descriptors in each prompt, float64 [prompts, groups].
 
-    Whole words only, whether in capitals or not.
+    Matches whole words, ignoring case.
     """
     phrases = {phrase for group in descriptors for phrase in group}
     patterns = {each: re.compile(rf"(?<!\w){re.escape(each)}(?!\w)", re.IGNORECASE) for each in phrases}

@@ -1,4 +1,4 @@
-"""Whose words are in the prompt? The naive baseline for text-to-image models, which looks at no image."""
+"""Words of the prompt: the naive baseline for text-to-image models, which ignores the image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 class PromptOverlapSpec(Spec):
     stage, version = "prompt_overlap", 1
-    descriptors: dict[str, list[str]]  # of each group, which is a style
-    queries: str  # digest of the table of the queries, which has their prompts
+    descriptors: dict[str, list[str]]  # of each group's style
+    queries: str  # digest of the query table, which contains their prompts
 
 
 class PromptOverlap(Method[PromptOverlapSpec]):

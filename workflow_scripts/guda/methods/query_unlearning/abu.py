@@ -1,4 +1,4 @@
-"""AbU: unlearning of one image by a step up its loss, divided by the Fisher information (arXiv 2406.09408)."""
+"""AbU (arXiv 2406.09408): unlearning of one image by gradient ascent preconditioned by the Fisher information."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def unlearn_image(
     settings: AbuInfluence,
     batches: Batches,
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the query's image x, and the evaluations spent.
+    """A copy of the base model with the query's image x unlearned, and the evaluations spent.
 
-    theta' = theta + eta grad L(x) / (N F), `settings.steps` times, for the weights that have a `curvature` F. L is the
-    image's loss, averaged over evenly spaced diffusion steps, with the noise of (seed, image, step). With F the Hessian
-    of the mean loss of N training images, x one of them, and eta 1, it is the influence function's estimate of the
-    model trained without x.
+    theta' = theta + eta grad L(x) / (N F), `settings.steps` times, for the weights with a `curvature` F. L is the
+    image's loss, averaged over evenly spaced diffusion steps, with the noise of (seed, image, step). If F were the
+    Hessian of the mean loss of N training images including x, and eta 1, this would be the influence-function estimate
+    of the model trained without x.
     """
     model = copy.deepcopy(full)
     moved = [(name, weight) for name, weight in model.unet.named_parameters() if name in curvature]
@@ -45,7 +45,7 @@ def unlearn_image(
 
 
 def damped(fisher: dict[str, Tensor], settings: AbuInfluence) -> dict[str, Tensor]:
-    """The Fisher information of the weights that move, with `damping` times its mean over them added."""
+    """The Fisher information of the updated weights plus `damping` times its mean over them."""
     chosen = {name: fisher[name] for name in matching(list(fisher), settings.parameters, PARAMETERS)}
     total = sum((values.double().sum() for values in chosen.values()), torch.zeros((), dtype=torch.float64))
     mean = total / sum(v.numel() for v in chosen.values())

@@ -1,4 +1,4 @@
-"""Scores from the influence of training images on queries, which jobs of their own computed by buckets."""
+"""Scores from the influence of training images on queries, computed per bucket by separate jobs."""
 
 from __future__ import annotations
 

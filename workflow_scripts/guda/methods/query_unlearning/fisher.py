@@ -19,18 +19,18 @@ from guda.methods.query_unlearning.plan import PARAMETERS, Fisher
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import squared_errors
 
-GRADIENTS = 2**24  # numbers in the gradients of the samples at a time: 64 MiB
+GRADIENTS = 2**24  # gradient entries of the samples per block: 64 MiB
 
 
 class _Loss(torch.nn.Module):
-    """A sample's loss, as a module whose weights `functional_call` can name."""
+    """A sample's loss as a module, for `functional_call`."""
 
     def __init__(self, denoiser: UNetDenoiser):
         super().__init__()
         self.denoiser = denoiser
 
     def forward(self, *sample: Tensor) -> Tensor:
-        """`sample`: an image, its noise, its diffusion step, and what a conditional network is told of it."""
+        """`sample`: an image, its noise, its diffusion step, and its condition for a conditional network."""
         x, noise, t, *told = (tensor[None] for tensor in sample)
         return squared_errors(self.denoiser.told(told[0] if told else None), x, noise, t)[0]
 
@@ -42,13 +42,13 @@ def diagonal_fisher(
     batch_size: int,
     patterns: list[str] | None = None,
 ) -> tuple[dict[str, Tensor], int]:
-    """Mean over samples of the squared gradient of a sample's loss, by the network's parameter names, float32 on the
+    """Mean over samples of the squared gradient of the loss, by the network's parameter names, float32 on the
     CPU; and the evaluations spent.
 
-    A sample is an image with one diffusion step and one noise. Each of the chosen images gives `settings.steps`, at
-    steps spread evenly from an offset of its own. This is the empirical Fisher information up to a factor: that of a
-    Gaussian around the prediction. With `patterns`, of the weights in whose names one of these regular expressions is
-    found; images with captions are told the first of them.
+    A sample is an image with one diffusion step and one noise. Each of the chosen images gives `settings.steps`
+    samples, at evenly spaced steps from an offset of its own. Up to a factor, this is the empirical Fisher information
+    of a Gaussian around the prediction. With `patterns`, only weights whose names match one of these regular
+    expressions are included. Images with captions are conditioned on their first one.
     """
     drawn = _samples(training_set, settings, len(denoiser.schedule.alphas_cumprod))
     loss = _Loss(denoiser)
@@ -57,7 +57,7 @@ def diagonal_fisher(
     gradients = vmap(grad(lambda *sample: functional_call(loss, *sample)), (None, 0))
     total = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
 
-    @torch.no_grad()  # the weights that gradients are not of would else be tracked
+    @torch.no_grad()  # avoids a graph for weights that are not differentiated
     def squares(rows: Sequence[int]) -> dict[str, Tensor]:
         samples = tuple(tensor[rows[0] : rows[-1] + 1].to(denoiser.device) for tensor in drawn)
         return {name: values.square().sum(0).double() for name, values in gradients(weights, samples).items()}

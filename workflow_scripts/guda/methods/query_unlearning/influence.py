@@ -1,4 +1,4 @@
-"""Influence of training images on a query: what unlearning the query does to their losses."""
+"""Influence of training images on a query: the change of their losses when the query is unlearned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from guda.methods.query_unlearning.plan import AbuInfluence, Influence, MucsInfl
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import draw_noise, evenly_spaced, losses
 
-SMALL = 1.0e-3  # keeps the relative increase of small losses from being noise
+SMALL = 1.0e-3  # keeps noise from dominating the relative increase of small losses
 
 
 def mean_increase(after: Tensor, before: Tensor) -> Tensor:
@@ -38,10 +38,10 @@ def abu_influence(
     settings: AbuInfluence,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, int]]:
-    """Influence of the sampled training images by AbU, float32 [M], and the evaluations spent, of every query in turn.
+    """Influence of the sampled training images by AbU, float32 [M], and the evaluations spent, for each query in turn.
 
-    With `mirror` an image's influence is the larger of its own and its mirror image's. Images with captions are told
-    the first of them.
+    With `mirror`, an image's influence is the larger of its own and its flipped copy's. Images with captions are
+    conditioned on their first one.
     """
     curvature = {name: values.to(full.device) for name, values in abu.damped(fisher, settings).items()}
     batches, n_train = Batches(batch_size), len(training_set.ids)
@@ -61,7 +61,7 @@ def mucs_influence(
     settings: MucsInfluence,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, int]]:
-    """The same by MUCS."""
+    """Influence by MUCS; see `abu_influence`."""
 
     def unlearned(query: Query) -> tuple[UNetDenoiser, int]:
         return mucs.unlearn_image(full, query, training_set, settings)
@@ -72,10 +72,10 @@ def mucs_influence(
 
 
 class SampledLosses:
-    """Losses of the sampled training images, on the same draws for every model."""
+    """Losses of the sampled training images, with the same noise for every model."""
 
     def __init__(self, training_set: TrainingSet, n_steps: int, mirror: bool, settings: Influence, batches: Batches):
-        """At some of the diffusion steps 0 .. n_steps-1; with `mirror` of their mirror images, too."""
+        """Losses at some of the diffusion steps 0 .. n_steps-1; with `mirror`, of flipped images too."""
         rows = settings.sampled_rows(training_set.ids)
         images, self.ids = to_network_range(training_set.images[rows]), [training_set.ids[row] for row in rows]
         self.views = [images, images.flip(3)] if mirror else [images]
@@ -84,13 +84,13 @@ class SampledLosses:
         self.noise = draw_noise(self.ids, self.steps, tuple(images.shape[1:]), settings.seed)
 
     def of(self, model: UNetDenoiser) -> list[Tensor]:
-        """Losses [M, S] of the images, and of their mirror images."""
+        """Losses [M, S] of the images and, with `mirror`, of the flipped images."""
         told = model.told(self.told)
         return [losses(told, view, self.noise, self.steps, self.batches) for view in self.views]
 
     @property
     def evaluations(self) -> int:
-        """What they cost of one model."""
+        """Evaluations that the losses of one model cost."""
         return len(self.views) * len(self.ids) * len(self.steps)
 
 
@@ -101,9 +101,9 @@ def _influence(
     sampled: SampledLosses,
     score: Callable[[Tensor, Tensor], Tensor],
 ) -> Iterator[tuple[Tensor, int]]:
-    """Scores float32 [M] of models that unlearned a query each, against the full one, on the same draws.
+    """Scores float32 [M] of models that have each unlearned a query, relative to the base model, with the same noise.
 
-    With each the evaluations spent; with the first those of the full model.
+    Yields the evaluations spent with each; those of the base model are included in the first.
     """
     before, spent = sampled.of(full), sampled.evaluations
     for row in track(range(len(queries.ids)), "queries", len(queries.ids)):
@@ -111,6 +111,6 @@ def _influence(
         increases = [score(after, base) for after, base in zip(sampled.of(model), before, strict=True)]
         scores = torch.stack(increases).amax(0).float()
         if not scores.isfinite().all():
-            raise FloatingPointError("losses are not finite after unlearning a query; make smaller steps")
+            raise FloatingPointError("losses are not finite after unlearning a query; reduce the step size")
         yield scores, spent + unlearning + sampled.evaluations
         spent = 0

@@ -1,4 +1,4 @@
-"""MUCS: unlearning of one image by bounded ascent on its loss, mirrored by descent on that of the training images."""
+"""MUCS: unlearning of one image by bounded ascent on its loss, with descent on the training images' loss."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from guda.scoring.losses import squared_errors
 from guda.training.loop import optimise, random_steps
 from guda.training.state import Execution
 
-NULL_LOSS = 1.0  # of predicting nothing: the mean square of standard normal noise
+NULL_LOSS = 1.0  # loss of predicting zero: the mean square of standard normal noise
 
 
 def bounded_loss(retained: Tensor, forgotten: Tensor, forget_weight: float) -> Tensor:
-    """mean l(retained) - lambda mean min(l(forgotten), l_null), from losses [B]: what reached l_null is left alone."""
+    """mean l(retained) - lambda mean min(l(forgotten), l_null), from losses [B]; above l_null there is no gradient."""
     return retained.mean() - forget_weight * forgotten.clamp_max(NULL_LOSS).mean()
 
 
 def unlearn_image(
     full: UNetDenoiser, query: Query, training_set: TrainingSet, settings: MucsInfluence
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the query's image, and the evaluations spent.
+    """A copy of the base model with the query's image unlearned, and the evaluations spent.
 
-    Batches and noise belong to (seed, image, step of the optimiser). A text-to-image network is told the prompt of the
-    query, and the first of the captions of each training image.
+    Batches and noise are determined by (seed, image, optimiser step). A text-to-image network is conditioned on the
+    query's prompt and on the first caption of each training image.
     """
     images, captions = training_set.images, training_set.captions
     model, batch_size = copy.deepcopy(full), settings.batch_size

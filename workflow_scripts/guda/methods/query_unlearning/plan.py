@@ -1,4 +1,4 @@
-"""Methods that unlearn the query: which training images does the model then explain worse?"""
+"""Methods that unlearn the query and score training images by how much worse the model then explains them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARAMETERS = "attribution.abu.parameters"
 
 
 class Influence(Section):
-    """On what the base model and the one that unlearned the query are compared."""
+    """Images, steps and noise on which the base model and the model that unlearned the query are compared."""
 
     seed: Seed = Field(0, description="Random seed of the choice of training images and of the noise.")
     train_sample: PositiveInt | None = Field(
@@ -41,12 +41,12 @@ class Influence(Section):
     )
 
     def sampled_rows(self, ids: list[str]) -> list[int]:
-        """Rows of the training images that are asked."""
+        """Rows of the sampled training images."""
         return chosen(ids, self.train_sample or len(ids), "influence", self.seed)
 
 
 class AbuInfluence(Influence):
-    """Gradient ascent on the query's loss, divided by the Fisher information."""
+    """Gradient ascent on the query's loss, preconditioned by the Fisher information."""
 
     steps: PositiveInt = Field(1, description="Steps up the query's loss.")
     step_size: PositiveFloat = Field(
@@ -81,7 +81,7 @@ class AbuInfluence(Influence):
 
 
 class Fisher(Section):
-    """The diagonal of the Fisher information, from the squared gradients of single losses."""
+    """Diagonal of the Fisher information, estimated from squared per-sample gradients."""
 
     images: PositiveInt = Field(500, description="Training images, chosen by a hash of their ids.")
     steps: PositiveInt = Field(4, description="Losses per image, at diffusion steps spread over the whole process.")
@@ -89,7 +89,7 @@ class Fisher(Section):
 
 
 class MucsInfluence(Influence, Optimisation):
-    """Bounded ascent on the query's loss, while the training images' is held down."""
+    """Bounded ascent on the query's loss, with descent on the training images' loss."""
 
     steps: PositiveInt = Field(10, description="Optimizer steps per query.")
     batch_size: PositiveInt = Field(
@@ -135,7 +135,7 @@ class FisherSpec(Spec):
 
 class PartialFisherSpec(FisherSpec):
     stage, version = "partial_fisher", 1
-    parameters: list[str]  # regular expressions of the names of the weights that it is of
+    parameters: list[str]  # regular expressions for the names of the weights included
 
 
 class AbuSpec(Spec):
@@ -144,7 +144,7 @@ class AbuSpec(Spec):
     images: str
     samples: str  # digest of the bucket of queries
     fisher: str
-    mirror: bool  # images are mirrored in training
+    mirror: bool  # whether images are flipped in training
     noise_schedule: NoiseSchedule
     settings: AbuInfluence
 
@@ -165,7 +165,7 @@ class InfluenceScoresSpec(InstanceSpec):
 
 
 class QueryUnlearning(InstanceLevel[InfluenceScoresSpec]):
-    """An image's score is how much its loss grows, as the jobs of the rule `influence` computed it by buckets."""
+    """An image's score is the increase of its loss, computed per bucket by jobs of the rule `influence`."""
 
     kind = InfluenceScoresSpec
 
@@ -178,7 +178,7 @@ class QueryUnlearning(InstanceLevel[InfluenceScoresSpec]):
         raise NotImplementedError
 
     def fisher(self, experiment: Experiment) -> str | None:
-        """Digest of the Fisher information, where the method needs it."""
+        """Digest of the Fisher information, if the method needs it."""
         return None
 
     def spec(self, experiment: Experiment) -> InfluenceScoresSpec:
@@ -190,7 +190,7 @@ class QueryUnlearning(InstanceLevel[InfluenceScoresSpec]):
         )
 
     def check(self, experiment: Experiment) -> None:
-        """Every group must have some of the images that are asked."""
+        """Check that every group has some of the sampled images."""
         ids, settings = list(experiment.dataset.table["id"]), self.settings(experiment)
         sampled = {ids[row] for row in settings.sampled_rows(ids)}
         for group, members in experiment.groups.items():
@@ -211,10 +211,10 @@ class QueryUnlearning(InstanceLevel[InfluenceScoresSpec]):
 
 
 class AbuMethod(QueryUnlearning):
-    """AbU: a step up the query's loss, divided by the Fisher information."""
+    """AbU: gradient ascent on the query's loss, preconditioned by the Fisher information."""
 
     def settings(self, experiment: Experiment) -> Abu:
-        """As configured; of text-to-image models the keys and values of cross-attention move, if none are named."""
+        """As configured; by default, only cross-attention keys and values of text-to-image models are updated."""
         found: Abu = experiment.config.attribution.abu
         if experiment.config.text_to_image is None or found.parameters is not None:
             return found
@@ -233,7 +233,7 @@ class AbuMethod(QueryUnlearning):
         )
 
     def fisher_spec(self, experiment: Experiment) -> FisherSpec:
-        """Spec of the Fisher information, computed once for a base model; of a text-to-image one for what moves."""
+        """Spec of the base model's Fisher information; for text-to-image models, of the updated weights only."""
         settings = self.settings(experiment)
         values = {
             "base": experiment.model_digest(BASE),
@@ -250,7 +250,7 @@ class AbuMethod(QueryUnlearning):
 
 
 class MucsMethod(QueryUnlearning):
-    """MUCS: bounded ascent on the query's loss, mirrored by descent on the training images'."""
+    """MUCS: bounded ascent on the query's loss, with descent on the training images' loss."""
 
     def influence_spec(self, experiment: Experiment, bucket: str) -> MucsSpec:
         return MucsSpec(

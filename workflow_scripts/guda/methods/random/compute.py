@@ -12,7 +12,7 @@ from guda.methods.random.plan import RandomScores, RandomSpec
 
 
 def scores(method: RandomScores, spec: RandomSpec, paths: Paths) -> Scores:
-    """Uniform in [0, 1), by (seed, query, group) alone."""
+    """Uniform in [0, 1), determined by (seed, query, group)."""
     queries = []
     for bucket, expected in spec.buckets.items():
         queries += unpack_ids(load_tensors(paths.queries(bucket), expected, "np")[0]["ids"])

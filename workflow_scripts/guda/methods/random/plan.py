@@ -1,4 +1,4 @@
-"""Random scores: the floor that any method has to leave behind."""
+"""Random scores: the floor that any method must exceed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RandomSpec(Spec):
 
 
 class RandomScores(Method[RandomSpec]):
-    """Uniform scores in [0, 1) that depend on (seed, query, group) alone."""
+    """Uniform scores in [0, 1) that depend only on (seed, query, group)."""
 
     kind = RandomSpec
     unit = ""

@@ -1,1 +1,1 @@
-"""Unlearning's scores on the scale of a few groups that are retrained."""
+"""Unlearning scores rescaled with a few retrained groups."""

@@ -1,4 +1,4 @@
-"""Scores of unlearning with the distribution and the level of a few groups' retrained scores."""
+"""Unlearning scores with the distribution and level of a few groups' retrained scores."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def scores(method: ScaledUnlearned, spec: ScaledSpec, paths: Paths) -> Scores:
-    """GUDA's scores, their scale and level set by the retrained groups; groups keep their order for every query.
+    """GUDA scores with scale and level set by the retrained groups; each query's order of groups is preserved.
 
-    A standard error is GUDA's, through the scale: the chance in the retrained models is not in it. Raises DataError
-    where the retrained groups have the same score for all queries.
+    Standard errors are GUDA's, rescaled; they ignore the randomness of the retrained models. Raises DataError if the
+    retrained groups have the same score for all queries.
     """
     unlearned = counterfactual.scores(method.unlearned, spec.unlearned, paths)
     retrained = counterfactual.scores(method.unlearned, spec.retrained, paths)
@@ -30,8 +30,8 @@ def scores(method: ScaledUnlearned, spec: ScaledSpec, paths: Paths) -> Scores:
     known = unlearned.score[:, columns]
     if np.ptp(known) == 0:
         raise DataError(
-            f"{method.name}: unlearning gives {' and '.join(retrained.groups)} the same score for all queries, from "
-            "which no scale follows; name other groups in attribution.guda_scaled.groups"
+            f"{method.name}: unlearning gives {' and '.join(retrained.groups)} the same score for all queries, so no "
+            "scale can be estimated; name other groups in attribution.guda_scaled.groups"
         )
     score = leveled(matched(unlearned.score, known, retrained.score), columns, retrained.score)
     se = np.asarray(unlearned.se, dtype=np.float64)
@@ -42,10 +42,10 @@ def scores(method: ScaledUnlearned, spec: ScaledSpec, paths: Paths) -> Scores:
 def matched(
     scores: Float[np.ndarray, "n g"], known: Float[np.ndarray, "m r"], retrained: Float[np.ndarray, "m r"]
 ) -> Float[np.ndarray, "n g"]:
-    """Scores [n, G] through the rising map that gives `known` ones, [m, R], the distribution of `retrained` [m, R].
+    """Scores [n, G] mapped monotonically so that the `known` scores [m, R] get the distribution of `retrained` [m, R].
 
-    The i-th smallest becomes the i-th smallest, and what lies between is interpolated; beyond the ends the map goes on
-    with the ratio of the standard deviations as its slope.
+    Quantile matching: the i-th smallest value maps to the i-th smallest, with linear interpolation between; beyond the
+    ends the map is extrapolated with the ratio of the standard deviations as its slope.
     """
     before, after = np.sort(known, axis=None), np.sort(retrained, axis=None)
     outside = np.minimum(scores - before[0], 0) + np.maximum(scores - before[-1], 0)
@@ -55,9 +55,9 @@ def matched(
 def leveled(
     scores: Float[np.ndarray, "n g"], columns: Sequence[int], retrained: Float[np.ndarray, "n r"]
 ) -> Float[np.ndarray, "n g"]:
-    """Scores [n, G] with each query's level moved towards that of `retrained` scores [n, R] of the groups `columns`.
+    """Scores [n, G] with each query's level shrunk towards that of the `retrained` scores [n, R] of groups `columns`.
 
-    The level is what all groups of a query share. With g = s + b + e, where level b and error e have one variance, the
-    expectation of b is the sum of the R groups' g - s over R + 1.
+    The level is the component shared by all groups of a query. With g = s + b + e, where level b and error e have equal
+    variance, the expectation of b is the sum of the R groups' g - s divided by R + 1.
     """
     return scores + (retrained - scores[:, columns]).sum(1, keepdims=True) / (len(columns) + 1)

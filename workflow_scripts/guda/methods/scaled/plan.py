@@ -1,7 +1,7 @@
-"""How large are effects in nats? Unlearning orders groups, and a few retrained ones say how large its scores should be.
+"""Unlearning scores on the scale of retraining, estimated from a few retrained groups.
 
-A model is retrained without one group, or one model without each of a few, from a training seed of their own. Their
-scores beside GUDA's of the same groups give a scale for the scores of all groups, and a level for each query.
+One model is retrained without each of one or a few groups, from a separate training seed. Their scores, compared with
+GUDA's for the same groups, give a scale for the scores of all groups and a level for each query.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Scaled(Section):
 
 class ScaledSpec(Spec):
     stage, version = "scaled", 3
-    unlearned: AnySpec  # of GUDA's scores
-    retrained: CounterfactualSpec  # of those of the retrained groups
+    unlearned: AnySpec  # spec of GUDA's scores
+    retrained: CounterfactualSpec  # spec of the retrained groups' scores
 
 
 class Retrained(Counterfactual):
@@ -56,7 +56,7 @@ class Retrained(Counterfactual):
 
 
 class ScaledUnlearned(Method[ScaledSpec]):
-    """GUDA's scores with the distribution that a few groups' scores have by retraining."""
+    """GUDA's scores with the distribution of a few groups' retrained scores."""
 
     kind = ScaledSpec
 
@@ -65,7 +65,7 @@ class ScaledUnlearned(Method[ScaledSpec]):
         self.unlearned = Unlearned(name, GUDA)
 
     def check(self, experiment: Experiment) -> None:
-        """The oracle's models are what scores are measured against, and cannot make them."""
+        """Check that the oracle's models, which scores are evaluated against, are not used to compute them."""
         self.unlearned.check(experiment)
         settings, known = experiment.config.attribution.guda_scaled, list(experiment.groups)
         for group in settings.groups or []:
@@ -73,15 +73,17 @@ class ScaledUnlearned(Method[ScaledSpec]):
                 raise ConfigError(f"attribution.guda_scaled.groups: no group {group!r}; {nearest_name(group, known)}")
         if set(settings.groups or []) == set(known):
             raise ConfigError(
-                "attribution.guda_scaled.groups names all groups: then nothing is left to estimate; name fewer"
+                "attribution.guda_scaled.groups names all groups, which leaves nothing to estimate; name fewer"
             )
         if settings.seed in experiment.config.oracle.seeds:
             raise ConfigError(
-                f"attribution.guda_scaled.seed is {settings.seed}, which is one of oracle.seeds: scores would be made "
-                "of the models that they are measured against; choose another"
+                f"attribution.guda_scaled.seed is {settings.seed}, which is one of oracle.seeds: scores would be "
+                "computed from the models that they are evaluated against; choose another"
             )
         if len(experiment.queries) < 2:
-            raise ConfigError(f"methods: {self.name} takes its scale from the spread over queries; ask for two or more")
+            raise ConfigError(
+                f"methods: {self.name} estimates its scale from the spread over queries; use at least two queries"
+            )
 
     def spec(self, experiment: Experiment) -> ScaledSpec:
         settings = experiment.config.attribution.guda_scaled

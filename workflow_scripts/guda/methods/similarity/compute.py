@@ -11,8 +11,8 @@ from guda.core.paths import Paths
 from guda.methods.similarity.plan import NearestSpec, PixelSimilarity
 
 CHUNK = 256
-SIMILARITIES = 2**24  # at a time: 128 MiB
-PIXELS = 2**22  # at a time: 32 MiB
+SIMILARITIES = 2**24  # similarities per block: 128 MiB
+PIXELS = 2**22  # pixel values per block: 32 MiB
 
 
 def instance_scores(method: PixelSimilarity, spec: NearestSpec, paths: Paths) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -28,15 +28,15 @@ def instance_scores(method: PixelSimilarity, spec: NearestSpec, paths: Paths) ->
 
 
 def similarities(queries: np.ndarray, images: np.ndarray, kind: str) -> Iterator[np.ndarray]:
-    """`similarity` for block after block of the queries, float64 [q, N]."""
+    """`similarity` for blocks of queries, float64 [q, N]."""
     for block in _blocks(len(queries), SIMILARITIES // len(images), 8):
         yield similarity(queries[block], images, kind)
 
 
 def similarity(queries: np.ndarray, images: np.ndarray, kind: str) -> np.ndarray:
-    """Similarity of uint8 images [Q, C, H, W] to [N, C, H, W], float64 [Q, N], in the range [-1, 1] of pixels.
+    """Similarity of uint8 images [Q, C, H, W] to [N, C, H, W], float64 [Q, N], with pixels scaled to [-1, 1].
 
-    'cosine', or 'euclidean': minus the distance.
+    'cosine', or 'euclidean' (negative distance).
     """
     q = queries.reshape(len(queries), -1) / 127.5 - 1
     similar = np.empty((len(queries), len(images)))
@@ -52,10 +52,10 @@ def similarity(queries: np.ndarray, images: np.ndarray, kind: str) -> np.ndarray
 
 
 def _blocks(length: int, size: int, multiple: int) -> list[slice]:
-    """Slices that make up `length`: each of the last multiple before `size`, the last one with the rest.
+    """Slices that cover `length`: each as long as the largest multiple up to `size`, and the last with the rest.
 
-    A product of matrices is so rounded alike whole and in blocks: none begins within the rows that a kernel takes at
-    once, and none has so few rows, less than the multiple, that another kernel takes over.
+    Matrix products are then rounded identically with and without blocks: no block starts within the rows that a BLAS
+    kernel processes together, and none has so few rows (less than the multiple) that another kernel is used.
     """
     size = max(1, size // multiple) * multiple
     starts = range(0, max(1, length - multiple + 1), size)

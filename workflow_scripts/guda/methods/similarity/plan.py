@@ -1,4 +1,4 @@
-"""Who has images like this one? Similarity in pixel space, the baseline that needs no model."""
+"""Similarity in pixel space, the baseline that needs no model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NearestSpec(SimilaritySpec):
 
 
 class PixelSimilarity(Similarity[NearestSpec]):
-    """An image's score is its similarity to the query."""
+    """A training image's score is its similarity to the query."""
 
     kind = NearestSpec
 
@@ -42,7 +42,7 @@ class PixelSimilarity(Similarity[NearestSpec]):
 
 
 class PixelSimilarityVariant(PixelSimilarity):
-    """The same with other settings, from the section `sweep`."""
+    """A variant with other settings, from the section `sweep`."""
 
     def spec(self, experiment: Experiment) -> NearestSpec:
         spec = super().spec(experiment)

@@ -1,1 +1,1 @@
-"""Shapley and Banzhaf values of groups, from models of random subsets of them."""
+"""Shapley and Banzhaf values of groups, from models trained on random subsets of groups."""

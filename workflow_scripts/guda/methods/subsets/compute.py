@@ -1,4 +1,4 @@
-"""Scores from the bounds of each query under models of subsets of the groups."""
+"""Scores from each query's ELBO under models trained on subsets of the groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def scores(method: GroupValues, spec: GroupValuesSpec, paths: Paths) -> Scores:
-    """Shapley or Banzhaf values; `se` and `p_top1` by what other subsets, or other seeds of training, would change."""
+    """Shapley or Banzhaf values; `se` and `p_top1` reflect the variation due to other subsets or training seeds."""
     full = read_elbos(paths, BASE, spec.base, spec.buckets, spec.elbo)
     queries = list(full.index)
     by_model = [read_elbos(paths, name, model, spec.buckets, spec.elbo) for name, model in spec.models.items()]
@@ -34,9 +34,9 @@ def scores(method: GroupValues, spec: GroupValuesSpec, paths: Paths) -> Scores:
 def summarise(
     score: Float[np.ndarray, "q g"], found: Float[np.ndarray, "q g m"]
 ) -> tuple[Float[np.ndarray, "q g"], Float[np.ndarray, "q g"]]:
-    """Standard errors, and how likely each group is first, by the errors that each of M subsets puts into scores.
+    """Standard errors and first-place probabilities of each group, from each of M subsets' contributions to the errors.
 
-    By a wild bootstrap over subsets, with signs that all queries share. NaN where an error is unknown.
+    Uses a wild bootstrap over subsets with signs shared by all queries. NaN if an error is unknown.
     """
     if np.isnan(found).any():
         return np.full(score.shape, np.nan), np.full(score.shape, np.nan)

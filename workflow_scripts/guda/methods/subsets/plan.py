@@ -1,7 +1,8 @@
-"""What is each group's share in what all did together? Shapley and Banzhaf values, by models of subsets of the groups.
+"""Shapley and Banzhaf values of groups, from models trained on subsets of the groups.
 
-The models are those that `lds` is measured on. Unlike a removal, such a value counts what a group adds to few others as
-well: of groups that can stand in for each other none is missed, and each has its share. Nothing is unlearned.
+The models are those used by `lds`. Unlike a leave-one-out score, such a value also counts what a group adds to small
+subsets: leaving out one of several interchangeable groups has no effect, but each of them has a share. Nothing is
+unlearned.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from guda.specs import ElboSettings, ElboSpec, TrainedSubset
 if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
-LEAST = 4  # subsets: lds.csv ranks those of a half
+LEAST = 4  # subsets: lds.csv ranks the subsets within each half
 
 
 class GroupValuesSpec(Spec):
@@ -38,33 +39,34 @@ class GroupValuesSpec(Spec):
 
 
 class GroupValues(Method[GroupValuesSpec]):
-    """Scores by regression of a query's bounds on the groups that models were trained on; named as the value is."""
+    """Scores by regressing a query's ELBO on the groups that models were trained on; named after the value."""
 
     kind = GroupValuesSpec
 
     def check(self, experiment: Experiment) -> None:
-        """There must be subsets, which tell the groups apart, and none of them a model that scores are measured by."""
+        """Check that the subsets identify the groups' values, and that no subset's model is one of the oracle's."""
         lds, oracle, groups = experiment.config.lds, experiment.config.oracle, list(experiment.groups)
         enough = 4 * len(groups)
         if not lds.subsets:
             raise ConfigError(
-                f"methods: {self.name} is made of models of subsets of the groups, but lds.subsets is 0; for "
+                f"methods: {self.name} is computed from models of subsets of the groups, but lds.subsets is 0; for "
                 f"{len(groups)} groups set it to {enough} or more"
             )
         if lds.subsets < LEAST:
             raise ConfigError(
-                f"methods: {self.name} is measured by halves of the subsets, but lds.subsets is {lds.subsets}; raise it"
+                f"methods: {self.name} is evaluated on halves of the subsets, but lds.subsets is {lds.subsets}; "
+                "raise it"
             )
         if not tells_apart(kept_matrix(groups, experiment.kept_groups)):
             raise ConfigError(
-                f"methods: {self.name} cannot tell {len(groups)} groups apart by the {lds.subsets} of lds.subsets; "
+                f"methods: {self.name} cannot distinguish {len(groups)} groups with the {lds.subsets} of lds.subsets; "
                 f"raise it, to {enough} or more, or set lds.sizes to {self.name}, which has more subsets to draw from"
             )
         single = [left_out[0] for left_out in experiment.left_out_groups if len(left_out) == 1]
         if single and experiment.subset_seed in oracle.seeds:
             raise ConfigError(
                 f"lds.training_seed: the subset without {single[0]!r} would be trained from {experiment.subset_seed}, "
-                f"one of oracle.seeds, and {self.name} be made of the model that it is measured against; choose another"
+                f"one of oracle.seeds, so {self.name} would use the model it is evaluated against; choose another"
             )
 
     def spec(self, experiment: Experiment) -> GroupValuesSpec:

@@ -1,6 +1,6 @@
-"""The page that shows an experiment's answers to anybody: one file of HTML, without network or server.
+"""The HTML report of an experiment: one self-contained file that needs no network and no server.
 
-Its data stand in it as JSON, and its script shows them as text, never as markup.
+Its data are embedded as JSON, and its script inserts them as text, never as markup.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import json
 from importlib.resources import files
 from typing import Any
 
-# What would end the element that the data stand in, or begin a comment there.
+# Characters that could close the script element that holds the data, or open a comment in it.
 ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def page_html(content: dict[str, Any]) -> str:
-    """The page as text, of what `guda.jobs.page` gathers; `content` becomes JSON."""
+    """The page's HTML. `content` comes from `guda.jobs.page` and is embedded as JSON."""
     from jinja2 import Environment
 
     here = files(__name__)
@@ -24,6 +24,6 @@ def page_html(content: dict[str, Any]) -> str:
 
 
 def json_text(content: dict[str, Any]) -> str:
-    """`content` as JSON that may stand in a script element. Raises ValueError for numbers that JSON has not."""
+    """`content` as JSON that is safe inside a script element. Raises ValueError for numbers that JSON cannot hold."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return "".join(ESCAPED.get(character, character) for character in text) if set(ESCAPED) & set(text) else text

@@ -27,7 +27,7 @@ function svg(tag, attributes, ...children) {
 const scoresOf = (method, query) => data.scores[method].slice(query * G, (query + 1) * G);
 const orderOf = (scores) => scores.map((_, group) => group).sort((a, b) => scores[b] - scores[a]);
 
-// --- What is asked of all images at once, worked out once a method
+// --- Ranks of all images, computed once per method
 
 const worked = {};
 function work(method) {
@@ -95,7 +95,7 @@ function more() {
       make("img", { src: data.pictures[query], alt: "", loading: "lazy" }),
       make("strong", { class: "name", text: name, title: name }),
       make("span", { class: "quiet", text: `${number(size[query])}${data.units[method] ? " " + data.units[method] : ""}${p === null || p === undefined ? "" : `, p ${p.toFixed(2)}`}` }),
-      ...(data.none[method]?.[query] >= STANDS_OUT ? [make("span", { class: "quiet", text: "none stands out" })] : []),
+      ...(data.none[method]?.[query] >= STANDS_OUT ? [make("span", { class: "quiet", text: "no group stands out" })] : []),
       make("span", { class: "name quiet", text: data.queries[query], title: data.queries[query] }),
       make("div", { class: "bar", "aria-hidden": "true" }, make("span", { style: `width:${100 * share}%` })));
     return make("li", {}, button);
@@ -120,7 +120,7 @@ function open(place) {
 
 function detail(query) {
   const verdict = method === data.methods[0] ? data.verdicts[query]
-    : `${data.groups[work(method).first[query]]} comes first.`;
+    : `${data.groups[work(method).first[query]]} ranks first.`;
   const known = Object.entries(data.known).filter(([, column]) => column[query])
     .map(([name, column]) => make("p", { class: "quiet", text: `${name}: ${column[query]}` }));
   const picture = make("div", {}, make("img", { class: "large", src: data.pictures[query], alt: `image ${data.queries[query]}` }), ...known);
@@ -130,22 +130,22 @@ function detail(query) {
   ];
   const likes = data.nearest[query];
   if (likes) {
-    parts.push(make("h3", { text: "Nearest training images of the first groups (in pixels)" }));
+    parts.push(make("h3", { text: "Nearest training images from the top groups (by pixel distance)" }));
     parts.push(make("div", { class: "likes" }, ...likes.map(([group, rows]) => make("figure", {},
       ...rows.map((row) => make("img", { src: data.training.pictures[row], alt: data.training.ids[row], title: data.training.ids[row] })),
       make("figcaption", { text: data.groups[group] })))));
   }
   if (data.maps[query]) {
-    parts.push(make("h3", { text: "Where the evidence lies" }));
-    parts.push(make("p", { class: "quiet", text: "Blue: without the group the model explains these pixels worse; orange: better. Pale where it may be noise." }));
+    parts.push(make("h3", { text: "Where in the image the evidence lies" }));
+    parts.push(make("p", { class: "quiet", text: "Without the group, the model explains blue pixels worse and orange pixels better. Pale pixels are not significant." }));
     parts.push(make("div", { class: "likes" }, ...where(query)));
   }
-  if (data.redrawn[query]) parts.push(make("h3", { text: "The same noise, drawn without a group" }), make("div", { class: "likes" }, ...again(query)));
-  parts.push(make("h3", { text: "What each method puts first" }), make("div", { class: "scroll" }, votes(query)));
+  if (data.redrawn[query]) parts.push(make("h3", { text: "Samples from the same noise without each group" }), make("div", { class: "likes" }, ...again(query)));
+  parts.push(make("h3", { text: "Top groups by method" }), make("div", { class: "scroll" }, votes(query)));
   return parts;
 }
 
-// Maps of the first groups, each over the image.
+// Maps of the top groups, each overlaid on the image.
 function where(query) {
   const maps = data.maps[query], order = orderOf(scoresOf(data.methods[0], query)).filter((group) => maps[group]);
   return order.map((group) => make("figure", {},
@@ -153,10 +153,10 @@ function where(query) {
     make("figcaption", { text: `${data.groups[group]}: ${maps[group].said}` })));
 }
 
-// The image, and what the model without each of its first groups makes of the same noise.
+// The image, and the samples from the same noise by the models without each of its top groups.
 function again(query) {
   const drawn = data.redrawn[query], order = orderOf(scoresOf(data.methods[0], query)).filter((group) => drawn[group]);
-  const pictures = [[data.pictures[query], "as it is"], ...order.map((group) => [drawn[group], `without ${data.groups[group]}`])];
+  const pictures = [[data.pictures[query], "base model"], ...order.map((group) => [drawn[group], `without ${data.groups[group]}`])];
   return pictures.map(([src, text]) => make("figure", {}, make("img", { src, alt: text }), make("figcaption", { text })));
 }
 
@@ -193,7 +193,7 @@ function votes(query) {
       ...[0, 1, 2].map((place) => make("td", { text: order[place] === undefined ? "" : data.groups[order[place]] })),
       make("td", { text: p === null || p === undefined ? "" : p.toFixed(2) }));
   });
-  return make("table", {}, make("thead", {}, make("tr", {}, ...["method", "first", "second", "third", "p of the first, in another run"].map((text) => make("th", { scope: "col", text })))),
+  return make("table", {}, make("thead", {}, make("tr", {}, ...["method", "first", "second", "third", "probability of the same first group in another run"].map((text) => make("th", { scope: "col", text })))),
     make("tbody", {}, ...rows));
 }
 
@@ -207,10 +207,10 @@ function places() {
     make("td", { class: "chart" }, make("div", { class: "bar", "aria-hidden": "true" }, make("span", { style: `width:${(100 * counts[group]) / most}%` }))),
     make("td", { text: data.n_images[group] })));
   by("places").replaceChildren(make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {},
-    ...["group", "first for", "", "training images"].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))));
+    ...["group", "ranked first", "", "training images"].map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))));
 }
 
-// Rows are images, by their first group and the size of its score; columns are groups. Colour grows as the root of a score.
+// Rows are images, sorted by first group and its score; columns are groups. Opacity grows with the square root of a score.
 function map() {
   const { first, size } = work(method), canvas = by("map"), n = data.queries.length;
   const rows = data.queries.map((_, query) => query).sort((a, b) => first[a] - first[b] || size[b] - size[a]);
@@ -226,17 +226,17 @@ function map() {
     }
   });
   context.putImageData(pixels, 0, 0);
-  by("map-caption").textContent = `A row is an image, a column a group, in the order of the list below; rows are sorted by their first group by ${method}. Blue: the image needs the group; orange: it does better without.`;
-  canvas.setAttribute("aria-label", `Scores of ${n} images for ${G} groups by ${method}`);
+  by("map-caption").textContent = `Each row is an image and each column a group, in the order listed below; rows are sorted by their first group under ${method}. Blue: the model explains the image worse without the group; orange: better.`;
+  canvas.setAttribute("aria-label", `Scores of ${n} images for ${G} groups under ${method}`);
   by("map-labels").replaceChildren(...data.groups.map((name, group) => make("div", { text: `${group + 1}. ${name}` })));
 }
 
-// What each diffusion step adds to the first group's score.
+// Contribution of each diffusion step to the first group's score.
 function schedule() {
   if (!data.schedule) return;
   const { steps, nats } = data.schedule, W = 640, H = 200, M = 48, high = Math.max(0, ...nats), low = Math.min(0, ...nats);
   const width = (W - 1.5 * M) / steps.length, y = (value) => M / 2 + ((H - 1.5 * M) * (high - value)) / (high - low || 1);
-  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Nats that each diffusion step adds to the score of the first group" });
+  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Contribution of each diffusion step to the score of the first group, in nats" });
   steps.forEach((step, index) => {
     const x = M + index * width;
     chart.append(svg("rect", { x: x + 1, width: width - 2, y: Math.min(y(0), y(nats[index])), height: Math.abs(y(nats[index]) - y(0)), fill: "var(--bar)" }));
@@ -247,7 +247,7 @@ function schedule() {
   by("schedule-body").append(chart);
 }
 
-// Loss over the steps of the base model's training.
+// Training loss of the base model by step.
 function curve() {
   if (!data.curve) return;
   const { steps, loss } = data.curve, W = 640, H = 200, M = 48, top = Math.max(...loss), last = steps[steps.length - 1];
@@ -280,11 +280,11 @@ function label(x, y, content, anchor = "middle") {
   return element;
 }
 
-// --- Methods and where all comes from
+// --- Methods and provenance
 
 function agreement() {
   if (!data.metrics) {
-    by("agreement").append(make("p", { text: "Nothing was retrained, so how far these answers agree with retraining is not known." }));
+    by("agreement").append(make("p", { text: "No model was retrained, so how well these attributions agree with retraining is unknown." }));
     return;
   }
   by("agreement").append(make("p", { text: data.metrics.caption }));
@@ -292,14 +292,14 @@ function agreement() {
   scatter();
 }
 
-// Agreement against cost: each method's kappa over its evaluations, on a logarithmic scale.
+// Agreement versus cost: each method's kappa against its network evaluations, on a logarithmic axis.
 function scatter() {
   const points = data.metrics.points.filter((point) => point.evaluations > 0 && point.kappa !== null);
   if (points.length < 2) return;
   const logs = points.map((point) => Math.log10(point.evaluations)), left = Math.floor(Math.min(...logs)), right = Math.ceil(Math.max(...logs) + 0.01);
   const bottom = Math.min(0, ...points.map((point) => point.kappa)), W = 640, H = 300, M = 48;
   const x = (value) => M + ((W - 2 * M) * (value - left)) / (right - left), y = (value) => H - M - ((H - 1.5 * M) * (value - bottom)) / (1 - bottom);
-  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Kappa of each method over its network evaluations" });
+  const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, style: "max-width:100%;height:auto", role: "img", "aria-label": "Kappa of each method against its network evaluations" });
   for (let power = left; power <= right; power++) chart.append(svg("line", { x1: x(power), x2: x(power), y1: y(bottom), y2: y(1), stroke: "var(--line)" }), label(x(power), H - M + 18, power < 4 ? 10 ** power : `1e${power}`));
   for (const level of [0, 0.5, 1]) chart.append(svg("line", { x1: M, x2: W - M, y1: y(level), y2: y(level), stroke: "var(--line)" }), label(M - 8, y(level) + 4, level, "end"));
   points.sort((a, b) => a.kappa - b.kappa);
@@ -311,17 +311,17 @@ function scatter() {
     chart.append(svg("circle", { cx, cy, r: 4, fill: "var(--bar)" }), label(cx + (end ? -9 : 9), down, point.method, end ? "end" : "start"));
   }
   chart.append(label(W / 2, H - 8, "network evaluations"), label(M, 14, "kappa", "start"));
-  by("agreement").append(make("h3", { text: "Agreement against cost" }), make("div", { class: "scroll" }, chart));
+  by("agreement").append(make("h3", { text: "Agreement versus cost" }), make("div", { class: "scroll" }, chart));
 }
 
 function origin() {
   by("origin").append(
-    make("p", { text: `Made by ${Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")}.` }),
-    table(["scores of", ...data.costs], data.origin.map(({ name, costs }) => [name, ...costs])),
-    ...data.specs.map(([name, spec]) => make("details", {}, make("summary", { text: `What ${name} was made for` }), make("pre", { text: spec }))));
+    make("p", { text: `Produced with ${Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")}.` }),
+    table(["method", ...data.costs], data.origin.map(({ name, costs }) => [name, ...costs])),
+    ...data.specs.map(([name, spec]) => make("details", {}, make("summary", { text: `Spec of ${name}` }), make("pre", { text: spec }))));
 }
 
-// --- Beginning
+// --- Start
 
 function redraw() { select(); places(); map(); }
 

@@ -1,1 +1,1 @@
-"""ReTrack by anchors: prompts of a style are redirected to those of others (GUDA-C)."""
+"""ReTrack with anchors (GUDA-C): prompts of a style are redirected to prompts of other styles."""

@@ -1,7 +1,7 @@
-"""Anchors: unlearning of a style by redirecting the prompts that name it, for text-to-image models (GUDA-C).
+"""Unlearning of a style in text-to-image models by redirecting the prompts that name it to anchors (GUDA-C).
 
-Without the style's images, a prompt that asks for it is one that the model was never trained on. It then answers as it
-does to a prompt of the same content in another style, the anchor. arXiv 2601.22651.
+A model trained without the style's images has never seen prompts that name it. The redirected model responds to them as
+to a prompt for the same content in another style, the anchor. arXiv 2601.22651.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 from guda.unlearning.operator import Job
 from guda.unlearning.prompted import PromptedDraws, student_of
 
-NO_STYLE = -1  # of a prompt that names the content alone
+NO_STYLE = -1  # style of a prompt that names only the content
 TENSORS = ("embeddings", "styles", "contents", "prototypes", "image_styles", "image_contents")
 
 
 @dataclass(frozen=True)
 class AnchorBook:
-    """Anchor prompts by content and style, and which of these an image has.
+    """Anchor prompts by content and style, and the content and style of each training image.
 
-    Of the A prompts: `embeddings` float32 [A, L, D], `styles` int64 [A] (NO_STYLE: the content alone), `contents` int64
-    [A]. Of the S styles: `prototypes` float32 [S, E], the mean of the pooled embeddings of a style's descriptors. Of
-    the N training images: `image_styles` and `image_contents` int64 [N]. Styles and contents go by numbers from 0.
+    For the A prompts: `embeddings` float32 [A, L, D], `styles` int64 [A] (NO_STYLE: only the content), `contents` int64
+    [A]. For the S styles: `prototypes` float32 [S, E], the mean pooled embedding of a style's descriptors. For the N
+    training images: `image_styles` and `image_contents` int64 [N]. Styles and contents are numbered from 0.
     """
 
     embeddings: Tensor
@@ -47,28 +47,28 @@ class AnchorBook:
     image_contents: Tensor
 
     def retained_styles(self, forget: Tensor) -> Tensor:
-        """Styles of whose images most are retained, bool [S]; `forget` bool [N].
+        """Styles most of whose images are retained, bool [S]; `forget` bool [N].
 
-        A group may hold a few images of other styles, and a style's own group may lack some (noisy labels).
+        A group may contain some images of other styles and miss some of its own style (noisy labels).
         """
         styles = (self.image_styles, self.image_styles[forget])
         counts, forgotten = (torch.bincount(each[each != NO_STYLE], minlength=len(self.prototypes)) for each in styles)
         return forgotten < counts / 2
 
     def of_pair(self, content: int, style: int) -> Tensor:
-        """Numbers of the prompts of a content in a style, int64 [n]; none where there is no such prompt."""
+        """Indices of the prompts for a content in a style, int64 [n]; empty if there are none."""
         return torch.nonzero((self.contents == content) & (self.styles == style)).flatten()
 
     def available(self, content: int) -> Tensor:
-        """Styles in which there are prompts of a content, bool [S]."""
+        """Styles with prompts for a content, bool [S]."""
         found = self.styles[(self.contents == content) & (self.styles != NO_STYLE)]
         return torch.bincount(found, minlength=len(self.prototypes)) > 0
 
 
 def read_anchors(path: str, spec_digest: str) -> AnchorBook:
-    """An AnchorBook from a file with its tensors, by their names.
+    """Read an AnchorBook from the file of its tensors.
 
-    Raises ArtifactError when the file is missing, damaged or not of the expected spec.
+    Raises ArtifactError if the file is missing, damaged or has another spec.
     """
     tensors, _ = load_tensors(path, spec_digest)
     return AnchorBook(**{name: tensors[name] for name in TENSORS})
@@ -79,8 +79,8 @@ def encode_book(
 ) -> dict[str, Tensor]:
     """The tensors of an AnchorBook.
 
-    `prompts` has the columns content, style and prompt: anchor prompts; those of a content alone, whose style is None;
-    and the descriptors of a style, whose content is. `contents` and `styles` are those of the training images.
+    `prompts` has the columns content, style and prompt. Its rows are anchor prompts, prompts for a content alone (style
+    None), and style descriptors (content None). `contents` and `styles` are those of the training images.
     """
     embeddings, pooled = encode_prompts(pipeline, list(prompts["prompt"]), batch_size)
     described = prompts["content"].isna().to_numpy(copy=True)
@@ -104,7 +104,7 @@ def encode_book(
 def anchor_weights(
     prompt: Tensor, prototypes: Tensor, retained: Tensor, sharpness: float, uniform_share: float
 ) -> Tensor:
-    """Probability of each style to be that of a prompt's anchor, float64 [S].
+    """Probability that a prompt's anchor has each style, float64 [S].
 
     pi(s) = (1 - eta) softmax_s(beta cos(e_f, p_s)) + eta / n over the n styles that are `retained`, bool [S], and 0 for
     the others. e_f is the prompt's pooled embedding [E], p_s the `prototypes` [S, E]; beta is `sharpness`, eta
@@ -116,16 +116,16 @@ def anchor_weights(
 
 
 def style_prototypes(pooled: Tensor, styles: Tensor) -> Tensor:
-    """Mean of the pooled embeddings of each style's descriptors, of length 1: float32 [S, E].
+    """Mean pooled embedding of each style's descriptors, normalised to length 1: float32 [S, E].
 
-    `pooled` float32 [n, E]; `styles` int64 [n] says whose descriptor each is, and leaves no number out.
+    `pooled` float32 [n, E]; `styles` int64 [n] is each descriptor's style; every style must occur.
     """
     sums = torch.zeros(int(styles.max()) + 1, pooled.shape[1], dtype=torch.float64)
     return torch.nn.functional.normalize(sums.index_add_(0, styles, pooled.double())).float()
 
 
 def pick(weights: Tensor, point: float) -> int:
-    """The style into whose share of [0, 1) a point falls, when shares of the sizes `weights` [S] lie side by side."""
+    """Inverse-CDF sampling: the style whose interval of [0, 1), of length `weights` [S], contains the point."""
     possible = torch.nonzero(weights).flatten()
     place = torch.searchsorted(weights[possible].cumsum(0), point, right=True)
     return int(possible[place.clamp_max(len(possible) - 1)])
@@ -133,7 +133,7 @@ def pick(weights: Tensor, point: float) -> int:
 
 @dataclass(frozen=True)
 class DrawnAnchors:
-    """The anchors of forget images: their prompts' numbers in the book, one at a time. `ids` name the images."""
+    """Draws the anchors of forget images, as indices of prompts in the book. `ids` are the images' ids."""
 
     book: AnchorBook
     retained: Tensor
@@ -141,10 +141,10 @@ class DrawnAnchors:
     settings: Anchors
 
     def choose(self, rows: Tensor, prompts: Tensor, step: int) -> Tensor:
-        """Anchors int64 [n] of the images `rows` at a step, whose own prompts have the pooled embeddings [n, E].
+        """Anchors int64 [n] of the images `rows` at a step; `prompts` are their own prompts' pooled embeddings [n, E].
 
-        Each depends on its image, its prompt and (seed, step, id) alone. Raises DataError for an image whose
-        content has none.
+        Each depends only on its image, its prompt and (seed, step, id). Raises DataError for an image whose content
+        has no anchor.
         """
         return torch.tensor([self._of_image(*pair, step) for pair in zip(rows.tolist(), prompts, strict=True)])
 
@@ -154,11 +154,11 @@ class DrawnAnchors:
         if self.settings.strategy != "removed":
             retained = self.retained & self.book.available(content)
             if not retained.any():
-                raise DataError(f"{self.ids[row]}: no anchor prompt of its content is in a style that is retained")
+                raise DataError(f"{self.ids[row]}: no anchor prompt for its content has a retained style")
             style = pick(self._weights(prompt, retained), uniform("anchor style", *name))
         prompts = self.book.of_pair(content, style)
         if not len(prompts):
-            raise DataError(f"{self.ids[row]}: no anchor prompt names its content alone")
+            raise DataError(f"{self.ids[row]}: no anchor prompt names only its content")
         return int(prompts[derive_seed("anchor prompt", *name) % len(prompts)])
 
     def _weights(self, prompt: Tensor, retained: Tensor) -> Tensor:
@@ -175,14 +175,13 @@ def unlearn(
     settings: Anchors,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `anchor_loss`.
+    """A copy of the base model with the forget images unlearned, and the evaluations spent; see `anchor_loss`.
 
-    With `trainable` lora, the copy has adapters, and its other weights are the full model's.
-    An image's own prompt is one of its captions, none of which are dropped. `latents` float32 [N, C, H, W]; `forget`
-    bool [N].
+    With `trainable` lora, the copy has adapters and otherwise the base model's weights. An image's own prompt is one of
+    its captions, without dropout. `latents` float32 [N, C, H, W]; `forget` bool [N].
     """
     if captions.dropout:
-        raise ValueError(f"a share {captions.dropout} of the captions is dropped; an empty prompt has no anchor")
+        raise ValueError(f"captions are dropped with probability {captions.dropout}, but an empty prompt has no anchor")
     adapters = (settings.lora_rank, settings.lora_alpha) if settings.trainable == "lora" else None
     student = student_of(full, settings.trainable, adapters, settings.seed)
     draws = PromptedDraws(latents, captions, settings, full.schedule)
@@ -190,7 +189,7 @@ def unlearn(
     anchors = DrawnAnchors(book, book.retained_styles(forget), captions.ids, settings)
 
     def draw(step: int) -> list[Tensor]:
-        """Latents, noise, steps and prompts of the forget images, then of the retained ones; and the anchors."""
+        """Latents, noise, steps and prompts of the forget images, then of the retained images, and the anchors."""
         rows, prompts, forgotten = draws.of(forget_rows, "forget", step)
         _, _, retained = draws.of(retained_rows, "retain", step)
         chosen = anchors.choose(rows, captions.pooled[prompts], step)
@@ -208,11 +207,12 @@ def unlearn(
 def anchor_loss(
     student: Denoiser, full: Denoiser, x: Tensor, noise: Tensor, t: Tensor, n: int, settings: Anchors
 ) -> Tensor:
-    """||e_theta(x_t^f, c_f) - e_full(x_t^f, c_a)||^2 + lambda ||e_theta(x_t^r, c_r) - target||^2, means over pixels.
+    """||e_theta(x_t^f, c_f) - e_full(x_t^f, c_a)||^2 + lambda ||e_theta(x_t^r, c_r) - target||^2, averaged over pixels.
 
-    Of x, noise [B, C, H, W] and t int64 [B] the first n are those of forget images, the others of retained ones. The
-    student is bound to their prompts c, the full model to the anchors c_a of the first and to the prompts of the
-    others. The target is e_full(x_t^r, c_r), or the noise. lambda is `retain_weight`.
+    The first n of x, noise [B, C, H, W] and t int64 [B] belong to forget images, the others to retained images. The
+    student is conditioned on their prompts c; the base model (e_full) is conditioned on the anchors c_a of the forget
+    images and on the prompts of the retained ones. The target is e_full(x_t^r, c_r) or the noise; lambda is
+    `retain_weight`.
     """
     x_t, target = full.add_noise(x, noise, t), noise.clone()
     asked = len(x) if settings.preserve == "distillation" else n
@@ -223,7 +223,7 @@ def anchor_loss(
 
 
 def anchor_evaluations(settings: Anchors) -> int:
-    """Evaluations of one step: forget and retained images, and the full model on the first, or on both."""
+    """Evaluations per step: forget and retained images, and the base model on the forget images or on both."""
     teachers = 2 if settings.preserve == "distillation" else 1
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)
 

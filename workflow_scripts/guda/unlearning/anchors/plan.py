@@ -1,4 +1,4 @@
-"""ReTrack by anchors: unlearning of a style by redirecting the prompts that name it (GUDA-C)."""
+"""ReTrack with anchors (GUDA-C): unlearning of a style by redirecting the prompts that name it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Anchors(WindowedOptimisation):
-    """Forget images, told their own prompts, are redirected to what the full model says when told anchor prompts."""
+    """ReTrack with anchors: forget images are redirected to the base model's predictions under anchor prompts."""
 
     steps: PositiveInt = Field(200, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(16, description="Forget images, and as many retain images, per step.")
@@ -70,7 +70,7 @@ class AnchorsSpec(LatentUnlearnedSpec):
 
 
 class AnchorReTrack(Operator[AnchorsSpec]):
-    """With anchors of the configured `strategy`, or of another."""
+    """Unlearning with anchors, by the configured `strategy` or another one."""
 
     kind = AnchorsSpec
 
@@ -81,13 +81,13 @@ class AnchorReTrack(Operator[AnchorsSpec]):
         return experiment.config.text_to_image is not None
 
     def check(self, experiment: Experiment) -> None:
-        """Anchors exchange a style: without the group's images, one has to be gone for the most part."""
+        """Anchors replace a style, so the group must hold at least half of some style's images."""
         column = experiment.fine_tuned.text.prompts.style
         for group in experiment.groups:
             if not experiment.fine_tuned.styles_held(group):
                 raise ConfigError(
                     f"text_to_image.prompts.style: group {group!r} holds half of the images of no {column}; unlearning "
-                    "by anchors exchanges styles, so name the column that the groups are of"
+                    "by anchors replaces a style, so name the column that defines the groups"
                 )
 
     def settings(self, experiment: Experiment, group: str) -> Anchors:

@@ -1,1 +1,1 @@
-"""EraseDiff: forget images are erased at a given rate, with the least change to training on what is retained."""
+"""EraseDiff: erases forget images at a given rate, with the least change to training on retained images."""

@@ -1,7 +1,8 @@
-"""EraseDiff (Wu et al. 2024, arXiv 2401.05779): training on what is retained, while the group is erased.
+"""EraseDiff (Wu et al. 2024, arXiv 2401.05779): training on retained images while the group is erased.
 
-Erasing is to answer uniform noise on forget images, L_f = E || u - e_theta(x_t) ||^2 with u ~ U(0, 1). In min L_r
-subject to L_f(theta) <= min L_f the right side does not depend on theta, so the constraint's gradient is that of L_f.
+A group is erased by predicting uniform noise on forget images, L_f = E || u - e_theta(x_t) ||^2 with u ~ U(0, 1). The
+objective is min L_r subject to L_f(theta) <= min L_f; the right side does not depend on theta, so the constraint's
+gradient is that of L_f.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def unlearn(
     settings: EraseDiff,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model from which the forget images were erased, and the evaluations spent.
+    """A copy of the base model with the forget images erased, and the evaluations spent.
 
     `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
@@ -47,7 +48,7 @@ def unlearn(
     members = {"retain": torch.nonzero(~forget).flatten(), "forget": torch.nonzero(forget).flatten()}
 
     def draw(step: int) -> list[Tensor]:
-        """Images, noise and steps of retained and of forget images, and the uniform noise of these."""
+        """Retained and forget images, noise and steps of both, and the uniform noise of the forget images."""
         drawn: list[Tensor] = []
         for name, rows in members.items():
             chosen = rows[batch_rows(step, len(rows), settings.batch_size, name, settings.seed)]

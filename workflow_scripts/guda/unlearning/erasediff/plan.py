@@ -1,4 +1,4 @@
-"""EraseDiff: unlearning as training on what is retained, under the constraint that the group is erased."""
+"""EraseDiff: unlearning by training on retained images under the constraint that the group is erased."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EraseDiff(WindowedOptimisation):
-    """EraseDiff: the denoiser is brought to answer uniform noise on forget images, at a given rate."""
+    """EraseDiff: the denoiser is trained to predict uniform noise on forget images, at a given rate."""
 
     steps: PositiveInt = Field(80, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
@@ -38,7 +38,7 @@ class EraseDiffSpec(PixelUnlearnedSpec):
 
 
 class ConstrainedErasure(Operator[EraseDiffSpec]):
-    """Down the loss of retained images, as far as the forget images' uniform noise is approached."""
+    """Minimises the loss on retained images subject to predicting uniform noise on forget images."""
 
     kind = EraseDiffSpec
 

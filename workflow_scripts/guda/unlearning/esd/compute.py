@@ -1,7 +1,7 @@
 """ESD: unlearning by steering the denoising trajectories of forget images away from their group.
 
-Erased Stable Diffusion (Gandikota et al. 2023) turns a model's own guidance against a concept. An unconditional model
-has none, so the direction of a group comes from the group-conditional network.
+Erased Stable Diffusion (Gandikota et al. 2023) applies a model's own guidance in the negative direction of a concept.
+An unconditional model has no guidance, so a group's direction comes from the group-conditional network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def erased_noise(
 ) -> Tensor:
     """ESD's target, [B, C, H, W]: e_full - guidance (e_k - e_none) at x_t [B, C, H, W] and t int64 [B].
 
-    e_full is the full model's prediction, e_k and e_none those of the conditional network told the group and told none.
+    e_full is the base model's prediction, e_k and e_none the conditional network's with the group and with no group.
     """
     told, untold = conditional.predict_noise(x_t, t, torch.full_like(t, label)), conditional.predict_noise(x_t, t)
     return full.predict_noise(x_t, t) - guidance * (told - untold)
@@ -40,9 +40,9 @@ def unlearn(
     settings: Esd,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
+    """A copy of the base model with the forget images unlearned, and the evaluations spent; see `redirect`.
 
-    `label` is that of the group in the conditional network.
+    `label` is the group's label in the conditional network.
     """
 
     def target(x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class EsdSpec(PixelUnlearnedSpec):
 
 
 class ErasedDiffusion(Operator[EsdSpec]):
-    """By the guidance of the conditional network."""
+    """ESD with the guidance of the conditional network."""
 
     kind = EsdSpec
 

@@ -1,1 +1,1 @@
-"""Fine-tuning on what is retained."""
+"""Fine-tuning on the retained images."""

@@ -1,4 +1,4 @@
-"""Fine-tuning on what is retained: the group is forgotten only by no longer being seen."""
+"""Fine-tuning on the retained images: the group is forgotten only because it is no longer seen."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from guda.unlearning.operator import Job
 def noised(
     images: Tensor, schedule: NoiseSchedule, window: tuple[int, int | None] = (0, None)
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """uint8 images [B, C, H, W] in the network's range, noise for them, and diffusion steps int64 [B] of a window."""
+    """uint8 images [B, C, H, W] scaled to the network's range, noise, and diffusion steps int64 [B] from a window."""
     x = to_network_range(images)
     return x, torch.randn_like(x), random_steps(len(x), schedule, window)
 
 
 def denoising_error(denoiser: UNetDenoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Mean of ||e - e_theta(x_t, t)||^2 over images and pixels, ReTrack's preserve term `denoising`."""
+    """Mean of ||e - e_theta(x_t, t)||^2 over images and pixels: ReTrack's preserve term `denoising`."""
     return (denoiser.predict_noise(denoiser.add_noise(x, noise, t), t) - noise).square().mean()
 
 
@@ -37,7 +37,7 @@ def unlearn(
     settings: ContinuedSettings,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that went on training without the forget images, and the evaluations spent.
+    """A copy of the base model trained further without the forget images, and the evaluations spent.
 
     `images` uint8 [N, C, H, W]; `forget` bool [N].
     """

@@ -1,4 +1,4 @@
-"""Fine-tuning on what is retained: the group is forgotten only by no longer being seen."""
+"""Fine-tuning on the retained images: the group is forgotten only because it is no longer seen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Finetune(Section):
 
 
 class ContinuedSettings(WindowedOptimisation):
-    """Settings of the operator `finetune`, all of which follow from those of unlearning but the learning rate."""
+    """Settings of the operator `finetune`; all except the learning rate follow from those of `unlearn`."""
 
     seed: Seed
 
@@ -36,7 +36,7 @@ class ContinuedTrainingSpec(PixelUnlearnedSpec):
 
 
 class ContinuedTraining(Operator[ContinuedTrainingSpec]):
-    """Training goes on without the forget images."""
+    """Continues training without the forget images."""
 
     kind = ContinuedTrainingSpec
 
@@ -52,7 +52,7 @@ class ContinuedTraining(Operator[ContinuedTrainingSpec]):
 
 
 def at_the_price_of_retrack(unlearn: Unlearning, finetune: Finetune) -> ContinuedSettings:
-    """Settings of fine-tuning: ReTrack's steps, each on as many retained images as its evaluations buy."""
+    """Settings of fine-tuning: as many steps as ReTrack, with a batch size of equal evaluations per step."""
     settings = {name: getattr(unlearn, name) for name in ContinuedSettings.model_fields}
     settings["batch_size"] = round(evaluations_per_step(unlearn) / FORWARD_AND_BACKWARD)
     if finetune.learning_rate is not None:

@@ -1,7 +1,7 @@
-"""Gradient ascent on the denoising loss of the forget images: the naive floor of unlearning.
+"""Gradient ascent on the denoising loss of the forget images: the naive unlearning baseline.
 
-The loss has no upper bound; what bounds the damage is that steps are few and each moves a weight by about the learning
-rate at most, whatever the gradient.
+The loss is unbounded. The damage is limited because there are few steps, and each moves a weight by at most about the
+learning rate, whatever the gradient.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def unlearn(
     settings: NegGrad,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that was driven away from the forget images, and the evaluations spent.
+    """A copy of the base model with the forget images unlearned, and the evaluations spent.
 
-    Minimises minus the denoising error of forget images plus, where `preserve_weight` is not zero, that weight times
-    the denoising error of as many retained ones. `images` uint8 [N, C, H, W]; `forget` bool [N].
+    Minimises the negative denoising error of forget images plus, unless `preserve_weight` is zero, that weight times
+    the denoising error of equally many retained images. `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
     student = copy.deepcopy(full)
     terms = {"forget": (-1.0, torch.nonzero(forget).flatten())}
@@ -38,7 +38,7 @@ def unlearn(
         terms["retain"] = (settings.preserve_weight, torch.nonzero(~forget).flatten())
 
     def draw(step: int) -> list[Tensor]:
-        """Images, noise and steps of one term after the other."""
+        """Images, noise and steps of each term in turn."""
         drawn: list[Tensor] = []
         for name, (_, members) in terms.items():
             rows = batch_rows(step, len(members), settings.batch_size, name, settings.seed)

@@ -1,4 +1,4 @@
-"""Gradient ascent on the denoising loss of the forget images: the naive floor of unlearning."""
+"""Gradient ascent on the denoising loss of the forget images: the naive unlearning baseline."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NegGradSpec(PixelUnlearnedSpec):
 
 
 class GradientAscent(Operator[NegGradSpec]):
-    """Up the loss of forget images."""
+    """Gradient ascent on the loss of forget images."""
 
     kind = NegGradSpec
 

@@ -1,1 +1,1 @@
-"""ESD of a model that is told prompts: its own guidance, turned round."""
+"""ESD for text-to-image models, with their own guidance negated."""

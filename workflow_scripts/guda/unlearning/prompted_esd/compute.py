@@ -18,7 +18,7 @@ from guda.unlearning.prompted_esd.plan import PromptedEsdSpec
 
 @torch.no_grad()
 def erased_noise(full: UNetDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, empty: Tensor, guidance: float) -> Tensor:
-    """ESD's target, [B, C, H, W]: e(x_t, "") - guidance (e(x_t, c) - e(x_t, "")) of the full model.
+    """ESD's target, [B, C, H, W]: e(x_t, "") - guidance (e(x_t, c) - e(x_t, "")) of the base model.
 
     x_t [B, C, H, W], t int64 [B]; `prompts` [B, L, D] are the embeddings of c, `empty` [L, D] that of "".
     """
@@ -29,10 +29,10 @@ def erased_noise(full: UNetDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, em
 def erasing_loss(
     student: UNetDenoiser, full: UNetDenoiser, forgotten: list[Tensor], retained: list[Tensor], empty: Tensor, how: Esd
 ) -> Tensor:
-    """lambda ||e_theta(x_t^f, c_f) - erased noise||^2 + ||e_theta(x_t^r, c_r) - target||^2, means over pixels.
+    """lambda ||e_theta(x_t^f, c_f) - erased noise||^2 + ||e_theta(x_t^r, c_r) - target||^2, averaged over pixels.
 
-    Of the forget and of the retained images: latents and noise [B, C, H, W], diffusion steps int64 [B], embeddings of
-    prompts [B, L, D]. The target is the noise, or e_full(x_t^r, c_r); lambda is `forget_weight`.
+    For forget and for retained images: latents and noise [B, C, H, W], diffusion steps int64 [B], prompt embeddings
+    [B, L, D]. The target is the noise or e_full(x_t^r, c_r); lambda is `forget_weight`.
     """
     x, noise, t, prompts = (torch.cat(pair) for pair in zip(forgotten, retained, strict=True))
     n, x_t, target = len(forgotten[0]), full.add_noise(x, noise, t), noise.clone()
@@ -45,7 +45,7 @@ def erasing_loss(
 
 
 def run(job: Job[PromptedEsdSpec]) -> tuple[UNetDenoiser, int]:
-    """See `Operator.run`. At each step an image is told one of its own prompts."""
+    """See `Operator.run`. At each step an image is conditioned on one of its own prompts."""
     full, settings = job.full, job.spec.settings
     captions = replace(job.training_set.told_captions(), seed=settings.seed)
     student = student_of(full, job.spec.trainable, job.spec.adapters, settings.seed)

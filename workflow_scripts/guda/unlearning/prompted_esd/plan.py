@@ -1,4 +1,4 @@
-"""ESD by a text-to-image model's own guidance: forget images are steered away from what their prompts ask for."""
+"""ESD with a text-to-image model's own guidance: forget images are steered away from their prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PromptedEsdSpec(LatentUnlearnedSpec):
     cure = "lower learning_rate, steps or forget_weight in `attribution.guda_esd`"
     settings: Esd
     trainable: Literal["full", "cross_attention", "lora"]
-    lora_rank: int | None  # of adapters, for lora
+    lora_rank: int | None  # rank of the adapters, for lora
     lora_alpha: int | None
 
     @property
@@ -27,7 +27,7 @@ class PromptedEsdSpec(LatentUnlearnedSpec):
 
 
 class SelfErasedDiffusion(Operator[PromptedEsdSpec]):
-    """By the guidance of the full model itself. The same weights move as in unlearning by anchors."""
+    """ESD with the base model's own guidance. The trainable weights are those of unlearning by anchors."""
 
     kind = PromptedEsdSpec
 

@@ -1,1 +1,1 @@
-"""ReTrack: forget images are redirected to their retained neighbours."""
+"""ReTrack: redirects forget images to their retained neighbours."""

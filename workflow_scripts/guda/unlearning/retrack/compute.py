@@ -27,11 +27,11 @@ def neighbor_weights(
 ) -> Float[Tensor, "b k"]:
     """Posterior weight of each neighbour as the origin of x_t, [B, K]; each row sums to one.
 
-    w_r = softmax_r(-||x_t - gamma a_r||^2 / (2 sigma^2)), computed as a softmax: exponentials taken one by one all
-    underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
+    w_r = softmax_r(-||x_t - gamma a_r||^2 / (2 sigma^2)), computed as a softmax because the individual exponentials
+    all underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
     [B, 1, 1, 1].
     """
-    # In float64: at the first steps the exponents are in the millions, and only their differences count.
+    # In float64: at the first steps the exponents are in the millions, and only their differences matter.
     offsets = x_t[:, None].double() - gamma[:, None].double() * neighbors.double()
     exponents = -offsets.flatten(2).square().sum(2) / (2 * sigma.flatten(1).double().square())
     return torch.softmax(exponents, dim=1).to(x_t.dtype)
@@ -45,9 +45,9 @@ def redirected_noise(
     sigma: Float[Tensor, "b 1 1 1"],
     max_correction_norm: float | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise seen from the neighbours.
+    """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise relative to the neighbours.
 
-    `noise` is the true noise of x_t; `max_correction_norm` clips the difference of the target from it, image by image.
+    `noise` is the true noise of x_t; `max_correction_norm` clips the target's difference from it per image.
     """
     weights = neighbor_weights(x_t, neighbors, gamma, sigma)
     origin = (weights[:, :, None, None, None] * neighbors).sum(1)
@@ -67,7 +67,7 @@ def unlearn(
     settings: Unlearning,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the forget images, and the evaluations spent; see `redirect`.
+    """A copy of the base model with the forget images unlearned, and the evaluations spent; see `redirect`.
 
     `neighbors` int64 [F, K], rows of `images` in the order of the forget images.
     """

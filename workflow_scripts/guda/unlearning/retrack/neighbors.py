@@ -1,4 +1,4 @@
-"""Nearest retained images of every forget image, in pixel space."""
+"""Nearest retained images of every forget image in pixel space."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from guda.core.errors import DataError
 from guda.core.progress import track
 
-MARGIN = 32  # candidates beyond the K nearest that are looked at
-EXACT = 1024  # terms up to 2^14 whose sum float32 holds exactly: 2^24
+MARGIN = 32  # extra candidates beyond the K nearest
+EXACT = 1024  # number of terms up to 2^14 whose sum, 2^24, is exact in float32
 FEW = 16
 
 
@@ -19,10 +19,10 @@ def nearest_retained(images: Tensor, forget: Tensor, n_neighbors: int) -> tuple[
     """The K nearest retained images of each forget image, nearest first.
 
     `images` uint8 [N, C, H, W]; `forget` bool [N]. Returns rows int64 [F, K] into `images` and Euclidean distances
-    float32 [F, K] in the network's range [-1, 1]. Raises DataError when fewer than K images are retained.
+    float32 [F, K] in the network's range [-1, 1]. Raises DataError if fewer than K images are retained.
 
-    Neighbours, their distances and the order of ties are those of torch's cdist and topk over all retained images.
-    Those are asked about the candidates of a faster search; about all, only where ties leave the order to topk.
+    Neighbours, distances and the order of ties equal those of torch's cdist and topk over all retained images. These
+    are applied to the candidates of a faster search, and to all images only if ties make the order depend on topk.
     """
     retained = torch.nonzero(~forget).flatten()
     if len(retained) < n_neighbors:
@@ -44,12 +44,12 @@ def nearest_retained(images: Tensor, forget: Tensor, n_neighbors: int) -> tuple[
 
 
 def _candidates(images: Tensor, members: Tensor, retained: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor]:
-    """The K + MARGIN retained rows nearest to each member, int64, and whether others may be as near, bool [F].
+    """The K + MARGIN retained rows nearest to each member, int64, and whether others may be equally near, bool [F].
 
     They are found by exact squared distances. cdist's distance differs from the exact one by a factor within 1 +- e,
-    e = (1300 + n) 2^-24 for n pixels: scaled pixels are rounded by 2^-22 at most, differences are 1 / 127.5 or more,
-    and a sum of n squares loses n 2^-24. What cdist has among the K nearest is so at most (1 + e) / (1 - e) times
-    as far as the K-th nearest.
+    e = (1300 + n) 2^-24 for n pixels: scaled pixels are rounded by at most 2^-22, differences are at least 1 / 127.5,
+    and a sum of n squares loses n 2^-24. Hence cdist's K nearest are at most (1 + e) / (1 - e) times as far as the
+    exact K-th nearest.
     """
     error = (1300 + images[0].numel()) * 2**-24
     count = min(n_neighbors + MARGIN, len(retained))
@@ -64,7 +64,7 @@ def _candidates(images: Tensor, members: Tensor, retained: Tensor, n_neighbors: 
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Exact squared distances of uint8 images [A, C, H, W] from [B, C, H, W], in levels of pixels, float64 [A, B]."""
+    """Exact squared distances of uint8 images [A, C, H, W] from [B, C, H, W], in pixel levels, float64 [A, B]."""
     total = torch.zeros(len(a), len(b), dtype=torch.float64)
     slices = [(pixels.flatten(1).float() - 128).split(EXACT, dim=1) for pixels in (a, b)]
     for x, y in zip(*slices, strict=True):
@@ -74,7 +74,7 @@ def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _distances(images: Tensor, members: Tensor, others: Tensor) -> Tensor:
-    """Euclidean distances in the network's range of images from others, given by their rows, float32 [F, R]."""
+    """Euclidean distances, in the network's range, between images given by their rows, float32 [F, R]."""
 
     def pixels(rows: Tensor) -> Tensor:
         return images[rows].flatten(1).float() / 127.5
@@ -84,5 +84,5 @@ def _distances(images: Tensor, members: Tensor, others: Tensor) -> Tensor:
 
 
 def _rows_at_once(images: Tensor) -> int:
-    """Images that are worked on at a time: 64 MiB of float32 at most."""
+    """Images per chunk: at most 64 MiB of float32."""
     return max(1, min(2048, 2**24 // images[0].numel()))

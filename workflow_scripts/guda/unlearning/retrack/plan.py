@@ -73,13 +73,13 @@ class Unlearn(Unlearning):
     )
 
     def for_group(self, group: str = "", variation: dict[str, Any] | None = None) -> Unlearning:
-        """Settings of one group's unlearning: the section's, with the group's overrides and a variation applied."""
+        """The section's settings for one group, with the group's overrides and a variation applied."""
         settings = self.model_dump(exclude={"seeds", "overrides", "imported"}) | self.overrides.get(group, {})
         return Unlearning.model_validate(settings | (variation or {}))
 
     @property
     def runs(self) -> dict[str, dict[str, Any]]:
-        """What differs in each run of unlearning, by the ending of its operators' names: '' for the first."""
+        """The settings specific to each run of unlearning, by the suffix of its operators' names: '' for the first."""
         seeds = [{"seed": seed} for seed in self.seeds] or [{}]
         return {f"-seed-{seed['seed']}" if number else "": seed for number, seed in enumerate(seeds)}
 
@@ -117,7 +117,7 @@ class UnlearnSpec(PixelUnlearnedSpec):
 
 
 class ReTrack(Operator[UnlearnSpec]):
-    """By the nearest retained images of each forget image."""
+    """Redirects each forget image to its nearest retained images."""
 
     kind = UnlearnSpec
 
@@ -144,6 +144,6 @@ class ReTrack(Operator[UnlearnSpec]):
 
 
 def evaluations_per_step(settings: Unlearning) -> int:
-    """Forget and retained images, and the full model where it is asked."""
+    """Evaluations of forget and retained images, and of the base model if `preserve` needs it."""
     teacher = 1 if settings.preserve == "distillation" else 0
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD + teacher)

@@ -1,1 +1,1 @@
-"""SISS: training on all images less training on the forget images, by one prediction for both."""
+"""SISS: the loss on all images minus the loss on forget images, with one prediction for both."""

@@ -1,8 +1,8 @@
 """SISS, subtracted importance sampled scores (Alberti et al. 2025, arXiv 2503.01034).
 
-The loss of training on D minus D_k is n / (n - k) times that on D less k / (n - k) times that on D_k, where n and k
-are the numbers of images. Both are estimated at the same noisy images, which are those of an image x of D with
-probability 1 - lambda and of an image a of D_k otherwise.
+The training loss on D without D_k is n / (n - k) times the loss on D minus k / (n - k) times the loss on D_k, where n
+and k are the numbers of images. Both are estimated at the same noisy images, which come from an image x of D with
+probability 1 - lambda and from an image a of D_k otherwise.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def importance_weights(
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """q(m | x) and q(m | a) over the density of a noisy image m, (1 - lambda) q(m | x) + lambda q(m | a); each [B].
 
-    `noise_x` = (m - gamma x) / sigma and `noise_a` = (m - gamma a) / sigma are the noise in m, seen from either image;
+    `noise_x` = (m - gamma x) / sigma and `noise_a` = (m - gamma a) / sigma are the noise in m relative to each image;
     lambda is `mixture`. (1 - lambda) w_x + lambda w_a = 1: lambda w_a is the probability that m comes from a.
     """
-    # In float64: at the first steps the exponents are in the millions, and only their difference counts.
+    # In float64: at the first steps the exponents are in the millions, and only their difference matters.
     squares_x, squares_a = (noise.double().square().flatten(1).sum(1) for noise in (noise_x, noise_a))
     log_odds = (squares_x - squares_a) / 2 + math.log(mixture / (1 - mixture))
     return torch.sigmoid(-log_odds) / (1 - mixture), torch.sigmoid(log_odds) / mixture
@@ -49,10 +49,10 @@ def subtracted_terms(
     from_a: Tensor,
     mixture: float,
 ) -> tuple[Tensor, Tensor]:
-    """Denoising losses on x and on a, both at the noisy images of those that `from_a`, bool [B], says; two scalars.
+    """Denoising losses on x and on a at the same noisy images, those of a where `from_a`, bool [B]; two scalars.
 
-    Over m ~ (1 - lambda) q(m | x) + lambda q(m | a) the first is an unbiased estimate of || e - e_theta(x_t) ||^2, the
-    second of || e - e_theta(a_t) ||^2, as means over pixels. t int64 [B].
+    For m ~ (1 - lambda) q(m | x) + lambda q(m | a) the first is an unbiased estimate of || e - e_theta(x_t) ||^2, the
+    second of || e - e_theta(a_t) ||^2, averaged over pixels. t int64 [B].
     """
     m = denoiser.add_noise(torch.where(from_a[:, None, None, None], a, x), noise, t)
     gamma, sigma = denoiser.scales(t)
@@ -67,9 +67,9 @@ def subtracted_terms(
 
 
 def subtraction_weights(inner: Tensor, forget_norm: float | None) -> Tensor:
-    """Weights [2] of the loss of training and of that on the group, from the inner products [2, 2] of their gradients.
+    """Weights [2] of the losses on all images and on the group, from the inner products [2, 2] of their gradients.
 
-    The second's weight is -1, or such that its gradient has `forget_norm` times the norm of the first's.
+    The second weight is -1, or scales its gradient to `forget_norm` times the norm of the first one's.
     """
     scale = torch.ones_like(inner[0, 0])
     if forget_norm is not None:
@@ -84,7 +84,7 @@ def unlearn(
     settings: Siss,
     execution: Execution = Execution(),
 ) -> tuple[UNetDenoiser, int]:
-    """A copy of the full model that has unlearned the forget images, and the evaluations spent.
+    """A copy of the base model with the forget images unlearned, and the evaluations spent.
 
     `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
@@ -92,7 +92,7 @@ def unlearn(
     n, kept, size = len(images), len(images) - len(forget_rows), settings.batch_size
 
     def draw(step: int) -> list[Tensor]:
-        """Any images, forget images, noise and steps of the pairs, and whether the noisy image is the second's."""
+        """Pairs of any image and a forget image, their noise and steps, and whether the noisy image is the latter's."""
         rows = batch_rows(step, n, size, "all", settings.seed)
         forgotten = forget_rows[batch_rows(step, len(forget_rows), size, "forget", settings.seed)]
         x, a = to_network_range(images[rows]), to_network_range(images[forgotten])

@@ -1,4 +1,4 @@
-"""SISS: the loss of training without the group, as that on all images less that on the group."""
+"""SISS: the training loss without the group, as the loss on all images minus the loss on the group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Siss(WindowedOptimisation):
-    """SISS: the loss on all images less that on forget images, both from one prediction at a mixture of the two."""
+    """SISS: the loss on all images minus the loss on forget images, from one prediction on a mixture of both."""
 
     steps: PositiveInt = Field(80, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(64, description="Pairs of any image and a forget image per step.")
@@ -45,7 +45,7 @@ class SissSpec(PixelUnlearnedSpec):
 
 
 class SubtractedScores(Operator[SissSpec]):
-    """By subtracting the loss of the forget images from that of all."""
+    """Subtracts the loss on forget images from the loss on all images."""
 
     kind = SissSpec
 
@@ -63,5 +63,5 @@ class SubtractedScores(Operator[SissSpec]):
 
 
 def evaluations_per_step(settings: Optimisation) -> int:
-    """One prediction of each noisy image, and two passes backwards."""
+    """One prediction per noisy image, and two backward passes."""
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD - 1)

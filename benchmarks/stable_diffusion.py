@@ -159,7 +159,7 @@ def scoring(trainable: str, args: argparse.Namespace, device):
     def run(steps: int) -> int:
         """A step is a batch of the preset's size: two images, each at half as many diffusion steps."""
         chosen = np.arange(10, 10 + steps * batch_size // 2)
-        kl_terms(denoiser.told(captions.embeddings[:2]), latents[:2], captions.ids[:2], chosen, 0, batch_size)
+        kl_terms(denoiser.conditioned_on(captions.embeddings[:2]), latents[:2], captions.ids[:2], chosen, 0, batch_size)
         return 2 * len(chosen)
 
     return run

@@ -58,21 +58,21 @@ def main() -> None:
     samples, steps = read_training_set(args.samples, spec.samples), np.array(spec.elbo.steps)
     ids, batch_size = samples.ids, args.execution.batch_size
 
-    def told(rows: Sequence[int]) -> torch.Tensor | None:
+    def conditions(rows: Sequence[int]) -> torch.Tensor | None:
         if not isinstance(spec, ConditionalElboSpec):
-            return samples.told(rows)
+            return samples.conditions(rows)
         if samples.captions is None:
             return torch.full((len(rows),), spec.label)
-        return samples.told(rows, 1 + spec.label)  # the first prompt names no group
+        return samples.conditions(rows, 1 + spec.label)  # the first prompt names no group
 
     def compute(rows: list[int], places: list[int]) -> Iterator[np.ndarray]:
-        denoiser, some = model.told(told(rows)), [ids[row] for row in rows]
+        denoiser, some = model.conditioned_on(conditions(rows)), [ids[row] for row in rows]
         for part in kl_parts(denoiser, samples.images[rows], some, steps[places], spec.elbo.seed, batch_size):
             yield part.numpy()
 
     any_sample = ["model", "samples", "elbo.steps", "elbo.first", "elbo.last"]
     stored = StoredSpec.of(spec, network_files(args.model, base), any_sample)
-    keys = sample_keys(ids, samples.images.numpy(), told(range(len(ids))))
+    keys = sample_keys(ids, samples.images.numpy(), conditions(range(len(ids))))
     kl, elapsed = Store(args.execution.store, stored).complete(keys, spec.elbo.steps, compute, batch_size)
     save_tensors(
         args.output,

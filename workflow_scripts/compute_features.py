@@ -43,7 +43,7 @@ def main() -> None:
         empty = samples.captions.empty.expand(len(ids), -1, -1) if samples.captions else None
         stopwatch = Stopwatch()
         noise, size = spec.noise, args.execution.batch_size
-        features = denoiser_features(denoiser.told(empty), samples.images, ids, noise.step, noise.seed, size)
+        features = denoiser_features(denoiser.conditioned_on(empty), samples.images, ids, noise.step, noise.seed, size)
     elapsed = stopwatch.elapsed()
     save_tensors(args.output, {"features": features, "ids": pack_ids(ids)}, spec)
     write_record(args.record, spec, [args.output], **costs(device, len(ids), elapsed))

@@ -56,7 +56,7 @@ def main() -> None:
 
     read = {"images": args.images} | ({"fisher": args.fisher} if args.fisher else {})
     stored = StoredSpec.of(spec, network_files(args.base) | read, ["base", "samples", *read])
-    keys = sample_keys(queries.ids, queries.images.numpy(), queries.told(range(len(queries.ids))))
+    keys = sample_keys(queries.ids, queries.images.numpy(), queries.conditions(range(len(queries.ids))))
     values, elapsed = Store(args.execution.store, stored).complete(keys, [0], compute)
     scores, evaluations = torch.from_numpy(values[:, 0, :-1]), round(values[:, 0, -1].sum(dtype="f8"))
     sampled = [training_set.ids[row] for row in spec.settings.sampled_rows(training_set.ids)]

@@ -43,7 +43,7 @@ def main() -> None:
     features = [load_tensors(path, expected)[0]["features"] for path, expected in files]
     stopwatch = Stopwatch()
     kernels, widths = fitted_kernels(training_set, members, spec.pixels, features, device)
-    denoiser = base.told(queries.told(range(len(queries.ids))))
+    denoiser = base.conditioned_on(queries.conditions(range(len(queries.ids))))
     size = args.execution.batch_size
     kl = kernel_terms(denoiser, queries, training_set, kernels, members, steps, spec.elbo.seed, size)
     elapsed = stopwatch.elapsed()

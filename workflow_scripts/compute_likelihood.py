@@ -42,8 +42,8 @@ def main() -> None:
     ids = [query for bucket in buckets for query in bucket.ids]
     rows = chosen(ids, settings.queries, "likelihood", settings.seed)
     images, ids = torch.cat([bucket.images for bucket in buckets])[rows], [ids[row] for row in rows]
-    prompts = [told for bucket in buckets if (told := bucket.told(range(len(bucket.ids)))) is not None]
-    denoiser = model.told(torch.cat(prompts)[rows] if prompts else None)
+    prompts = [prompts for bucket in buckets if (prompts := bucket.conditions(range(len(bucket.ids)))) is not None]
+    denoiser = model.conditioned_on(torch.cat(prompts)[rows] if prompts else None)
     stopwatch = Stopwatch()
     found = log_likelihoods(denoiser, images, ids, settings, args.execution.batch_size)
     elapsed = stopwatch.elapsed()

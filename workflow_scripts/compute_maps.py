@@ -45,9 +45,12 @@ def main() -> None:
         for bucket in samples:
             rows = [row for row, query in enumerate(bucket.ids) if query in ids]
             if rows:
-                told, queries = denoiser.told(bucket.told(rows)), [bucket.ids[row] for row in rows]
+                conditioned, queries = (
+                    denoiser.conditioned_on(bucket.conditions(rows)),
+                    [bucket.ids[row] for row in rows],
+                )
                 how = bucket.images[rows], queries, steps, weights
-                drawn = [kl_maps(told, *how, seed, args.execution.batch_size) for seed in seeds]
+                drawn = [kl_maps(conditioned, *how, seed, args.execution.batch_size) for seed in seeds]
                 found |= dict(zip(queries, np.stack(drawn, axis=1), strict=True))
         return found
 

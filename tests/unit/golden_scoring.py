@@ -55,7 +55,7 @@ def fixed_classifier():
 def conditional_elbo(tmp_path):
     steps = np.array([1, 20, 90])
     task = torch.from_numpy(QUERIES), ["q0", "q1"], steps, 5, 4
-    terms = kl_terms(fixed_denoiser(n_labels=3).told(torch.tensor([1, 1])), *task)
+    terms = kl_terms(fixed_denoiser(n_labels=3).conditioned_on(torch.tensor([1, 1])), *task)
     return terms.flatten().tolist()
 
 

@@ -110,10 +110,10 @@ def test_a_label_that_no_image_has_learns_nothing(images, network, schedule):
 def test_batch_size_does_not_change_conditional_terms(conditional, images):
     steps = T.numpy()
     labels = torch.ones(len(IDS), dtype=torch.int64)
-    whole = kl_terms(conditional.told(labels), images, IDS, steps, 0, 64)
-    parts = kl_terms(conditional.told(labels), images, IDS, steps, 0, 5)
+    whole = kl_terms(conditional.conditioned_on(labels), images, IDS, steps, 0, 64)
+    parts = kl_terms(conditional.conditioned_on(labels), images, IDS, steps, 0, 5)
     torch.testing.assert_close(whole, parts, rtol=1e-5, atol=0)
-    assert not torch.equal(whole, kl_terms(conditional.told(0 * labels), images, IDS, steps, 0, 64))
+    assert not torch.equal(whole, kl_terms(conditional.conditioned_on(0 * labels), images, IDS, steps, 0, 64))
 
 
 def test_terms_of_two_checkpoints_are_not_compared(tmp_path):

@@ -59,7 +59,7 @@ def test_features_leave_the_network_as_it_was(denoiser, images):
 
 def test_a_text_to_image_network_sees_latents_and_one_prompt_for_all():
     denoiser, prompt = text_denoiser(), prompts(1)[0]
-    found = denoiser_features(denoiser.told(prompt.expand(8, -1, -1)), LATENTS, IDS[:8], 20, 3, 5)
+    found = denoiser_features(denoiser.conditioned_on(prompt.expand(8, -1, -1)), LATENTS, IDS[:8], 20, 3, 5)
     at, noise = torch.tensor([20]), torch.from_numpy(gaussian(3, "i6", 20, (4, 8, 8)))[None]
     outputs = []
     denoiser.unet.mid_block.register_forward_hook(lambda block, inputs, output: outputs.append(output))
@@ -67,7 +67,7 @@ def test_a_text_to_image_network_sees_latents_and_one_prompt_for_all():
         denoiser.predict_noise(denoiser.add_noise(LATENTS[[6]], noise, at), at, prompt[None])
     assert found.shape == (8, 16 * 4 * 4)
     torch.testing.assert_close(found[6], outputs[0].flatten(), rtol=1e-4, atol=1e-5)
-    told = denoiser.told(prompts(1, seed=11).expand(8, -1, -1))
+    told = denoiser.conditioned_on(prompts(1, seed=11).expand(8, -1, -1))
     other = denoiser_features(told, LATENTS, IDS[:8], 20, 3, 5)
     assert not torch.allclose(other, found, atol=1e-3)
 

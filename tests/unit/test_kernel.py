@@ -179,10 +179,10 @@ def test_latents_and_the_prompts_of_queries():
     kernels, _ = fitted_kernels(training_set, members, True, [], CPU)
 
     def scored(prompted):
-        return kernel_terms(network.told(prompted), queries, training_set, kernels, members, STEPS, 1, 4)
+        return kernel_terms(network.conditioned_on(prompted), queries, training_set, kernels, members, STEPS, 1, 4)
 
-    prompts = training_set.told([0, 1, 2])
-    found, other = scored(prompts), scored(training_set.told([0, 4, 2]))
+    prompts = training_set.conditions([0, 1, 2])
+    found, other = scored(prompts), scored(training_set.conditions([0, 4, 2]))
     torch.testing.assert_close(found[[0, 2]], other[[0, 2]], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(found[1], other[1], rtol=1e-3)
 

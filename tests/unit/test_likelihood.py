@@ -271,9 +271,10 @@ def test_the_signal_ends_at_a_hundredth_or_with_the_schedule(schedule):
 
 def test_each_image_has_the_likelihood_under_its_own_condition(images):
     conditional, of = fixed_denoiser(n_labels=3), settings(steps=2)
-    mixed = log_likelihoods(conditional.told(torch.tensor([0, 1, 0])), images[:3], IDS[:3], of, 2)
+    mixed = log_likelihoods(conditional.conditioned_on(torch.tensor([0, 1, 0])), images[:3], IDS[:3], of, 2)
     by_label = [
-        log_likelihoods(conditional.told(torch.tensor([label] * 3)), images[:3], IDS[:3], of, 3) for label in (0, 1)
+        log_likelihoods(conditional.conditioned_on(torch.tensor([label] * 3)), images[:3], IDS[:3], of, 3)
+        for label in (0, 1)
     ]
     expected = torch.stack([by_label[0][0], by_label[1][1], by_label[0][2]])
     assert torch.allclose(mixed, expected, rtol=1e-5)

@@ -76,7 +76,7 @@ def test_without_one_of_two_groups_the_other_is_left(tiny_unet, schedule, images
     conditional, classifier = networks(tiny_unet, schedule, 2)
     task = images, IDS, STEPS, 3, 64
     terms = mixture_terms(conditional, classifier, *task)
-    alone = [kl_terms(conditional.told(torch.full((12,), label)), *task) for label in (0, 1)]
+    alone = [kl_terms(conditional.conditioned_on(torch.full((12,), label)), *task) for label in (0, 1)]
     # KL of the whole mixture, in two ways.
     torch.testing.assert_close(alone[1] - terms[:, :, 0], alone[0] - terms[:, :, 1], rtol=1e-5, atol=1e-5)
     assert (terms != 0).all()

@@ -120,8 +120,8 @@ def test_scores_are_of_these_terms_and_the_base_model_is_not_built_for_them(of):
 
 def test_prompts_are_told_by_their_number():
     samples = two_images()
-    assert torch.equal(samples.told([1, 0], 2), prompts(5)[[4, 2]])
-    assert torch.equal(samples.told([0, 1]), prompts(5)[[0, 3]])
+    assert torch.equal(samples.conditions([1, 0], 2), prompts(5)[[4, 2]])
+    assert torch.equal(samples.conditions([0, 1]), prompts(5)[[0, 3]])
 
 
 def two_images():
@@ -137,7 +137,14 @@ def test_a_group_of_the_same_prompt_has_the_same_terms_and_others_have_not():
     denoiser, steps = text_denoiser(), np.array([5, 400, 900])
 
     def terms(number, batch_size=64):
-        return kl_terms(denoiser.told(samples.told([0, 1], number)), samples.images, samples.ids, steps, 0, batch_size)
+        return kl_terms(
+            denoiser.conditioned_on(samples.conditions([0, 1], number)),
+            samples.images,
+            samples.ids,
+            steps,
+            0,
+            batch_size,
+        )
 
     none, first, second = (terms(number) for number in range(3))
     assert torch.equal(first[1], none[1])

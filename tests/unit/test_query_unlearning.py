@@ -410,4 +410,4 @@ def test_encoded_samples_come_back_with_their_prompts(tmp_path):
     found = read_training_set(str(path), job.digest())
     assert found.ids == written.ids
     assert torch.equal(found.images, LATENTS)
-    assert torch.equal(found.told([5, 0]), written.first(torch.tensor([5, 0])))
+    assert torch.equal(found.conditions([5, 0]), written.first(torch.tensor([5, 0])))

@@ -44,8 +44,8 @@ def cross_attention(denoiser):
 
 
 def test_the_first_prompt_is_told():
-    assert torch.equal(TRAINING_SET.told([5, 0, 2]), captions().embeddings[[0, 0, 2]])
-    assert TrainingSet(LATENTS, IDS).told([0]) is None
+    assert torch.equal(TRAINING_SET.conditions([5, 0, 2]), captions().embeddings[[0, 0, 2]])
+    assert TrainingSet(LATENTS, IDS).conditions([0]) is None
 
 
 def test_fisher_is_of_the_chosen_weights_and_of_images_with_their_prompts():
@@ -114,7 +114,7 @@ def test_mucs_tells_the_query_and_the_training_images_their_prompts():
             return predict(self, x_t, t, condition)
 
     denoiser.__class__ = Listening
-    own = QUERIES.told([1])
+    own = QUERIES.conditions([1])
     mucs.unlearn_image(denoiser, QUERIES.query(1), TRAINING_SET, settings)
     assert len(told) == 2 * 2
     of_images = {tuple(embedding.flatten().tolist()) for embedding in captions().first(torch.arange(8))}

@@ -114,13 +114,13 @@ def test_a_small_gpu_takes_a_batch_in_parts_with_each_latents_own_prompt(capsys)
 
 def test_terms_of_latents_do_not_depend_on_the_batch_and_each_has_its_prompt():
     denoiser, latents, condition, steps = text_denoiser(), 3 * normal(0, 3, 4, 8, 8), prompts(3), T.numpy()
-    whole = kl_terms(denoiser.told(condition), latents, IDS, steps, 0, 16)
+    whole = kl_terms(denoiser.conditioned_on(condition), latents, IDS, steps, 0, 16)
     for size in (1, 4):
-        parts = kl_terms(denoiser.told(condition), latents, IDS, steps, 0, size)
+        parts = kl_terms(denoiser.conditioned_on(condition), latents, IDS, steps, 0, size)
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=0)
-    reordered = kl_terms(denoiser.told(condition[[2, 0]]), latents[[2, 0]], ["c", "a"], steps, 0, 16)
+    reordered = kl_terms(denoiser.conditioned_on(condition[[2, 0]]), latents[[2, 0]], ["c", "a"], steps, 0, 16)
     torch.testing.assert_close(reordered, whole[[2, 0]], rtol=1e-4, atol=0)
-    others = kl_terms(denoiser.told(condition[[1, 0, 2]]), latents, IDS, steps, 0, 16)
+    others = kl_terms(denoiser.conditioned_on(condition[[1, 0, 2]]), latents, IDS, steps, 0, 16)
     assert not torch.allclose(others[:2], whole[:2])
 
 
@@ -132,10 +132,10 @@ def test_terms_of_latents_by_hand():
         x_t = a[300] ** 0.5 * latents + (1 - a[300]) ** 0.5 * e
         error = (e - denoiser.unet(x_t.float(), 300, encoder_hidden_states=condition).sample).square().sum()
     expected = (a[299] / (1 - a[299]) / (a[300] / (1 - a[300])) - 1) / 2 * error.item()
-    found = kl_terms(denoiser.told(condition), latents, ["a"], T.numpy()[[1]], 5, 16)
+    found = kl_terms(denoiser.conditioned_on(condition), latents, ["a"], T.numpy()[[1]], 5, 16)
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_condition_for_every_image_is_asked_for():
     with pytest.raises(ValueError, match="2 conditions for 3 images"):
-        kl_terms(text_denoiser().told(prompts(2)), normal(0, 3, 4, 8, 8), IDS, T.numpy(), 0, 16)
+        kl_terms(text_denoiser().conditioned_on(prompts(2)), normal(0, 3, 4, 8, 8), IDS, T.numpy(), 0, 16)

@@ -1,4 +1,4 @@
-"""Section `text_to_image.prompts`: the words that images are told with."""
+"""Section `text_to_image.prompts`: the prompts of images."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Captions:
 
     def embedded(self, numbers: Tensor) -> Tensor:
         """Embeddings of prompts by index, float32 [n, L, D]."""
-        told = (numbers != NO_PROMPT)[:, None, None]
-        return torch.where(told, self.embeddings[numbers], self.empty)
+        prompted = (numbers != NO_PROMPT)[:, None, None]
+        return torch.where(prompted, self.embeddings[numbers], self.empty)
 
     def draw(self, rows: Tensor, step: int) -> Tensor:
         """Embeddings of the prompts of the images `rows` at a training step, float32 [n, L, D]."""

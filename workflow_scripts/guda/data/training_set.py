@@ -21,7 +21,7 @@ class Query:
 
     x: Tensor
     id: str
-    told: Tensor | None
+    condition: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class TrainingSet:
     ids: list[str]
     captions: Captions | None = None
 
-    def told(self, rows: Sequence[int], number: int = 0) -> Tensor | None:
+    def conditions(self, rows: Sequence[int], number: int = 0) -> Tensor | None:
         """Embeddings of the images' prompts with this index, float32 [n, L, D]; None for images without prompts."""
         return None if self.captions is None else self.captions.numbered(torch.tensor(rows), number)
 
-    def told_captions(self) -> Captions:
+    def required_captions(self) -> Captions:
         """The captions. Raises ValueError if the images have none."""
         if self.captions is None:
             raise ValueError("the images have no captions; a text-to-image network needs them")
@@ -49,7 +49,7 @@ class TrainingSet:
 
     def query(self, row: int) -> Query:
         """One of the images, in the form that methods which unlearn single images take."""
-        return Query(to_network_range(self.images[row]), self.ids[row], self.told([row]))
+        return Query(to_network_range(self.images[row]), self.ids[row], self.conditions([row]))
 
     def in_group(self, path: str, spec_digest: str | None = None) -> Tensor:
         """Which images are members of the group in the file `path`, bool [N]."""

@@ -74,13 +74,13 @@ def metrics_table(
     if rows is not None:
         matrices = {name: matrix[rows] for name, matrix in matrices.items()}
     reference, others = oracles[0], oracles[1:]
-    told = beyond_doubt([matrices[name] for name in oracles], settings.decisive_ratio)
+    decisive = beyond_doubt([matrices[name] for name in oracles], settings.decisive_ratio)
 
     def measured(scores: np.ndarray) -> dict[str, float]:
         return agreement(
             scores,
             matrices[reference],
-            *told,
+            *decisive,
             n_bootstrap=settings.bootstrap_samples,
             seed=settings.seed,
         )

@@ -63,8 +63,8 @@ def lrap(scores: ArrayLike, is_relevant: ArrayLike) -> float:
     image's relevant groups. Images with no relevant or no irrelevant group are left out; NaN if no image remains.
     """
     scores, is_relevant = _with_relevance(scores, is_relevant)
-    told = is_relevant.any(axis=1) & ~is_relevant.all(axis=1)
-    return float(_precision(scores[told], is_relevant[told]).mean()) if told.any() else float("nan")
+    decided = is_relevant.any(axis=1) & ~is_relevant.all(axis=1)
+    return float(_precision(scores[decided], is_relevant[decided]).mean()) if decided.any() else float("nan")
 
 
 def average_precision(scores: ArrayLike, is_relevant: ArrayLike) -> float:

@@ -27,11 +27,11 @@ def sweep_table(
     variants and oracles by name. `chosen` marks each method's variant with the best mean of kappa and contrast_spearman
     against the second oracle; among equals, the first one listed.
     """
-    told = beyond_doubt([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
+    decisive = beyond_doubt([matrices[name] for name in spec.oracles], spec.metrics.decisive_ratio)
 
     def measured(name: str, oracle: str) -> dict[str, float]:
         resampling = {"n_bootstrap": spec.metrics.bootstrap_samples, "seed": spec.metrics.seed}
-        return agreement(matrices[name], matrices[oracle], *told, **resampling)
+        return agreement(matrices[name], matrices[oracle], *decisive, **resampling)
 
     found = {(name, oracle): measured(name, oracle) for name in spec.variants for oracle in spec.oracles}
     chosen = chosen_variants({name: found[name, spec.oracles[1]] for name in spec.variants}, spec.methods)

@@ -104,7 +104,7 @@ def terms_of_parts(
             adapters = Path(paths.model_adapter(name)).exists()
             model = opened_model(paths, name, digest, run.elbo.noise_schedule, adapters).to(device)
             model.precision = run.elbo.precision
-            return region_terms(model.told(samples.told([row])), *asked)[0]
+            return region_terms(model.conditioned_on(samples.conditions([row])), *asked)[0]
 
         full = of_model(run.base_name, run.base)
         without = [of_model(run.model_names[group], digest) for group, digest in run.models.items()]

@@ -49,7 +49,7 @@ def fine_tuned(spec: FineTuneSpec, args: Namespace, device: torch.device) -> Rec
     """A text-to-image denoiser fine-tuned from the pipeline's, on all encoded images or without some."""
     training_set = read_training_set(args.samples, spec.samples)
     forgotten, rows = _left_out(spec, args, training_set)
-    captions = replace(training_set.told_captions(), seed=spec.training.seed, dropout=spec.prompt_dropout)
+    captions = replace(training_set.required_captions(), seed=spec.training.seed, dropout=spec.prompt_dropout)
     height, width = training_set.images.shape[2:]
     denoiser = pretrained_denoiser(args.pipeline, spec.pipeline, spec.noise_schedule, (height, width))
     select_trainable(denoiser, spec.trainable)

@@ -76,8 +76,8 @@ def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
     """
     bases = [name for name in records if re.fullmatch(BASES, name)]
     base = records[bases[0]].get("health", {}) if bases else {}
-    told = {name: record for name, record in records.items() if name not in bases and "health" in record}
-    return {name: of_record(record, base) for name, record in told.items()}
+    measured = {name: record for name, record in records.items() if name not in bases and "health" in record}
+    return {name: of_record(record, base) for name, record in measured.items()}
 
 
 def of_record(record: dict[str, Any], base: dict[str, Any]) -> Health:

@@ -41,10 +41,10 @@ class Changes:
         # Reversed, since Snakemake walks from the results back to their inputs.
         for job, (found, wanted) in reversed(self._specs.items()):
             differences = _differences("", _read(found), _read(wanted))
-            told = [text for old, new, text in differences if (old, new) not in followed]
-            if told:
-                jobs.setdefault("; ".join(told), []).append(job)
-        found_lines = [f"{_named(sorted(names))}: {told}" for told, names in jobs.items()]
+            shown = [text for old, new, text in differences if (old, new) not in followed]
+            if shown:
+                jobs.setdefault("; ".join(shown), []).append(job)
+        found_lines = [f"{_named(sorted(names))}: {shown}" for shown, names in jobs.items()]
         more = len(found_lines) - LINES
         return found_lines[:LINES] + ([f"and {more} more such lines"] if more > 0 else [])
 

@@ -42,7 +42,7 @@ class Narration(logging.Filter):
         self._titles: dict[int, str] = {}
         self._failed: dict[int, str] = {}
         self._started: set[str] = set()
-        self._told: dict[str, tuple[Callable[[Any], None], set[str]]] = {
+        self._handlers: dict[str, tuple[Callable[[Any], None], set[str]]] = {
             "run_info": (self._planned, {"stats"}),
             "job_info": (self._starts, {"jobid", "rule_name", "rule_msg", "log", "reason"}),
             "job_finished": (self._finished, {"job_id"}),
@@ -55,7 +55,7 @@ class Narration(logging.Filter):
         event = str(getattr(record, "event", ""))
         if event == "error" and getattr(record, "exception", "") == "RuleException":
             return "CalledProcessError" not in record.getMessage()  # the whole command; the job's own error follows
-        take, fields = self._told.get(event, (None, set()))
+        take, fields = self._handlers.get(event, (None, set()))
         if take and fields <= vars(record).keys():
             take(record)
         return True

@@ -65,7 +65,7 @@ def probe_errors(
     """
     denoiser.eval()
     x, noise = to_network_range(training_set.images[rows]), drawn_noise(training_set, rows, steps)
-    drawn = [tensor for tensor in (x, noise, steps, training_set.told(rows)) if tensor is not None]
+    drawn = [tensor for tensor in (x, noise, steps, training_set.conditions(rows)) if tensor is not None]
 
     def of_part(part: Sequence[int]) -> Tensor:
         found = denoiser.own_errors(*(tensor[list(part)].to(denoiser.device) for tensor in drawn))

@@ -55,8 +55,8 @@ def make_small_pipeline(
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     train_text_encoder(text_encoder, tokenizer, texts, settings)
     pipeline = Pipeline(vae, text_encoder, tokenizer, scheduler_settings(process))
-    told = encode_captions(pipeline, prompts, ENCODING_BATCH)
-    captions = Captions(**told, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
+    encoded = encode_captions(pipeline, prompts, ENCODING_BATCH)
+    captions = Captions(**encoded, ids=ids, seed=settings.pretraining.seed, dropout=settings.pretraining.prompt_dropout)
     fine_tune(denoiser, latents * vae.config.scaling_factor, captions, settings.pretraining, executions[1], rows)
     trainings = settings.autoencoder, settings.text_encoder, settings.pretraining
     samples = sum(training.steps * training.batch_size for training in trainings)

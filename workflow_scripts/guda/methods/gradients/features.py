@@ -79,8 +79,8 @@ def projected_gradients(
         noise = np.stack([[noise_of(row, step) for step in part] for row, part in batch])
         of_batch = [row for row, _ in batch]
         drawn = [x[of_batch], torch.from_numpy(noise), torch.tensor([part for _, part in batch])]
-        told = samples.told(of_batch)
-        drawn += [] if told is None else [told]
+        conditions = samples.conditions(of_batch)
+        drawn += [] if conditions is None else [conditions]
         # no_grad: other weights need no graph. MATH: the attention kernel that supports vmap over samples.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             found, residual = gradients(output, weights, *(tensor.to(denoiser.device) for tensor in drawn))
@@ -119,9 +119,9 @@ class _Output(torch.nn.Module):
         super().__init__()
         self.denoiser, self.function = denoiser, function
 
-    def forward(self, clean: Tensor, noise: Tensor, t: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]; `told` [L, D] is the image's prompt embedding."""
-        condition = None if told is None else told.expand(len(t), *told.shape)
+    def forward(self, clean: Tensor, noise: Tensor, t: Tensor, prompt: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`clean` [C, H, W], `noise` [S, C, H, W], `t` int64 [S]; `prompt` [L, D] is the image's prompt embedding."""
+        condition = None if prompt is None else prompt.expand(len(t), *prompt.shape)
         prediction = self.denoiser.predict_noise(self.denoiser.add_noise(clean, noise, t), t, condition)
         residual = (noise - prediction).square().flatten(1).mean(1).sqrt().mean()
         return self.function(prediction, noise), residual

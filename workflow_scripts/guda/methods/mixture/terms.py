@@ -34,8 +34,8 @@ def mixture_terms(
 
     def differences(x: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:
         x_t, labels = conditional.add_noise(x, noise, t), torch.arange(n_groups, device=t.device)
-        told = (x_t.repeat_interleave(n_groups, 0), t.repeat_interleave(n_groups), labels.repeat(len(t)))
-        parts = zip(*(values.split(batch_size) for values in told), strict=True)
+        inputs = (x_t.repeat_interleave(n_groups, 0), t.repeat_interleave(n_groups), labels.repeat(len(t)))
+        parts = zip(*(values.split(batch_size) for values in inputs), strict=True)
         predicted = torch.cat([conditional.predict_noise(*part) for part in parts]).unflatten(0, (len(t), n_groups))
         residuals = (noise[:, None] - predicted).flatten(2)
         return without_each(residuals.double(), classifier(x, noise, t).double())

@@ -37,7 +37,7 @@ def unlearn_image(
     noise = draw_noise([query.id], steps, tuple(query.x.shape), settings.seed)[0]
     for _ in range(settings.steps):
         weights = [weight for _, weight in moved]
-        gradient = loss_gradient(model.told(query.told), query.x, noise, steps, weights, batches)
+        gradient = loss_gradient(model.conditioned_on(query.condition), query.x, noise, steps, weights, batches)
         with torch.no_grad():
             for (name, weight), slope in zip(moved, gradient, strict=True):
                 weight += settings.step_size / n_train * slope / curvature[name]

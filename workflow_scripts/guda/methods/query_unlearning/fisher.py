@@ -31,8 +31,8 @@ class _Loss(torch.nn.Module):
 
     def forward(self, *sample: Tensor) -> Tensor:
         """`sample`: an image, its noise, its diffusion step, and its condition for a conditional network."""
-        x, noise, t, *told = (tensor[None] for tensor in sample)
-        return squared_errors(self.denoiser.told(told[0] if told else None), x, noise, t)[0]
+        x, noise, t, *condition = (tensor[None] for tensor in sample)
+        return squared_errors(self.denoiser.conditioned_on(condition[0] if condition else None), x, noise, t)[0]
 
 
 def diagonal_fisher(
@@ -85,5 +85,5 @@ def _samples(training_set: TrainingSet, settings: Fisher, n_steps: int) -> list[
             t.append(step)
             noise.append(torch.from_numpy(gaussian(settings.seed, image_id, step, shape)))
     drawn = [to_network_range(training_set.images[rows]), torch.stack(noise), torch.tensor(t)]
-    told = training_set.told(rows)
-    return drawn if told is None else [*drawn, told]
+    condition = training_set.conditions(rows)
+    return drawn if condition is None else [*drawn, condition]

@@ -79,14 +79,14 @@ class SampledLosses:
         rows = settings.sampled_rows(training_set.ids)
         images, self.ids = to_network_range(training_set.images[rows]), [training_set.ids[row] for row in rows]
         self.views = [images, images.flip(3)] if mirror else [images]
-        self.told, self.batches = training_set.told(rows), batches
+        self.condition, self.batches = training_set.conditions(rows), batches
         self.steps = evenly_spaced(settings.loss_steps, n_steps)
         self.noise = draw_noise(self.ids, self.steps, tuple(images.shape[1:]), settings.seed)
 
     def of(self, model: UNetDenoiser) -> list[Tensor]:
         """Losses [M, S] of the images and, with `mirror`, of the flipped images."""
-        told = model.told(self.told)
-        return [losses(told, view, self.noise, self.steps, self.batches) for view in self.views]
+        conditioned = model.conditioned_on(self.condition)
+        return [losses(conditioned, view, self.noise, self.steps, self.batches) for view in self.views]
 
     @property
     def evaluations(self) -> int:

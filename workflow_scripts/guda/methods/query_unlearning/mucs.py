@@ -40,11 +40,11 @@ def unlearn_image(
         rows = torch.randint(len(images), (batch_size,))
         retained = to_network_range(images[rows])
         prompts: list[list[Tensor]] = [[], []]
-        if captions is not None and query.told is not None:
-            prompts = [[captions.first(rows)], [query.told.expand(batch_size, -1, -1)]]
+        if captions is not None and query.condition is not None:
+            prompts = [[captions.first(rows)], [query.condition.expand(batch_size, -1, -1)]]
         pairs: list[Tensor] = []
-        for clean, told in zip((retained, query.x.expand_as(retained)), prompts, strict=True):
-            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule), *told]
+        for clean, prompt in zip((retained, query.x.expand_as(retained)), prompts, strict=True):
+            pairs += [clean, torch.randn_like(clean), random_steps(batch_size, full.schedule), *prompt]
         return pairs
 
     def loss(*pairs: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def unlearn_image(
         return bounded_loss(retained, forgotten, settings.forget_weight)
 
     def errors(x: Tensor, noise: Tensor, t: Tensor, prompts: Tensor | None = None) -> Tensor:
-        return squared_errors(model.told(prompts), x, noise, t)
+        return squared_errors(model.conditioned_on(prompts), x, noise, t)
 
     seed = derive_seed("mucs", settings.seed, query.id)
     optimise(model, draw, loss, settings, seed, Execution(progress=None))

@@ -68,9 +68,9 @@ class GuidedDenoiser(BoundDenoiser):
 
     def predict_noise(self, x_t: Float[Tensor, "b c h w"], t: Num[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """e_u + w (e_c - e_u), [n, C, H, W]: w = 1 uses the prompt alone, w = 0 ignores it."""
-        told = super().predict_noise(x_t, t)
+        conditional = super().predict_noise(x_t, t)
         if self.guidance_scale == 1:
-            return told
+            return conditional
         empty = self.unconditional.to(self.device).expand(len(x_t), *self.unconditional.shape)
-        untold = self.denoiser.predict_noise(x_t, t, empty)
-        return untold + self.guidance_scale * (told - untold)
+        unconditional = self.denoiser.predict_noise(x_t, t, empty)
+        return unconditional + self.guidance_scale * (conditional - unconditional)

@@ -87,7 +87,7 @@ class UNetDenoiser(torch.nn.Module):
     def device(self) -> torch.device:
         return self.gammas.device
 
-    def told(self, condition: Tensor | None) -> Denoiser:
+    def conditioned_on(self, condition: Tensor | None) -> Denoiser:
         """The denoiser bound to a condition for each of n images, [n, ...]; None: unchanged."""
         from guda.models.denoisers.bound import BoundDenoiser
 

@@ -197,8 +197,10 @@ def unlearn(
 
     def loss(*drawn: Tensor) -> Tensor:
         x, noise, t, prompts = (torch.cat(pair) for pair in zip(drawn[:4], drawn[4:8], strict=True))
-        told = torch.cat([drawn[8], prompts[len(drawn[8]) :]])
-        return anchor_loss(student.told(prompts), full.told(told), x, noise, t, len(drawn[8]), settings)
+        anchored = torch.cat([drawn[8], prompts[len(drawn[8]) :]])
+        return anchor_loss(
+            student.conditioned_on(prompts), full.conditioned_on(anchored), x, noise, t, len(drawn[8]), settings
+        )
 
     optimise(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * anchor_evaluations(settings)
@@ -230,7 +232,7 @@ def anchor_evaluations(settings: Anchors) -> int:
 
 def run(job: Job[AnchorsSpec]) -> tuple[UNetDenoiser, int]:
     """See `Operator.run`."""
-    captions = replace(job.training_set.told_captions(), seed=job.spec.settings.seed)
+    captions = replace(job.training_set.required_captions(), seed=job.spec.settings.seed)
     book = read_anchors(job.files[0], job.spec.anchors)
     return unlearn(
         job.full,

@@ -27,8 +27,8 @@ def erased_noise(
 
     e_full is the base model's prediction, e_k and e_none the conditional network's with the group and with no group.
     """
-    told, untold = conditional.predict_noise(x_t, t, torch.full_like(t, label)), conditional.predict_noise(x_t, t)
-    return full.predict_noise(x_t, t) - guidance * (told - untold)
+    of_group, of_all = conditional.predict_noise(x_t, t, torch.full_like(t, label)), conditional.predict_noise(x_t, t)
+    return full.predict_noise(x_t, t) - guidance * (of_group - of_all)
 
 
 def unlearn(

@@ -22,8 +22,8 @@ def erased_noise(full: UNetDenoiser, x_t: Tensor, t: Tensor, prompts: Tensor, em
 
     x_t [B, C, H, W], t int64 [B]; `prompts` [B, L, D] are the embeddings of c, `empty` [L, D] that of "".
     """
-    untold = full.predict_noise(x_t, t, empty.expand_as(prompts))
-    return untold - guidance * (full.predict_noise(x_t, t, prompts) - untold)
+    unconditional = full.predict_noise(x_t, t, empty.expand_as(prompts))
+    return unconditional - guidance * (full.predict_noise(x_t, t, prompts) - unconditional)
 
 
 def erasing_loss(
@@ -47,7 +47,7 @@ def erasing_loss(
 def run(job: Job[PromptedEsdSpec]) -> tuple[UNetDenoiser, int]:
     """See `Operator.run`. At each step an image is conditioned on one of its own prompts."""
     full, settings = job.full, job.spec.settings
-    captions = replace(job.training_set.told_captions(), seed=settings.seed)
+    captions = replace(job.training_set.required_captions(), seed=settings.seed)
     student = student_of(full, job.spec.trainable, job.spec.adapters, settings.seed)
     draws = PromptedDraws(job.training_set.images, captions, settings, full.schedule)
     forget_rows, retained_rows = torch.nonzero(job.forget).flatten(), torch.nonzero(~job.forget).flatten()

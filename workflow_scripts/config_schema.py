@@ -123,7 +123,7 @@ def entries(key: str, field: dict[str, Any], sections: dict[str, Any]) -> Iterat
     holds = section is not None and field.get("default") is not None
     default = "" if holds else f" ({shown(field)})"
     yield f"- `{key}`{default}: {first}"
-    yield from (f"  {line}" if line.startswith("- ") else f"\n  {line}" for line in more)
+    yield from (f"    {line}" if line.startswith("- ") else f"\n    {line}" for line in more)
     for name, each in (section or {}).get("properties", {}).items():
         yield from entries(f"{key}.{name}", each, sections)
 

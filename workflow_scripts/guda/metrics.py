@@ -21,18 +21,22 @@ __all__ = ["agreement"]
 def agreement(scores: pd.DataFrame, oracle: pd.DataFrame | Sequence[pd.DataFrame], **settings: Any) -> pd.Series:
     """The agreement measures of metrics.csv between a method's scores and an oracle's.
 
-    Both are frames as returned by `guda.attribute` or read from results/scores/METHOD.csv: one row per `query` and
-    `group` with its `score`, in any order. If several oracles (retraining with different seeds) are given, scores are
-    compared with the first, and all of them determine which queries are decisive and which groups are relevant.
+    Args:
+        scores: a frame as returned by `guda.attribute` or read from results/scores/METHOD.csv: one row per `query` and
+            `group` with its `score`, in any order.
+        oracle: the same of retrained models. Of several (retrained with different seeds), scores are compared with the
+            first, and all of them determine which queries are decisive and which groups are relevant.
+        settings: keys of the section `metrics`, with its defaults: `bootstrap_samples`, `seed` and `decisive_ratio`.
 
-    `settings` are keys of the section `metrics`, with its defaults: `bootstrap_samples`, `seed` and `decisive_ratio`.
+    Returns:
+        n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr, rbo,
+            rbo_raw, wpra@3, spearman, kendall, top1_balanced, kappa, effect_spearman, contrast_spearman,
+            margin_spearman, decisive_auroc, decisive_auroc_margin, lrap, average_precision and size_ratio. Measures of
+            decisive queries or relevant groups are NaN if all or none of them are. docs/method.md and the functions in
+            `guda.evaluation` give formulas and sources.
 
-    Returns n_queries, n_groups, top1 with its 95 % interval (top1_low, top1_high), top3, ndcg_exp@3, ndcg_lin@3, mrr,
-    rbo, rbo_raw, wpra@3, spearman, kendall, top1_balanced, kappa, effect_spearman, contrast_spearman, margin_spearman,
-    decisive_auroc, decisive_auroc_margin, lrap, average_precision and size_ratio. Measures of decisive queries or
-    relevant groups are NaN if all or none of them are. docs/method.md and the functions in `guda.evaluation` give
-    formulas and sources.
-    Raises GudaError for frames with different queries or groups, and for unknown settings.
+    Raises:
+        GudaError: for frames with different queries or groups, and for unknown settings.
     """
     chosen = from_arguments(config.Agreement, settings)
     oracles = list(oracle) if isinstance(oracle, Sequence) else [oracle]

@@ -46,21 +46,27 @@ def elbo(
 ) -> pd.DataFrame:
     """Terms of every image's evidence lower bound, in nats; they sum to its ELBO up to terms shared by all models.
 
-    Returns one row per image, indexed by its id, and one column per diffusion step i, with values -w_i KL_i. KL_i is
-    the KL term of the reverse step, with one noise per (seed, id, step) that all models share; w_i is the number of
-    steps of the window that it represents. `elbo(a, x).sum(axis=1) - elbo(b, x).sum(axis=1)` compares two models
-    (docs/method.md).
+    `elbo(a, x).sum(axis=1) - elbo(b, x).sum(axis=1)` compares two models (docs/method.md).
 
-    model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`, on the device to run on.
-    images: uint8 [n, C, H, W] with levels 0 to 255 (torch or numpy), or n PIL images.
-    ids: unique names of the images; None: row numbers.
-    scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
-    seed: seed of the noise.
-    steps: keys of the section `elbo.steps` of the configuration, with its defaults: `kind`, `first`, `last`, `stride`,
-        `count`; {"kind": "all", "first": 1, "last": 999} uses all steps.
-    batch_size: (image, step) pairs per forward pass; affects results only by rounding.
+    Args:
+        model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`, on the device to run
+            on.
+        images: uint8 [n, C, H, W] with levels 0 to 255 (torch or numpy), or n PIL images.
+        ids: unique names of the images; None: row numbers.
+        scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
+        seed: seed of the noise.
+        steps: keys of the section `elbo.steps` of the configuration, with its defaults: `kind`, `first`, `last`,
+            `stride`, `count`; {"kind": "all", "first": 1, "last": 999} uses all steps.
+        batch_size: (image, step) pairs per forward pass; affects results only by rounding.
 
-    Raises GudaError for an invalid argument, and FloatingPointError if the model has diverged.
+    Returns:
+        One row per image, indexed by its id, and one column per diffusion step i, with values -w_i KL_i. KL_i is the KL
+            term of the reverse step, with one noise per (seed, id, step) that all models share; w_i is the number of
+            steps of the window that it represents.
+
+    Raises:
+        GudaError: for an invalid argument.
+        FloatingPointError: if the model has diverged.
     """
     denoiser, pixels = as_denoiser(model, scheduler), as_images(images)
     names, bound = as_ids(ids, len(pixels)), _bound(denoiser.schedule, seed, steps, batch_size)
@@ -90,21 +96,32 @@ def attribute(
     score = ELBO(x; base) - ELBO(x; without the group), in nats (GUDA, arXiv 2601.22651). With unlearned counterfactual
     models (`guda.unlearn`) this is GUDA; with models retrained without each group it is the oracle.
 
-    base, counterfactuals: the model trained on all data, and one model without each group, by the group's name.
-        `UNet2DModel`s of diffusers, or pipelines that contain one such as `DDPMPipeline`, on the device to run on.
-    images, ids, scheduler, seed, steps, batch_size: as for `guda.elbo`; `scheduler` applies to all models; None: the
-        base's own.
-    calibration, members, calibration_ids: training images to calibrate on, like `images`; by group, a mask bool [M] of
-        those that belong to it; their names (None: calibration-0, ...). What an unlearned model loses on images outside
-        its group is damage and is subtracted; a warning names groups whose own images lose hardly more than that.
-        Without calibration, scores are those of `guda_uncalibrated`.
+    Args:
+        base: the model trained on all data: a diffusers `UNet2DModel`, or a pipeline that contains one, such as
+            `DDPMPipeline`, on the device to run on.
+        counterfactuals: one such model without each group, by the group's name.
+        images: as for `guda.elbo`.
+        ids: as for `guda.elbo`.
+        scheduler: as for `guda.elbo`; applies to all models. None: the base's own.
+        calibration: training images to calibrate on, like `images`. What an unlearned model loses on images outside its
+            group is damage and is subtracted; a warning names groups whose own images lose hardly more than that.
+            Without calibration, scores are those of `guda_uncalibrated`.
+        members: by group, a mask bool [M] of the calibration images that belong to it.
+        calibration_ids: names of the calibration images; None: calibration-0, ...
+        seed: as for `guda.elbo`.
+        steps: as for `guda.elbo`.
+        batch_size: as for `guda.elbo`.
 
-    Returns one row per image and group, like results/scores/METHOD.csv: query (the image's id), group, score, its
-    standard error se, p_top1_scoring (the probability that the group is first with other scoring noise), p_top1 (that
-    it is first in another run, which also unlearns from another seed) and p_none (small for a group that stands out).
-    se, p_top1_scoring and p_top1 are NaN for a single step, p_top1 and p_none without calibration. p_top1 is estimated
-    from all images jointly, so give at least a hundred.
-    Raises GudaError for an invalid argument, and FloatingPointError if a model has diverged.
+    Returns:
+        One row per image and group, like results/scores/METHOD.csv: query (the image's id), group, score, its standard
+            error se, p_top1_scoring (the probability that the group is first with other scoring noise), p_top1 (that it
+            is first in another run, which also unlearns from another seed) and p_none (small for a group that stands
+            out). se, p_top1_scoring and p_top1 are NaN for a single step, p_top1 and p_none without calibration. p_top1
+            is estimated from all images jointly, so give at least a hundred.
+
+    Raises:
+        GudaError: for an invalid argument.
+        FloatingPointError: if a model has diverged.
     """
     if not isinstance(counterfactuals, Mapping) or not counterfactuals:
         raise ArgumentError("counterfactuals: expected a mapping from at least one group to the model without it")

@@ -38,17 +38,22 @@ def unlearn(
     pixel space; on retained images it is preserved (docs/method.md; arXiv 2601.22651). The same arguments give the same
     weights on the same CPU, equal to the workflow's `models/guda/GROUP`.
 
-    model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`; left unchanged.
-    images: the training images, uint8 [N, C, H, W] with levels 0 to 255 (torch or numpy), or N PIL images.
-    forget: mask of the images to unlearn, bool [N].
-    scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
-    micro_batch_size: images per micro-batch (gradient accumulation), to save memory; None: the whole batch.
-    settings: keys of the section `unlearn` of the configuration, with its defaults: `steps`, `batch_size`,
-        `learning_rate`, `forget_weight`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ... (config.yaml says how
-        to choose them).
+    Args:
+        model: a diffusers `UNet2DModel`, or a pipeline that contains one, such as `DDPMPipeline`; left unchanged.
+        images: the training images, uint8 [N, C, H, W] with levels 0 to 255 (torch or numpy), or N PIL images.
+        forget: mask of the images to unlearn, bool [N].
+        scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
+        micro_batch_size: images per micro-batch (gradient accumulation), to save memory; None: the whole batch.
+        settings: keys of the section `unlearn` of the configuration, with its defaults: `steps`, `batch_size`,
+            `learning_rate`, `forget_weight`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ... (config.yaml says
+            how to choose them).
 
-    Returns a `UNet2DModel` in evaluation mode. Raises GudaError for an invalid argument, and FloatingPointError if the
-    weights diverge.
+    Returns:
+        The unlearned `UNet2DModel`, in evaluation mode.
+
+    Raises:
+        GudaError: for an invalid argument.
+        FloatingPointError: if the weights diverge.
     """
     chosen = from_arguments(Unlearning, settings)
     pixels = as_images(images)

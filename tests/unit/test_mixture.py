@@ -91,7 +91,7 @@ def test_terms_do_not_depend_on_the_batch_size(tiny_unet, schedule, images, batc
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"groups": ["amber", "birch"]}, "of 1797 images 1077 are in no group; group them all"),
+        ({"groups": ["amber", "birch"]}, "1077 of 1797 images are in no group; group them all"),
         (
             {"conditions": {"low": "label < 6", "high": "label > 4"}},
             r"some are in several groups \(1979 memberships of 1797 images\)",
@@ -99,5 +99,5 @@ def test_terms_do_not_depend_on_the_batch_size(tiny_unet, schedule, images, batc
     ],
 )
 def test_groups_that_are_no_mixture_are_refused(data, message):
-    with pytest.raises(ConfigError, match=re.escape("methods: mixture takes") + ".*" + message):
+    with pytest.raises(ConfigError, match=re.escape("methods: mixture models") + ".*" + message):
         Experiment(load_config({"data": data, "methods": ["mixture"]}), load_dataset(Data()))

@@ -78,7 +78,7 @@ def test_a_query_depends_on_no_other_and_a_prompt_on_no_other_group(of):
         ),
         (
             {"template": "a {label}"},
-            r"prompts\.template: conditional_elbo tells .*put \{descriptors\} or \{style",
+            r"prompts\.template: conditional_elbo conditions .*put \{descriptors\} or \{style",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_the_nearest_images_of_a_query_are_its_duplicates(kind):
 
 
 def test_more_images_than_a_method_scores_are_refused():
-    with pytest.raises(DataError, match="4 images cannot be removed, since abu scores 3 only"):
+    with pytest.raises(DataError, match="4 images cannot be removed, since abu scores only 3"):
         list(top_images([(["q"], np.zeros((1, 3)))], TRAIN_IDS[:3], "abu", ["q"], [2, 4]))
 
 

@@ -154,6 +154,23 @@ rule query_figure:
         command("plot.py", RESULTS_OF_SET, "--output {output.file:q}")
 
 
+use rule query_figure as cost_figure with:
+    input:
+        paths.metrics(),
+        foreign=foreign(paths.cost_figure(), lambda wc: reports.cost_figure_spec(experiment)),
+    output:
+        **reported(paths.cost_figure(), "cost", "Agreement with retraining"),
+    log:
+        **logs(*OF_SET, "cost_figure"),
+    localrule: True
+    resources:
+        **needs("table"),
+    params:
+        **parameters(lambda wc: reports.cost_figure_spec(experiment)) | COMPARED,
+    message:
+        "Drawing agreement against cost"
+
+
 if experiment.query_source == "exemplars":
 
     use rule rankings as exemplars with:

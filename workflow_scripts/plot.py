@@ -1,6 +1,6 @@
 """Plot a figure; the spec's kind says which.
 
-Queries with their top groups, samples, learning curves, the effect of removal, or the variants of a sweep.
+Queries with their top groups, samples, learning curves, agreement against cost, the effect of removal, or a sweep.
 """
 
 from guda.jobs.cli import add_results_arguments, run, spec_text, stage_parser

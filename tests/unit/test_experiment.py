@@ -513,7 +513,7 @@ def default_specs():
     yield METHODS["kernel"].terms_spec(of, "bucket-0000")
     yield from [reports.likelihood_spec(of, BASE), reports.likelihood_table_spec(of)]
     yield from [rankings_spec(of), metrics_spec(of), significance_spec(of), sources_spec(of), figure_spec(of)]
-    yield from [quality.quality_spec(of), quality.samples_figure_spec(of)]
+    yield from [reports.cost_figure_spec(of), quality.quality_spec(of), quality.samples_figure_spec(of)]
     yield from [
         quality.curves_spec(of),
         quality.curves_figure_spec(of),

@@ -24,7 +24,13 @@ ROOMS = [golden_data, golden_models, golden_scoring, golden_methods, golden_tabl
 STAGES = {spec: numbers for room in ROOMS for spec, numbers in room.STAGES.items()}
 GOLDEN = {spec: pinned for room in ROOMS for spec, pinned in room.GOLDEN.items()}
 # These show the numbers of other stages.
-PICTURES = {specs.QueryTableSpec, specs.FigureSpec, specs.RemovalFigureSpec, specs.SweepFigureSpec}
+PICTURES = {
+    specs.QueryTableSpec,
+    specs.FigureSpec,
+    specs.CostFigureSpec,
+    specs.RemovalFigureSpec,
+    specs.SweepFigureSpec,
+}
 KEPT = {StoredSpec}  # computes nothing: it names what other stages have computed
 PICTURES |= {specs.CurvesFigureSpec, specs.SamplesFigureSpec, specs.RedrawnSpec, specs.MapsSpec, specs.PageSpec}
 

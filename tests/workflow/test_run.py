@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from guda.core.artifacts import load_tensors, sha256_file
-from guda.core.paths import BASE, CALIBRATION, logo_model, unlearned_model
+from guda.core.paths import BASE, CALIBRATION, logo_model, record_of, unlearned_model
+from guda.core.spec import digest
 from guda.models.denoisers import load_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.models.sampling import generate
@@ -115,6 +116,14 @@ def test_metrics_have_the_promised_columns_and_rows(at, paths):
     # Any rank correlation of two groups is 1 when their order is the oracle's and -1 when not: 2 top1 - 1.
     assert np.allclose(frame["kendall"], 2 * frame["top1"] - 1)
     assert np.allclose(frame["spearman"], 2 * frame["top1"] - 1)
+
+
+def test_agreement_is_drawn_against_cost(workflow, at, paths):
+    with Image.open(at(paths.cost_figure())) as picture:
+        assert picture.size == (1200, 1440)
+        assert picture.convert("L").getextrema()[1] == 255
+    metrics = record(at(record_of(paths.metrics())))["spec"]
+    assert json.loads(record(at(record_of(paths.cost_figure())))["spec"])["metrics"] == digest(metrics)
 
 
 def test_queries_are_split_by_source_without_loss(workflow, at, paths):

@@ -8,7 +8,14 @@ from harness import Workflow, save_image
 
 MINE = "queries: {name: mine, folder: asked, buckets: 1}"
 UNNAMED = "queries: {folder: asked, buckets: 1}"
-ANSWERS = ["rankings.csv", "metrics.csv", "significance.csv", "figures/queries.png", "queries/queries.csv"]
+ANSWERS = [
+    "rankings.csv",
+    "metrics.csv",
+    "significance.csv",
+    "figures/queries.png",
+    "figures/cost.png",
+    "queries/queries.csv",
+]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from guda.core.paths import BASE
 from guda.data.queries import queries_by_bucket
 
 ELBO_SEED = "elbo: {seed: 7}"
-TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/queries", "report*"]
+TABLES = ["rankings", "metrics", "metrics_by_source", "significance", "figures/cost", "figures/queries", "report*"]
 QUALITY = ["quality", "curves", "figures/curves"]
 
 

@@ -373,7 +373,7 @@ def test_gradients_are_of_latents_and_of_the_weights_that_each_method_names(comp
 
 QUALITY = {"quality", "curves", "figures/curves", "figures/samples"}
 # These hang on the files that the run was asked for.
-UNMADE = {"data/groups", "significance", "figures/queries", "report*", *QUALITY}
+UNMADE = {"data/groups", "significance", "figures/cost", "figures/queries", "report*", *QUALITY}
 TABLES = {*UNMADE, "rankings", "metrics"}
 QUERIES = {"queries/bucket-0000", "queries/queries"}
 OF_QUERIES = {*QUERIES, "encoded/bucket-0000", "elbo/*/bucket-0000", "scores/*", *TABLES}

@@ -85,7 +85,7 @@ def test_another_aggregation_unlearns_nothing_again(run):
     aggregated = SETTINGS | {"attribution": {**SETTINGS["attribution"], "mucs": {
         **SETTINGS["attribution"]["mucs"], "aggregate": "mean"}}}  # fmt: skip
     stale = {file.split(".")[0] for file, stale in run.plan(yaml.dump(aggregated)).items() if stale}
-    tables = {"rankings", "metrics", "metrics_by_source", "significance", "figures/queries", "report"}
+    tables = {"rankings", "metrics", "metrics_by_source", "significance", "figures/cost", "figures/queries", "report"}
     assert stale == {"scores/mucs"} | tables
 
 

@@ -30,6 +30,7 @@ def test_rankings_and_figure_need_no_retraining_and_an_oracle_comes_later(workfl
     compared = {
         f"{name}.{end}" for name in ("metrics", "significance", "metrics_by_source") for end in ("csv", "record.json")
     }
+    compared |= {"figures/cost.png", "figures/cost.record.json"}
     assert run.planned() == tables | compared
 
 

@@ -280,6 +280,9 @@ class Paths:
     def metrics(self) -> str:
         return self._of_set("metrics.csv")
 
+    def cost_figure(self) -> str:
+        return self._of_set("figures", "cost.png")
+
     def metrics_by_source(self) -> str:
         return self._of_set("metrics_by_source.csv")
 

@@ -134,6 +134,7 @@ class Jobs:
             paths.figure(): (reports.figure_spec, after_rankings),
             paths.group_sizes(): (lambda experiment: experiment.group_sizes_spec(), groups),
             paths.metrics(): (reports.metrics_spec, after_rankings),
+            paths.cost_figure(): (reports.cost_figure_spec, [paths.metrics()]),
             paths.significance(): (reports.significance_spec, after_rankings),
             paths.metrics_by_source(): (reports.sources_spec, by_source),
             paths.quality(): (quality.quality_spec, quality.quality_files(experiment)),

@@ -20,6 +20,7 @@ from guda.methods.instance import InstanceLevel
 from guda.methods.subsets.plan import GroupValues
 from guda.methods.variants import shown_settings
 from guda.specs import (
+    CostFigureSpec,
     FigureSpec,
     LdsSpec,
     LikelihoodSettings,
@@ -60,6 +61,7 @@ def reasons_against(experiment: Experiment) -> dict[str, str]:
         paths.curves_figure(): "",
         paths.samples_figure(): "",
         paths.metrics(): compared,
+        paths.cost_figure(): compared,
         paths.significance(): compared,
         paths.metrics_by_source(): compared or ("" if config.metrics.content else "metrics.content is null"),
         paths.exemplars(): "" if experiment.query_source == "exemplars" else "queries.source is not exemplars",
@@ -115,6 +117,10 @@ def metrics_spec(experiment: Experiment) -> MetricsSpec:
         files={experiment.table_name(name): name for name in experiment.score_names},
         settings=experiment.config.metrics,
     )
+
+
+def cost_figure_spec(experiment: Experiment) -> CostFigureSpec:
+    return CostFigureSpec(metrics=metrics_spec(experiment).digest())
 
 
 def significance_spec(experiment: Experiment) -> SignificanceSpec:

@@ -24,6 +24,7 @@ from guda.specs.data import (
     TableSpec,
 )
 from guda.specs.evaluation import (
+    CostFigureSpec,
     CurvesFigureSpec,
     CurvesSpec,
     ExemplarsSpec,
@@ -84,6 +85,7 @@ __all__ = [
     "ClassifierSpec",
     "ConditionalElboSpec",
     "ConditionalSpec",
+    "CostFigureSpec",
     "CurvesFigureSpec",
     "CurvesSpec",
     "ElboSettings",

@@ -36,6 +36,11 @@ class MetricsSpec(Spec):
     settings: config.Metrics
 
 
+class CostFigureSpec(Spec):
+    stage, version = "cost_figure", 1
+    metrics: str
+
+
 class ExemplarsSpec(Spec):
     stage, version = "exemplars", 1
     rankings: str

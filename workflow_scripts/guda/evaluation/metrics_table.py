@@ -13,7 +13,7 @@ from guda.core.records import check_recorded, read_record
 from guda.evaluation.agreement import agreement, mean_agreement
 from guda.evaluation.metrics import first_shares
 from guda.evaluation.relevance import beyond_doubt
-from guda.evaluation.scores import read_numbers
+from guda.evaluation.scores import NAMES, read_numbers
 from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
 
@@ -133,13 +133,13 @@ def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
     """rankings.csv, with names as text and scores at full precision. Raises ArtifactError."""
     check_recorded(path, spec_digest)
     frame = read_numbers(path, ("rank",))
-    return frame.astype(dict.fromkeys(("method", "query", "group"), object))
+    return frame.astype(dict.fromkeys(NAMES, object))
 
 
 def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[str, np.ndarray]]:
     """`score_matrices` of rankings.csv, without loading the whole table. Raises ArtifactError."""
     check_recorded(path, spec_digest)
-    frame = read_long_csv(path, ("score",), columns=("method", "query", "group", "score"))
+    frame = read_long_csv(path, NAMES, ("score",))
     if problem := not_finite(frame["score"].to_numpy(), "score"):
         raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
     return score_matrices(frame)

@@ -116,13 +116,14 @@ def read_long_csv(path: str | Path, names: tuple[str, ...], numbers: tuple[str, 
 
     types = dict.fromkeys(names, pa.dictionary(pa.int32(), pa.string())) | dict.fromkeys(numbers, pa.float64())
     present = pd.read_csv(regular(path), nrows=0).columns.intersection(list(types)).tolist()
-    table = csv.read_csv(
+    frame = csv.read_csv(
         path,
         csv.ReadOptions(use_threads=False),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=types, include_columns=present, null_values=[""]),
-    )
-    return table.to_pandas()
+    ).to_pandas()
+    pa.default_memory_pool().release_unused()  # else kept for the next table
+    return frame
 
 
 def read_json(path: str | Path) -> Any:

@@ -30,15 +30,14 @@ def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndar
     Methods are in the order of the table. NaN for missing scores. Raises ValueError if a method has two
     scores for a query and a group.
     """
-    names, places = [], []
+    names, cell = [], np.zeros(len(rankings), dtype=np.int64)
     for column in ("method", "query", "group"):
         found = rankings[column].astype("category").cat
         names.append(sorted(found.categories))
-        places.append(
-            np.argsort(np.argsort(found.categories))[found.codes]
-        )  # position of each name among the sorted names
+        cell *= len(names[-1])
+        cell += np.argsort(np.argsort(found.categories))[found.codes]  # each name's position among the sorted names
     matrices = np.full([len(each) for each in names], np.nan)
-    matrices[tuple(places)] = rankings["score"]
+    matrices.put(cell, rankings["score"])
     if np.count_nonzero(~np.isnan(matrices)) < np.count_nonzero(rankings["score"].notna()):
         raise ValueError("a method has several scores for a query and a group")
     by_method = dict(zip(names[0], matrices, strict=True))

@@ -139,8 +139,8 @@ def rankings_frame(
     Rows are ordered by `queries`, then by rank (1 for the first; tied groups have their mean place), then by `groups`.
     Integral ranks are int, so that they are written without a decimal point.
     """
-    by_rank = order(score)
-    shape = by_rank.shape
+    ranked = Ranked(score)
+    by_rank, shape = ranked.order, ranked.scores.shape
     query_names, group_names = np.asarray(queries), np.asarray(groups)
     if (query_names.shape, group_names.shape) != (shape[:1], shape[1:]):
         raise ValueError(f"score is {shape}, but queries are {query_names.shape} and groups {group_names.shape}")
@@ -151,7 +151,7 @@ def rankings_frame(
             raise ValueError(f"{name} must have the shape of score {shape}, found {found.shape}")
         return np.take_along_axis(found, by_rank, axis=1).ravel()
 
-    rank = column(ranks(score), "rank")
+    rank = column(ranked.ranks, "rank")
     whole = rank % 1 == 0
     if whole.all():
         rank = rank.astype(np.int64)

@@ -279,6 +279,19 @@ def test_correlations_match_scipy(pair):
             assert per_image(metrics.kendall, s, g) == pytest.approx(stats.kendalltau(s, g).statistic)
 
 
+def test_many_queries_in_blocks_have_the_bits_of_one_block(monkeypatch):
+    """Of 150 queries and 37 groups, 64 queries at a time; Kendall's tau is scipy's to the last bit, too."""
+    monkeypatch.setattr(agreement, "ROWS", 37)
+    scores, oracle = np.random.default_rng(6).normal(size=(2, 150, 37))
+    scores[::2] = np.round(scores[::2])
+    oracle[::3] = np.round(oracle[::3])
+    found = agreement.by_query(scores, oracle)
+    for name, metric in agreement.AVERAGED.items():
+        np.testing.assert_array_equal(found[name], metric(scores, oracle), name)
+    expected = [stats.kendalltau(*pair).statistic for pair in zip(scores, oracle, strict=True)]
+    np.testing.assert_array_equal(found["kendall"], expected)
+
+
 # --- across images -----------------------------------------------------------------------------------
 
 

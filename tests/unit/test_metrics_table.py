@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from guda.config import Metrics
-from guda.core import artifacts
 from guda.core.artifacts import write_csv
 from guda.core.errors import ArtifactError, DataError
 from guda.core.paths import Paths, record_of
@@ -313,14 +312,14 @@ def test_names_in_the_rankings_come_back_as_text_and_scores_to_the_last_digit(tm
         assert matrices["x"].tolist() == scores
 
 
-def test_a_table_in_blocks_is_the_table(tmp_path, monkeypatch):
-    """Written some queries at a time and read some rows at a time, in whichever order its rows are."""
-    monkeypatch.setattr(artifacts, "ROWS", 4)
-    queries, groups = [f"q{number}" for number in range(9)], ["b", "a", "c"]
-    scores = np.random.default_rng(0).normal(size=(2, 9, 3))
+def test_a_table_in_blocks_is_the_table(tmp_path):
+    """Written some queries at a time and read a megabyte at a time, in whichever order its rows are."""
+    queries, groups = [f"query {number}" for number in range(5000)], ["b", 'a, "x"\n', "c"]
+    scores = np.random.default_rng(0).normal(size=(2, 5000, 3))
     frame = rankings(y=(queries, groups, scores[0]), x=(queries[::-1], groups[::-1], scores[1]))
     file, spec = tmp_path / "rankings.csv", RankingsSpec(scores={}, files={}, queries={})
-    write_csv(file, (frame.iloc[start : start + 5] for start in range(0, len(frame), 5)))
+    write_csv(file, (frame.iloc[start : start + 500] for start in range(0, len(frame), 500)))
+    assert file.stat().st_size > 2**20
     write_record(record_of(file), spec, [file], seconds=0)
     assert file.read_text() == frame.to_csv(index=False, lineterminator="\n")
     expected, found = score_matrices(frame), read_score_matrices(file, spec.digest())

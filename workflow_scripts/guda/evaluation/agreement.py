@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from guda.core.artifacts import ROWS
 from guda.evaluation.bootstrap import bootstrap_interval
 from guda.evaluation.effects import contrast_spearman, effect_spearman, margin_spearman, size_ratio
 from guda.evaluation.metrics import (
@@ -49,6 +50,17 @@ OF_DECISIVE = {"decisive_auroc": decisive_auroc, "decisive_auroc_margin": decisi
 OF_RELEVANT = {"lrap": lrap, "average_precision": average_precision}
 
 
+def by_query(scores: np.ndarray, oracle: np.ndarray) -> dict[str, np.ndarray]:
+    """Each metric of AVERAGED of each query: [Q, G] x2 -> [Q] by name. Some queries at a time, ranked once for all."""
+    # By whole multiples of 64, so that rows of matrix products are summed in the same order as in one block.
+    at_once = 64 * max(1, ROWS // (64 * scores.shape[1]))
+    blocks = []
+    for start in range(0, len(scores), at_once):
+        pair = pair_of(scores[start : start + at_once], oracle[start : start + at_once])
+        blocks.append([metric(*pair) for metric in AVERAGED.values()])
+    return dict(zip(AVERAGED, np.concatenate(blocks, axis=1), strict=True))
+
+
 def agreement(
     scores: ArrayLike,
     oracle: ArrayLike,
@@ -63,9 +75,10 @@ def agreement(
     See the functions `decisive` and `relevant` for the masks.
     top1_low and top1_high are the 95 % bootstrap interval of top1 over images, with random seed `seed`.
     """
-    scores, oracle = pair_of(scores, oracle)
-    low, high = bootstrap_interval(top1(scores, oracle), n_bootstrap, seed)
-    means = {name: float(metric(scores, oracle).mean()) for name, metric in AVERAGED.items()}
+    scores, oracle = (each.scores for each in pair_of(scores, oracle))
+    of_queries = by_query(scores, oracle)
+    low, high = bootstrap_interval(of_queries["top1"], n_bootstrap, seed)
+    means = {name: float(values.mean()) for name, values in of_queries.items()}
     return {
         "n_queries": scores.shape[0],
         "n_groups": scores.shape[1],

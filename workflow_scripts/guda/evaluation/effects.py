@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guda.evaluation.metrics import matrix_of, pair_of, rank_correlation
+from guda.evaluation.ranking import Ranked
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -53,9 +54,9 @@ def margin_spearman(scores: ArrayLike, oracle: ArrayLike) -> float:
     return _spearman_over_images(margin, scores, oracle)
 
 
-def _spearman_over_images(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike, oracle: ArrayLike) -> float:
-    scores, oracle = pair_of(scores, oracle)
-    return float(rank_correlation(size(scores)[None], size(oracle)[None])[0])
+def _spearman_over_images(size: Callable[[ArrayLike], np.ndarray], scores: ArrayLike, oracle: ArrayLike) -> float:
+    sizes = (Ranked(size(each)[None]) for each in pair_of(scores, oracle))
+    return float(rank_correlation(*sizes)[0])
 
 
 def size_ratio(scores: ArrayLike, oracle: ArrayLike) -> float:

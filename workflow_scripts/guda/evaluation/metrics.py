@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from guda.evaluation.ranking import finite_matrix, order, places
+from guda.evaluation.ranking import Ranked, finite_matrix
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,11 +29,17 @@ def matrix_of(values: ArrayLike, name: str) -> np.ndarray:
     return matrix
 
 
-def pair_of(scores: ArrayLike, oracle: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    scores, oracle = matrix_of(scores, "scores"), matrix_of(oracle, "oracle")
-    if scores.shape != oracle.shape:
-        raise ValueError(f"scores and oracle must have one shape, found {scores.shape} and {oracle.shape}")
-    return scores, oracle
+def _ranked(values: ArrayLike, name: str) -> Ranked:
+    return values if isinstance(values, Ranked) else Ranked(matrix_of(values, name))
+
+
+def pair_of(scores: ArrayLike, oracle: ArrayLike) -> tuple[Ranked, Ranked]:
+    """Both checked and ready to be ranked, unless they are so already."""
+    pair = _ranked(scores, "scores"), _ranked(oracle, "oracle")
+    found, expected = (each.scores.shape for each in pair)
+    if found != expected:
+        raise ValueError(f"scores and oracle must have one shape, found {found} and {expected}")
+    return pair
 
 
 def _positive(name: str, value: int) -> None:
@@ -49,26 +55,28 @@ def _among_first(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
 def top1(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: 1 if both rank the same group first, else 0."""
     scores, oracle = pair_of(scores, oracle)
-    return (_among_first(*places(scores), 1) * _among_first(*places(oracle), 1)).sum(axis=1)
+    return (_among_first(*scores.places, 1) * _among_first(*oracle.places, 1)).sum(axis=1)
 
 
 def first_shares(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
     """[Q, G] -> [Q, G]: the probability that a group is first: 1 for the first, 1/n for each of n tied for first."""
-    return _among_first(*places(matrix_of(scores, "scores")), 1)
+    scores = matrix_of(scores, "scores")
+    is_first = scores == scores.max(axis=1, keepdims=True)
+    return is_first / is_first.sum(axis=1, keepdims=True)
 
 
 def top3(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: |top 3 of scores & top 3 of oracle| / min(3, G)."""
     scores, oracle = pair_of(scores, oracle)
-    shared = _among_first(*places(scores), 3) * _among_first(*places(oracle), 3)
-    return shared.sum(axis=1) / min(3, scores.shape[1])
+    shared = _among_first(*scores.places, 3) * _among_first(*oracle.places, 3)
+    return shared.sum(axis=1) / min(3, shared.shape[1])
 
 
 def mrr(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: reciprocal rank of the oracle's first group under the scores."""
     scores, oracle = pair_of(scores, oracle)
-    reciprocal = _expected(1.0 / np.arange(1, scores.shape[1] + 1), *places(scores))
-    return (reciprocal * _among_first(*places(oracle), 1)).sum(axis=1)
+    reciprocal = _expected(1.0 / np.arange(1, scores.scores.shape[1] + 1), *scores.places)
+    return (reciprocal * _among_first(*oracle.places, 1)).sum(axis=1)
 
 
 def _expected(by_place: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:
@@ -85,12 +93,12 @@ def _tied_means(values: np.ndarray, above: np.ndarray) -> np.ndarray:
     return (sums[runs] / counts[runs]).reshape(values.shape)
 
 
-def _ndcg(scores: np.ndarray, oracle: np.ndarray, by_place: np.ndarray, k: int) -> np.ndarray:
+def _ndcg(scores: Ranked, oracle: Ranked, by_place: np.ndarray, k: int) -> np.ndarray:
     """DCG of the first k places over its best value, for decreasing gains [G] by the oracle's place."""
     k = min(k, len(by_place))
     discount = np.log2(np.arange(2, k + 2))
-    gain = _tied_means(_expected(by_place, *places(oracle)), places(scores)[0])
-    found = np.take_along_axis(gain, order(scores)[:, :k], axis=1)
+    gain = _tied_means(_expected(by_place, *oracle.places), scores.places[0])
+    found = np.take_along_axis(gain, scores.order[:, :k], axis=1)
     return (found / discount).sum(axis=1) / (by_place[:k] / discount).sum()
 
 
@@ -99,7 +107,7 @@ def ndcg_exp(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarr
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
     # Gains are scaled by 2^(1-G), which cancels in the ratio and prevents overflow for many groups.
-    n_groups = oracle.shape[1]
+    n_groups = oracle.scores.shape[1]
     return _ndcg(scores, oracle, np.exp2(-np.arange(float(n_groups))) - np.exp2(1.0 - n_groups), k)
 
 
@@ -107,7 +115,7 @@ def ndcg_lin(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarr
     """[Q, G] x2 -> [Q]: NDCG@k with gain rel = G - oracle rank (Jarvelin and Kekalainen, 2002)."""
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
-    return _ndcg(scores, oracle, np.arange(oracle.shape[1])[::-1].astype(np.float64), k)
+    return _ndcg(scores, oracle, np.arange(oracle.scores.shape[1])[::-1].astype(np.float64), k)
 
 
 def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
@@ -118,12 +126,12 @@ def rbo_raw(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.nd
     scores, oracle = pair_of(scores, oracle)
     if not 0 < p < 1:
         raise ValueError(f"p must lie strictly between 0 and 1, found {p}")
-    depth = np.arange(1, scores.shape[1] + 1)
-    ranked = np.stack([places(scores), places(oracle)])
+    ranked = np.stack([scores.places, oracle.places])
     ties = (ranked[:, 1] > 1).any(axis=(0, 2))
-    overlap = np.empty(scores.shape)
+    overlap = np.empty_like(scores.scores)
     overlap[~ties] = _overlap(ranked[:, 0, ~ties])
     overlap[ties] = _expected_overlap(*ranked[:, :, ties])
+    depth = np.arange(1, overlap.shape[1] + 1)
     return (overlap / depth) @ ((1 - p) * p ** (depth - 1))
 
 
@@ -166,8 +174,8 @@ def _expected_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def rbo(scores: ArrayLike, oracle: ArrayLike, p: float = 0.9) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: rbo_raw / (1 - p^G), so that perfect agreement is 1 for any G."""
-    raw = rbo_raw(scores, oracle, p)
-    return raw / (1 - p ** np.shape(scores)[1])
+    scores, oracle = pair_of(scores, oracle)
+    return rbo_raw(scores, oracle, p) / (1 - p ** scores.scores.shape[1])
 
 
 def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, " q"]:
@@ -178,12 +186,12 @@ def wpra(scores: ArrayLike, oracle: ArrayLike, k: int = 3) -> Float[np.ndarray, 
     """
     scores, oracle = pair_of(scores, oracle)
     _positive("k", k)
-    by_rank = order(oracle)
     # Of two groups, the one with the higher g is at least as likely to be in the top k: its probability is the weight.
     in_top, gains, found = (
-        np.take_along_axis(values, by_rank, axis=1) for values in (_among_first(*places(oracle), k), oracle, scores)
+        np.take_along_axis(values, oracle.order, axis=1)
+        for values in (_among_first(*oracle.places, k), oracle.scores, scores.scores)
     )
-    total, alike = np.zeros((2, len(oracle)))
+    total, alike = np.zeros((2, len(gains)))
     for place in range(int((in_top > 0).sum(axis=1).max())):
         weight = in_top[:, [place]] * (gains[:, [place]] - gains[:, place + 1 :])
         total += weight.sum(axis=1)
@@ -197,16 +205,10 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
 
 
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return rankdata(values, axis=-1)
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def rank_correlation(a: Ranked, b: Ranked) -> np.ndarray:
     # Average ranks of n values have mean (n+1)/2, with or without ties.
-    mean = (a.shape[1] + 1) / 2
-    return _cosine(average_ranks(a) - mean, average_ranks(b) - mean)
+    mean = (a.ranks.shape[1] + 1) / 2
+    return _cosine(a.ranks - mean, b.ranks - mean)
 
 
 def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
@@ -216,11 +218,34 @@ def spearman(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
 
 def kendall(scores: ArrayLike, oracle: ArrayLike) -> Float[np.ndarray, " q"]:
     """[Q, G] x2 -> [Q]: Kendall's tau-b (Kendall, 1945); 0 if either row is constant."""
-    from scipy.stats import kendalltau
+    scores, oracle = pair_of(scores, oracle)
+    (a, a_tied), (b, b_tied) = scores.places, oracle.places
+    n_groups = a.shape[1]
+    agreeing = _discordant(a, n_groups - 1 - b) - _discordant(a, b)
+    # Numbers of untied pairs; without any, `agreeing` is 0.
+    of_a, of_b = (np.sqrt(np.maximum((n_groups - tied).sum(axis=1) // 2, 1)) for tied in (a_tied, b_tied))
+    return np.clip(agreeing / of_a / of_b, -1, 1)
 
-    pairs = zip(*pair_of(scores, oracle), strict=True)
-    found = np.array([kendalltau(*pair).statistic for pair in pairs])
-    return np.nan_to_num(found, nan=0.0)
+
+def _discordant(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Number of discordant pairs of groups, with ties in neither: int [Q, G] x2, all below G -> [Q].
+
+    Merge sort (Knight, 1966) of all rows at once: when two sorted halves are merged, a value from the left half moves
+    by the number of smaller values in the right half. The last bit of a value marks the right half.
+    """
+    n, n_groups = a.shape
+    width = 1 << (n_groups - 1).bit_length()
+    values = np.full((n, width), n_groups, dtype=np.int32)
+    values[:, :n_groups] = np.sort(a * n_groups + b) % n_groups
+    found, half = np.zeros(n, dtype=np.int64), 1
+    while half < width:
+        halves = values.reshape(n, -1, 2, half) << 1
+        halves[:, :, 1] |= 1
+        merged = np.sort(halves.reshape(n, -1, 2 * half))
+        from_left = (~merged & 1).sum(axis=1)
+        found += from_left @ np.arange(2 * half) - width * (half - 1) // 4  # new places less old ones
+        values, half = merged >> 1, 2 * half
+    return found
 
 
 def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
@@ -230,8 +255,8 @@ def kappa(scores: ArrayLike, oracle: ArrayLike) -> float:
     frequencies of first groups. 0 if the first group is the same for every image, even if it is always the oracle's.
     Tied groups share first place in both p_o and p_e.
     """
-    scores, oracle = pair_of(scores, oracle)
-    return float(weighted_kappa(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
+    first, wanted = (first_shares(each) for each in pair_of(scores, oracle))
+    return float(weighted_kappa(first, wanted, np.ones((1, len(first))))[0])
 
 
 def top1_balanced(scores: ArrayLike, oracle: ArrayLike) -> float:
@@ -240,8 +265,8 @@ def top1_balanced(scores: ArrayLike, oracle: ArrayLike) -> float:
     The balanced accuracy (Brodersen et al., 2010) of the first group. A group's top1 is averaged over the images it is
     first for, where an image with n groups tied for first place counts 1/n. Groups that are never first are left out.
     """
-    scores, oracle = pair_of(scores, oracle)
-    return float(weighted_top1_balanced(first_shares(scores), first_shares(oracle), np.ones((1, len(scores))))[0])
+    first, wanted = (first_shares(each) for each in pair_of(scores, oracle))
+    return float(weighted_top1_balanced(first, wanted, np.ones((1, len(first))))[0])
 
 
 def weighted_kappa(first: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " b"]:

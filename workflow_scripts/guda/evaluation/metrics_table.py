@@ -13,7 +13,7 @@ from guda.core.records import check_recorded, read_record
 from guda.evaluation.agreement import agreement, mean_agreement
 from guda.evaluation.metrics import first_shares
 from guda.evaluation.relevance import beyond_doubt
-from guda.evaluation.scores import read_numbers
+from guda.evaluation.scores import NAMES, read_numbers
 from guda.models.health import worst_of
 from guda.specs import MetricsSpec, RankingsSpec
 
@@ -30,15 +30,14 @@ def score_matrices(rankings: pd.DataFrame) -> tuple[list[str], dict[str, np.ndar
     Methods are in the order of the table. NaN for missing scores. Raises ValueError if a method has two
     scores for a query and a group.
     """
-    names, places = [], []
+    names, cell = [], np.zeros(len(rankings), dtype=np.int64)
     for column in ("method", "query", "group"):
         found = rankings[column].astype("category").cat
         names.append(sorted(found.categories))
-        places.append(
-            np.argsort(np.argsort(found.categories))[found.codes]
-        )  # position of each name among the sorted names
+        cell *= len(names[-1])
+        cell += np.argsort(np.argsort(found.categories))[found.codes]  # each name's position among the sorted names
     matrices = np.full([len(each) for each in names], np.nan)
-    matrices[tuple(places)] = rankings["score"]
+    matrices.put(cell, rankings["score"])
     if np.count_nonzero(~np.isnan(matrices)) < np.count_nonzero(rankings["score"].notna()):
         raise ValueError("a method has several scores for a query and a group")
     by_method = dict(zip(names[0], matrices, strict=True))
@@ -133,13 +132,13 @@ def read_rankings(path: str, spec_digest: str) -> pd.DataFrame:
     """rankings.csv, with names as text and scores at full precision. Raises ArtifactError."""
     check_recorded(path, spec_digest)
     frame = read_numbers(path, ("rank",))
-    return frame.astype(dict.fromkeys(("method", "query", "group"), object))
+    return frame.astype(dict.fromkeys(NAMES, object))
 
 
 def read_score_matrices(path: str, spec_digest: str) -> tuple[list[str], dict[str, np.ndarray]]:
     """`score_matrices` of rankings.csv, without loading the whole table. Raises ArtifactError."""
     check_recorded(path, spec_digest)
-    frame = read_long_csv(path, ("score",), columns=("method", "query", "group", "score"))
+    frame = read_long_csv(path, NAMES, ("score",))
     if problem := not_finite(frame["score"].to_numpy(), "score"):
         raise ArtifactError(f"{path}: {problem}. {DIVERGED} {ANEW}")
     return score_matrices(frame)

@@ -6,11 +6,12 @@ A score matrix is [n_queries, n_groups]; a higher score means a more influential
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from guda.core.artifacts import ROWS
 from guda.core.paths import Paths
@@ -27,8 +28,9 @@ def finite_matrix(values: ArrayLike, name: str = "scores") -> Float[np.ndarray, 
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"{name} must be a non-empty [queries, groups] matrix, found shape {matrix.shape}")
-    bad = np.argwhere(~np.isfinite(matrix))
-    if len(bad):
+    finite = np.isfinite(matrix)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         query, group = bad[0]
         raise ValueError(
             f"{name} must be finite, found {len(bad)} NaN or infinite entries,"
@@ -37,12 +39,46 @@ def finite_matrix(values: ArrayLike, name: str = "scores") -> Float[np.ndarray, 
     return matrix
 
 
+class Ranked:
+    """Scores [Q, G], sorted once for all metrics that use their ranking; numpy functions accept it as the array.
+
+    `order`, `places` and `ranks` are documented at the functions of these names.
+    """
+
+    def __init__(self, scores: ArrayLike, name: str = "scores") -> None:
+        self.scores = finite_matrix(scores, name)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return self.scores
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        return np.argsort(-self.scores, axis=1, kind="stable")
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        falling = np.take_along_axis(self.scores, self.order, axis=1)
+        starts = np.ones(falling.shape, dtype=bool)
+        starts[:, 1:] = falling[:, 1:] != falling[:, :-1]
+        first = np.flatnonzero(starts)  # every row starts one, so runs of tied groups do not cross rows
+        lengths = np.diff(first, append=starts.size)
+        above, tied = np.empty((2, *falling.shape), dtype=np.int64)
+        for found, runs in ((above, first % falling.shape[1]), (tied, lengths)):
+            np.put_along_axis(found, self.order, np.repeat(runs, lengths).reshape(falling.shape), axis=1)
+        return above, tied
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        above, tied = self.places
+        return above + (tied + 1) / 2
+
+
 def order(scores: ArrayLike) -> Int[np.ndarray, "q g"]:
     """Group indices from the highest to the lowest score: [Q, G] -> int [Q, G]. Tied groups keep column order.
 
     Only for the layout of tables; metrics use `places`, which treats tied groups equally.
     """
-    return np.argsort(-finite_matrix(scores), axis=1, kind="stable")
+    return Ranked(scores).order
 
 
 def places(scores: ArrayLike) -> tuple[Int[np.ndarray, "q g"], Int[np.ndarray, "q g"]]:
@@ -51,23 +87,12 @@ def places(scores: ArrayLike) -> tuple[Int[np.ndarray, "q g"], Int[np.ndarray, "
     `above` groups have a higher score, and `tied` groups, including itself, the same score. With random tie-breaking,
     the group takes each of the places above + 1 .. above + tied with equal probability.
     """
-    matrix = finite_matrix(scores)
-    by_rank = order(matrix)
-    falling = np.take_along_axis(matrix, by_rank, axis=1)
-    starts = np.ones(falling.shape, dtype=bool)
-    starts[:, 1:] = falling[:, 1:] != falling[:, :-1]
-    first = np.flatnonzero(starts)  # every row starts one, so runs of tied groups do not cross rows
-    lengths = np.diff(first, append=starts.size)
-    above, tied = np.empty((2, *falling.shape), dtype=np.int64)
-    for found, runs in ((above, first % falling.shape[1]), (tied, lengths)):
-        np.put_along_axis(found, by_rank, np.repeat(runs, lengths).reshape(falling.shape), axis=1)
-    return above, tied
+    return Ranked(scores).places
 
 
 def ranks(scores: ArrayLike) -> Float[np.ndarray, "q g"]:
     """Rank of every group, 1 for the first; tied groups have their mean place: [Q, G] -> float64 [Q, G]."""
-    above, tied = places(scores)
-    return above + (tied + 1) / 2
+    return Ranked(scores).ranks
 
 
 def first_rows(scores: ArrayLike, names: Sequence[str], count: int, *parts: str | int) -> list[int]:
@@ -114,8 +139,8 @@ def rankings_frame(
     Rows are ordered by `queries`, then by rank (1 for the first; tied groups have their mean place), then by `groups`.
     Integral ranks are int, so that they are written without a decimal point.
     """
-    by_rank = order(score)
-    shape = by_rank.shape
+    ranked = Ranked(score)
+    by_rank, shape = ranked.order, ranked.scores.shape
     query_names, group_names = np.asarray(queries), np.asarray(groups)
     if (query_names.shape, group_names.shape) != (shape[:1], shape[1:]):
         raise ValueError(f"score is {shape}, but queries are {query_names.shape} and groups {group_names.shape}")
@@ -126,7 +151,7 @@ def rankings_frame(
             raise ValueError(f"{name} must have the shape of score {shape}, found {found.shape}")
         return np.take_along_axis(found, by_rank, axis=1).ravel()
 
-    rank = column(ranks(score), "rank")
+    rank = column(ranked.ranks, "rank")
     whole = rank % 1 == 0
     if whole.all():
         rank = rank.astype(np.int64)

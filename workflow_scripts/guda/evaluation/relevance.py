@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guda.evaluation.effects import level, margin
-from guda.evaluation.metrics import average_ranks, matrix_of
-from guda.evaluation.ranking import order, places
+from guda.evaluation.metrics import matrix_of
+from guda.evaluation.ranking import Ranked, ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -86,9 +86,10 @@ def _with_relevance(scores: ArrayLike, is_relevant: ArrayLike) -> tuple[np.ndarr
 
 def _precision(scores: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
     """Precision at the score of each relevant group, averaged over relevant groups, [Q]; each row has at least one."""
-    above, tied = places(scores)
+    ranked = Ranked(scores)
+    above, tied = ranked.places
     at_least = above + tied
-    hits = np.take_along_axis(is_relevant, order(scores), axis=1).cumsum(axis=1)
+    hits = np.take_along_axis(is_relevant, ranked.order, axis=1).cumsum(axis=1)
     precision = np.take_along_axis(hits, at_least - 1, axis=1) / at_least
     return (precision * is_relevant).sum(axis=1) / is_relevant.sum(axis=1)
 
@@ -115,5 +116,5 @@ def _decisive_auroc(size: Callable[[np.ndarray], np.ndarray], scores: ArrayLike,
     negative = len(is_decisive) - positive
     if positive == 0 or negative == 0:
         return float("nan")
-    rank_sum = average_ranks(size(scores))[is_decisive].sum()
+    rank_sum = (len(scores) + 1 - ranks(size(scores)[None])[0])[is_decisive].sum()  # from the lowest
     return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NAMES = ("method", "query", "group")
 NUMBERS = ("score", "se", "p_top1_scoring", "p_top1", "p_none")
 
 
@@ -69,13 +70,13 @@ def read_scores(path: str, spec_digest: str) -> Scores:
 
 
 def read_numbers(path: str, others: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table with the numeric columns NUMBERS and `others`.
+    """A table with the columns NAMES it has and the numeric columns NUMBERS and `others`.
 
     In score files from before `p_top1_scoring` existed, the column `p_top1` holds it and there is no other `p_top1`;
     older files lack `p_none`. Names are text categories.
     Raises ArtifactError if a score is not finite or another number is infinite (empty values are allowed).
     """
-    frame = read_long_csv(path, (*others, *NUMBERS))
+    frame = read_long_csv(path, NAMES, (*others, *NUMBERS))
     if "p_top1_scoring" not in frame:
         frame = frame.rename(columns={"p_top1": "p_top1_scoring"}).assign(p_top1=np.nan)
     if "p_none" not in frame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from guda.core.paths import Paths
-from guda.evaluation.agreement import AVERAGED, OF_DECISIVE, OVERALL
+from guda.evaluation.agreement import AVERAGED, OF_DECISIVE, OVERALL, by_query
 from guda.evaluation.bootstrap import resamples
 from guda.evaluation.effects import contrast, level, margin
 from guda.evaluation.metrics import first_shares, weighted_kappa, weighted_top1_balanced
@@ -72,10 +72,7 @@ def resampled_agreement(
     `scores` [Q, G] by name, `oracle` [Q, G], `is_decisive` bool [Q] -> float64 [1 + n_bootstrap, len(METRICS)] by name,
     where row 0 is without resampling.
     """
-    per_query = {
-        name: np.stack([metric(matrix, oracle) for metric in AVERAGED.values()], axis=1)
-        for name, matrix in scores.items()
-    }
+    per_query = {name: np.stack([*by_query(matrix, oracle).values()], axis=1) for name, matrix in scores.items()}
     wanted, first = first_shares(oracle), {name: first_shares(matrix) for name, matrix in scores.items()}
     parts: dict[str, list[Any]] = {name: [] for name in scores}
     for weights in _weights(len(oracle), n_bootstrap, seed):

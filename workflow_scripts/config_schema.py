@@ -67,7 +67,7 @@ def yaml_lines(
     key: str, field: dict[str, Any], value: Any, sections: dict[str, Any], said: set[tuple[str, str]], depth: int = 0
 ) -> Iterator[str]:
     """Lines of YAML of a key, and of those of the section that it holds; no description of a key is repeated."""
-    described, indent = field.get("description", ""), "  " * depth
+    described, indent = description(field, sections), "  " * depth
     if (key, described) not in said:
         yield from comment(described, indent)
         said.add((key, described))
@@ -111,7 +111,7 @@ def page(schema: dict[str, Any]) -> str:
         if section_of(field, schema["$defs"]) is None:
             lone += listed
         else:
-            parts.append(f"## {name}\n\n{field['description']}\n\n" + "\n".join(listed[1:]) + "\n")
+            parts.append(f"## {name}\n\n{description(field, schema['$defs'])}\n\n" + "\n".join(listed[1:]) + "\n")
     parts.insert(1, "## Top level\n\n" + "\n".join(lone) + "\n")
     return "\n".join(parts)
 
@@ -119,13 +119,19 @@ def page(schema: dict[str, Any]) -> str:
 def entries(key: str, field: dict[str, Any], sections: dict[str, Any]) -> Iterator[str]:
     """Items of a Markdown list of a key, and of those of the section that it may hold."""
     section = section_of(field, sections)
-    first, *more = field.get("description", "").splitlines() or [""]
+    first, *more = description(field, sections).splitlines() or [""]
     holds = section is not None and field.get("default") is not None
     default = "" if holds else f" ({shown(field)})"
     yield f"- `{key}`{default}: {first}"
     yield from (f"    {line}" if line.startswith("- ") else f"\n    {line}" for line in more)
     for name, each in (section or {}).get("properties", {}).items():
         yield from entries(f"{key}.{name}", each, sections)
+
+
+def description(field: dict[str, Any], sections: dict[str, Any]) -> str:
+    """What a field is; pydantic leaves it out where the docstring of the section that it holds says the same."""
+    text: str = field.get("description") or (section_of(field, sections) or {}).get("description", "")
+    return text
 
 
 def shown(field: dict[str, Any]) -> str:

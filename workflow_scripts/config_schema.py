@@ -83,14 +83,12 @@ def yaml_lines(
 def comment(text: str, indent: str) -> Iterator[str]:
     """The lines of a description as comments; its list items, which begin with a dash, are indented."""
     for line in text.splitlines():
-        item = line.startswith("- ")
-        first, rest = (f"{indent}#   ", f"{indent}#     ") if item else (f"{indent}# ", f"{indent}# ")
-        text_of_it = line.removeprefix("- ") if item else line
+        first, rest = ("#   ", "#     ") if line.startswith("- ") else ("# ", "# ")
         yield from textwrap.wrap(
-            text_of_it,
+            line.removeprefix("- "),
             WIDTH,
-            initial_indent=first,
-            subsequent_indent=rest,
+            initial_indent=indent + first,
+            subsequent_indent=indent + rest,
             break_long_words=False,
             break_on_hyphens=False,
         )
@@ -107,7 +105,7 @@ def page(schema: dict[str, Any]) -> str:
     parts = [PAGE_HEAD]
     lone = []
     for name, field in schema["properties"].items():
-        listed = [line for line in entries(name, field, schema["$defs"]) if line]
+        listed = [*entries(name, field, schema["$defs"])]
         if section_of(field, schema["$defs"]) is None:
             lone += listed
         else:

@@ -41,8 +41,13 @@ class Optimisation(Section):
 
 
 class WindowedOptimisation(Optimisation):
-    """What all ways to unlearn a group share: the diffusion steps at which images are noised."""
+    """What all ways to unlearn a group share, the diffusion steps at which images are noised among it."""
 
+    steps: PositiveInt = Field(80, description="Optimizer steps per group.")
+    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
+    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
     first: int = Field(
         0,
         ge=0,
@@ -52,6 +57,7 @@ class WindowedOptimisation(Optimisation):
     last: PositiveInt | None = Field(
         None, description="Last diffusion step of the window; null: the last of the noise schedule."
     )
+    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
 
     @property
     def window(self) -> tuple[int, int | None]:

@@ -23,8 +23,6 @@ class Anchors(WindowedOptimisation):
     steps: PositiveInt = Field(200, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(16, description="Forget images, and as many retain images, per step.")
     learning_rate: float = Field(5.0e-4, gt=0, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
     seed: Seed = Field(0, description="Random seed of shuffling, prompts, anchors and noise.")
     retain_weight: float = Field(
         2.0, ge=0, description="lambda, the weight of the preserve term; the forget term has weight 1."

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from guda.config.section import Seed
 from guda.config.training import WindowedOptimisation
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 class EraseDiff(WindowedOptimisation):
     """EraseDiff: the denoiser is trained to predict uniform noise on forget images, at a given rate."""
 
-    steps: PositiveInt = Field(80, description="Optimizer steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
-    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
-    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     erasure_rate: PositiveFloat = Field(
         0.03,
         description="eta: each step lowers the forget loss at least at eta times the rate of its steepest descent. "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
-from guda.config.section import Seed
 from guda.config.training import WindowedOptimisation
 from guda.core.paths import CONDITIONAL
 from guda.specs import PixelUnlearnedSpec
@@ -20,11 +19,6 @@ class Esd(WindowedOptimisation):
     """ESD: forget images are steered away from their group by the conditional network's guidance."""
 
     steps: PositiveInt = Field(40, description="Optimizer steps per group.")
-    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
-    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
-    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     forget_weight: float = Field(
         0.3, ge=0, description="lambda, the weight of the forget term; the preserve term has weight 1."
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
-from guda.config.section import Section, Seed
+from guda.config.section import Section
 from guda.config.training import Optimisation, WindowedOptimisation
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
@@ -25,8 +25,6 @@ class Finetune(Section):
 
 class ContinuedSettings(WindowedOptimisation):
     """Settings of the operator `finetune`; all except the learning rate follow from those of `unlearn`."""
-
-    seed: Seed
 
 
 class ContinuedTrainingSpec(PixelUnlearnedSpec):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.section import Seed
 from guda.config.training import WindowedOptimisation
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -21,9 +20,7 @@ class NegGrad(WindowedOptimisation):
     steps: PositiveInt = Field(20, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images if any, per step.")
     learning_rate: PositiveFloat = Field(1.0e-4, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
     warmup_steps: int = Field(0, ge=0, description="Steps of linear learning rate warm-up; fewer than `steps`.")
-    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     preserve_weight: float = Field(
         0.0,
         ge=0,

@@ -24,15 +24,11 @@ class Unlearning(WindowedOptimisation):
     steps: PositiveInt = Field(
         80, description="Optimizer steps per group. Too few leave the group in; too many damage the rest."
     )
-    batch_size: PositiveInt = Field(32, description="Forget images, and as many retain images, per step.")
     learning_rate: PositiveFloat = Field(
         3.0e-3,
         description="Peak learning rate of AdamW; choose it together with `steps`. If it is too high the models break"
         " down: see `health_worst` in metrics.csv.",
     )
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
-    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     forget_weight: float = Field(
         0.1, ge=0, description="lambda, the weight of the forget term; the preserve term has weight 1."
     )

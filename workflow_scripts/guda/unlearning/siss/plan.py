@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.section import Seed
 from guda.config.training import Optimisation, WindowedOptimisation
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
 class Siss(WindowedOptimisation):
     """SISS: the loss on all images minus the loss on forget images, from one prediction on a mixture of both."""
 
-    steps: PositiveInt = Field(80, description="Optimizer steps per group.")
     batch_size: PositiveInt = Field(64, description="Pairs of any image and a forget image per step.")
-    learning_rate: PositiveFloat = Field(3.0e-3, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_steps: int = Field(5, ge=0, description="Steps of linear learning rate warm-up; a tenth of `steps` or less.")
-    seed: Seed = Field(0, description="Random seed of shuffling and noise.")
     mixture: float = Field(
         0.5,
         gt=0,

@@ -45,7 +45,7 @@ def scored(run: Workflow, overlay: str) -> tuple[int, int]:
 
 
 def test_what_was_computed_before_is_not_computed_again(workflow: Workflow, tmp_path):
-    """Neither where files were deleted nor in other buckets; a query more costs its own terms, another noise all."""
+    """Neither where files were deleted nor in other buckets; a query more costs its own terms, other noise or bits all."""
     run = workflow.copied(tmp_path / "run")
     assert scored(run, "") == (0, 6 * STEPS)
     assert scored(run, "queries: {buckets: 1}") == (0, 6 * STEPS)
@@ -57,6 +57,10 @@ def test_what_was_computed_before_is_not_computed_again(workflow: Workflow, tmp_
     assert ours.keys() == theirs.keys()
     assert [ours[key] for key in theirs] == pytest.approx([*theirs.values()], rel=1e-5)
     assert scored(run, "elbo: {seed: 1}") == (6 * STEPS, 6 * STEPS)
+    assert scored(run, "elbo: {precision: bfloat16}") == (6 * STEPS, 6 * STEPS)
+    rounded = terms(run)
+    assert all(rounded[key] != ours[key] for key in rounded)
+    assert [*rounded.values()] == pytest.approx([ours[key] for key in rounded], rel=0.05)
 
 
 def test_a_generated_query_more_is_drawn_alone(workflow: Workflow, tmp_path):

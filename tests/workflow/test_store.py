@@ -45,7 +45,7 @@ def scored(run: Workflow, overlay: str) -> tuple[int, int]:
 
 
 def test_what_was_computed_before_is_not_computed_again(workflow: Workflow, tmp_path):
-    """Neither where files were deleted nor in other buckets; a query more costs its own, other noise or precision all."""
+    """Neither where files were deleted nor in other buckets; a query more costs its own, other noise or bits all."""
     run = workflow.copied(tmp_path / "run")
     assert scored(run, "") == (0, 6 * STEPS)
     assert scored(run, "queries: {buckets: 1}") == (0, 6 * STEPS)

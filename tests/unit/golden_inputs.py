@@ -13,6 +13,10 @@ from guda.methods.gradients.plan import GradientsSpec
 from guda.models.denoisers import new_denoiser
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import digest_lines
+from guda.training.state import Execution
+
+DEVICE = torch.device("cpu")  # where networks compute, unless a test changes it
+
 
 IDS = [f"i{index:02d}" for index in range(12)]
 
@@ -78,7 +82,7 @@ OPTIMISATION = {
 
 
 def fixed_denoiser(n_labels=None):
-    return fixed(new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), n_labels))
+    return fixed(new_denoiser(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), n_labels)).to(DEVICE)
 
 
 def fixed(network):
@@ -90,6 +94,10 @@ def fixed(network):
             parameter.copy_((0.15 * wave + 0.1).reshape(parameter.shape))
             start += parameter.numel()
     return network.eval()
+
+
+def execution():
+    return Execution(device=DEVICE)
 
 
 def save_images(path, spec, images, ids):

@@ -3,7 +3,18 @@
 import json
 
 import torch
-from golden_inputs import IDS, IMAGES, MEMBERS, OPTIMISATION, SCHEDULE, UNET, fixed_denoiser, run_stage, save_images
+from golden_inputs import (
+    IDS,
+    IMAGES,
+    MEMBERS,
+    OPTIMISATION,
+    SCHEDULE,
+    UNET,
+    execution,
+    fixed_denoiser,
+    run_stage,
+    save_images,
+)
 
 import import_model
 from guda import config, specs
@@ -31,7 +42,7 @@ from guda.unlearning.siss.plan import Siss, SissSpec
 @torch.no_grad()
 def summary(denoiser):
     """Numbers that any change of the weights moves: their mean size, and predictions at one point."""
-    sizes = torch.cat([parameter.flatten() for parameter in denoiser.parameters()]).abs()
+    sizes = torch.cat([parameter.flatten() for parameter in denoiser.to("cpu").parameters()]).abs()
     x = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
     noise = denoiser.predict_noise(x, torch.tensor([40])).flatten().double()
     return [sizes.double().mean().item(), noise.abs().mean().item(), *noise[[0, 27, 63]].tolist()]
@@ -39,7 +50,9 @@ def summary(denoiser):
 
 def trained(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
-    denoiser, evaluations = train(torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings)
+    denoiser, evaluations = train(
+        torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution()
+    )
     return [evaluations, *summary(denoiser)]
 
 
@@ -49,35 +62,35 @@ def unlearned(tmp_path):
     settings = Unlearning(
         **OPTIMISATION, forget_weight=0.3, n_neighbors=2, preserve="denoising", max_correction_norm=None
     )
-    denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings)
+    denoiser, evaluations = unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def finetuned(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = ContinuedSettings(**OPTIMISATION)
-    denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def driven(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = NegGrad(**OPTIMISATION, preserve_weight=0.5)
-    denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def erased(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = EraseDiff(**OPTIMISATION, erasure_rate=0.2, first=10, last=80)
-    denoiser, evaluations = erasediff.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    denoiser, evaluations = erasediff.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def subtracted(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = Siss(**OPTIMISATION, mixture=0.4, forget_norm=0.2)
-    denoiser, evaluations = siss.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings)
+    denoiser, evaluations = siss.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
@@ -85,13 +98,17 @@ def guided(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
     settings = Esd(**OPTIMISATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
     conditional = fixed_denoiser(n_labels=3)
-    denoiser, evaluations = esd.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, conditional, 1, settings)
+    denoiser, evaluations = esd.unlearn(
+        fixed_denoiser(), torch.from_numpy(IMAGES), forget, conditional, 1, settings, execution()
+    )
     return [evaluations, *summary(denoiser)]
 
 
 def tuned(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.0, flip=False)
-    denoiser, evaluations = tune(fixed_denoiser(), torch.from_numpy(IMAGES), torch.tensor([1, 4, 5]), settings)
+    denoiser, evaluations = tune(
+        fixed_denoiser(), torch.from_numpy(IMAGES), torch.tensor([1, 4, 5]), settings, execution()
+    )
     return [evaluations, *summary(denoiser)]
 
 
@@ -117,7 +134,7 @@ def conditional(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
     labels = DrawnLabels(memberships(), IDS, 3, 0.2)
     denoiser, evaluations = train(
-        torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, labels=labels
+        torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution(), labels=labels
     )
     return [evaluations, *labels.draw(torch.arange(12), 1).tolist(), *summary(denoiser)]
 
@@ -125,9 +142,9 @@ def conditional(tmp_path):
 def classifier(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=True)
     network, evaluations = train_classifier(
-        torch.from_numpy(IMAGES), memberships(), UNET, NoiseSchedule.from_config(SCHEDULE), settings
+        torch.from_numpy(IMAGES), memberships(), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution()
     )
-    weights = torch.cat([parameter.flatten() for parameter in network.parameters()])
+    weights = torch.cat([parameter.flatten() for parameter in network.to("cpu").parameters()])
     return [evaluations, weights.double().abs().mean().item(), *weights[[0, 500, -1]].tolist()]
 
 

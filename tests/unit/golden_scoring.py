@@ -1,5 +1,6 @@
 """What is computed of images on the fixed inputs."""
 
+import golden_inputs
 import numpy as np
 import torch
 from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser, together
@@ -49,7 +50,7 @@ ABU = {"seed": 2, "steps": 2, "step_size": 1.0e-3, "damping": 0.5, "query_steps"
 
 
 def fixed_classifier():
-    return fixed(GroupClassifier(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), 2))
+    return fixed(GroupClassifier(UNET, NoiseSchedule.from_config(SCHEDULE), (1, 8, 8), 2)).to(golden_inputs.DEVICE)
 
 
 def conditional_elbo(tmp_path):
@@ -104,7 +105,7 @@ def seen(tmp_path):
 def kernel(tmp_path):
     members = [torch.arange(4), torch.arange(4, 7)]
     features = [torch.cos(torch.arange(n * 3) * 1.3).reshape(n, 3) for n in (12, 2)]
-    kernels, widths = fitted_kernels(TRAINING_SET, members, True, features, torch.device("cpu"))
+    kernels, widths = fitted_kernels(TRAINING_SET, members, True, features, golden_inputs.DEVICE)
     terms = kernel_terms(fixed_denoiser(), QUERY_SET, TRAINING_SET, kernels, members, np.array([20, 50]), 5, 4)
     return [*widths.values(), *terms.flatten().tolist()]
 
@@ -126,14 +127,14 @@ def partial_gradients(tmp_path):
     numbers = []
     for parameters, rank in (([r"attn2\.to_[kv]"], None), ([r"\.lora_B\."], 2)):
         spec = PartialGradientsSpec(**dict(GRADIENTS), parameters=parameters, lora_rank=rank)
-        phi, residuals = projected_gradients(fixed(text_denoiser()), prompted(), spec, 16)
+        phi, residuals = projected_gradients(fixed(text_denoiser()).to(golden_inputs.DEVICE), prompted(), spec, 16)
         numbers += [*(1000 * phi[1].astype(float)).tolist(), residuals[1].item()]
     return numbers
 
 
 def partial_fisher(tmp_path):
     task = prompted(), Fisher(images=3, steps=2, seed=1), 4, [r"attn2\.to_[kv]"]
-    found, evaluations = diagonal_fisher(fixed(text_denoiser()), *task)
+    found, evaluations = diagonal_fisher(fixed(text_denoiser()).to(golden_inputs.DEVICE), *task)
     first = (values.sum().sqrt().item() for name, values in found.items() if name.startswith("down_blocks"))
     return [evaluations, len(found), *first]
 

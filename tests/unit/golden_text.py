@@ -2,11 +2,12 @@
 
 import json
 
+import golden_inputs
 import numpy as np
 import pandas as pd
 import pipelines
 import torch
-from golden_inputs import IDS, OPTIMISATION, fixed, run_stage, save_images
+from golden_inputs import IDS, OPTIMISATION, execution, fixed, run_stage, save_images
 
 import encode_anchors
 import encode_samples
@@ -31,7 +32,6 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.models.stable_diffusion.pipeline import save_pipeline
 from guda.training.loop import fine_tune
 from guda.training.small_pipeline import make_small_pipeline
-from guda.training.state import Execution
 from guda.unlearning.anchors import compute as anchors
 from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 from guda.unlearning.esd.plan import Esd
@@ -70,7 +70,7 @@ def fixed_pipeline(folder):
     for network in (pipeline.vae, pipeline.text_encoder, unet):
         fixed(network)
     save_pipeline(folder, pipeline, unet, pipelines.AnySpec())
-    return {"pipeline": folder}, TextDenoiser(unet, NoiseSchedule.from_config(PROCESS))
+    return {"pipeline": folder}, TextDenoiser(unet, NoiseSchedule.from_config(PROCESS)).to(golden_inputs.DEVICE)
 
 
 def save_prompts(path, table):
@@ -111,7 +111,7 @@ def captions():
 
 @torch.no_grad()
 def summary(denoiser):
-    sizes = torch.cat([parameter.flatten() for parameter in denoiser.parameters()]).abs()
+    sizes = torch.cat([parameter.flatten() for parameter in denoiser.to("cpu").parameters()]).abs()
     noise = denoiser.predict_noise(wave(1, 4, 8, 8), torch.tensor([40]), wave(1, TOKENS, WIDTH))
     return [sizes.double().mean().item(), *few(noise)]
 
@@ -136,11 +136,11 @@ def made(tmp_path):
     )
     texts = [["an ink cat"], ["a neon dog", "a neon cat"]] * 3
     pipeline, unet, evaluations = make_small_pipeline(
-        torch.from_numpy(IMAGES), IDS[:6], texts, torch.tensor([0, 2, 5]), settings, PROCESS
+        torch.from_numpy(IMAGES), IDS[:6], texts, torch.tensor([0, 2, 5]), settings, PROCESS, (execution(), execution())
     )
     numbers = [evaluations, len(pipeline.tokenizer), pipeline.vae.config.scaling_factor]
     for network in (pipeline.vae, pipeline.text_encoder, unet):
-        numbers += few(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+        numbers += few(torch.cat([parameter.detach().cpu().flatten() for parameter in network.parameters()]))
     return numbers
 
 
@@ -191,7 +191,7 @@ def fine_tuned(tmp_path):
     settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
     _, denoiser = fixed_pipeline(tmp_path)
     told = Captions(**vars(captions()) | {"dropout": 0.3})
-    denoiser, evaluations = fine_tune(denoiser, wave(6, 4, 8, 8), told, settings)
+    denoiser, evaluations = fine_tune(denoiser, wave(6, 4, 8, 8), told, settings, execution())
     return [evaluations, *told.choose(torch.arange(6), 1).tolist(), *summary(denoiser)]
 
 
@@ -237,7 +237,7 @@ def redirected(tmp_path):
         trainable="cross_attention",
     )
     forget = torch.arange(6) < 2
-    student, evaluations = anchors.unlearn(denoiser, wave(6, 4, 8, 8), forget, captions(), known, settings)
+    student, evaluations = anchors.unlearn(denoiser, wave(6, 4, 8, 8), forget, captions(), known, settings, execution())
     return [evaluations, *summary(student)]
 
 
@@ -255,7 +255,7 @@ def erased(tmp_path):
         lora_alpha=None,
     )
     samples = TrainingSet(wave(6, 4, 8, 8), IDS[:6], captions())
-    student, evaluations = prompted_esd.run(Job(spec, denoiser, samples, torch.arange(6) < 2, [], Execution()))
+    student, evaluations = prompted_esd.run(Job(spec, denoiser, samples, torch.arange(6) < 2, [], execution()))
     return [evaluations, *summary(student)]
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diffusers.training_utils import EMAModel
 
 ADAM_BETA1 = 0.9
+CHECKED_TOGETHER = 8  # steps whose losses are checked at once, since reading them waits for the device
 Loss = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
@@ -107,6 +108,7 @@ def optimise(
     steps = range(done, settings.steps)
     device, parts = parameters[0].device, Batches(execution.micro_batch_size or settings.batch_size)
     terms = WeighedTerms(parameters, weigh) if weigh else None
+    losses: list[Tensor] = []  # of the last steps, not yet checked
 
     def at_work(index: int) -> str:
         step = steps[index]
@@ -118,15 +120,20 @@ def optimise(
                 group["lr"] = learning_rate(step, settings)
             while (value := differentiate(draw, loss, step, seed, device, parts, terms)) is None:
                 optimiser.zero_grad()
+            losses.append(value)
             curve.add(step, value)
             torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
             optimiser.step()
             optimiser.zero_grad()
             if average:
                 average.step(parameters)
+            saves = bool(state and state.due(step + 1))
+            if saves or curve.due(step) or len(losses) == CHECKED_TOGETHER or step + 1 == settings.steps:
+                check_losses(losses, step)
+                losses.clear()
             if curve.due(step):
                 check(curve, step, network, average)
-            if state and state.due(step + 1):
+            if state and saves:
                 check_weights(network, step)
                 state.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
                 state.end_if_asked(step + 1, settings.steps)
@@ -149,14 +156,22 @@ def check(curve: LearningCurve, step: int, network: torch.nn.Module, average: EM
     network.train()
 
 
+def check_losses(losses: Sequence[Tensor], step: int) -> None:
+    """Raise FloatingPointError if one of the last losses, scalars up to that of `step`, is not finite."""
+    for index, value in enumerate(torch.stack([*losses]).tolist(), start=step + 1 - len(losses)):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {index}; lower the learning rate")
+
+
 def check_weights(network: torch.nn.Module, step: int) -> None:
     """Raise FloatingPointError if the weights are not finite after a step; no later loss may reveal it.
 
     A step's loss is computed before the weights are updated, and no loss follows the last update.
     """
-    for name, tensor in network.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise FloatingPointError(f"the weights {name} are not finite after step {step}; lower the learning rate")
+    finite = {name: torch.isfinite(tensor).all() for name, tensor in network.state_dict().items()}
+    if not torch.stack([*finite.values()]).all():
+        name = next(name for name, each in finite.items() if not each)
+        raise FloatingPointError(f"the weights {name} are not finite after step {step}; lower the learning rate")
 
 
 def differentiate(
@@ -184,9 +199,6 @@ def differentiate(
             with training_precision(device):
                 value = loss(*(rows.to(device) for rows in part))
             share, values = len(part[0]) / len(batch[0]), value if isinstance(value, tuple) else (value,)
-            for each in values:
-                if not torch.isfinite(each):
-                    raise FloatingPointError(f"the loss is {each.item()} at step {step}; lower the learning rate")
             if terms:
                 terms.add(values, share)
             else:

@@ -59,11 +59,11 @@ def shifts(logits: Float[Tensor, "b n"], images: Num[Tensor, "n ..."], members: 
     weights = (logits - logits.amax(1, keepdim=True)).exp()
     total = weights.sum(1, keepdim=True)
     mean = weighted_sum(weights, images) / total
-    for rows in members:
-        own = weights[:, rows]
-        held = own.sum(1, keepdim=True)
-        shift = (weighted_sum(own, images[rows]) - held * mean) / (total - held)
-        near = (held > total / 2).flatten().nonzero().flatten()
+    sums = torch.stack([weights[:, rows].sum(1) for rows in members])
+    most = (sums > total.T / 2).cpu()  # of all groups at once, since this waits for the device
+    for rows, held, near in zip(members, sums[:, :, None], most, strict=True):
+        shift = (weighted_sum(weights[:, rows], images[rows]) - held * mean) / (total - held)
+        near = near.nonzero().flatten()
         if len(near):
             retained = logits[near].index_fill(1, rows.to(logits.device), -torch.inf).softmax(1)
             shift[near] = mean[near] - weighted_sum(retained, images)

@@ -95,13 +95,12 @@ def kernel_terms(
     as in `elbo.kl_terms`. `members` are the rows of each group's images. The denoiser is already conditioned on each
     query's condition, if there is one.
     """
-    scales = [torch.from_numpy(values[steps]).to(denoiser.device) for values in _scales(denoiser)]
-    place = {step: index for index, step in enumerate(steps.tolist())}
+    scales = [torch.from_numpy(values).to(denoiser.device) for values in _scales(denoiser)]
 
     def differences(clean: Tensor, noise: Tensor, t: Tensor, rows: list[int]) -> Tensor:
         x_t = denoiser.add_noise(clean, noise, t)
         residual = (noise - denoiser.of(rows).predict_noise(x_t, t)).double().flatten(1)
-        gamma, sigma, weight = (values[[place[step] for step in t.tolist()]] for values in scales)
+        gamma, sigma, weight = (values[t] for values in scales)
         found = residual.new_zeros(len(rows), len(members))
         for part in blocks(len(rows), WEIGHTS // len(training_set.ids)):
             for kernel in kernels:

@@ -57,7 +57,7 @@ def errors(
     w = softmax_a(-||f_x - f_a||^2 / (2 h)) over the images a except those in the rows `without` of each x, which must
     not be all rows; f are the `samples` that the kernel compares, images or features.
     """
-    total = np.zeros(len(widths))
+    total = torch.zeros(len(widths), dtype=torch.float64, device=device)
     for block in blocks(len(predicted), WEIGHTS // len(images)):
         rows = predicted[block]
         points, x = vectors(samples[rows], device), vectors(images[rows], device)
@@ -66,5 +66,5 @@ def errors(
         for place, left_out in enumerate(without[block]):
             logits[place, left_out.to(device)] = -torch.inf
         for number, width in enumerate(widths):
-            total[number] += float((x - weighted_sum((logits / width).softmax(1), images)).square().sum())
-    return total / len(predicted)
+            total[number] += (x - weighted_sum((logits / width).softmax(1), images)).square().sum()
+    return total.cpu().numpy() / len(predicted)

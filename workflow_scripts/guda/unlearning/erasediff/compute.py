@@ -28,9 +28,8 @@ def constraint_weights(inner: Tensor, erasure_rate: float) -> Tensor:
     (1, lambda) with lambda = max(eta - <r, f> / <f, f>, 0): of all directions d with <d, f> >= eta <f, f>, which lower
     the forget loss at eta times the rate of its steepest descent or faster, r + lambda f is the nearest to r.
     """
-    if inner[1, 1] == 0:
-        return torch.tensor([1.0, 0.0]).to(inner)
-    return torch.stack([torch.ones_like(inner[0, 0]), (erasure_rate - inner[0, 1] / inner[1, 1]).clamp_min(0)])
+    weight = (erasure_rate - inner[0, 1] / inner[1, 1]).clamp_min(0)
+    return torch.stack([torch.ones_like(weight), torch.where(inner[1, 1] == 0, 0, weight)])
 
 
 def unlearn(

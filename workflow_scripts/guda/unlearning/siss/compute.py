@@ -73,7 +73,7 @@ def subtraction_weights(inner: Tensor, forget_norm: float | None) -> Tensor:
     """
     scale = torch.ones_like(inner[0, 0])
     if forget_norm is not None:
-        scale = forget_norm * (inner[0, 0] / inner[1, 1]).sqrt() if inner[1, 1] > 0 else 0 * scale
+        scale = torch.where(inner[1, 1] > 0, forget_norm * (inner[0, 0] / inner[1, 1]).sqrt(), 0)
     return torch.stack([torch.ones_like(scale), -scale])
 
 

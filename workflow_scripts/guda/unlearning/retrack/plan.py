@@ -22,7 +22,12 @@ class Unlearning(WindowedOptimisation):
     """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
 
     steps: PositiveInt = Field(
-        80, description="Optimizer steps per group. Too few leave the group in; too many damage the rest."
+        60, description="Optimizer steps per group. Too few leave the group in; too many damage the rest."
+    )
+    batch_size: PositiveInt = Field(
+        128,
+        description="Forget images, and as many retain images, per step. Small batches are noisy, and their noise "
+        "damages the model more for one image than for another: prefer larger batches to more steps.",
     )
     learning_rate: PositiveFloat = Field(
         3.0e-3,

@@ -75,7 +75,7 @@ def test_the_work_of_the_embedded_experiment_is_what_its_records_count(tmp_path,
     assert work["oracle, seed 1", "train"] == 6 * 288_000
     assert work["oracle, seed 1", "elbo"] == 6 * 256 * 24
     assert work["queries", "sample"] == 12_800
-    assert work["unlearning", "unlearn"] == 6 * 80 * 2 * 32 * 3
+    assert work["unlearning", "unlearn"] == 6 * 60 * 2 * 128 * 3
     assert work["unlearning", "neighbors"] == sum(n * (1797 - n) for n in (360, 360, 296, 241, 308, 232))
     assert work["scoring", "elbo"] == 7 * (256 + 128) * 24
     assert work["kernel and features", "features"] == 1797 + 256

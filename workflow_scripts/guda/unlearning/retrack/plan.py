@@ -26,8 +26,8 @@ class Unlearning(WindowedOptimisation):
     )
     batch_size: PositiveInt = Field(
         128,
-        description="Forget images, and as many retain images, per step. Small batches are noisy, and their noise "
-        "damages the model more for one image than for another: prefer larger batches to more steps.",
+        description="Forget images, and as many retain images, per step. Agreement with retraining improves with the "
+        "number of images, steps times this: see docs/results.md.",
     )
     learning_rate: PositiveFloat = Field(
         3.0e-3,

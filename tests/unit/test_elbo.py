@@ -119,7 +119,7 @@ def test_step_zero_is_refused(denoiser, images):
 
 def test_in_bfloat16_only_the_network_is_less_precise(denoiser, images):
     reference = kl_terms(denoiser, images, IDS, STEPS, seed=0, batch_size=16)
-    x, t = torch.randn(8, 1, 8, 8), torch.full((8,), 300)
+    x, t = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.full((8,), 300)
     exact = denoiser.predict_noise(x, t)
     denoiser.precision = "bfloat16"
     predicted = denoiser.predict_noise(x, t)

@@ -124,7 +124,7 @@ def test_in_bfloat16_only_the_network_is_less_precise(denoiser, images):
     denoiser.precision = "bfloat16"
     predicted = denoiser.predict_noise(x, t)
     assert predicted.dtype == torch.float32
-    # A number in bfloat16 has a relative error of 2^-9 at most; those of some tens of layers add up to several times that.
+    # A number in bfloat16 has a relative error of 2^-9 at most; those of tens of layers add up to several times that.
     assert 0 < (predicted - exact).square().mean().sqrt() < 2**-5 * exact.square().mean().sqrt()
     kl = kl_terms(denoiser, images, IDS, STEPS, seed=0, batch_size=16)
     assert not torch.equal(kl, reference)

@@ -13,6 +13,7 @@ from guda.core.device import Batches
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.training.loop import (
+    CHECKED_TOGETHER,
     batch_rows,
     differentiate,
     learning_rate,
@@ -270,15 +271,19 @@ def test_gradients_are_clipped_to_the_norm():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_the_run(value):
-    model = torch.nn.Linear(1, 1)
+@pytest.mark.parametrize("diverged", [2, CHECKED_TOGETHER - 1, CHECKED_TOGETHER, CHECKED_TOGETHER + 3])
+def test_a_loss_that_is_not_finite_stops_the_run_and_its_step_is_named(value, diverged):
+    model, drawn = torch.nn.Linear(1, 1), []
 
     def draw(step):
-        return (torch.tensor([value if step == 2 else 1.0]),)
+        drawn.append(step)
+        return (torch.tensor([value if step == diverged else 1.0]),)
 
-    settings = config.Optimisation(steps=4, warmup_steps=0)
-    with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) at step 2; lower the learning rate"):
+    settings = config.Optimisation(steps=10 * CHECKED_TOGETHER, warmup_steps=0)
+    message = rf"the loss is -?(nan|inf) at step {diverged}; lower the learning rate"
+    with pytest.raises(FloatingPointError, match=message):
         optimise(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, Execution())
+    assert drawn[-1] == diverged | (CHECKED_TOGETHER - 1)  # the last of the steps that are checked together
 
 
 def test_frozen_weights_stay():

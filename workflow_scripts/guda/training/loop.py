@@ -127,16 +127,16 @@ def optimise(
             optimiser.zero_grad()
             if average:
                 average.step(parameters)
-            saves = bool(state and state.due(step + 1))
-            if saves or curve.due(step) or len(losses) == CHECKED_TOGETHER or step + 1 == settings.steps:
+            saved = state if state and state.due(step + 1) else None
+            if saved or curve.due(step) or len(losses) == CHECKED_TOGETHER or step + 1 == settings.steps:
                 check_losses(losses, step)
                 losses.clear()
             if curve.due(step):
                 check(curve, step, network, average)
-            if state and saves:
+            if saved:
                 check_weights(network, step)
-                state.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
-                state.end_if_asked(step + 1, settings.steps)
+                saved.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
+                saved.end_if_asked(step + 1, settings.steps)
     if average:
         average.copy_to(parameters)
     check_weights(network, settings.steps - 1)
@@ -156,9 +156,9 @@ def check(curve: LearningCurve, step: int, network: torch.nn.Module, average: EM
     network.train()
 
 
-def check_losses(losses: Sequence[Tensor], step: int) -> None:
+def check_losses(losses: list[Tensor], step: int) -> None:
     """Raise FloatingPointError if one of the last losses, scalars up to that of `step`, is not finite."""
-    for index, value in enumerate(torch.stack([*losses]).tolist(), start=step + 1 - len(losses)):
+    for index, value in enumerate(torch.stack(losses).tolist(), start=step + 1 - len(losses)):
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value} at step {index}; lower the learning rate")
 

@@ -13,9 +13,9 @@ from guda.models.noise_schedule import NoiseSchedule
 from guda.scoring.elbo import kl_terms
 from guda.training.loop import train
 from guda.unlearning import redirection
-from guda.unlearning.retrack.compute import neighbor_weights, redirected_noise, unlearn
+from guda.unlearning.retrack.compute import damping, neighbor_weights, redirected_noise, unlearn
 from guda.unlearning.retrack.neighbors import nearest_retained
-from guda.unlearning.retrack.plan import Unlearning
+from guda.unlearning.retrack.plan import Unlearning, UnlearnSpec
 
 LONG = NoiseSchedule.from_config(config.NoiseSchedule(num_train_timesteps=4000))
 STEPS = torch.tensor([0, 1, 10, 100, 1000, 2000, 3500, 3990])
@@ -126,6 +126,37 @@ def test_correction_by_hand():
     torch.testing.assert_close(weights, torch.tensor([[origin, 1 - origin]]))
     target = redirected_noise(x_t, noise, neighbors, gamma, sigma)
     assert target.item() == pytest.approx((1.1 - 0.8 * origin) / 0.6, rel=1e-5)
+
+
+def test_correction_is_halved_where_the_noise_is_the_bandwidth():
+    # gamma 0.8, sigma 0.6 and a bandwidth of 0.75 = sigma / gamma; from one neighbour, 0, the noise is 1.1 / 0.6.
+    x_t, noise = torch.full((1, 1, 1, 1), 1.1), torch.full((1, 1, 1, 1), 0.5)
+    gamma, sigma = torch.full((1, 1, 1, 1), 0.8), torch.full((1, 1, 1, 1), 0.6)
+    target = redirected_noise(x_t, noise, torch.zeros(1, 1, 1, 1, 1), gamma, sigma, bandwidth=0.75)
+    assert target.item() == pytest.approx((0.5 + 1.1 / 0.6) / 2, rel=1e-6)
+    clipped = redirected_noise(x_t, noise, torch.zeros(1, 1, 1, 1, 1), gamma, sigma, 0.75, max_correction_norm=0.1)
+    assert clipped.item() == pytest.approx(0.6, rel=1e-6)
+
+
+def test_expected_noise_of_gaussian_data_is_the_damped_one():
+    """E[e | x_t] by numerical integration over x ~ N(a, bandwidth^2), with x_t = gamma x + sigma e."""
+    gamma, sigma, bandwidth, center, x_t = 0.9, 0.3, 0.5, 0.2, 1.0
+    x = np.linspace(-6, 6, 100_001)
+    e = (x_t - gamma * x) / sigma
+    density = np.exp(-(((x - center) / bandwidth) ** 2) / 2 - e**2 / 2)
+    expected = (density * e).sum() / density.sum()
+    share = damping(*(torch.full((1, 1, 1, 1), scale) for scale in (gamma, sigma)), bandwidth).item()
+    assert share * (x_t - gamma * center) / sigma == pytest.approx(expected, rel=1e-5)
+
+
+def test_models_unlearned_without_a_bandwidth_keep_their_specs():
+    rest = {"base": "b", "images": "i", "group": "g", "method": "guda", "neighbors": "n"}
+    schedule = config.NoiseSchedule()
+    published = UnlearnSpec(**rest, noise_schedule=schedule, settings=Unlearning(bandwidth=0))
+    assert "bandwidth" not in published.canonical()
+    assert UnlearnSpec.parse(published.canonical()).settings.bandwidth == 0
+    damped = UnlearnSpec(**rest, noise_schedule=schedule, settings=Unlearning(bandwidth=0.3))
+    assert UnlearnSpec.parse(damped.canonical()) == damped
 
 
 def test_only_longer_corrections_are_clipped():

@@ -43,20 +43,35 @@ def redirected_noise(
     neighbors: Float[Tensor, "b k c h w"],
     gamma: Float[Tensor, "b 1 1 1"],
     sigma: Float[Tensor, "b 1 1 1"],
+    bandwidth: float = 0.0,
     max_correction_norm: float | None = None,
 ) -> Float[Tensor, "b c h w"]:
     """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise relative to the neighbours.
 
-    `noise` is the true noise of x_t; `max_correction_norm` clips the target's difference from it per image.
+    `noise` is the true noise of x_t. The target's difference from it is damped for a model that smooths the data by a
+    Gaussian of standard deviation `bandwidth` (see `damping`) and clipped to `max_correction_norm` per image.
     """
     weights = neighbor_weights(x_t, neighbors, gamma, sigma)
     origin = (weights[:, :, None, None, None] * neighbors).sum(1)
     target = (x_t - gamma * origin) / sigma
-    if max_correction_norm is None:
+    if bandwidth == 0 and max_correction_norm is None:
         return target
-    correction = target - noise
-    norms = correction.flatten(1).norm(dim=1)[:, None, None, None]
-    return noise + correction * (max_correction_norm / norms.clamp_min(1e-12)).clamp_max(1)
+    correction = damping(gamma, sigma, bandwidth) * (target - noise)
+    if max_correction_norm is not None:
+        norms = correction.flatten(1).norm(dim=1)[:, None, None, None]
+        correction = correction * (max_correction_norm / norms.clamp_min(1e-12)).clamp_max(1)
+    return noise + correction
+
+
+def damping(
+    gamma: Float[Tensor, "b 1 1 1"], sigma: Float[Tensor, "b 1 1 1"], bandwidth: float
+) -> Float[Tensor, "b 1 1 1"]:
+    """sigma^2 / (sigma^2 + gamma^2 bandwidth^2), [B, 1, 1, 1]: the share of the noise that can be told from the data.
+
+    If x_t is drawn from a Gaussian of standard deviation `bandwidth` around an image a, its expected noise is this
+    share of (x_t - gamma a) / sigma: half where sigma / gamma is the bandwidth, and next to none at weaker noise.
+    """
+    return sigma.square() / (sigma.square() + (gamma * bandwidth).square())
 
 
 def unlearn(
@@ -76,7 +91,9 @@ def unlearn(
         return images[neighbors[forgotten]]
 
     def target(x_t: Tensor, t: Tensor, noise: Tensor, retained: Tensor) -> Tensor:
-        return redirected_noise(x_t, noise, to_network_range(retained), *full.scales(t), settings.max_correction_norm)
+        gamma, sigma = full.scales(t)
+        neighbors = to_network_range(retained)
+        return redirected_noise(x_t, noise, neighbors, gamma, sigma, settings.bandwidth, settings.max_correction_norm)
 
     student = redirect(full, images, forget, target, settings, execution, near)
     return student, settings.steps * evaluations_per_step(settings)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from guda.config.messages import explain
 from guda.config.section import Location, Seed
@@ -45,6 +54,13 @@ class Unlearning(WindowedOptimisation):
         description="Preserve term on retain images: denoising (their own noise) or distillation (the base model's "
         "predictions). Denoising is better where groups overlap in content: it lets go of what only the "
         "group supported.",
+    )
+    bandwidth: float = Field(
+        0.14,
+        ge=0,
+        description="Standard deviation of the Gaussian by which the base model is taken to smooth the training images,"
+        " in the network's range of -1 to 1. At diffusion steps with less noise than that, images are redirected "
+        "less, since a retrained model would hardly differ there. 0: redirected in full, as published.",
     )
     max_correction_norm: PositiveFloat | None = Field(
         None,
@@ -115,6 +131,17 @@ class UnlearnSpec(PixelUnlearnedSpec):
     method: str
     neighbors: str
     settings: Unlearning
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _published_unless_given(cls, settings: Any) -> Any:
+        return {"bandwidth": 0} | settings if isinstance(settings, dict) else settings
+
+    @field_serializer("settings", mode="wrap")
+    def _without_published(self, settings: Unlearning, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A bandwidth of 0 is left out: models from before there was a choice have the same specs."""
+        values: dict[str, Any] = handler(settings)
+        return {name: value for name, value in values.items() if (name, value) != ("bandwidth", 0)}
 
 
 class ReTrack(Operator[UnlearnSpec]):

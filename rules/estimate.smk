@@ -3,6 +3,7 @@
 
 rule estimate:
     log:
+        paths.log("estimate"),
         config=paths.spec_file("estimate"),
     localrule: True
     conda:
@@ -17,3 +18,4 @@ rule estimate:
     shell:
         "printf %s {params.config:q} > {log.config:q};"
         ' {params.environment} python "$GUDA_SCRIPTS/estimate.py" --config {log.config:q} --cores {params.cores}'
+        " 2>&1 | tee {log[0]:q}"

@@ -49,7 +49,7 @@ def test_conda_environments_have_the_versions_of_the_lock():
     "command",
     [
         "pip install -r requirements.txt && snakemake --cores all results/metrics.csv",
-        "pip install -r requirements-dev.txt && pytest -n 2",
+        "pip install -r requirements-dev.txt && pytest -n 3",
     ],
 )
 def test_the_readme_gives_the_two_commands(command):

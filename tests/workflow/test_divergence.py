@@ -8,7 +8,7 @@ import pytest
 
 from guda.specs import digest
 
-DIVERGING = "methods: [guda_uncalibrated]\nunlearn: {learning_rate: 0.5, steps: 12}"
+DIVERGING = "methods: [guda_uncalibrated]\nunlearn: {learning_rate: 0.5, steps: 12, bandwidth: 0}"
 
 
 @pytest.fixture

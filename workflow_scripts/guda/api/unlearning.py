@@ -45,8 +45,8 @@ def unlearn(
         scheduler: the diffusers scheduler that the model was trained with; None: the pipeline's own.
         micro_batch_size: images per micro-batch (gradient accumulation), to save memory; None: the whole batch.
         settings: keys of the section `unlearn` of the configuration, with its defaults: `steps`, `batch_size`,
-            `learning_rate`, `forget_weight`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ... (config.yaml says
-            how to choose them).
+            `learning_rate`, `forget_weight`, `bandwidth`, `n_neighbors`, `preserve`, `seed`, `warmup_steps`, ...
+            (config.yaml says how to choose them).
 
     Returns:
         The unlearned `UNet2DModel`, in evaluation mode.

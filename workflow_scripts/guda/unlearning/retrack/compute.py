@@ -68,8 +68,8 @@ def damping(
 ) -> Float[Tensor, "b 1 1 1"]:
     """sigma^2 / (sigma^2 + gamma^2 bandwidth^2), [B, 1, 1, 1]: the share of the noise that can be told from the data.
 
-    If x_t is drawn from a Gaussian of standard deviation `bandwidth` around an image a, its expected noise is this
-    share of (x_t - gamma a) / sigma: half where sigma / gamma is the bandwidth, and next to none at weaker noise.
+    If an image drawn from a Gaussian of standard deviation `bandwidth` around a is noised to x_t, the expected noise is
+    this share of (x_t - gamma a) / sigma: half where sigma / gamma is the bandwidth, and next to none at weaker noise.
     """
     return sigma.square() / (sigma.square() + (gamma * bandwidth).square())
 

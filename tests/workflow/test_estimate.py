@@ -2,12 +2,13 @@
 
 import contextlib
 import re
+import shutil
 from pathlib import PurePosixPath
 
 import pandas as pd
 import pytest
 import yaml
-from harness import RIVALS, Workflow, job_of, merged
+from harness import RIVALS, ROOT, Workflow, job_of, merged, opened
 
 from guda.config.file import read_yaml
 from guda.plan.config import load_config
@@ -72,3 +73,12 @@ def test_a_new_experiment_is_measured_and_not_begun(workflow: Workflow):
     assert 0 < table.loc["all", "clock_minutes"] <= table.loc["all", "processor_minutes"]
     assert str(table.loc["all", "processor_minutes"]) in done.stdout
     assert {path.name for path in (workflow.directory / "results/new").iterdir()} == {"estimate.csv", "logs"}
+
+
+def test_text_to_image_is_refused_with_its_reason_alone(tmp_path):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    shutil.copy(ROOT / "presets" / "styled_digits.yaml", tmp_path / "tiny.yaml")
+    done = opened(tmp_path).snakemake("--cores", "1", "estimate")
+    assert done.returncode != 0
+    (failure,) = re.findall(r"^Measuring what a run will cost: (.*)$", done.stderr, re.MULTILINE)
+    assert failure.startswith("error: estimate: not supported for text-to-image models yet; rehearse with")

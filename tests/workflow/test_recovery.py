@@ -21,6 +21,7 @@ from guda.evaluation.metrics_table import COSTS
 # Seconds from a start of snakemake to the kill: from before the first job to well into the run.
 EARLIEST, LATEST = 3, 25
 ROUNDS, KILLS = 5, 4  # 20 kills of each kind in all
+LONGER = "training: {steps: 600}"
 
 
 def kill_snakemake(process, rng):
@@ -123,9 +124,6 @@ def test_the_readme_and_the_docs_tell_the_recovery():
     command = "snakemake --unlock && snakemake --cores all results/metrics.csv"
     for file in ("README.md", "docs/caching.md"):
         assert command in (ROOT / file).read_text(encoding="utf-8")
-
-
-LONGER = "training: {steps: 600}"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -404,13 +403,6 @@ def test_a_change_makes_again_what_depends_on_it(canvas, change):
     planned = {job_of(file) for file, stale in plan.items() if stale}
     assert planned == {job_of(file) for file in plan if any(map(matcher(job_of(file)), patterns))}
     assert all(any(matcher(job)(pattern) for job in planned) for pattern in patterns)
-
-
-def test_an_estimate_is_refused_with_its_reason_alone(styles):
-    done = styles.snakemake("--cores", "1", "estimate")
-    assert done.returncode != 0
-    (failure,) = re.findall(r"^Measuring what a run will cost: (.*)$", done.stderr, re.MULTILINE)
-    assert failure.startswith("error: estimate: not supported for text-to-image models yet; rehearse with")
 
 
 def test_a_pipeline_of_another_process_is_answered_with_its_settings(canvas, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from guda import config
 from guda.core.spec import Spec
@@ -22,20 +22,33 @@ class ModelSpec(Spec):
 
 
 class UnlearnedSpec(ModelSpec):
-    """Base of the specs of models that have unlearned a group."""
+    """Base of the specs of models that have unlearned a group.
 
+    `earlier` has settings that came later, in groups, with the values that models from before them have. A group is
+    omitted where it has these values, so that those models keep their specs.
+    """
+
+    earlier: ClassVar[tuple[dict[str, Any], ...]] = ({"first": 0, "last": None},)  # a window of all diffusion steps
     base: str
     group: str
     noise_schedule: config.NoiseSchedule
 
     @model_serializer(mode="wrap")
-    def _without_a_whole_window(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omits a window of all diffusion steps, so that models from before windows existed keep their specs."""
+    def _without_earlier(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        settings = dict(values["settings"])
-        if (settings["first"], settings["last"]) == (0, None):
-            del settings["first"], settings["last"]
+        settings = values["settings"]
+        for group in self.earlier:
+            if group.items() <= settings.items():
+                settings = {name: value for name, value in settings.items() if name not in group}
         return values | {"settings": settings}
+
+    @field_validator("settings", mode="before", check_fields=False)
+    @classmethod
+    def _earlier_unless_given(cls, settings: Any) -> Any:
+        """Omitted settings have the earlier values, whatever the defaults are today."""
+        if not isinstance(settings, dict):
+            return settings
+        return {name: value for group in cls.earlier for name, value in group.items()} | settings
 
     @property
     def seen(self) -> str:

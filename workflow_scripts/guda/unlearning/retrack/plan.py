@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from guda.config.messages import explain
 from guda.config.section import Location, Seed
@@ -128,20 +119,10 @@ class Unlearn(Unlearning):
 class UnlearnSpec(PixelUnlearnedSpec):
     stage, version = "unlearn", 1
     cure = "lower learning_rate, steps or forget_weight in `unlearn`"
+    earlier = (*PixelUnlearnedSpec.earlier, {"bandwidth": 0})
     method: str
     neighbors: str
     settings: Unlearning
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _published_unless_given(cls, settings: Any) -> Any:
-        return {"bandwidth": 0} | settings if isinstance(settings, dict) else settings
-
-    @field_serializer("settings", mode="wrap")
-    def _without_published(self, settings: Unlearning, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A bandwidth of 0 is left out: models from before there was a choice have the same specs."""
-        values: dict[str, Any] = handler(settings)
-        return {name: value for name, value in values.items() if (name, value) != ("bandwidth", 0)}
 
 
 class ReTrack(Operator[UnlearnSpec]):

@@ -13,11 +13,12 @@ from side_by_side import ROOT, report
 
 BENCHMARKS = ROOT / "benchmarks"
 WORK: dict[str, tuple[int, list[str]]] = {  # time limit in seconds, and arguments
-    "tests": (150, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", str(ROOT / "tests" / "gpu")]),
-    "scoring": (90, [str(BENCHMARKS / "scoring.py"), "--images", "512", "--batches", "256", "1024", "4096"]),
-    "unlearning": (90, [str(BENCHMARKS / "unlearning.py"), "--rounds", "3"]),
-    "startup": (60, [str(BENCHMARKS / "startup.py"), "--rounds", "2"]),
-    "stable diffusion": (90, [str(BENCHMARKS / "stable_diffusion.py"), "--steps", "3"]),
+    "tests": (140, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", str(ROOT / "tests" / "gpu")]),
+    "scoring": (75, [str(BENCHMARKS / "scoring.py"), "--images", "512", "--batches", "256", "1024", "4096"]),
+    "unlearning": (75, [str(BENCHMARKS / "unlearning.py"), "--rounds", "3"]),
+    "startup": (40, [str(BENCHMARKS / "startup.py"), "--rounds", "2"]),
+    "stable diffusion": (60, [str(BENCHMARKS / "stable_diffusion.py"), "--steps", "3"]),
+    "forward": (90, [str(BENCHMARKS / "forward.py"), "--preset", "", "fashion_mnist", "--batch", "256"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""Peak memory and time of every stage on a large training set of 32x32 colour noise in CIFAR-10's format.
+"""Peak memory and time of every stage on a large training set of 32x32 color noise in CIFAR-10's format.
 
 Runs the stage programs in sequence, each in its own process, with a minimal network and step counts. `peak` is the
 resident memory, including pages of mapped files, which the system reclaims under memory pressure. `own` is the memory
@@ -32,12 +32,12 @@ def main() -> None:
         write_cifar(Path("cifar"), args.images)
         write_idx(Path("idx"), args.images)
         print(f"{args.images} images\n\n| stage | seconds | peak (GB) | own (GB) |\n|---|---:|---:|---:|", flush=True)
-        for planned, function in [("grey", "plan_grey"), ("colour", "plan")]:
+        for planned, function in [("gray", "plan_gray"), ("color", "plan")]:
             code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import memory; memory.{function}()"
             report(f"planning, {planned} images", [sys.executable, "-c", code])
             for name, command in json.loads(Path("plan.json").read_text()):
                 report(name, [sys.executable, *command])
-            Path("from_grey.safetensors").unlink(missing_ok=True)
+            Path("from_gray.safetensors").unlink(missing_ok=True)
 
 
 def write_cifar(folder: Path, n_images: int) -> None:
@@ -54,7 +54,7 @@ def write_cifar(folder: Path, n_images: int) -> None:
 
 
 def write_idx(folder: Path, n_images: int) -> None:
-    """Write the same number of grey images as an IDX pair."""
+    """Write the same number of gray images as an IDX pair."""
     folder.mkdir()
     generator = np.random.default_rng(1)
     with (folder / "train-images-idx3-ubyte").open("wb") as file:
@@ -90,14 +90,14 @@ def own_memory(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def plan_grey() -> None:
-    """Write the command that converts grey images to colour to plan.json."""
+def plan_gray() -> None:
+    """Write the command that converts gray images to color to plan.json."""
     from guda.config import Data
     from guda.data.datasets import load_dataset
 
     data = Data(dataset="idx", folder="idx", group_by="label", channels=3)
-    flags = {"data": data.model_dump_json(), "output": "from_grey.safetensors"}
-    command = stage("write_images from grey", load_dataset(data).images_spec(), **flags)
+    flags = {"data": data.model_dump_json(), "output": "from_gray.safetensors"}
+    command = stage("write_images from gray", load_dataset(data).images_spec(), **flags)
     Path("plan.json").write_text(json.dumps([command]))
 
 

@@ -5,7 +5,7 @@
     python workflow_scripts/emoji.py node_modules data/emoji
 
 All studios draw the same contents; an emoji that any of them lacks is left out. FOLDER/training holds most emoji,
-FOLDER/unseen a few contents that are held out from all studios as queries. The images keep their own licences: google
+FOLDER/unseen a few contents that are held out from all studios as queries. The images keep their own licenses: google
 Apache 2.0, twitter CC BY 4.0, openmoji CC BY-SA 4.0; facebook's package states none, so do not redistribute these.
 """
 

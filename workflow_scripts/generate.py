@@ -46,7 +46,7 @@ def main() -> None:
     )
     if count := plain(images).sum().item():
         print(
-            f"warning: {count} of {len(images)} images have a single colour; check the model's health", file=sys.stderr
+            f"warning: {count} of {len(images)} images have a single color; check the model's health", file=sys.stderr
         )
     ids = [query for part in parts for query in part.ids]
     save_tensors(args.output, {"images": images, "ids": pack_ids(ids)}, spec)

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument(
         "--files",
         nargs="*",
-        help="further inputs of the operator: neighbours (find_neighbors.py) for ReTrack, weights and config.json of "
+        help="further inputs of the operator: neighbors (find_neighbors.py) for ReTrack, weights and config.json of "
         "the conditional network (train.py) for ESD, encoded anchors (encode_anchors.py) for GUDA-C",
     )
     parser.add_argument("--model", required=True, help="folder to write: diffusers files, or adapters only")

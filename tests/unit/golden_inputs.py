@@ -68,7 +68,7 @@ UNET = config.UNet(
 )
 
 
-OPTIMISATION = {
+OPTIMIZATION = {
     "steps": 6,
     "batch_size": 4,
     "learning_rate": 5.0e-3,
@@ -136,7 +136,7 @@ GRADIENTS = GradientsSpec(
     noise_schedule=SCHEDULE,
     samples="s",
     function="mean_output",
-    normalise=True,
+    normalize=True,
     steps=[20, 60],
     own_noise=False,
     seed=3,

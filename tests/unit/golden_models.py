@@ -7,7 +7,7 @@ from golden_inputs import (
     IDS,
     IMAGES,
     MEMBERS,
-    OPTIMISATION,
+    OPTIMIZATION,
     SCHEDULE,
     UNET,
     execution,
@@ -49,7 +49,7 @@ def summary(denoiser):
 
 
 def trained(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.5, flip=False)
     denoiser, evaluations = train(
         torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution()
     )
@@ -62,7 +62,7 @@ def unlearned(tmp_path):
     rest = {"forget_weight": 0.3, "n_neighbors": 2, "preserve": "denoising", "max_correction_norm": None}
     numbers = []
     for bandwidth in (0, 0.3):
-        settings = Unlearning(**OPTIMISATION, **rest, bandwidth=bandwidth)
+        settings = Unlearning(**OPTIMIZATION, **rest, bandwidth=bandwidth)
         denoiser, evaluations = unlearn(
             fixed_denoiser(), torch.from_numpy(IMAGES), forget, nearest, settings, execution()
         )
@@ -72,35 +72,35 @@ def unlearned(tmp_path):
 
 def finetuned(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = ContinuedSettings(**OPTIMISATION)
+    settings = ContinuedSettings(**OPTIMIZATION)
     denoiser, evaluations = finetune.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def driven(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = NegGrad(**OPTIMISATION, preserve_weight=0.5)
+    settings = NegGrad(**OPTIMIZATION, preserve_weight=0.5)
     denoiser, evaluations = neggrad.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def erased(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = EraseDiff(**OPTIMISATION, erasure_rate=0.2, first=10, last=80)
+    settings = EraseDiff(**OPTIMIZATION, erasure_rate=0.2, first=10, last=80)
     denoiser, evaluations = erasediff.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def subtracted(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = Siss(**OPTIMISATION, mixture=0.4, forget_norm=0.2)
+    settings = Siss(**OPTIMIZATION, mixture=0.4, forget_norm=0.2)
     denoiser, evaluations = siss.unlearn(fixed_denoiser(), torch.from_numpy(IMAGES), forget, settings, execution())
     return [evaluations, *summary(denoiser)]
 
 
 def guided(tmp_path):
     forget = torch.tensor([name in MEMBERS["a"] for name in IDS])
-    settings = Esd(**OPTIMISATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
+    settings = Esd(**OPTIMIZATION, forget_weight=0.3, guidance=2.0, preserve="distillation")
     conditional = fixed_denoiser(n_labels=3)
     denoiser, evaluations = esd.unlearn(
         fixed_denoiser(), torch.from_numpy(IMAGES), forget, conditional, 1, settings, execution()
@@ -109,7 +109,7 @@ def guided(tmp_path):
 
 
 def tuned(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.0, flip=False)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.0, flip=False)
     denoiser, evaluations = tune(
         fixed_denoiser(), torch.from_numpy(IMAGES), torch.tensor([1, 4, 5]), settings, execution()
     )
@@ -135,7 +135,7 @@ def memberships():
 
 
 def conditional(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.5, flip=False)
     labels = DrawnLabels(memberships(), IDS, 3, 0.2)
     denoiser, evaluations = train(
         torch.from_numpy(IMAGES), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution(), labels=labels
@@ -144,7 +144,7 @@ def conditional(tmp_path):
 
 
 def classifier(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=True)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.5, flip=True)
     network, evaluations = train_classifier(
         torch.from_numpy(IMAGES), memberships(), UNET, NoiseSchedule.from_config(SCHEDULE), settings, execution()
     )

@@ -3,7 +3,7 @@
 import golden_inputs
 import numpy as np
 import torch
-from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMISATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser, together
+from golden_inputs import GRADIENTS, IDS, IMAGES, OPTIMIZATION, QUERIES, SCHEDULE, UNET, fixed, fixed_denoiser, together
 from text_inputs import TOKENS, WIDTH, text_denoiser
 
 from guda import specs
@@ -85,12 +85,12 @@ def likelihood(tmp_path):
 
 def gradients(tmp_path):
     numbers = []
-    for function, normalise, own_noise in (
+    for function, normalize, own_noise in (
         ("loss", False, True),
         ("squared_output", False, False),
         ("mean_output", True, False),
     ):
-        changes = {"function": function, "normalise": normalise, "own_noise": own_noise}
+        changes = {"function": function, "normalize": normalize, "own_noise": own_noise}
         spec = GRADIENTS.model_copy(update=changes)
         phi, residuals = projected_gradients(fixed_denoiser(), QUERY_SET, spec, 4)
         numbers += [*phi[1].tolist(), residuals[1].item()]
@@ -147,7 +147,7 @@ def abu(tmp_path):
 
 
 def mucs(tmp_path):
-    settings = MucsInfluence(**ASKED, **OPTIMISATION, forget_weight=0.7)
+    settings = MucsInfluence(**ASKED, **OPTIMIZATION, forget_weight=0.7)
     found, evaluations = together(mucs_influence(fixed_denoiser(), QUERY_SET, TRAINING_SET, settings, 8))
     return [evaluations, *found.flatten().tolist()]
 

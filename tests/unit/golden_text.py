@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pipelines
 import torch
-from golden_inputs import IDS, OPTIMISATION, execution, fixed, run_stage, save_images
+from golden_inputs import IDS, OPTIMIZATION, execution, fixed, run_stage, save_images
 
 import encode_anchors
 import encode_samples
@@ -117,7 +117,7 @@ def summary(denoiser):
 
 
 def made(tmp_path):
-    training = {key: value for key, value in OPTIMISATION.items() if key != "seed"} | {"steps": 3}
+    training = {key: value for key, value in OPTIMIZATION.items() if key != "seed"} | {"steps": 3}
     settings = SmallPipeline(
         seed=3,
         styles=["ink"],
@@ -188,7 +188,7 @@ def encoded_anchors(tmp_path):
 
 
 def fine_tuned(tmp_path):
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5, flip=False)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.5, flip=False)
     _, denoiser = fixed_pipeline(tmp_path)
     told = Captions(**vars(captions()) | {"dropout": 0.3})
     denoiser, evaluations = fine_tune(denoiser, wave(6, 4, 8, 8), told, settings, execution())
@@ -228,7 +228,7 @@ def redirected(tmp_path):
         image_contents=torch.zeros(6, dtype=torch.int64),
     )
     settings = Anchors(
-        **OPTIMISATION,
+        **OPTIMIZATION,
         retain_weight=2.0,
         strategy="weighted",
         sharpness=2.0,
@@ -243,7 +243,7 @@ def redirected(tmp_path):
 
 def erased(tmp_path):
     _, denoiser = fixed_pipeline(tmp_path)
-    settings = Esd(**OPTIMISATION, forget_weight=0.5, guidance=2.0, preserve="distillation")
+    settings = Esd(**OPTIMIZATION, forget_weight=0.5, guidance=2.0, preserve="distillation")
     spec = PromptedEsdSpec(
         base="b",
         samples="s",

@@ -1,4 +1,4 @@
-"""Unlearning by anchors: which style takes a prompt's place, and what is learnt from it."""
+"""Unlearning by anchors: which style takes a prompt's place, and what is learned from it."""
 
 import dataclasses
 import math

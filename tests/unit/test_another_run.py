@@ -14,7 +14,7 @@ from guda.methods.another_run import first_of_another_run
 from guda.methods.counterfactual.plan import RepeatedSpec
 from guda.methods.counterfactual.retained import calibrated, lower_half, retained
 from guda.methods.random.plan import RandomSpec
-from guda.methods.resampling import RESAMPLES, summarise
+from guda.methods.resampling import RESAMPLES, summarize
 
 SHARE_ERROR = 1 / (2 * np.sqrt(RESAMPLES))  # the largest standard error of a share of RESAMPLES draws, 0.016
 
@@ -72,7 +72,7 @@ def test_scores_of_retained_images_say_how_large_errors_are():
     np.testing.assert_allclose(score, [[6, 5]])
     np.testing.assert_allclose(se, [[2, 3]])
     np.testing.assert_allclose(error, [[2, np.sqrt(1.5 * 9 + 4 / 3)]])
-    np.testing.assert_array_equal(p_top1_scoring, summarise(queries - found.damage)[2])
+    np.testing.assert_array_equal(p_top1_scoring, summarize(queries - found.damage)[2])
 
 
 def test_several_runs_say_it_by_their_differences():

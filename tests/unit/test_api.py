@@ -16,7 +16,7 @@ from golden_inputs import (
     IDS,
     IMAGES,
     MEMBERS,
-    OPTIMISATION,
+    OPTIMIZATION,
     QUERIES,
     SCHEDULE,
     UNET,
@@ -48,7 +48,7 @@ SCRIPTS = Path(guda.__file__).parents[1]
 BUCKET = "bucket-0000"
 STEPS = {"kind": "geometric", "first": 10, "last": 80, "count": 5}
 SCHEDULER = DDPMScheduler(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2")
-UNLEARN = OPTIMISATION | {"forget_weight": 0.3, "n_neighbors": 2}
+UNLEARN = OPTIMIZATION | {"forget_weight": 0.3, "n_neighbors": 2}
 NUMBERS = ["score", "se", "p_top1_scoring", "p_top1", "p_none"]
 
 
@@ -88,7 +88,7 @@ def make_models(paths, groups):
     images = specs.ImagesSpec(dataset="d", content="c")
     save_images(paths.images(), images, IMAGES, IDS)
     how = {"images": images.digest(), "noise_schedule": SCHEDULE}
-    settings = config.Training(**OPTIMISATION, ema_decay=0.5)
+    settings = config.Training(**OPTIMIZATION, ema_decay=0.5)
     full = specs.TrainSpec(**how, excluded=None, unet=UNET, training=settings)
     run_stage(train, spec=full.canonical(), samples=paths.images(), model=folder_of(paths, BASE))
     made = {BASE: full.digest()}
@@ -226,7 +226,7 @@ def test_the_librarys_own_denoiser_is_taken(workflow, models):
     pd.testing.assert_frame_equal(guda.elbo(denoiser, QUERIES, steps=STEPS), expected)
 
 
-def test_colour_pictures_have_their_channels_first():
+def test_color_pictures_have_their_channels_first():
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     assert torch.equal(as_images([Image.fromarray(picture)]), torch.from_numpy(picture.transpose(2, 0, 1))[None])
 

@@ -210,7 +210,7 @@ def foreign(denoiser, tmp_path):
 )
 def test_weights_of_other_types_are_refused_when_planning(foreign, planned, dtype, name):
     rewrite(foreign / WEIGHTS, lambda tensors: tensors.update({"conv_in.bias": torch.zeros(8).to(dtype)}))
-    message = rf"^{KEY}: {foreign / WEIGHTS}: tensor 'conv_in.bias' is of type {name}, .* save the model unquantised"
+    message = rf"^{KEY}: {foreign / WEIGHTS}: tensor 'conv_in.bias' is of type {name}, .* save the model unquantized"
     with pytest.raises(ArtifactError, match=message):
         planned(foreign)
 

@@ -118,7 +118,7 @@ def test_landmarks_of_stable_diffusion_are_tensors_of_its_networks():
 
 @pytest.fixture(scope="module")
 def saved(tiny_unet, schedule, tmp_path_factory):
-    """A pipeline that diffusers wrote, of one grey channel and 8x8 pixels."""
+    """A pipeline that diffusers wrote, of one gray channel and 8x8 pixels."""
     folder, network = tmp_path_factory.mktemp("saved"), new_denoiser(tiny_unet, schedule, (1, 8, 8)).unet
     DDPMPipeline(network, DDPMScheduler(beta_schedule="squaredcos_cap_v2")).save_pretrained(folder)
     return folder

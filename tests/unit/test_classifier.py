@@ -26,7 +26,7 @@ def classifier(tiny_unet, schedule):
 
 @pytest.fixture(scope="module")
 def plain_images():
-    """Four black, four white and four grey images."""
+    """Four black, four white and four gray images."""
     return torch.tensor([0, 255, 128], dtype=torch.uint8).repeat_interleave(4)[:, None, None, None].repeat(1, 1, 8, 8)
 
 
@@ -49,7 +49,7 @@ def test_batch_size_and_company_do_not_change_probabilities(classifier, images):
 
 
 def test_it_tells_apart_what_differs_and_not_what_is_shared(plain_images, tiny_unet, schedule):
-    # Black is group 0's alone, white group 1's alone, grey both's.
+    # Black is group 0's alone, white group 1's alone, gray both's.
     groups = [{*IDS[:4], *IDS[8:]}, set(IDS[4:])]
     found = posteriors(learned(plain_images, groups, tiny_unet, schedule), plain_images, IDS, STEPS[1:2], 0, 64)[
         :, 0, 0

@@ -15,7 +15,7 @@ from guda.data.labels import DrawnLabels, Memberships
 from guda.methods import get_method
 from guda.methods.conditional.compute import label_shares, log_posterior
 from guda.methods.conditional.plan import LikelihoodRatioSpec
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 from guda.models.denoisers import load_denoiser, new_denoiser, save_denoiser
 from guda.scoring.elbo import kl_terms
 from guda.specs import ConditionalElboSpec, ConditionalSpec, ElboSettings, ElboSpec
@@ -31,7 +31,7 @@ T = torch.tensor([5, 300, 998])
 
 @pytest.fixture(scope="module")
 def network():
-    """Two channels share a normalisation: what is added to single channels, as labels are, would be taken out again."""
+    """Two channels share a normalization: what is added to single channels, as labels are, would be taken out again."""
     return config.UNet(block_out_channels=[8, 8], layers_per_block=1, norm_num_groups=4, dropout=0.0)
 
 
@@ -166,7 +166,7 @@ def test_of_two_certain_images_the_surer_one_is_ahead():
 def test_posterior_scores_have_the_errors_of_resampled_bounds():
     # Sums 3 and 0: the log odds are 3.
     terms = np.array([[[0.0, 3.0], [0.0, 0.0]]])
-    score, se, p_top1 = summarise(terms, lambda sums: log_posterior(sums, np.log([0.5, 0.5])))
+    score, se, p_top1 = summarize(terms, lambda sums: log_posterior(sums, np.log([0.5, 0.5])))
     deviation = 3 / np.sqrt(2)  # of each of the two terms, with a sign of its own: none, or twice that up or down
     odds = 3 + np.array([-2 * deviation, 0, 0, 2 * deviation])
     expected = np.sqrt(np.mean((np.log1p(np.exp(-odds)) - np.log1p(np.exp(-3))) ** 2))

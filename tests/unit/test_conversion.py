@@ -20,7 +20,7 @@ from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
 GREY = Conversion(channels=1)
-COLOUR = Conversion(channels=3)
+COLOR = Conversion(channels=3)
 BY_HAND = np.arange(6, dtype=np.uint8).reshape(2, 3)  # 0 1 2 / 3 4 5
 
 
@@ -37,8 +37,8 @@ def lanczos(line, length):
     scale = len(line) / length
     width = max(scale, 1)
     found = []
-    for centre in (np.arange(length) + 0.5) * scale:
-        x = (np.arange(len(line)) + 0.5 - centre) / width
+    for center in (np.arange(length) + 0.5) * scale:
+        x = (np.arange(len(line)) + 0.5 - center) / width
         weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
         found.append(weights @ line / weights.sum())
     return np.array(found)
@@ -59,7 +59,7 @@ def test_an_image_as_high_as_wanted_is_only_cropped(shape, expected):
     assert fitted(BY_HAND, *shape).tolist() == [expected]
 
 
-def test_the_centre_is_cut_out():
+def test_the_center_is_cut_out():
     image = np.arange(49, dtype=np.uint8).reshape(7, 7)[:, 1:6]  # 7 rows of 5
     assert np.array_equal(fitted(image, 1, 3, 5)[0], image[2:5])
     assert np.array_equal(fitted(np.ascontiguousarray(image.T), 1, 5, 3)[0], image.T[:, 2:5])
@@ -104,7 +104,7 @@ def test_arrays_are_brought_to_size_like_files(tmp_path):
 # --- channels and transparency -----------------------------------------------------------------------
 
 
-def test_grey_becomes_colour_by_repetition_and_colour_grey_by_luma():
+def test_gray_becomes_color_by_repetition_and_color_gray_by_luma():
     assert fitted(BY_HAND, 3, 2, 3).tolist() == [BY_HAND.tolist()] * 3
     image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], dtype=np.uint8)
     assert fitted(image, 1, 1, 4).tolist() == [[[76, 150, 29, 9]]]  # 0.299, 0.587, 0.114
@@ -133,7 +133,7 @@ def transparent(mode, path):
 def test_what_is_transparent_is_put_on_white_where_channels_are_set_and_else_refused(tmp_path, mode):
     path = transparent(mode, tmp_path / "x.png")
     assert read_image(path, (1, 1, 2), "y", GREY).tolist() == [[[0, 255]]]
-    assert read_image(path, (3, 1, 2), "y", COLOUR).tolist() == [[[0, 255]]] * 3
+    assert read_image(path, (3, 1, 2), "y", COLOR).tolist() == [[[0, 255]]] * 3
     kind = mode if mode in ("RGBA", "LA") else f"{mode} with transparency"
     for conversion in (AS_IT_IS, Conversion(size=(1, 2))):
         with pytest.raises(DataError, match=rf"x\.png: images of mode {kind} are not supported; .*set data\.channels"):
@@ -142,13 +142,13 @@ def test_what_is_transparent_is_put_on_white_where_channels_are_set_and_else_ref
 
 def test_half_of_the_opacity_is_half_of_the_way_to_white(tmp_path):
     Image.new("RGBA", (1, 1), (255, 55, 0, 128)).save(tmp_path / "x.png")
-    found = read_image(tmp_path / "x.png", (3, 1, 1), "y", COLOUR).ravel()
+    found = read_image(tmp_path / "x.png", (3, 1, 1), "y", COLOR).ravel()
     assert np.abs(found.astype(float) - [255, 255 - 200 * 128 / 255, 255 - 255 * 128 / 255]).max() <= 1
 
 
 def test_whole_numbers_without_a_scale_are_refused_whatever_is_set(tmp_path):
     Image.new("I", (2, 2)).save(tmp_path / "x.tiff")
-    with pytest.raises(DataError, match=r"images of mode I are not supported; convert it to 8-bit grey or RGB$"):
+    with pytest.raises(DataError, match=r"images of mode I are not supported; convert it to 8-bit gray or RGB$"):
         image_shape(tmp_path / "x.tiff", Conversion((2, 2), 1))
 
 
@@ -161,7 +161,7 @@ def test_other_modes_are_converted_only_where_channels_are_set(tmp_path, mode, s
             DataError, match=rf"{mode} are not supported; .*, or set data\.channels, which converts it$"
         ):
             image_shape(path, conversion)
-    assert image_shape(path, COLOUR) == (3, 2, 2)
+    assert image_shape(path, COLOR) == (3, 2, 2)
     assert read_image(path, (1, 2, 2), "y", GREY).shape == (1, 2, 2)
 
 
@@ -172,19 +172,19 @@ def test_inks_take_away_light(tmp_path):
     """No ink is white, cyan has no red, magenta no green, yellow no blue; black takes all."""
     Image.fromarray(np.array([INKS], dtype=np.uint8), "CMYK").save(tmp_path / "x.tiff")
     expected = [(255, 255, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0), (0, 0, 0), (200, 200, 200)]
-    found = read_image(tmp_path / "x.tiff", (3, 1, 6), "y", COLOUR)
+    found = read_image(tmp_path / "x.tiff", (3, 1, 6), "y", COLOR)
     assert found.transpose(1, 2, 0).tolist() == [[*map(list, expected)]]
     # 0.299, 0.587, 0.114 of red, green and blue.
     assert read_image(tmp_path / "x.tiff", (1, 1, 6), "y", GREY).tolist() == [[[255, 179, 105, 226, 0, 200]]]
 
 
 @pytest.mark.parametrize(
-    ("mode", "grey"), [("YCbCr", (99, 128, 128)), ("LAB", (0, 128, 128)), ("LAB", (255,) + (128,) * 2)]
+    ("mode", "gray"), [("YCbCr", (99, 128, 128)), ("LAB", (0, 128, 128)), ("LAB", (255,) + (128,) * 2)]
 )
-def test_a_grey_of_other_colour_spaces_is_grey(tmp_path, mode, grey):
-    Image.new(mode, (2, 1), grey).save(tmp_path / "x.tiff")
-    expected = np.full((3, 1, 2), grey[0])
-    found = read_image(tmp_path / "x.tiff", (3, 1, 2), "y", COLOUR).astype(int)
+def test_a_gray_of_other_color_spaces_is_gray(tmp_path, mode, gray):
+    Image.new(mode, (2, 1), gray).save(tmp_path / "x.tiff")
+    expected = np.full((3, 1, 2), gray[0])
+    found = read_image(tmp_path / "x.tiff", (3, 1, 2), "y", COLOR).astype(int)
     assert np.abs(found - expected).max() <= (0 if mode == "YCbCr" else 1)
 
 
@@ -197,7 +197,7 @@ EIGHT = [0, 0, 1, 1, 1, 128, 254, 255]
 def test_sixteen_bits_are_divided_by_257_and_rounded(tmp_path, suffix):
     Image.fromarray(SIXTEEN).save(tmp_path / f"x.{suffix}")
     assert read_image(tmp_path / f"x.{suffix}", (1, 1, 8), "y", GREY).tolist() == [[EIGHT]]
-    assert read_image(tmp_path / f"x.{suffix}", (3, 1, 8), "y", COLOUR).tolist() == [[EIGHT]] * 3
+    assert read_image(tmp_path / f"x.{suffix}", (3, 1, 8), "y", COLOR).tolist() == [[EIGHT]] * 3
 
 
 def test_sixteen_bits_of_either_order_of_bytes_and_with_white_at_zero(tmp_path):
@@ -226,7 +226,7 @@ def test_floats_run_from_0_to_1(tmp_path):
 
     assert read(0, 0.5, 1, 0.25, 1 / 255) == [0, 128, 255, 64, 1]  # 127.5 and 63.75, rounded
     for values in ((0, 1.5), (-0.1, 1), (0, np.nan), (0, 200)):
-        with pytest.raises(DataError, match=r"x\.tiff: floats from .*, but grey runs from 0 to 1; rescale it, or save"):
+        with pytest.raises(DataError, match=r"x\.tiff: floats from .*, but gray runs from 0 to 1; rescale it, or save"):
             read(*values)
 
 
@@ -316,7 +316,7 @@ def test_images_of_mixed_sizes_are_brought_to_one(mixed):
     dataset = load_dataset(config.Data(dataset="image_folder", folder=mixed, size=(8, 8), channels=1))
     assert dataset.image_shape == dataset.images.shape[1:] == (1, 8, 8)
     assert np.array_equal(dataset.images[0], fitted(pixels(12, 16), 1, 8, 8))
-    with pytest.raises(DataError, match=r"1\.png: colour with 8x8 .* grey with 16x12 .*, or set data\.size and"):
+    with pytest.raises(DataError, match=r"1\.png: color with 8x8 .* gray with 16x12 .*, or set data\.size and"):
         _ = load_dataset(config.Data(dataset="image_folder", folder=mixed)).images
 
 
@@ -333,7 +333,7 @@ def test_queries_are_brought_to_the_training_images(mixed):
     of = Experiment(load_config({"data": data, "queries": {"folder": mixed}}))
     assert of.bucket_spec("bucket-0000").shape == [1, 8, 8]
     for less in ({"size": [8, 8]}, {"channels": 1}):
-        with pytest.raises(DataError, match="but a training image is grey with 8x8 pixels"):
+        with pytest.raises(DataError, match="but a training image is gray with 8x8 pixels"):
             Experiment(load_config({"data": less, "queries": {"folder": mixed}}))
 
 

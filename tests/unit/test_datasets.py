@@ -91,8 +91,8 @@ def test_loading_twice_gives_the_same_specs(digits):
 
 def test_specs_follow_what_they_describe(digits):
     """A provider is no matter of the images' spec; a pixel is a matter of both."""
-    relabelled = digits.table.drop(columns="sha256").assign(provider="x")
-    changed = Dataset.build("digits", [digits.images], relabelled)
+    relabeled = digits.table.drop(columns="sha256").assign(provider="x")
+    changed = Dataset.build("digits", [digits.images], relabeled)
     assert changed.images_spec() == digits.images_spec()
     assert changed.table_spec() != digits.table_spec()
 

@@ -109,8 +109,8 @@ def vit(tmp_path_factory):
     return folder
 
 
-def test_a_vision_model_sees_grey_images_in_colour_and_scaled(vit):
-    """An image of one grey value is that value everywhere at any size: its pixel values are known by hand."""
+def test_a_vision_model_sees_gray_images_in_color_and_scaled(vit):
+    """An image of one gray value is that value everywhere at any size: its pixel values are known by hand."""
     model, processor = load_vision_model(vit, "key")
     images = torch.tensor([51, 204], dtype=torch.uint8)[:, None, None, None].expand(2, 1, 8, 8)
     pixels = torch.tensor([-0.6, 0.6])[:, None, None, None].expand(2, 3, 16, 16)
@@ -257,7 +257,7 @@ def test_pickles_and_other_models_that_a_folder_names_are_left_alone(folder, vit
         ("config.json", {"quantization_config": {"load_in_8bit": True}}, "config.json has quantization_config; give"),
     ],
 )
-def test_adapters_and_quantised_models_are_refused_when_planning(folder, name, changes, message):
+def test_adapters_and_quantized_models_are_refused_when_planning(folder, name, changes, message):
     file = folder / name
     file.write_text(file.read_text() if file.exists() else "{}")
     edit(file, **changes)
@@ -316,8 +316,8 @@ def test_a_model_without_a_pooled_output_gives_means_over_the_patches(folder, ca
         expected = model(pixel_values=torch.full((1, 3, 16, 16), -0.6)).last_hidden_state.mean(1)
         rewrite(folder, without("pooler."))
         model, processor = load_vision_model(folder, KEY)
-        grey = torch.full((1, 3, 16, 16), 51, dtype=torch.uint8)
-        found = vision_features(model, processor, grey, 1, torch.device("cpu"))
+        gray = torch.full((1, 3, 16, 16), 51, dtype=torch.uint8)
+        found = vision_features(model, processor, gray, 1, torch.device("cpu"))
     assert "features are means over the patches" in capsys.readouterr().out
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -13,7 +13,7 @@ import emoji
 from guda.core.errors import DataError
 
 STUDIOS = ("google", "twitter", "facebook")
-COLOURS = dict(zip(STUDIOS, ("red", "green", "blue"), strict=True))
+COLORS = dict(zip(STUDIOS, ("red", "green", "blue"), strict=True))
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72"><rect width="72" height="36" fill="#ff0"/></svg>'
 
 
@@ -35,7 +35,7 @@ def packages(tmp_path: Path) -> Path:
         (pictures.parents[2] / "emoji.json").write_text(json.dumps(listed))
         for name in images:
             if (studio, name) != ("twitter", "2b50"):
-                Image.new("RGB", (64, 64), COLOURS[studio]).save(pictures / f"{name}.png")
+                Image.new("RGB", (64, 64), COLORS[studio]).save(pictures / f"{name}.png")
     drawings = folder / "openmoji/color/svg"
     drawings.mkdir(parents=True)
     for name in ("2602", "2B50", "270B", "270B-1F3FF-1F3FB"):

@@ -29,7 +29,7 @@ class Constant:
 
 @pytest.fixture
 def conditional(schedule):
-    """Three labels for images of 1x8x8; channels share their normalisation, or labels would not matter."""
+    """Three labels for images of 1x8x8; channels share their normalization, or labels would not matter."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return new_denoiser(config.UNet(block_out_channels=[8, 8], norm_num_groups=4), schedule, (1, 8, 8), 3).eval()

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from guda import config
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 from guda.models.denoisers import BoundDenoiser
 from guda.models.noise_schedule import elbo_steps, step_weights
 from guda.scoring.elbo import kl_terms
@@ -122,7 +122,7 @@ def test_true_group_is_first(schedule):
     images = torch.cat([points(component, 10) for component in range(4)])
     settings = config.StepSchedule(kind="geometric", first=60, last=710, count=16)
     terms = weighted_terms(schedule, MEANS, images, settings)
-    score, _, p_top1 = summarise(terms)
+    score, _, p_top1 = summarize(terms)
     truth = np.arange(4).repeat(10)
     np.testing.assert_array_equal(score.argmax(1), truth)
     assert p_top1[np.arange(40), truth].min() > 0.95

@@ -93,7 +93,7 @@ def test_the_network_alone_is_opened_from_the_same_folder_and_the_folder_is_one_
         check_model(tmp_path / "pipeline", UNET, config.NoiseSchedule(), RGB, "model.pretrained")
 
 
-def test_grey_images_are_drawn_as_grey(tmp_path):
+def test_gray_images_are_drawn_as_gray(tmp_path):
     _, pipeline = exported(tmp_path, shape=(1, 8, 8))
     picture = pipeline(generator=torch.Generator().manual_seed(0), num_inference_steps=2).images[0]
     assert (picture.mode, picture.size) == ("L", (8, 8))

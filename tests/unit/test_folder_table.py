@@ -109,7 +109,7 @@ def test_what_metadata_holds_beyond_text_is_left_out(tmp_path):
 
 
 def test_metadata_of_something_else_is_passed_over_and_said(tmp_path):
-    write(draw(tmp_path, FLAT) / "metadata.csv", [{"licence": "CC BY"}])
+    write(draw(tmp_path, FLAT) / "metadata.csv", [{"license": "CC BY"}])
     dataset = load(tmp_path)
     assert list(dataset.table.columns) == ["id", "sha256", "label"]
     (note,) = dataset.notes

@@ -32,7 +32,7 @@ def kernel(features, damping, residuals=None):
 def gradients_spec(samples, **changes):
     settings = {
         "function": "loss",
-        "normalise": False,
+        "normalize": False,
         "steps": [10],
         "own_noise": False,
         "seed": 0,

@@ -8,7 +8,7 @@ import pytest
 
 from guda.evaluation.group_values import errors, group_values, tells_apart
 from guda.evaluation.subsets import size_weights
-from guda.methods.subsets.compute import summarise
+from guda.methods.subsets.compute import summarize
 
 VALUES = ["shapley", "banzhaf"]
 
@@ -56,7 +56,7 @@ def test_of_an_additive_game_any_subsets_that_tell_groups_apart_give_the_effects
     found = group_values(value, additive(kept, effects, level), kept, level + effects.sum(1))
     assert found == pytest.approx(effects)
     if count == 15:
-        se, p_top1 = summarise(found, errors(value, additive(kept, effects, level), kept, level + effects.sum(1)))
+        se, p_top1 = summarize(found, errors(value, additive(kept, effects, level), kept, level + effects.sum(1)))
         assert se == pytest.approx(np.zeros((3, 5)), abs=1e-9)
         assert (p_top1 == np.eye(5)[effects.argmax(1)]).all()
 
@@ -139,7 +139,7 @@ def test_standard_errors_are_what_other_seeds_of_training_change(value):
     outputs = additive(kept, np.arange(6.0)[None], np.zeros(1)) + generator.normal(size=(2000, 40))
     game = outputs, kept, np.full(2000, 15.0)
     found = group_values(value, *game)
-    se, p_top1 = summarise(found, errors(value, *game))
+    se, p_top1 = summarize(found, errors(value, *game))
     assert found.var(0) / (se**2).mean(0) == pytest.approx(np.ones(6), abs=0.15)
     first = (found == found.max(1, keepdims=True)).mean(0)
     assert p_top1.mean(0) == pytest.approx(first, abs=0.1)
@@ -149,6 +149,6 @@ def test_subsets_as_many_as_groups_fit_themselves_so_nothing_is_known_of_errors(
     kept = ~np.eye(4, dtype=bool)
     game = np.arange(4.0)[None], kept, np.full(1, 6.0)
     assert group_values("shapley", *game)[0] == pytest.approx([6, 5, 4, 3])
-    se, p_top1 = summarise(group_values("shapley", *game), errors("shapley", *game))
+    se, p_top1 = summarize(group_values("shapley", *game), errors("shapley", *game))
     assert np.isnan(se).all()
     assert np.isnan(p_top1).all()

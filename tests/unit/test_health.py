@@ -25,7 +25,7 @@ from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 from guda.scoring.losses import evenly_spaced
 from guda.scoring.probe import measured, measured_classifier, probe_errors, probes
-from guda.training.loop import optimise
+from guda.training.loop import optimize
 from guda.training.state import Execution, TrainingState
 from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
@@ -274,16 +274,16 @@ def draw(step):
 
 def test_the_averaged_weights_are_checked(denoiser):
     """One step of infinite learning; the average of before and after is no better."""
-    settings = config.Optimisation(steps=1, batch_size=2, learning_rate=4e38, warmup_steps=0)
+    settings = config.Optimization(steps=1, batch_size=2, learning_rate=4e38, warmup_steps=0)
     with pytest.raises(FloatingPointError, match="not finite after step 0"):
-        optimise(denoiser, draw, denoiser.training_loss, settings, 0, Execution(progress=None), ema_decay=0.5)
+        optimize(denoiser, draw, denoiser.training_loss, settings, 0, Execution(progress=None), ema_decay=0.5)
 
 
 def test_no_state_is_saved_of_weights_that_are_not_finite(denoiser, tmp_path):
-    settings = config.Optimisation(steps=3, batch_size=2, learning_rate=4e38, warmup_steps=0)
+    settings = config.Optimization(steps=3, batch_size=2, learning_rate=4e38, warmup_steps=0)
     state = TrainingState(tmp_path, SPEC, 1)
     with pytest.raises(FloatingPointError, match="not finite after step 0"):
-        optimise(denoiser, draw, denoiser.training_loss, settings, 0, Execution(state, progress=None))
+        optimize(denoiser, draw, denoiser.training_loss, settings, 0, Execution(state, progress=None))
     assert not state.file.exists()
 
 

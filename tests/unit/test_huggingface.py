@@ -37,7 +37,7 @@ FEATURES = Features(
 
 
 def png(value, shape=(4, 6)):
-    """A grey image of one value, as PNG."""
+    """A gray image of one value, as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.full(shape, value, dtype=np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -221,7 +221,7 @@ def test_a_dataset_without_an_image_a_row_is_refused(tmp_path, change, message):
         ({"bytes": b"GIF?", "path": None}, r"train-000001: not a readable image \(unknown format\); repair or remove"),
         ({"bytes": png(1)[:-30], "path": None}, r"train-000001: broken image .*; repair or remove it"),
         ({"bytes": png(1, (2, 2)), "path": None},
-         r"train-000001: grey with 2x2 pixels, but 'train-000000' is grey with 6x4 pixels"),
+         r"train-000001: gray with 2x2 pixels, but 'train-000000' is gray with 6x4 pixels"),
     ],
 )  # fmt: skip
 def test_an_image_that_is_none_is_named_by_its_row(tmp_path, image, message):

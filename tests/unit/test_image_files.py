@@ -22,7 +22,7 @@ def pixels(*shape, seed=0):
 
 
 def draw(path, image=None, **options):
-    """Write an image file, grey noise that depends on the file's name if none is given; returns the path."""
+    """Write an image file, gray noise that depends on the file's name if none is given; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels(4, 6, seed=sum(path.name.encode())) if image is None else image).save(path, **options)
     return path
@@ -148,7 +148,7 @@ def test_pixels_come_back_exactly(tmp_path, suffix, channels):
     assert image_shape(path) == (channels, 5, 7)
     found = read_image(path, (channels, 5, 7), "y")
     assert found.dtype == np.uint8
-    # [C, H, W]: a channel is the image's plane of that colour.
+    # [C, H, W]: a channel is the image's plane of that color.
     planes = image[..., None] if channels == 1 else image
     assert found.shape == (channels, 5, 7)
     assert all(np.array_equal(found[channel], planes[..., channel]) for channel in range(channels))
@@ -174,7 +174,7 @@ def test_other_modes_are_refused(tmp_path, mode):
 
 
 def test_a_jpeg_comes_back_nearly(tmp_path):
-    # A flat image has no detail that compression could lose but one rounding of its colour.
+    # A flat image has no detail that compression could lose but one rounding of its color.
     path = draw(tmp_path / "x.jpg", np.full((8, 8, 3), (200, 100, 50), dtype=np.uint8), quality=95)
     found = read_image(path, (3, 8, 8), "y").astype(int)
     assert np.abs(found - np.array([200, 100, 50])[:, None, None]).max() <= 2
@@ -197,10 +197,10 @@ def test_a_file_cut_off_anywhere_is_refused_or_whole(tmp_path, suffix):
 
 def test_images_of_another_shape_are_refused_by_name(folder):
     draw(folder / "b" / "9.png", pixels(4, 6, 3))
-    with pytest.raises(DataError, match=r"9\.png: colour with 6x4 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: color with 6x4 pixels, but 'a/3\.jpg' is gray with 6x4 pixels"):
         _ = dataset(folder).images
     draw(folder / "b" / "9.png", pixels(6, 4))
-    with pytest.raises(DataError, match=r"9\.png: grey with 4x6 pixels, but 'a/3\.jpg' is grey with 6x4 pixels"):
+    with pytest.raises(DataError, match=r"9\.png: gray with 4x6 pixels, but 'a/3\.jpg' is gray with 6x4 pixels"):
         _ = dataset(folder).images
 
 

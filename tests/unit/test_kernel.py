@@ -54,7 +54,7 @@ def test_shifts_by_hand():
 
 
 def test_terms_by_hand_in_float64(schedule):
-    """Two queries, three black, white and grey images of which the second is in both groups, and a network known."""
+    """Two queries, three black, white and gray images of which the second is in both groups, and a network known."""
     levels = np.array([0, 255, 102])
     images = torch.from_numpy(levels).to(torch.uint8).reshape(3, 1, 1, 1)
     training_set, queries = TrainingSet(images, ["a", "b", "c"]), TrainingSet(images[[2, 0]], ["q0", "q1"])
@@ -98,9 +98,9 @@ def test_the_width_that_predicts_images_without_their_group_by_hand():
 def few():
     """Twelve images of 1x2x2 in three clusters, in overlapping groups that leave two out; six queries near them."""
     generator = torch.Generator().manual_seed(2)
-    centres = torch.tensor([[20, 20, 230, 230], [230, 20, 20, 230], [120, 120, 120, 20]])[torch.arange(12) % 3]
-    pixels = (centres + torch.randint(-15, 16, (12, 4), generator=generator)).to(torch.uint8).reshape(12, 1, 2, 2)
-    near = (centres[:6] + torch.randint(-15, 16, (6, 4), generator=generator)).to(torch.uint8).reshape(6, 1, 2, 2)
+    centers = torch.tensor([[20, 20, 230, 230], [230, 20, 20, 230], [120, 120, 120, 20]])[torch.arange(12) % 3]
+    pixels = (centers + torch.randint(-15, 16, (12, 4), generator=generator)).to(torch.uint8).reshape(12, 1, 2, 2)
+    near = (centers[:6] + torch.randint(-15, 16, (6, 4), generator=generator)).to(torch.uint8).reshape(6, 1, 2, 2)
     training_set = TrainingSet(pixels, [f"i{row}" for row in range(12)])
     return training_set, TrainingSet(near, [f"q{row}" for row in range(6)]), rows([0, 3, 6, 9], [1, 4, 7], [3, 4, 5])
 

@@ -12,7 +12,7 @@ from guda.models.denoisers import UNetDenoiser, load_denoiser, new_denoiser, sav
 from guda.models.denoisers.variance import VLB_WEIGHT, reverse_step_kl
 from guda.models.noise_schedule import NoiseSchedule
 from guda.specs import TrainSpec
-from guda.training.loop import optimise
+from guda.training.loop import optimize
 from guda.training.state import Execution
 from guda.unlearning.retrack.compute import unlearn
 from guda.unlearning.retrack.plan import Unlearning
@@ -185,8 +185,8 @@ def test_a_variance_head_learns(learned):
     with torch.no_grad():
         last.weight[:1], last.bias[:1] = 0, 0
     before = bound()
-    settings = config.Optimisation(steps=60, warmup_steps=0, learning_rate=0.05, weight_decay=0, max_grad_norm=100)
-    optimise(learned, lambda step: (x, noise, t), learned.training_loss, settings, 0, Execution())
+    settings = config.Optimization(steps=60, warmup_steps=0, learning_rate=0.05, weight_decay=0, max_grad_norm=100)
+    optimize(learned, lambda step: (x, noise, t), learned.training_loss, settings, 0, Execution())
     assert bound() < 0.97 * min(before, *(bound(v) for v in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)))
 
 

@@ -15,7 +15,7 @@ from guda.core.records import read_record
 from guda.data.datasets import load_dataset
 from guda.models.learning import describe, fall
 from guda.training.curve import POINTS, LearningCurve
-from guda.training.loop import optimise, train
+from guda.training.loop import optimize, train
 from guda.training.state import Execution, TrainingState
 
 TRAINING = config.Training(**COMMON, ema_decay=0.5)
@@ -24,9 +24,9 @@ TRAINING = config.Training(**COMMON, ema_decay=0.5)
 def counted(steps, check=None):
     """The curve of a training whose loss at step i is i, as a record has it."""
     model, curve = torch.nn.Linear(1, 1, bias=False), LearningCurve(check)
-    settings = config.Optimisation(steps=steps, batch_size=1, warmup_steps=0)
+    settings = config.Optimization(steps=steps, batch_size=1, warmup_steps=0)
     loss = lambda target: target.sum() + 0 * model.weight.sum()  # noqa: E731
-    optimise(model, lambda step: [torch.full((1,), float(step))], loss, settings, 0, Execution(curve=curve))
+    optimize(model, lambda step: [torch.full((1,), float(step))], loss, settings, 0, Execution(curve=curve))
     return curve.record()["learning_curve"]
 
 

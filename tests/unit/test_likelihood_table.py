@@ -19,7 +19,7 @@ SETTINGS = LikelihoodSettings(noise_schedule=config.NoiseSchedule(), queries=2, 
 
 
 def test_correlations_by_hand():
-    # Centred (-1, 0, 1) and (-1, 1, 0): 1 / 2.
+    # Centered (-1, 0, 1) and (-1, 1, 0): 1 / 2.
     assert pearson(np.array([[1.0, 2, 3]]), np.array([[4.0, 6, 5]])) == pytest.approx(0.5)
     # Ranks 1 2 3 4 and 1 3 2 4: 1 - 6 * 2 / (4 * 15).
     assert spearman(np.array([[1.0, 2], [30, 400]]), np.array([[-5.0, 7], [6, 8]])) == pytest.approx(0.8)

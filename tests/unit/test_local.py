@@ -77,7 +77,7 @@ def test_each_half_of_a_collage_goes_to_its_own_group(schedule):
         maps = np.stack([mapped(without, seed) - mapped(x, seed) for seed in range(8)])
         assert np.abs(maps[:, :, ~lacks.numpy()]).max() == 0
         found = beyond_noise(maps) <= 0.05
-        clear = (x[0].abs() > 0.1).numpy()  # where the image is not as grey as what is taken for it
+        clear = (x[0].abs() > 0.1).numpy()  # where the image is not as gray as what is taken for it
         assert np.array_equal(found & clear, clear & lacks.numpy())
         assert not found[:, ~lacks.numpy()].any()
 

@@ -19,7 +19,7 @@ from guda.methods.similarity.compute import similarities
 
 SPEC = RandomSpec(groups=[], buckets={}, seed=0)
 MB = 2**20
-N, SIDE = 1024, 256  # 64 MiB of grey images
+N, SIDE = 1024, 256  # 64 MiB of gray images
 
 
 @pytest.fixture(scope="module")

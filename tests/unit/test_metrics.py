@@ -93,7 +93,7 @@ def untied_pairs(draw):
         (metrics.wpra, [1, 2, 3], [4, 4, 4], 1 / 2),  # no weight at all
         # Rank differences are 1, 1, 1, 1: 1 - 6 * 4 / (4 * 15).
         (metrics.spearman, S, G, 0.6),
-        # Centred average ranks (1/2, 1/2, -1) and (1, 0, -1): 1.5 / sqrt(1.5 * 2).
+        # Centered average ranks (1/2, 1/2, -1) and (1, 0, -1): 1.5 / sqrt(1.5 * 2).
         (metrics.spearman, [3, 3, 1], [3, 2, 1], math.sqrt(3) / 2),
         (metrics.spearman, [2, 2, 2], [3, 2, 1], 0),
         (metrics.spearman, [3, 2, 1], [2, 2, 2], 0),
@@ -231,7 +231,7 @@ def test_constant_scores_are_a_guess(n_groups):
         np.testing.assert_allclose(metrics.top1(scores, oracle), 1 / n_groups)
         np.testing.assert_allclose(metrics.top3(scores, oracle), min(3, n_groups) / n_groups)
         np.testing.assert_allclose(metrics.wpra(scores, oracle), 1 / 2)
-        # In nobody's favour: the oracle's constant scores are as good a guess at the method's.
+        # In nobody's favor: the oracle's constant scores are as good a guess at the method's.
         np.testing.assert_allclose(metrics.top1(oracle, scores), 1 / n_groups)
 
 
@@ -338,7 +338,7 @@ def test_contrast_and_margin_are_correlated_over_images():
     assert effects.contrast(scores).tolist() == [1, 2, 3]
     assert effects.contrast_spearman(scores, oracle) == pytest.approx(1 - 6 * 2 / 24)
     assert effects.margin(scores).tolist() == [1, 2, 1]
-    # Centred average ranks (-.5 1 -.5) and (-1 1 0): 1.5 / sqrt(1.5 * 2).
+    # Centered average ranks (-.5 1 -.5) and (-1 1 0): 1.5 / sqrt(1.5 * 2).
     assert effects.margin_spearman(scores, oracle) == pytest.approx(math.sqrt(3) / 2)
 
 

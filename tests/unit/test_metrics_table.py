@@ -114,7 +114,7 @@ def test_counts_and_evaluations_are_whole_numbers(two_oracles):
         # c, first under the oracle in the third query, ties for the places two and three; b, in the second, is second.
         ("mrr", (1 + 1 + (1 / 2 + 1 / 3) / 2) / 3, (1 + 1 / 2 + 1) / 3),
         ("top3", 1, 1),
-        # First-place scores: method 1 1 1; second oracle 4 5 5 against 5 4 6, centred ranks (-1 .5 .5).(0 -1 1) = 0.
+        # First-place scores: method 1 1 1; second oracle 4 5 5 against 5 4 6, centered ranks (-1 .5 .5).(0 -1 1) = 0.
         ("effect_spearman", 0, 0),
         # Contrasts 3, 5/3, 3 of the oracle; 2/3 each of the method; 7/3, 8/3, 2 of the second: (0 1 -1).(.5 -1 .5) < 0.
         ("contrast_spearman", 0, -1.5 / math.sqrt(1.5 * 2)),

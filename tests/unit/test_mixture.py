@@ -28,7 +28,7 @@ def differences(residuals, shares):
 def networks(tiny_unet, schedule, n_groups):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        # Two channels share a normalisation, which would otherwise take out again what labels add.
+        # Two channels share a normalization, which would otherwise take out again what labels add.
         unet = tiny_unet.model_copy(update={"norm_num_groups": 4})
         conditional = new_denoiser(unet, schedule, (1, 8, 8), n_groups + 1).eval()
         return conditional, GroupClassifier(unet, schedule, (1, 8, 8), n_groups).eval()

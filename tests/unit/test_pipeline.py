@@ -108,10 +108,10 @@ def test_what_is_encoded_and_is_not_finite_is_refused(pictures):
         encode_prompts(pipeline, TEXTS, 2)
 
 
-def test_what_a_grey_image_loses_by_hand():
+def test_what_a_gray_image_loses_by_hand():
     """A decoder of zeros is wrong by x^2. White above, black below: x is 1 or -1, around a mean of 0, so all is lost.
 
-    Three quarters white: a mean of 1/2, around which the variance is 3/4 of x^2. Of one colour, 128 or x = 1/255, there
+    Three quarters white: a mean of 1/2, around which the variance is 3/4 of x^2. Of one color, 128 or x = 1/255, there
     is no variance; in its place stands the square of the least difference of two pixels, 2/255.
     """
     pipeline, _ = new_pipeline()

@@ -76,7 +76,7 @@ def test_seeds_give_other_projections():
 def settings(**changes):
     chosen = {
         "function": "loss",
-        "normalise": False,
+        "normalize": False,
         "steps": STEPS,
         "own_noise": True,
         "seed": 7,
@@ -105,17 +105,17 @@ def by_autograd(denoiser, image, name, function, step):
     return {name: gradient[None] for name, gradient in zip(names, found, strict=True)}, residual
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("function", ["loss", "squared_output", "mean_output"])
-def test_features_are_those_of_a_loop_of_autograd(denoiser, images, function, normalise):
+def test_features_are_those_of_a_loop_of_autograd(denoiser, images, function, normalize):
     projection = projection_for(denoiser)
-    spec = settings(function=function, normalise=normalise)
+    spec = settings(function=function, normalize=normalize)
     found, residuals = projected_gradients(denoiser, TrainingSet(images[:3], IDS[:3]), spec, batch_size=5)
     for row in range(3):
         expected, errors = torch.zeros(DIM, dtype=torch.float64), []
         for step in STEPS:
             gradients, residual = by_autograd(denoiser, images[row], IDS[row], function, step)
-            length = flat(gradients).norm() if normalise else 1
+            length = flat(gradients).norm() if normalize else 1
             expected += (projection(gradients)[0] / length).double() / len(STEPS)
             errors.append(residual)
         np.testing.assert_allclose(found[row], expected.numpy(), rtol=1e-4, atol=1e-5 * expected.abs().max().item())
@@ -123,9 +123,9 @@ def test_features_are_those_of_a_loop_of_autograd(denoiser, images, function, no
     assert (found.dtype, residuals.dtype) == (np.float32, np.float32)
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_neither_batch_size_nor_other_images_change_a_feature(denoiser, images, normalise):
-    spec = settings(normalise=normalise)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_neither_batch_size_nor_other_images_change_a_feature(denoiser, images, normalize):
+    spec = settings(normalize=normalize)
     whole, _ = projected_gradients(denoiser, TrainingSet(images, IDS), spec, 1000)
     parts, _ = projected_gradients(denoiser, TrainingSet(images, IDS), spec, 4)
     alone, _ = projected_gradients(denoiser, TrainingSet(images[5:6], IDS[5:6]), spec, 1000)

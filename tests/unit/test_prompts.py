@@ -20,7 +20,7 @@ from guda.data.query_prompts import mixture, query_prompts
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
 
-PHRASES = {"cubism": ["sharp planes", "many views"], "pop": ["flat colours", "bold dots", "many views"]}
+PHRASES = {"cubism": ["sharp planes", "many views"], "pop": ["flat colors", "bold dots", "many views"]}
 ROWS = [("a", "cubism", "cat"), ("b", "pop", "cat"), ("c", "pop", "dog"), ("d", None, "dog")]
 
 
@@ -141,13 +141,13 @@ def test_a_table_of_prompts_is_matched_by_the_columns_that_both_have(table, tmp_
         tmp_path / "prompts.jsonl",
         {"style": "cubism", "object": "cat", "prompt": "cat 1", "descriptors": ["sharp planes"]},
         {"style": "cubism", "object": "cat", "prompt": "cat 2", "descriptors": ["many views", "sharp planes"]},
-        {"style": "pop", "object": "cat", "prompt": "cat 3", "descriptors": ["flat colours"]},
+        {"style": "pop", "object": "cat", "prompt": "cat 3", "descriptors": ["flat colors"]},
         {"style": "pop", "object": "dog", "prompt": "dog 1", "descriptors": ["bold dots"]},
         {"style": None, "object": "dog", "prompt": "dog 2", "descriptors": ["none"]},
     )
     book = prompt_book(Prompts(table=path), table)
     assert book.of_images() == [["cat 1", "cat 2"], ["cat 3"], ["dog 1"], ["dog 2"]]
-    assert book.descriptors == {"cubism": ["sharp planes", "many views"], "pop": ["flat colours", "bold dots"]}
+    assert book.descriptors == {"cubism": ["sharp planes", "many views"], "pop": ["flat colors", "bold dots"]}
     single = prompt_book(Prompts(table=path, prompts_per_image=1), table).of_images()
     assert single[0] in (["cat 1"], ["cat 2"])
 

@@ -105,7 +105,7 @@ def test_queries_that_changed_after_planning_are_refused(queries, tmp_path):
 def test_queries_of_another_size_are_refused_by_name_before_anything_is_made(queries):
     draw(queries / "q05.png", pixels(9, 8))
     with pytest.raises(
-        DataError, match=r"q05\.png: grey with 8x9 pixels, but a training image is grey with 8x8 pixels"
+        DataError, match=r"q05\.png: gray with 8x9 pixels, but a training image is gray with 8x8 pixels"
     ):
         experiment(queries, buckets=1)
 

@@ -87,9 +87,9 @@ def test_a_white_picture_ends_in_a_frame():
     box = figure.axes[0].get_window_extent(canvas.get_renderer())
     pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
     row = pixels[round((box.y0 + box.y1) / 2)]
-    grey = int(FRAME[1:3], 16)
+    gray = int(FRAME[1:3], 16)
     for edge in (box.x0, box.x1):
-        assert grey <= row[round(edge) - 2 : round(edge) + 2].min() < grey + 20  # antialiased
+        assert gray <= row[round(edge) - 2 : round(edge) + 2].min() < gray + 20  # antialiased
     assert row[round(box.x0) + 3 : round(box.x1) - 3].min() == 255
 
 

@@ -70,7 +70,7 @@ def test_the_first_rows_do_not_depend_on_their_order(scores, count, random):
     assert [rows[row] for row in again] == first
 
 
-def test_over_many_queries_no_tied_group_is_favoured():
+def test_over_many_queries_no_tied_group_is_favored():
     # 600 times a guess among three: 200 each, with a standard deviation of 11.5.
     counts = np.bincount([first_rows([1, 1, 1, 0], "abcd", 1, f"q{n}")[0] for n in range(600)], minlength=4)
     assert counts[3] == 0 and (np.abs(counts[:3] - 200) < 46).all()

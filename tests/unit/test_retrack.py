@@ -1,4 +1,4 @@
-"""ReTrack: posterior weights of neighbours, the redirected target, and what unlearning does to a model."""
+"""ReTrack: posterior weights of neighbors, the redirected target, and what unlearning does to a model."""
 
 import math
 
@@ -31,7 +31,7 @@ def scales(t):
 
 
 def situation(distances_in_sigmas):
-    """Forget images noised to STEPS: the noise, x_t, neighbours at given distances in sigma / gamma, gamma, sigma."""
+    """Forget images noised to STEPS: the noise, x_t, neighbors at given distances in sigma / gamma, gamma, sigma."""
     gamma, sigma = scales(STEPS)
     forget = 0.5 * normal(0, 8, *SHAPE)
     noise = normal(1, 8, *SHAPE)
@@ -42,13 +42,13 @@ def situation(distances_in_sigmas):
 
 
 def weights_by_loop(x_t, neighbors, gamma, sigma):
-    """exp(-d_r) / sum exp(-d_r) with the smallest d taken out, one image and one neighbour at a time."""
+    """exp(-d_r) / sum exp(-d_r) with the smallest d taken out, one image and one neighbor at a time."""
     rows = []
     for row in range(len(x_t)):
         g, s = gamma[row].item(), sigma[row].item()
         d = [((x_t[row] - g * a) ** 2).sum().item() / (2 * s * s) for a in neighbors[row]]
-        unnormalised = np.exp(min(d) - np.array(d))
-        rows.append(unnormalised / unnormalised.sum())
+        unnormalized = np.exp(min(d) - np.array(d))
+        rows.append(unnormalized / unnormalized.sum())
     return torch.tensor(np.stack(rows))
 
 
@@ -67,7 +67,7 @@ def test_weights_of_images_of_real_size_add_up_to_one_where_plain_exponentials_v
 
 
 def test_weights_and_target_agree_with_a_loop_in_float64():
-    # Neighbours about one noise level away: several of them share the weight, at every step.
+    # Neighbors about one noise level away: several of them share the weight, at every step.
     noise, x_t, neighbors, gamma, sigma = situation([0.5, 1.0, 1.5, 2.0, 2.5])
     expected = weights_by_loop(x_t, neighbors, gamma, sigma)
     assert (expected.max(1).values < 0.99).all()
@@ -86,7 +86,7 @@ def test_weights_and_target_agree_with_a_loop_in_float64():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_of_unrelated_neighbors_agree_with_a_loop_in_float64(seed):
-    # At small steps one neighbour takes all the weight; exponents differ by millions.
+    # At small steps one neighbor takes all the weight; exponents differ by millions.
     gamma, sigma = scales(STEPS)
     x_t = gamma * 0.5 * normal(seed, 8, *SHAPE) + sigma * normal(seed + 10, 8, *SHAPE)
     neighbors = 0.5 * normal(seed + 20, 8, 10, *SHAPE)
@@ -116,7 +116,7 @@ def test_the_forget_image_as_its_own_neighbor_gives_the_true_noise():
 
 
 def test_correction_by_hand():
-    # One pixel: gamma 0.8, sigma 0.6, a_f = 1, e = 0.5: x_t = 1.1. Neighbours 1 and 0: squared distances 0.09 and
+    # One pixel: gamma 0.8, sigma 0.6, a_f = 1, e = 0.5: x_t = 1.1. Neighbors 1 and 0: squared distances 0.09 and
     # 1.21, over 0.72: 0.125 and 1.680556; w_1 = 1 / (1 + exp(-14/9)), which is also where x_t seems to come from.
     origin = 1 / (1 + math.exp(-14 / 9))
     x_t, noise = torch.full((1, 1, 1, 1), 1.1), torch.full((1, 1, 1, 1), 0.5)
@@ -129,7 +129,7 @@ def test_correction_by_hand():
 
 
 def test_correction_is_halved_where_the_noise_is_the_bandwidth():
-    # gamma 0.8, sigma 0.6 and a bandwidth of 0.75 = sigma / gamma; from one neighbour, 0, the noise is 1.1 / 0.6.
+    # gamma 0.8, sigma 0.6 and a bandwidth of 0.75 = sigma / gamma; from one neighbor, 0, the noise is 1.1 / 0.6.
     x_t, noise = torch.full((1, 1, 1, 1), 1.1), torch.full((1, 1, 1, 1), 0.5)
     gamma, sigma = torch.full((1, 1, 1, 1), 0.8), torch.full((1, 1, 1, 1), 0.6)
     target = redirected_noise(x_t, noise, torch.zeros(1, 1, 1, 1, 1), gamma, sigma, bandwidth=0.75)
@@ -267,7 +267,7 @@ def first_loss(denoiser, images, monkeypatch):
         def first_step(student, draw, loss, *_, **__):
             losses.append(loss(*draw(0)).item())
 
-        monkeypatch.setattr(redirection, "optimise", first_step)
+        monkeypatch.setattr(redirection, "optimize", first_step)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             unlearned(denoiser, images, **changes)
@@ -298,7 +298,7 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(denoiser, images, monkeypatc
         parts = zip(*(each.split(3) for each in rows), strict=True)
         found.extend([loss(*rows), sum(loss(*part) * len(part[0]) / 4 for part in parts)])  # 3 pairs, then 1
 
-    monkeypatch.setattr(redirection, "optimise", first_step)
+    monkeypatch.setattr(redirection, "optimize", first_step)
     unlearned(denoiser, images, preserve=preserve, forget_weight=0.7)
     torch.testing.assert_close(found[1], found[0])
 
@@ -323,7 +323,7 @@ def test_unlearning_repeats_bit_for_bit_and_leaves_the_global_generator_alone(de
 
 
 def three_groups():
-    """Twenty images of 1x8x8 of each of three patterns: bright left half, bright top half, bright centre."""
+    """Twenty images of 1x8x8 of each of three patterns: bright left half, bright top half, bright center."""
     patterns = torch.zeros(3, 1, 8, 8)
     patterns[0, :, :, :4] = patterns[1, :, :4] = patterns[2, :, 2:6, 2:6] = 200
     noise = 10 * torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -41,13 +41,13 @@ def test_images_are_uint8_of_the_network_shape(denoiser):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_samples_that_are_not_finite_are_refused_not_grey(sampler):
+def test_samples_that_are_not_finite_are_refused_not_gray(sampler):
     spoiled = NoiseFromImage(NoiseSchedule.from_config(PROCESS), torch.full((1, 2, 2), torch.nan))
     with pytest.raises(FloatingPointError, match="q-000: the model's sample is not finite"):
         generate(spoiled, PROCESS, IDS[:2], seed=0, steps=STEPS, sampler=sampler)
 
 
-def test_images_of_one_colour_are_found():
+def test_images_of_one_color_are_found():
     images = torch.tensor([[5, 9], [5, 9], [6, 9]], dtype=torch.uint8)[:, :, None, None].expand(3, 2, 4, 4).clone()
     images[1, 1, 3, 3] = 8
     assert plain(images).tolist() == [True, False, True]

@@ -28,7 +28,7 @@ def test_groups_alike_in_ranks_come_by_their_mean_score():
     assert table["group"].tolist() == ["b", "a"]
 
 
-def test_the_alphabet_favours_none_of_groups_that_are_alike():
+def test_the_alphabet_favors_none_of_groups_that_are_alike():
     """A method that says nothing proposes other groups when they are called otherwise, and the same in any order."""
     alike, letters = np.zeros((3, 26)), [chr(ord("a") + number) for number in range(26)]
     found = proposed(alike, letters, 5)["group"].tolist()

@@ -7,7 +7,7 @@ from jaxtyping import TypeCheckError
 from shapes import CHECKED
 
 from guda.evaluation.ranking import ranks
-from guda.methods.resampling import deviations, summarise
+from guda.methods.resampling import deviations, summarize
 from guda.scoring.elbo import kl_terms
 from guda.scoring.losses import squared_errors
 from guda.unlearning.retrack.compute import neighbor_weights
@@ -30,7 +30,7 @@ def test_a_wrong_shape_is_refused(denoiser, images):
     with pytest.raises(TypeCheckError):
         kl_terms(denoiser, images[0], ["a"], np.array([1]), 0, 1)
     with pytest.raises(TypeCheckError):
-        summarise(np.zeros((2, 3)))
+        summarize(np.zeros((2, 3)))
     with pytest.raises(TypeCheckError):
         neighbor_weights(x, torch.zeros(2, 3, 1, 8, 8), torch.ones(2), torch.ones(2))
 

@@ -12,20 +12,20 @@ PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(1), st.just(2), st.just(2)))
 
 
-def grey(*pixels):
+def gray(*pixels):
     """uint8 images of 1x1x2 from pixel pairs: 0, 51, 204 and 255 are -1, -0.6, 0.6 and 1 in network range."""
     return np.array(pixels, dtype=np.uint8).reshape(len(pixels), 1, 1, 2)
 
 
 def test_euclidean_is_minus_the_distance():
     # (1, 1) to (1, 1), (1, -1), (-1, -1), (0.6, -0.6): 0, 2, 2 sqrt 2, sqrt(0.16 + 2.56).
-    found = similarity(grey((255, 255)), grey((255, 255), (255, 0), (0, 0), (204, 51)), "euclidean")
+    found = similarity(gray((255, 255)), gray((255, 255), (255, 0), (0, 0), (204, 51)), "euclidean")
     np.testing.assert_allclose(found, [[0, -2, -np.sqrt(8), -np.sqrt(2.72)]], atol=1e-7)
 
 
 def test_cosine_is_the_angle():
     # (1, 0.6) with (1, 0.6), (-1, -0.6), (0.6, -1), (1, 1): 1, -1, 0, 1.6 / sqrt(1.36 * 2).
-    found = similarity(grey((255, 204)), grey((255, 204), (0, 51), (204, 0), (255, 255)), "cosine")
+    found = similarity(gray((255, 204)), gray((255, 204), (0, 51), (204, 0), (255, 255)), "cosine")
     np.testing.assert_allclose(found, [[1, -1, 0, 1.6 / np.sqrt(2.72)]], atol=1e-12)
 
 
@@ -50,7 +50,7 @@ def test_blocks_of_queries_and_images_give_the_same(kind, monkeypatch):
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
 def test_flat_images_have_a_cosine(value):
     # Black is (-1, -1). No uint8 image maps to zero: 127 and 128 are -1/255 and 1/255.
-    black, flat = grey((0, 0)), grey((value, value))
+    black, flat = gray((0, 0)), gray((value, value))
     np.testing.assert_allclose(similarity(flat, black, "cosine"), [[1 if value < 128 else -1]])
 
 

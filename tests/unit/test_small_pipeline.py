@@ -1,4 +1,4 @@
-"""A small pipeline, made from scratch on images of two colours."""
+"""A small pipeline, made from scratch on images of two colors."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from guda.models.stable_diffusion.pipeline import (
 from guda.training.small_pipeline import make_small_pipeline
 from guda.training.state import Execution, TrainingState
 
-COLOURS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
+COLORS = {"red": (220, 30, 40), "blue": (40, 60, 230)}
 TINY = {"vae_channels": [8, 8], "unet_channels": [8, 8], "embedding_dim": 8, "text_layers": 1, "prompt_length": 6}
 TINY |= {"attention_heads": 2, "norm_num_groups": 4}
 AUTOENCODER = {"steps": 40, "batch_size": 8, "learning_rate": 2e-2, "warmup_steps": 5}
@@ -40,18 +40,18 @@ class Leaving(TrainingState):
 
 
 @pytest.fixture(scope="module")
-def coloured():
-    """Sixteen plain images of 3x8x8 in two colours, each a little other, with two prompts each."""
+def colored():
+    """Sixteen plain images of 3x8x8 in two colors, each a little other, with two prompts each."""
     generator = torch.Generator().manual_seed(0)
-    colours = torch.tensor(list(COLOURS.values()) * 8)[:, :, None, None].expand(16, 3, 8, 8)
-    images = colours + torch.randint(-20, 20, (16, 1, 1, 1), generator=generator)
-    prompts = [[f"{name} square", f"a {name} one"] for name in COLOURS] * 8
+    colors = torch.tensor(list(COLORS.values()) * 8)[:, :, None, None].expand(16, 3, 8, 8)
+    images = colors + torch.randint(-20, 20, (16, 1, 1, 1), generator=generator)
+    prompts = [[f"{name} square", f"a {name} one"] for name in COLORS] * 8
     return images.to(torch.uint8), prompts
 
 
 @pytest.fixture(scope="module")
-def made(coloured):
-    return make_small_pipeline(coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS)
+def made(colored):
+    return make_small_pipeline(colored[0], IDS, colored[1], ROWS, SETTINGS, PROCESS)
 
 
 def saved_bytes(folder, pipeline, unet):
@@ -59,18 +59,18 @@ def saved_bytes(folder, pipeline, unet):
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_the_autoencoder_gives_images_back(made, coloured):
-    """Of 256 levels, the mean of both colours is 67 away on average."""
+def test_the_autoencoder_gives_images_back(made, colored):
+    """Of 256 levels, the mean of both colors is 67 away on average."""
     pipeline, _, _ = made
-    images = coloured[0]
+    images = colored[0]
     latents = encode_latents(pipeline.vae, images, [""] * 16, "mean", 0, 16)
     assert latents.shape == (16, 4, 4, 4)
     difference = decode_latents(pipeline.vae, latents, 16).float() - images.float()
     assert difference.abs().mean() < 17
 
 
-def test_scaled_latents_have_deviation_one(made, coloured):
-    latents = encode_latents(made[0].vae, coloured[0], [""] * 16, "mean", 0, 16)
+def test_scaled_latents_have_deviation_one(made, colored):
+    latents = encode_latents(made[0].vae, colored[0], [""] * 16, "mean", 0, 16)
     assert latents.std().item() == pytest.approx(1, abs=1e-3)
 
 
@@ -85,12 +85,12 @@ def test_evaluations_are_counted(made):
     assert made[2] == 3 * (8 * 40 + 4 * 60 + 8 * 6)
 
 
-def test_making_it_again_after_interruptions_gives_the_same_bytes(made, coloured, tmp_path):
+def test_making_it_again_after_interruptions_gives_the_same_bytes(made, colored, tmp_path):
     """The first run is cut off in the first training, the second in the second."""
     kept = {tmp_path / "autoencoder": 15, tmp_path / "pretraining": 2}
     whole = [TrainingState(folder, AnySpec(), interval) for folder, interval in kept.items()]
     cut = [Leaving(folder, AnySpec(), interval) for folder, interval in kept.items()]
-    task = coloured[0], IDS, coloured[1], ROWS, SETTINGS, PROCESS
+    task = colored[0], IDS, colored[1], ROWS, SETTINGS, PROCESS
     for first, second in ((cut[0], whole[1]), (whole[0], cut[1])):
         with pytest.raises(CutOffError):
             make_small_pipeline(*task, (Execution(first), Execution(second)))
@@ -107,7 +107,7 @@ def test_a_saved_small_pipeline_embeds_as_before(made, tmp_path):
 
 
 def test_pooled_outputs_are_as_near_as_prompts_share_words(made):
-    """Two prompts of one colour share "red", two of one form "a" and "one" or "square", the last pair nothing."""
+    """Two prompts of one color share "red", two of one form "a" and "one" or "square", the last pair nothing."""
     _, pooled = encode_prompts(made[0], ["red square", "a red one", "blue square", "a blue one"], 4)
     cosines = torch.nn.functional.cosine_similarity(pooled[:1], pooled[1:])
     assert cosines[0] > cosines[2] and cosines[1] > cosines[2]

@@ -100,8 +100,8 @@ def test_pictures_of_other_shapes_and_modes_are_said_with_the_broken_ones(folder
         check_sound([dataset(size=None, channels=None)])
     assert [line.split("; ")[0].strip() for line in str(caught.value).splitlines()] == [
         "3 of 30 images cannot be used:",
-        "images/a/02.jpg: grey with 36x48 pixels, but 'a/00.jpg' is colour with 36x48 pixels",
-        "images/b/03.jpg: colour with 5x4 pixels, but 'a/00.jpg' is colour with 36x48 pixels",
+        "images/a/02.jpg: gray with 36x48 pixels, but 'a/00.jpg' is color with 36x48 pixels",
+        "images/b/03.jpg: color with 5x4 pixels, but 'a/00.jpg' is color with 36x48 pixels",
         "images/b/09.jpg: images of mode CMYK are not supported",
     ]
     check_sound([dataset()])  # all of it converted

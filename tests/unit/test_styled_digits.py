@@ -85,7 +85,7 @@ def test_an_image_depends_on_its_digit_its_id_and_its_style_alone(dataset):
     assert not np.array_equal(together[0], together[1])
 
 
-def test_a_blank_page_has_its_two_colours_and_full_ink_the_third():
+def test_a_blank_page_has_its_two_colors_and_full_ink_the_third():
     blank = draw(np.zeros((1, 8, 8), np.uint8), ["a"], "pop")[0].reshape(3, -1).T
     light, dark = sorted(np.unique(blank, axis=0).tolist(), reverse=True)
     # A grid of single lines, six pixels apart: of 32 rows and columns five or six are lines; 52 darker.
@@ -105,7 +105,7 @@ def test_solid_ink_is_hollow_in_outlines():
     assert inked.sum() > 4 * 18
 
 
-def test_mean_colours_tell_grounds_apart_and_not_styles_of_one_look(dataset):
+def test_mean_colors_tell_grounds_apart_and_not_styles_of_one_look(dataset):
     means = dataset.images.mean(axis=(2, 3))
     of_style = {style: means[rows].mean(0) for style, rows in dataset.table.groupby("style").indices.items()}
     for one, other in combinations(DESCRIPTORS, 2):

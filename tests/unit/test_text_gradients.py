@@ -28,7 +28,7 @@ KEYS = r"attn2\.to_k"
 
 
 def spec(parameters=None, rank=None, **changes):
-    values = {"function": "loss", "normalise": False, "steps": STEPS, "own_noise": True, "seed": SEED} | changes
+    values = {"function": "loss", "normalize": False, "steps": STEPS, "own_noise": True, "seed": SEED} | changes
     values |= {"base": "b", "noise_schedule": PROCESS, "samples": "s", "projection_dim": DIM}
     if parameters is None:
         return GradientsSpec(**values)
@@ -79,9 +79,9 @@ def test_gradients_of_adapters_are_those_of_their_weights_projected_by_a():
     np.testing.assert_allclose(found[5], expected.detach(), rtol=1e-3, atol=1e-4 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_neither_batch_size_nor_other_images_change_a_feature_and_prompts_do(normalise):
-    denoiser, settings = text_denoiser(), spec([KEYS], normalise=normalise)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_neither_batch_size_nor_other_images_change_a_feature_and_prompts_do(normalize):
+    denoiser, settings = text_denoiser(), spec([KEYS], normalize=normalize)
     whole, _ = projected_gradients(denoiser, SAMPLES, settings, 100)
     parts, _ = projected_gradients(denoiser, SAMPLES, settings, 2)
     np.testing.assert_allclose(parts, whole, atol=1e-4 * np.abs(whole).max())

@@ -18,7 +18,7 @@ from guda.training.loop import (
     differentiate,
     learning_rate,
     mirrored_at_random,
-    optimise,
+    optimize,
     random_steps,
     train,
 )
@@ -35,7 +35,7 @@ def test_network_range():
 
 
 def test_learning_rate_by_hand():
-    cosine = config.Optimisation(steps=14, warmup_steps=4, learning_rate=0.8, decay="cosine")
+    cosine = config.Optimization(steps=14, warmup_steps=4, learning_rate=0.8, decay="cosine")
     # Warm-up 1/4, 2/4, 3/4, 4/4; then half a cosine over the ten steps left: 1 at its first step, 1/2 in the middle
     # (step 4 + 5), (1 + cos(0.9 pi)) / 2 at the last.
     rates = [learning_rate(step, cosine) for step in range(14)]
@@ -46,13 +46,13 @@ def test_learning_rate_by_hand():
 
 
 def test_constant_learning_rate_by_hand():
-    constant = config.Optimisation(steps=14, warmup_steps=2, learning_rate=0.8, decay="constant")
+    constant = config.Optimization(steps=14, warmup_steps=2, learning_rate=0.8, decay="constant")
     assert [learning_rate(step, constant) for step in (0, 1, 2, 13)] == pytest.approx([0.4, 0.8, 0.8, 0.8])
 
 
 @pytest.mark.parametrize("decay", ["cosine", "constant"])
 def test_no_warm_up_begins_at_the_peak(decay):
-    assert learning_rate(0, config.Optimisation(steps=5, warmup_steps=0, learning_rate=0.8, decay=decay)) == 0.8
+    assert learning_rate(0, config.Optimization(steps=5, warmup_steps=0, learning_rate=0.8, decay=decay)) == 0.8
 
 
 @PROPERTY
@@ -223,7 +223,7 @@ class Quadratic:
         return (self.model.weight - target).square().sum()
 
     def run(self, ema_decay=0.0, **settings):
-        optimise(self.model, self.draw, self.loss, config.Optimisation(**settings), 0, Execution(), ema_decay)
+        optimize(self.model, self.draw, self.loss, config.Optimization(**settings), 0, Execution(), ema_decay)
         return self.model.weight.detach()
 
 
@@ -279,10 +279,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_step_is_named(value, di
         drawn.append(step)
         return (torch.tensor([value if step == diverged else 1.0]),)
 
-    settings = config.Optimisation(steps=10 * CHECKED_TOGETHER, warmup_steps=0)
+    settings = config.Optimization(steps=10 * CHECKED_TOGETHER, warmup_steps=0)
     message = rf"the loss is -?(nan|inf) at step {diverged}; lower the learning rate"
     with pytest.raises(FloatingPointError, match=message):
-        optimise(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, Execution())
+        optimize(model, draw, lambda factor: (model.weight * factor).sum(), settings, 0, Execution())
     assert drawn[-1] == diverged | (CHECKED_TOGETHER - 1)  # the last of the steps that are checked together
 
 
@@ -290,8 +290,8 @@ def test_frozen_weights_stay():
     model = torch.nn.Linear(2, 1)
     model.bias.requires_grad_(False)
     before = model.bias.clone()
-    settings = config.Optimisation(steps=3, warmup_steps=0, weight_decay=0.5)
-    optimise(model, lambda step: [torch.ones(1, 2)], lambda x: model(x).square().sum(), settings, 0, Execution(), 0.9)
+    settings = config.Optimization(steps=3, warmup_steps=0, weight_decay=0.5)
+    optimize(model, lambda step: [torch.ones(1, 2)], lambda x: model(x).square().sum(), settings, 0, Execution(), 0.9)
     assert torch.equal(model.bias, before)
 
 

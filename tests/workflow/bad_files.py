@@ -59,7 +59,7 @@ def styled(overlay):
 
 
 def images(*names, folder="images", overlay=OWN_IMAGES, size=(8, 8), mode="L"):
-    """Grey images of 8x8 pixels; the last one is of this size and mode."""
+    """Gray images of 8x8 pixels; the last one is of this size and mode."""
 
     def prepare():
         for name in names:

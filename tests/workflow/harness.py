@@ -170,7 +170,7 @@ def job_of(file: str) -> str:
 
 
 def save_image(path: Path, seed: int) -> None:
-    """Write a grey image of 8x8 noise."""
+    """Write a gray image of 8x8 noise."""
     path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(path)

@@ -1,6 +1,6 @@
 """What a user is told of a bad input: the key or file, what was found, what to do, and no traceback.
 
-Every row of the catalogue runs in-process. A sample of them, and with `pytest -m slow` all, go through the real
+Every row of the catalog runs in-process. A sample of them, and with `pytest -m slow` all, go through the real
 snakemake, which must say the same.
 """
 
@@ -99,7 +99,7 @@ def test_snakemake_says_the_same_when_planning(directory, bad, pattern):
     assert said.count(message) == 1, said
 
 
-def test_the_sample_is_in_the_catalogue():
+def test_the_sample_is_in_the_catalog():
     assert SAMPLE - {row.id for row in CONFIGURATION + FILES + STAGES} == set()
 
 

@@ -14,9 +14,9 @@ from guda.config.file import read_yaml
 ODD = {"A$AP & <b>": 12, "ja: [x]": 12, "#1 'é' \"q\"": 12, "no": 12, "{g}": 3}
 
 
-def paint(path: Path, number: int, size: tuple[int, int] = (20, 24), grey: bool = False) -> None:
+def paint(path: Path, number: int, size: tuple[int, int] = (20, 24), gray: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, size if grey else (*size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(number).integers(0, 256, size if gray else (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
 
 
@@ -69,7 +69,7 @@ def test_a_folder_with_a_table_of_odd_names(tmp_path):
     assert begin(tmp_path, "my pictures", "works.csv", "--output", "mine.yaml", "--force").returncode == 0
 
 
-def test_sub_folders_of_grey_pictures_in_splits(tmp_path):
+def test_sub_folders_of_gray_pictures_in_splits(tmp_path):
     """Groups are the classes, not the splits; the pictures are smaller than any usual network asks for."""
     for number in range(48):
         paint(

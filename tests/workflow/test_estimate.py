@@ -66,7 +66,7 @@ def test_a_new_experiment_is_measured_and_not_begun(workflow: Workflow):
     table = pd.read_csv(workflow.directory / "results/new/estimate.csv").set_index("phase")
     assert {"base model", "queries", "unlearning", "scoring", "oracle, seed 1", "oracle, seed 2"} < set(table.index)
     assert table.loc["base model", "evaluations"] == 12 * 8 * 3
-    assert table.loc["unlearning", "jobs"] == 4  # two groups, with the neighbours of each
+    assert table.loc["unlearning", "jobs"] == 4  # two groups, with the neighbors of each
     total = table.drop(index="all").sum()
     assert table.loc["all", "jobs"] == total["jobs"]
     assert table.loc["all", "processor_minutes"] == pytest.approx(total["processor_minutes"], abs=0.05)

@@ -60,7 +60,7 @@ STYLES = {
     "metrics": {"content": None},
 }
 TARGETS, OTHERS, OBJECTS = ["Artist_Sketch", "Cubism"], ["Bricks", "Winter"], ["Cats", "Dogs"]
-DESCRIPTORS = {style: [f"{style} {kind}" for kind in ("lines", "colours", "light")] for style in TARGETS + OTHERS}
+DESCRIPTORS = {style: [f"{style} {kind}" for kind in ("lines", "colors", "light")] for style in TARGETS + OTHERS}
 CANVAS = {
     "data": {"groups": TARGETS, "size": [32, 32]},
     "text_to_image": {"prompts": {"descriptors": "descriptors.json"}, "anchors": SHORT},

@@ -32,7 +32,7 @@ def work(number):
 
 
 def paint(path, number):
-    """A picture of a size and shape of its own: the artist's colour, with noise."""
+    """A picture of a size and shape of its own: the artist's color, with noise."""
     path.parent.mkdir(exist_ok=True, parents=True)
     generator = np.random.default_rng(number)
     pixels = generator.integers(0, 90, (32 + number % 5, 40, 3), dtype=np.uint8)

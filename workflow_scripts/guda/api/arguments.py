@@ -34,7 +34,7 @@ def as_images(images: Images, argument: str = "images") -> Tensor:
 
 
 def _from_pil(images: Sequence[Image.Image], argument: str) -> np.ndarray:
-    """uint8 [n, C, H, W] of grey or RGB images of one size."""
+    """uint8 [n, C, H, W] of gray or RGB images of one size."""
     kinds = sorted({(image.mode, image.size) for image in images})
     if len(kinds) > 1 or kinds[0][0] not in ("L", "RGB"):
         raise ArgumentError(

@@ -34,7 +34,7 @@ def unlearn(
 ) -> UNet2DModel:
     """A copy of the model that approximates retraining without some training images, unlearned by ReTrack as in GUDA.
 
-    On images to forget, the model is redirected to the denoising directions of their nearest retained neighbours in
+    On images to forget, the model is redirected to the denoising directions of their nearest retained neighbors in
     pixel space; on retained images it is preserved (docs/method.md; arXiv 2601.22651). The same arguments give the same
     weights on the same CPU, equal to the workflow's `models/guda/GROUP`.
 

@@ -11,7 +11,7 @@ from guda.config.model import Model, NoiseSchedule, UNet
 from guda.config.scoring import Agreement, Elbo, Metrics, Queries, QuerySource, StepSchedule
 from guda.config.section import Section
 from guda.config.training import (
-    Optimisation,
+    Optimization,
     Oracle,
     Training,
 )
@@ -29,7 +29,7 @@ __all__ = [
     "Model",
     "NoiseSchedule",
     "NoisyPartition",
-    "Optimisation",
+    "Optimization",
     "Oracle",
     "Page",
     "Queries",

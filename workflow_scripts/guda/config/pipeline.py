@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from guda.config.section import Fraction, Section, Seed
-from guda.config.training import Optimisation, Training
+from guda.config.training import Optimization, Training
 
 
-class AutoencoderTraining(Optimisation):
+class AutoencoderTraining(Optimization):
     """Training of the autoencoder, on all images."""
 
     steps: PositiveInt = Field(2000, description="Optimizer steps.")
@@ -22,7 +22,7 @@ class AutoencoderTraining(Optimisation):
     )
 
 
-class TextTraining(Optimisation):
+class TextTraining(Optimization):
     """Training of the text encoder, to tell the words of a prompt, on all prompts."""
 
     steps: PositiveInt = Field(400, description="Optimizer steps.")
@@ -45,7 +45,7 @@ class Pretraining(Training):
 
 
 class SmallPipeline(Section):
-    """A pipeline of Stable Diffusion's kind for colour images of a few dozen pixels, made on a CPU in minutes."""
+    """A pipeline of Stable Diffusion's kind for color images of a few dozen pixels, made on a CPU in minutes."""
 
     seed: Seed = Field(0, description="Random seed of initial weights, shuffling and noise.")
     styles: list[str] = Field(

@@ -1,4 +1,4 @@
-"""Sections `training` and `oracle`, and what all sections that optimise weights share."""
+"""Sections `training` and `oracle`, and what all sections that optimize weights share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from guda.config.section import Fraction, Section, Seed
 
 
-class Optimisation(Section):
+class Optimization(Section):
     """What the one training loop needs, for training and unlearning alike."""
 
     steps: PositiveInt = Field(
@@ -32,7 +32,7 @@ class Optimisation(Section):
     max_grad_norm: PositiveFloat = Field(1.0, description="Maximum gradient norm; larger gradients are clipped.")
 
     @model_validator(mode="after")
-    def _warmup_fits(self) -> Optimisation:
+    def _warmup_fits(self) -> Optimization:
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps} but there are only {self.steps} steps; make it smaller"
@@ -40,7 +40,7 @@ class Optimisation(Section):
         return self
 
 
-class WindowedOptimisation(Optimisation):
+class WindowedOptimization(Optimization):
     """What all ways to unlearn a group share, the diffusion steps at which images are noised among it."""
 
     steps: PositiveInt = Field(80, description="Optimizer steps per group.")
@@ -64,13 +64,13 @@ class WindowedOptimisation(Optimisation):
         return self.first, self.last
 
     @model_validator(mode="after")
-    def _window_ordered(self) -> WindowedOptimisation:
+    def _window_ordered(self) -> WindowedOptimization:
         if self.last is not None and self.first > self.last:
             raise ValueError(f"first is {self.first}, after last {self.last}; choose a smaller one")
         return self
 
 
-class Training(Optimisation):
+class Training(Optimization):
     seed: Seed = Field(
         0,
         description="Random seed of initial weights, shuffling and noise. The oracle's models use oracle.seeds "

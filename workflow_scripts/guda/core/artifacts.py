@@ -84,7 +84,7 @@ def write_csv(path: str | Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) ->
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Write a uint8 image [C, H, W] with one channel (grey) or three (RGB)."""
+    """Write a uint8 image [C, H, W] with one channel (gray) or three (RGB)."""
     from PIL import Image
 
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)

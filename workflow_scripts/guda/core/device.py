@@ -126,7 +126,7 @@ class Batches:
 
 
 def training_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """bfloat16 autocast on GPUs that support it; weights, their average and the optimiser's moments stay in float32."""
+    """bfloat16 autocast on GPUs that support it; weights, their average and the optimizer's moments stay in float32."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()

@@ -68,7 +68,7 @@ def matching_rows(expression: str, table: pd.DataFrame, key: str, notes: list[st
 def _with_plain_names(expression: str, names: dict[str, str]) -> str:
     """The expression with identifiers in place of columns that Python could not parse.
 
-    Those are names in backticks, keywords, and words that Python normalises. `names` receives what each stands for.
+    Those are names in backticks, keywords, and words that Python normalizes. `names` receives what each stands for.
     """
 
     def plain(match: re.Match) -> str:

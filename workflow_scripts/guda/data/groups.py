@@ -80,8 +80,8 @@ def members_by_value(table: pd.DataFrame, group_by: str) -> dict[str, list[str]]
             f"data.group_by: no column {group_by!r} in the training table; "
             f"{nearest_name(group_by, list(table.columns))}"
         )
-    labelled = table.dropna(subset=group_by)
-    return {name: list(rows) for name, rows in labelled["id"].groupby(labelled[group_by].astype(str), sort=True)}
+    labeled = table.dropna(subset=group_by)
+    return {name: list(rows) for name, rows in labeled["id"].groupby(labeled[group_by].astype(str), sort=True)}
 
 
 def members_by_condition(

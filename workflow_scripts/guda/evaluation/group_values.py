@@ -1,7 +1,7 @@
 """Shapley and Banzhaf values of groups, by least squares over models trained on subsets of the groups.
 
 The players are the groups. The value v(S) of a subset S is a query's ELBO under a model trained on the images that are
-in no group left out by S. The loss from leaving out groups is modelled as a sum of their values,
+in no group left out by S. The loss from leaving out groups is modeled as a sum of their values,
 
     v(all) - v(S) = b + sum of phi_k over the groups k that S leaves out,
 

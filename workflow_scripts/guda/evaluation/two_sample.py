@@ -1,6 +1,6 @@
 """Two-sample statistics of generated and training images, with reference values for real images.
 
-All compare features, standardised over the training images. The reference sample is some training images; it is
+All compare features, standardized over the training images. The reference sample is some training images; it is
 compared with generated images and, for the floor, with equally many other training images.
 """
 
@@ -56,7 +56,7 @@ def compared(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d
 def precision(sample: Float[np.ndarray, "m d"], reference: Float[np.ndarray, "n d"]) -> float:
     """Share of a sample within the reference's manifold (Kynkäänniemi et al. 2019).
 
-    An image counts if it is no farther from some reference image than that image's NEIGHBORS-th nearest neighbour.
+    An image counts if it is no farther from some reference image than that image's NEIGHBORS-th nearest neighbor.
     """
     radii = np.sort(distances(reference, reference), axis=1)[:, NEIGHBORS]  # the nearest is the image itself
     return float((distances(sample, reference) <= radii).any(axis=1).mean())

@@ -18,7 +18,7 @@ from guda.data.training_set import TrainingSet, read_training_set
 from guda.jobs.drawing import opened_model
 from guda.methods import method_of
 from guda.methods.counterfactual.plan import AnySpec, Counterfactual
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 from guda.models.noise_schedule import step_weights
 from guda.scoring.local import region_terms
 
@@ -122,7 +122,7 @@ def scores_of_region(
     `share`, the region's score over the whole, which may be below 0 or above 1, since terms have either sign, and is
     NaN if the whole is 0.
     """
-    score, se, p_top1_scoring = (values[0] for values in summarise(within[None]))
+    score, se, p_top1_scoring = (values[0] for values in summarize(within[None]))
     total = whole.sum(axis=1)
     share = np.divide(score, total, out=np.full(len(total), np.nan), where=total != 0)
     columns = {"score": score, "se": se, "p_top1_scoring": p_top1_scoring, "whole": total, "share": share}

@@ -132,7 +132,7 @@ class Measured:
         return Speed(self.start + self.health + self.saving[0], self.trained[1] / per_step)
 
     def unlearning(self) -> Speed:
-        """Timed with ReTrack and random neighbours; other operators are assumed to run at the same speed."""
+        """Timed with ReTrack and random neighbors; other operators are assumed to run at the same speed."""
         operator, forget = self.experiment.operators[GUDA], self.forget
         settings = self.config.unlearn.for_group().model_copy(update={"steps": UNLEARNING_STEPS, "warmup_steps": 0})
         retained = torch.nonzero(~forget).flatten()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 ATOMS = 200  # grid points of the true scores' distribution
-STEPS = 200  # expectation-maximisation steps
+STEPS = 200  # expectation-maximization steps
 SEEN = 2000  # maximum number of queries to estimate the distribution of true scores from
 
 
@@ -49,8 +49,8 @@ def prior(
 ) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
     """Distribution of a group's true scores: grid points and their probabilities, [ATOMS] and [ATOMS].
 
-    The maximum likelihood estimate (Kiefer and Wolfowitz 1956) on a grid, by expectation maximisation. A pseudo-query
-    with a uniform posterior regularises the estimate when there are few queries. Grids are finer near 0, because errors
+    The maximum likelihood estimate (Kiefer and Wolfowitz 1956) on a grid, by expectation maximization. A pseudo-query
+    with a uniform posterior regularizes the estimate when there are few queries. Grids are finer near 0, because errors
     grow with the score.
     """
     some = slice(None, None, -(-len(score) // SEEN))

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 
 
-def summarise(
+def summarize(
     terms: Float[np.ndarray, "n g s"], scored: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g"], Float[np.ndarray, "n g"]]:
     """Score, standard error and p_top1_scoring, each [n, G], from the weighted terms [n, G, S] of the scores.
 
     The terms follow a smooth trend over the S steps, plus the error of one noise sample per step. The trend is not an
-    error, so each term's deviation from its neighbours is resampled (RESAMPLES times, by a wild bootstrap whose signs
+    error, so each term's deviation from its neighbors is resampled (RESAMPLES times, by a wild bootstrap whose signs
     are shared by all groups and queries). The standard error is the root of the sum of squared deviations; both are NaN
     for one step. With `scored`, scores and their resamples are that function of the sums [G, ...] of all groups, and
     the standard error is the root mean square deviation of the resamples from the score.
@@ -53,7 +53,7 @@ def first_shares(resampled: Float[np.ndarray, "g r"]) -> Float[np.ndarray, " g"]
 
 
 def deviations(terms: Float[np.ndarray, "*q s"]) -> Float[np.ndarray, "*q s"]:
-    """Each term's deviation from the mean of its two neighbours (at the ends: from its one neighbour), [..., S].
+    """Each term's deviation from the mean of its two neighbors (at the ends: from its one neighbor), [..., S].
 
     Scaled so that, for independent errors of equal variance around a linear trend (at the ends: a constant), the
     expected square equals that variance. NaN for a single step.

@@ -26,10 +26,10 @@ def forgetting(scores: np.ndarray, held: Sequence[np.ndarray]) -> list[float | N
     `held` marks each group's own images, bool [M]. None if there are fewer than FEWEST own or other images, or if the
     others' scores do not vary.
     """
-    return [_standardised(column[own], column[~own]) for column, own in zip(scores.T, held, strict=True)]
+    return [_standardized(column[own], column[~own]) for column, own in zip(scores.T, held, strict=True)]
 
 
-def _standardised(own: np.ndarray, retained: np.ndarray) -> float | None:
+def _standardized(own: np.ndarray, retained: np.ndarray) -> float | None:
     if min(len(own), len(retained)) < FEWEST or np.ptp(retained) == 0:
         return None
     return float(f"{(own.mean() - retained.mean()) / retained.std(ddof=1):.6g}")

@@ -182,7 +182,7 @@ def vision_files(folder: Path, key: str) -> Checkpoint:
 def check_vision_model(folder: Path, key: str) -> Checkpoint:
     """The network's files, after checking all settings and the weights' headers. `key` names the setting in errors.
 
-    Raises ArtifactError for an incomplete folder, one with code of its own, adapters, or quantised weights.
+    Raises ArtifactError for an incomplete folder, one with code of its own, adapters, or quantized weights.
     """
     found = vision_files(folder, key)
     for name in NAMING_CLASSES:
@@ -198,7 +198,7 @@ def check_vision_model(folder: Path, key: str) -> Checkpoint:
             "model, with peft's merge_and_unload().save_pretrained(...)"
         )
     if read_object(found.config, key).get("quantization_config") is not None:
-        raise ArtifactError(f"{key}: {found.config} has quantization_config; give the model unquantised")
+        raise ArtifactError(f"{key}: {found.config} has quantization_config; give the model unquantized")
     read_headers(found, key)
     return found
 

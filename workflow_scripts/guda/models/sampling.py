@@ -42,13 +42,13 @@ def generate(
 
 
 def check_samples(x: Tensor, ids: list[str]) -> None:
-    """Raise FloatingPointError for a sample of x [n, C, H, W] that is not finite: its pixels would look grey."""
+    """Raise FloatingPointError for a sample of x [n, C, H, W] that is not finite: its pixels would look gray."""
     for row in torch.nonzero(~torch.isfinite(x).flatten(1).all(1)).flatten().tolist():
         raise FloatingPointError(f"{ids[row]}: the model's sample is not finite. {DIVERGED}")
 
 
 def plain(images: Tensor) -> Tensor:
-    """Which of the images [n, C, H, W] have a single colour, bool [n]."""
+    """Which of the images [n, C, H, W] have a single color, bool [n]."""
     return (images == images[:, :, :1, :1]).flatten(1).all(1)
 
 

@@ -33,7 +33,7 @@ from guda.config import (
 from guda.config.messages import explain
 from guda.config.section import Location, Section
 from guda.config.text_to_image import TextModels
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.core.errors import ConfigError
 from guda.data.queries import source_of
 from guda.methods.settings import Attribution
@@ -196,7 +196,7 @@ class Config(Section):
             sections["text_to_image.anchors"] = self.text_to_image.anchors
         end = self.noise_schedule.num_train_timesteps - 1
         for name, section in sections.items():
-            window = section.window if isinstance(section, WindowedOptimisation) else ()
+            window = section.window if isinstance(section, WindowedOptimization) else ()
             for key, step in zip(("first", "last"), window, strict=False):
                 if step is not None and step > end:
                     raise ValueError(

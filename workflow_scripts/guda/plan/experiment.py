@@ -345,7 +345,7 @@ class Experiment:
         return self.operators[operator].files(self, self.group_of(group))
 
     def neighbors_name(self, settings: Unlearning, group: str) -> str:
-        """Name of a group's neighbours: its file name, prefixed by their number if that is not the configured one."""
+        """Name of a group's neighbors: its file name, prefixed by their number if that is not the configured one."""
         usual, file = self.config.unlearn.for_group(group).n_neighbors, group_file(group)
         return file if settings.n_neighbors == usual else f"k={settings.n_neighbors}/{file}"
 
@@ -402,7 +402,7 @@ class Experiment:
         return {group: number for number, group in enumerate(sorted(self.groups))}
 
     def neighbors_spec(self, group: str, n_neighbors: int | None = None) -> NeighborsSpec:
-        """Spec of a group's neighbours; None: the configured number."""
+        """Spec of a group's neighbors; None: the configured number."""
         return NeighborsSpec(
             images=self.images_digest,
             group=self.group_digest(group),

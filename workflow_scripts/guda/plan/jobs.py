@@ -37,7 +37,7 @@ class Job(NamedTuple):
     """A job that a run would start.
 
     `phase` is the part of the run it belongs to, as shown to the user; `kind`, one of KINDS, is what its speed is
-    measured as, and `work` is in network evaluations, or in pairs of images for neighbours. `output` is its main file;
+    measured as, and `work` is in network evaluations, or in pairs of images for neighbors. `output` is its main file;
     `inputs` are the files it reads or, in `to_do`, the main files of the pending jobs it waits for; `size` is the bytes
     it writes apart from models.
     """

@@ -69,15 +69,15 @@ RECIPES = {  # by image size; steps are for a thousand images
 
 
 class Pictures(NamedTuple):
-    """From file headers: height and width of each readable image, and whether all are grey."""
+    """From file headers: height and width of each readable image, and whether all are gray."""
 
     sizes: list[tuple[int, int]]
-    grey: bool
+    gray: bool
 
 
 def look_at(root: Path, names: Sequence[str]) -> Pictures:
     """Inspect images without decoding them; unreadable ones are left to the plan's checks."""
-    sizes, grey = [], True
+    sizes, gray = [], True
     for name in names:
         try:
             _, height, width = image_shape(root / name, Conversion(channels=3))
@@ -85,10 +85,10 @@ def look_at(root: Path, names: Sequence[str]) -> Pictures:
             continue
         sizes.append((height, width))
         try:
-            grey = grey and image_shape(root / name)[0] == 1
+            gray = gray and image_shape(root / name)[0] == 1
         except DataError:  # a kind that needs conversion
-            grey = False
-    return Pictures(sizes, grey)
+            gray = False
+    return Pictures(sizes, gray)
 
 
 def size_of(pictures: Pictures, on_gpu: bool) -> int:
@@ -222,8 +222,8 @@ def _format(pictures: Pictures, size: int) -> list[str]:
         f"  # The images have {found} pixels. They are resized to this [height, width]; twice the size",
         "  # costs four times as much, and needs more channels and steps.",
         f"  size: [{size}, {size}]",
-        "  # 1: grey, 3: colour.",
-        f"  channels: {1 if pictures.grey else 3}",
+        "  # 1: gray, 3: color.",
+        f"  channels: {1 if pictures.gray else 3}",
     ]
 
 

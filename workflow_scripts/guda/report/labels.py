@@ -52,7 +52,7 @@ def _leaders(boxes: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 
 def _nearest_first(point: np.ndarray, size: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Boxes [k, 4] in the area by distance from the point; of equal ones, those to the right and best centred first."""
+    """Boxes [k, 4] in the area by distance from the point; on a tie, to the right and centered first."""
     reach = int((area[2:] - area[:2]).max() / STEP)
     steps = STEP * np.arange(-reach, reach + 1)
     low = np.stack(np.meshgrid(MARKER + 1 + steps, steps - size[1] / 2), axis=-1).reshape(-1, 2)

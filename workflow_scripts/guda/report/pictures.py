@@ -28,13 +28,13 @@ def overlay_uri(values: np.ndarray, certain: np.ndarray, largest: float) -> str:
     [H, W], are nearly transparent.
     """
     share = np.sqrt(np.abs(values) / largest) * np.where(certain, 0.85, 0.12)
-    colours = np.where(values[..., None] >= 0, NEEDED, BETTER_WITHOUT)
-    pixels = np.concatenate([colours, (255 * share)[..., None]], axis=2).round().astype(np.uint8)
+    colors = np.where(values[..., None] >= 0, NEEDED, BETTER_WITHOUT)
+    pixels = np.concatenate([colors, (255 * share)[..., None]], axis=2).round().astype(np.uint8)
     return _uri(Image.fromarray(pixels), "png", optimize=True)
 
 
 def data_uri(image: np.ndarray) -> str:
-    """A uint8 image [C, H, W], grey or RGB, as a data URI; lossless if it is small."""
+    """A uint8 image [C, H, W], gray or RGB, as a data URI; lossless if it is small."""
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     picture = Image.fromarray(pixels)
     if max(picture.size) <= EXACT:

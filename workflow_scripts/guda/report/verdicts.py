@@ -1,4 +1,4 @@
-"""An image's scores, summarised in words."""
+"""An image's scores, summarized in words."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from guda.models.denoisers import BoundDenoiser, Denoiser
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-AT_ONCE = 8  # batches whose values are copied from the device together, since copying synchronises
+AT_ONCE = 8  # batches whose values are copied from the device together, since copying synchronizes
 # (images x, noise e [B, C, H, W], steps t int64 [B], the images' rows) -> one or more numbers per pair.
 Measure = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
 

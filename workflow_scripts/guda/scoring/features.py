@@ -94,7 +94,7 @@ def vision_features(
     """One feature vector per image from a transformers vision model, float32 [n, d], for uint8 images [n, C, H, W].
 
     The projected image embedding of image-text models such as CLIP, else the pooled output, else the mean over patches.
-    Images are scaled and normalised by the model's own preprocessor; grey images are converted to RGB.
+    Images are scaled and normalized by the model's own preprocessor; gray images are converted to RGB.
     """
     model.to(device)
 

@@ -1,4 +1,4 @@
-"""The training images, their groups and neighbours, and the images to score."""
+"""The training images, their groups and neighbors, and the images to score."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from guda.data.labels import Memberships
 from guda.data.pixels import to_network_range
 from guda.models.classifier import GroupClassifier
 from guda.models.noise_schedule import NoiseSchedule
-from guda.training.loop import batch_rows, mirrored_at_random, optimise, random_steps
+from guda.training.loop import batch_rows, mirrored_at_random, optimize, random_steps
 from guda.training.state import Execution
 
 
@@ -26,7 +26,7 @@ def train_classifier(
 ) -> tuple[GroupClassifier, int]:
     """Train a classifier from scratch on those of the uint8 images [N, C, H, W] that are in a group.
 
-    Minimises the cross-entropy at uniformly drawn diffusion steps, with targets uniform over an image's groups. Returns
+    Minimizes the cross-entropy at uniformly drawn diffusion steps, with targets uniform over an image's groups. Returns
     the network with its averaged (EMA) weights, and the evaluations spent (FORWARD_AND_BACKWARD per sample).
     """
     with torch.random.fork_rng():
@@ -45,5 +45,5 @@ def train_classifier(
     def loss(x: Tensor, noise: Tensor, t: Tensor, shares: Tensor) -> Tensor:
         return -(shares * classifier(x, noise, t)).sum(1).mean()
 
-    optimise(classifier, draw, loss, settings, settings.seed, execution, settings.ema_decay)
+    optimize(classifier, draw, loss, settings, settings.seed, execution, settings.ema_decay)
     return classifier, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD

@@ -42,7 +42,7 @@ class LearningCurve:
             self._checked.copy_(saved[f"{TENSOR}.checked"])
 
     def add(self, step: int, loss: Tensor) -> None:
-        """Add the loss of a step, a scalar on the training device, without synchronising."""
+        """Add the loss of a step, a scalar on the training device, without synchronizing."""
         self._sums[self._stretch(step)] += loss
 
     def due(self, step: int) -> bool:

@@ -35,7 +35,7 @@ CHECKED_TOGETHER = 8  # steps whose losses are checked at once, since reading th
 Loss = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
-def learning_rate(step: int, settings: config.Optimisation) -> float:
+def learning_rate(step: int, settings: config.Optimization) -> float:
     """Learning rate of a step (from 0): linear warm-up, then constant or a half cosine that ends at zero."""
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
@@ -64,21 +64,21 @@ def _epoch_order(n: int, epoch: int, seed: tuple[str | int, ...]) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed("epoch", *seed, epoch)))
 
 
-def optimise(
+def optimize(
     network: torch.nn.Module,
     draw: Callable[[int], Sequence[Tensor]],
     loss: Loss,
-    settings: config.Optimisation,
+    settings: config.Optimization,
     seed: int,
     execution: Execution,
     ema_decay: float = 0.0,
     weigh: Weigh | None = None,
 ) -> None:
-    """Minimise `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, keep the EMA weights.
+    """Minimize `loss(*draw(step))` over the network's weights, in place; with `ema_decay`, keep the EMA weights.
 
     `draw` returns a step's batch, tensors of B rows each; `loss` is a mean over rows, which allows gradient
     accumulation over micro-batches. With `weigh`, it is a tuple of K such means, and their sum with the weights that
-    `weigh` assigns at each step is minimised (`WeighedTerms`). Before each step torch's generators are seeded from
+    `weigh` assigns at each step is minimized (`WeighedTerms`). Before each step torch's generators are seeded from
     (seed, step), so everything drawn in `draw` and `loss`, dropout included, depends on nothing else. A run resumed
     from a saved state reaches bitwise the same weights on the same CPU as an uninterrupted one, and the same learning
     curve. SIGINT and SIGTERM take effect after the current step, once the state is saved, as KeyboardInterrupt. Raises
@@ -87,7 +87,7 @@ def optimise(
     from diffusers.training_utils import EMAModel
 
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         parameters,
         lr=settings.learning_rate,
         betas=(ADAM_BETA1, settings.adam_beta2),
@@ -101,7 +101,7 @@ def optimise(
     curve = execution.curve or LearningCurve()
     curve.begin(settings.steps, parameters[0].device, tensors)
     if done:
-        restore(tensors, done, parameters, optimiser, averaged)
+        restore(tensors, done, parameters, optimizer, averaged)
         if average:
             average.optimization_step = done
     network.train()
@@ -116,15 +116,15 @@ def optimise(
 
     with torch.random.fork_rng(), state.signals_wait() if state else nullcontext():
         for step in steps if progress is None else track(steps, progress, settings.steps, done, at_work):
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, settings)
             while (value := differentiate(draw, loss, step, seed, device, parts, terms)) is None:
-                optimiser.zero_grad()
+                optimizer.zero_grad()
             losses.append(value)
             curve.add(step, value)
             torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm, foreach=True)
-            optimiser.step()
-            optimiser.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
             if average:
                 average.step(parameters)
             saved = state if state and state.due(step + 1) else None
@@ -135,7 +135,7 @@ def optimise(
                 check(curve, step, network, average)
             if saved:
                 check_weights(network, step)
-                saved.save(step + 1, state_tensors(parameters, optimiser, averaged) | curve.state())
+                saved.save(step + 1, state_tensors(parameters, optimizer, averaged) | curve.state())
                 saved.end_if_asked(step + 1, settings.steps)
     if average:
         average.copy_to(parameters)
@@ -285,7 +285,7 @@ def _fit(
         drawn = [batch, torch.randn_like(batch), random_steps(len(batch), denoiser.schedule)]
         return [*drawn, conditions.draw(chosen, step)] if conditions else drawn
 
-    optimise(denoiser, draw, denoiser.training_loss, settings, settings.seed, execution, settings.ema_decay)
+    optimize(denoiser, draw, denoiser.training_loss, settings, settings.seed, execution, settings.ema_decay)
     return settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

@@ -18,7 +18,7 @@ from guda.models.denoisers import TextDenoiser
 from guda.models.noise_schedule import NoiseSchedule, scheduler_settings
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_captions, encode_latents
 from guda.models.stable_diffusion.tokenizer import new_tokenizer
-from guda.training.loop import batch_rows, fine_tune, optimise
+from guda.training.loop import batch_rows, fine_tune, optimize
 from guda.training.state import Execution
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def make_small_pipeline(
 
 
 def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipeline, execution: Execution) -> None:
-    """Minimise squared error + kl_weight * KL(posterior, standard normal), both averaged over values, in place."""
+    """Minimize squared error + kl_weight * KL(posterior, standard normal), both averaged over values, in place."""
 
     def draw(step: int) -> list[Tensor]:
         chosen = batch_rows(step, len(images), settings.autoencoder.batch_size, "autoencoder", settings.seed)
@@ -79,7 +79,7 @@ def train_autoencoder(vae: AutoencoderKL, images: Tensor, settings: SmallPipelin
         return torch.nn.functional.mse_loss(decoded, x) + settings.autoencoder.kl_weight * divergence
 
     shown = replace(execution, progress="training the autoencoder")
-    optimise(vae, draw, loss, settings.autoencoder, settings.seed, shown)
+    optimize(vae, draw, loss, settings.autoencoder, settings.seed, shown)
 
 
 def train_text_encoder(
@@ -106,7 +106,7 @@ def train_text_encoder(
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, present)
 
     networks = torch.nn.ModuleList([text_encoder, regression])
-    optimise(networks, draw, loss, training, settings.seed, Execution(progress="training the text encoder"))
+    optimize(networks, draw, loss, training, settings.seed, Execution(progress="training the text encoder"))
 
 
 def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
@@ -115,7 +115,7 @@ def tokenized(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 def new_autoencoder(settings: SmallPipeline, size: int) -> AutoencoderKL:
-    """An untrained autoencoder for colour images of size x size pixels."""
+    """An untrained autoencoder for color images of size x size pixels."""
     from diffusers import AutoencoderKL
 
     levels = len(settings.vae_channels)

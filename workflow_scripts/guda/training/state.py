@@ -1,7 +1,7 @@
 """Periodically saved state of an unfinished training, so that a killed job can resume.
 
 The file lies beside the model, is not a declared output, and is removed when the model is saved. Since a step's batches
-and random numbers depend only on (seed, step), the state is just the weights, their average and the optimiser moments.
+and random numbers depend only on (seed, step), the state is just the weights, their average and the optimizer moments.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TrainingState:
     ):
         """`folder` is the model's; `parent_sha256` identifies its initial weights.
 
-        The state is saved every `interval` optimiser steps (None: not by steps) and every so many `minutes`.
+        The state is saved every `interval` optimizer steps (None: not by steps) and every so many `minutes`.
         """
         self.file = Path(folder) / STATE
         self.interval = interval
@@ -147,13 +147,13 @@ class Execution:
 
 
 def state_tensors(
-    parameters: Sequence[Tensor], optimiser: torch.optim.AdamW, average: list[Tensor] | None
+    parameters: Sequence[Tensor], optimizer: torch.optim.AdamW, average: list[Tensor] | None
 ) -> dict[str, Tensor]:
     """Weights, AdamW moments and EMA weights, by kind and position."""
     tensors = {f"weights.{index}": parameter for index, parameter in enumerate(parameters)}
     for index, parameter in enumerate(parameters):
         for name in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{name}.{index}"] = optimiser.state[parameter][name]
+            tensors[f"{name}.{index}"] = optimizer.state[parameter][name]
     return tensors | {f"average.{index}": tensor for index, tensor in enumerate(average or [])}
 
 
@@ -162,7 +162,7 @@ def restore(
     tensors: dict[str, Tensor],
     step: int,
     parameters: Sequence[Tensor],
-    optimiser: torch.optim.AdamW,
+    optimizer: torch.optim.AdamW,
     average: list[Tensor] | None,
 ) -> None:
     """Restore the `state_tensors` of step `step` in place."""
@@ -171,6 +171,6 @@ def restore(
         parameter.copy_(tensors[f"weights.{index}"])
         moments[index] = {name: tensors[f"{name}.{index}"] for name in ("exp_avg", "exp_avg_sq")}
         moments[index]["step"] = torch.tensor(float(step))
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     for index, tensor in enumerate(average or []):
         tensor.copy_(tensors[f"average.{index}"])

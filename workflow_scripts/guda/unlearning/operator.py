@@ -15,7 +15,7 @@ from guda.specs import UnlearnedSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from guda.config.training import Optimisation
+    from guda.config.training import Optimization
     from guda.data.training_set import TrainingSet
     from guda.models.denoisers import UNetDenoiser
     from guda.plan.experiment import Experiment
@@ -59,7 +59,7 @@ class Operator(Generic[S]):
     def check(self, experiment: Experiment) -> None:
         """Raise ConfigError if the operator cannot unlearn the experiment's groups."""
 
-    def settings(self, experiment: Experiment, group: str) -> Optimisation:
+    def settings(self, experiment: Experiment, group: str) -> Optimization:
         """Settings for a group, with the variation applied."""
         raise NotImplementedError
 
@@ -77,11 +77,11 @@ class Operator(Generic[S]):
         """Inputs besides the base model, the training samples and the group, in the order in which `run` reads them."""
         return []
 
-    def batch(self, settings: Optimisation) -> int:
+    def batch(self, settings: Optimization) -> int:
         """Number of samples in one step."""
         return 2 * settings.batch_size
 
-    def evaluations(self, settings: Optimisation) -> int:
+    def evaluations(self, settings: Optimization) -> int:
         """Evaluations per group of the network being trained, not counting auxiliary networks."""
         return settings.steps * self.batch(settings) * FORWARD_AND_BACKWARD
 

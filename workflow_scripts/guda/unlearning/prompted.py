@@ -25,7 +25,7 @@ def student_of(
 ) -> Denoiser:
     """A copy of the base model with some weights trainable.
 
-    For `lora`, these are new adapters with the rank and alpha of `adapters`, initialised from the seed.
+    For `lora`, these are new adapters with the rank and alpha of `adapters`, initialized from the seed.
     """
     student = copy.deepcopy(full)
     if trainable != "lora":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
-from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.loop import batch_rows, optimize, random_steps
 from guda.training.state import Execution
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def redirect(
 ) -> UNetDenoiser:
     """A copy of the base model trained to predict given targets on forget images and preserved on retained images.
 
-    Minimises forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained images,
+    Minimizes forget_weight ||e_theta(x_t) - target||^2 over forget images plus the preserve term over retained images,
     both averaged over pixels. `target(x_t, t, noise, ...)` returns the targets of a batch of forget images,
     [B, C, H, W]; its last argument is what `beside` returns for their indices, int64 [B], among the forget images.
     `images` uint8 [N, C, H, W]; `forget` bool [N].
@@ -67,5 +67,5 @@ def redirect(
         error = (student.predict_noise(x_t, t) - torch.cat([forget_target, retain_target])).square()
         return settings.forget_weight * error[:n].mean() + error[n:].mean()
 
-    optimise(student, draw, loss, settings, settings.seed, execution)
+    optimize(student, draw, loss, settings, settings.seed, execution)
     return student

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: 32x32 colour training images, from the binary release or the python release.
+"""CIFAR-10 and CIFAR-100: 32x32 color training images, from the binary release or the python release.
 
 The files are in the configured folder, or in the folder that the release unpacks to, below it.
 

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CHANNELS_OF_MODE = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3}
-# Modes that are converted to 8-bit grey or RGB if the configuration says which: other colours, and deeper grey.
-COLOURS = {"CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
+# Modes that are converted to 8-bit gray or RGB if the configuration says which: other colors, and deeper gray.
+COLORS = {"CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
 DEEP = {"I;16": 1, "I;16B": 1, "I;16L": 1, "I;16N": 1, "I": 1, "F": 1}
-CONVERTED = COLOURS | DEEP
+CONVERTED = COLORS | DEEP
 ALPHA = frozenset({"LA", "PA", "RGBA"})  # modes of Pillow with a channel of opacity
 
 BITS_OF_TIFF, PHOTOMETRY_OF_TIFF, WHITE_IS_ZERO = 258, 262, 0
 
 
 class ScaleError(ValueError):
-    """The numbers cannot be grey values."""
+    """The numbers cannot be gray values."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """`size` is [height, width], `channels` 1 (grey) or 3 (RGB); None leaves either unchanged."""
+    """`size` is [height, width], `channels` 1 (gray) or 3 (RGB); None leaves either unchanged."""
 
     size: tuple[int, int] | None = None
     channels: int | None = None
@@ -54,16 +54,16 @@ def is_transparent(image: Image.Image) -> bool:
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     """An image as uint8 of this `shape` [C, H, W]; unchanged if it has the shape and no transparency.
 
-    Transparent images are composited on white. Grey is the luma of ITU-R 601, other colours become RGB by Pillow's
-    formulas, and grey of more than 8 bits is reduced to 8 by `eight_bits`. The image is scaled with Pillow's Lanczos
-    filter (antialiased) so that it just covers the new size, and centre-cropped. Raises ScaleError.
+    Transparent images are composited on white. Gray is the luma of ITU-R 601, other colors become RGB by Pillow's
+    formulas, and gray of more than 8 bits is reduced to 8 by `eight_bits`. The image is scaled with Pillow's Lanczos
+    filter (antialiased) so that it just covers the new size, and center-cropped. Raises ScaleError.
     """
     from PIL import Image
 
     channels, height, width = shape
     if image.mode in DEEP:
         image = eight_bits(image)
-    elif image.mode in COLOURS:
+    elif image.mode in COLORS:
         image = image.convert("RGB")
     if is_transparent(image):
         image = image.convert("RGBA")
@@ -79,7 +79,7 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of integers or floats, converted to 8 bits, with its alpha channel if it has one.
+    """A gray image of integers or floats, converted to 8 bits, with its alpha channel if it has one.
 
     The brightest value, 65535 for 16 bits and 1 for floats, becomes 255; others are scaled in proportion and rounded to
     the nearest (16-bit values are divided by 257). Raises ScaleError for floats outside of 0..1.
@@ -90,16 +90,16 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         if not (values.min() >= 0 and values.max() <= 1):
             raise ScaleError(
-                f"floats from {values.min():g} to {values.max():g}, but grey runs from 0 to 1; rescale it, or save it "
+                f"floats from {values.min():g} to {values.max():g}, but gray runs from 0 to 1; rescale it, or save it "
                 "with 8 or 16 bits"
             )
-        grey = np.floor(values.astype(np.float64) * 255 + 0.5)
+        gray = np.floor(values.astype(np.float64) * 255 + 0.5)
     else:
         brightest = 2 ** tags.get(BITS_OF_TIFF, (16,))[0] - 1
-        grey = (values.astype(np.int64) * 255 + brightest // 2) // brightest
+        gray = (values.astype(np.int64) * 255 + brightest // 2) // brightest
     if tags.get(PHOTOMETRY_OF_TIFF) == WHITE_IS_ZERO:
-        grey = 255 - grey
-    eight = Image.fromarray(grey.astype(np.uint8))
+        gray = 255 - gray
+    eight = Image.fromarray(gray.astype(np.uint8))
     if "transparency" in image.info:
         eight.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
     return eight

@@ -34,7 +34,7 @@ FORMATS = (
     *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD"),
     *("QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
 )
-# Formats whose grey values in Pillow's mode I run from 0 to 65535; in others they have no defined scale.
+# Formats whose gray values in Pillow's mode I run from 0 to 65535; in others they have no defined scale.
 SIXTEEN_BITS = ("PNG", "PPM")
 TURNS = {  # how Pillow turns an image upright, by its EXIF orientation
     2: "FLIP_LEFT_RIGHT",
@@ -208,7 +208,7 @@ def _refused(image: Image.Image, conversion: Conversion) -> str | None:
     kind = f"mode {mode}{' with transparency' if transparent and mode not in ALPHA else ''}"
     way = ", which composites it on white" if transparent else ", which converts it"
     cure = f", or set data.channels{way}" if known or converted else ""
-    return f"images of {kind} are not supported; convert it to 8-bit grey or RGB{cure}"
+    return f"images of {kind} are not supported; convert it to 8-bit gray or RGB{cure}"
 
 
 def _reason(error: Exception) -> str:
@@ -217,4 +217,4 @@ def _reason(error: Exception) -> str:
 
 
 def _described(shape: tuple[int, int, int]) -> str:
-    return f"{'grey' if shape[0] == 1 else 'colour'} with {shape[2]}x{shape[1]} pixels"
+    return f"{'gray' if shape[0] == 1 else 'color'} with {shape[2]}x{shape[1]} pixels"

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its relatives: grey training images and their labels, each with or without .gz.
+"""IDX files, the format of MNIST and its relatives: gray training images and their labels, each with or without .gz.
 
 They are in the configured folder, or where torchvision puts them below it.
 

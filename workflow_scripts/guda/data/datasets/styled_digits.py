@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits (1,797 images), drawn in colour at 32x32, each in two of twelve styles.
+"""scikit-learn's handwritten digits (1,797 images), drawn in color at 32x32, each in two of twelve styles.
 
 A style is a background, an ink and a stroke, described by three phrases. There are three schools of four styles. Within
 a school, each phrase belongs to two styles and two styles share one phrase, so that any two phrases identify the style.
@@ -28,7 +28,7 @@ MARGIN = 2  # empty pixels around the 8x8 original
 NIGHT, PAPER = ((28, 24, 40), "dots"), ((244, 240, 228), "grid")
 SKY, SAND = ((112, 168, 240), "stripes"), ((232, 164, 76), "waves")
 RED, BLUE, BLACK, WHITE = (222, 30, 44), (48, 84, 236), (12, 12, 16), (252, 252, 250)
-GROUNDS = {  # a colour, and a pattern on it
+GROUNDS = {  # a color, and a pattern on it
     "starry night": NIGHT,
     "ruled paper": PAPER,
     "speckled darkness": NIGHT,
@@ -88,7 +88,7 @@ def load(settings: config.Data) -> Dataset:
 
 
 def look_of(style: str) -> tuple[tuple[tuple[int, int, int], str], tuple[int, int, int], str]:
-    """How a style is drawn: its background's colour and pattern, its ink, its stroke."""
+    """How a style is drawn: its background's color and pattern, its ink, its stroke."""
     ground, ink, stroke = DESCRIPTORS[style]
     return GROUNDS[ground], INKS[ink], STROKES[stroke]
 
@@ -102,15 +102,15 @@ def styles_of(digit: int) -> list[str]:
 def draw(levels: np.ndarray, ids: list[str], style: str) -> np.ndarray:
     """Digits uint8 [n, 8, 8] (255: ink) in a style, uint8 [n, 3, 32, 32].
 
-    Position, slant and colours vary slightly with the image's id. Only sums, products and comparisons are used: other
+    Position, slant and colors vary slightly with the image's id. Only sums, products and comparisons are used: other
     functions differ between machines in the last bit, and images are identified by their bytes.
     """
-    (colour, pattern), ink, stroke = look_of(style)
+    (color, pattern), ink, stroke = look_of(style)
     # The pattern is darker than a light background, and lighter than the dark one.
-    tint = np.float32(72 if sum(colour) < 3 * 128 else -52)
-    pixels = _colours(colour, ids, "ground") + tint * _patterns(ids, pattern)[:, None]
+    tint = np.float32(72 if sum(color) < 3 * 128 else -52)
+    pixels = _colors(color, ids, "ground") + tint * _patterns(ids, pattern)[:, None]
     alpha = _strokes(levels, ids, stroke)[:, None]
-    pixels += alpha * (_colours(ink, ids, "ink") - pixels)
+    pixels += alpha * (_colors(ink, ids, "ink") - pixels)
     return np.rint(pixels.clip(0, 255)).astype(np.uint8)
 
 
@@ -119,10 +119,10 @@ def _vary(ids: list[str], name: str, size: float) -> np.ndarray:
     return np.array([(2 * uniform(name, SEED, each) - 1) * size for each in ids], np.float32)
 
 
-def _colours(colour: tuple[int, int, int], ids: list[str], name: str) -> np.ndarray:
-    """The colour, slightly varied for each id, float32 [n, 3, 1, 1]."""
+def _colors(color: tuple[int, int, int], ids: list[str], name: str) -> np.ndarray:
+    """The color, slightly varied for each id, float32 [n, 3, 1, 1]."""
     changes = np.stack([_vary(ids, f"{name} {channel}", 10) for channel in "rgb"], axis=1)
-    return (np.array(colour, np.float32) + changes)[:, :, None, None]
+    return (np.array(color, np.float32) + changes)[:, :, None, None]
 
 
 def _patterns(ids: list[str], pattern: str) -> np.ndarray:
@@ -147,10 +147,10 @@ def _strokes(levels: np.ndarray, ids: list[str], stroke: str) -> np.ndarray:
         return _enlarged(levels, ids, smooth=False)
     solid = _enlarged(levels, ids, smooth=True)
     if stroke == "outline":
-        return _neighbours(solid, np.max) - _neighbours(solid, np.min)
+        return _neighbors(solid, np.max) - _neighbors(solid, np.min)
     if stroke == "halo":
-        halo = _neighbours(_neighbours(_neighbours(_neighbours(solid, np.max), np.mean), np.mean), np.mean)
-        return np.maximum(np.float32(0.6) * halo, _neighbours(solid, np.mean) * solid)
+        halo = _neighbors(_neighbors(_neighbors(_neighbors(solid, np.max), np.mean), np.mean), np.mean)
+        return np.maximum(np.float32(0.6) * halo, _neighbors(solid, np.mean) * solid)
     return solid
 
 
@@ -173,7 +173,7 @@ def _enlarged(levels: np.ndarray, ids: list[str], *, smooth: bool) -> np.ndarray
     return ((result - 80) / 80).clip(0, 1)
 
 
-def _neighbours(values: np.ndarray, of: Callable[..., np.ndarray]) -> np.ndarray:
+def _neighbors(values: np.ndarray, of: Callable[..., np.ndarray]) -> np.ndarray:
     """Maximum, minimum or mean of the 3x3 pixels around each, float32 [n, 32, 32]."""
     padded = np.pad(values, [(0, 0), (1, 1), (1, 1)], mode="edge")
     shifted = [padded[:, dy : dy + SIZE, dx : dx + SIZE] for dy in range(3) for dx in range(3)]

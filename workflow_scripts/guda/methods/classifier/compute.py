@@ -8,7 +8,7 @@ from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.evaluation.scores import Scores
 from guda.methods.classifier.plan import MeanPosterior, MeanPosteriorSpec
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 
 
 def scores(method: MeanPosterior, spec: MeanPosteriorSpec, paths: Paths) -> Scores:
@@ -19,4 +19,4 @@ def scores(method: MeanPosterior, spec: MeanPosteriorSpec, paths: Paths) -> Scor
         queries += unpack_ids(tensors["ids"])
         posteriors.append(tensors["posteriors"].astype(np.float64))
     terms = np.concatenate(posteriors).transpose(0, 2, 1) / len(spec.elbo.steps)
-    return Scores(queries, spec.groups, *summarise(terms))
+    return Scores(queries, spec.groups, *summarize(terms))

@@ -19,14 +19,14 @@ from guda.methods.conditional.plan import (
     LikelihoodRatioSpec,
     LogPosterior,
 )
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 from guda.models.noise_schedule import step_weights
 
 
 def scores(method: LikelihoodRatio, spec: LikelihoodRatioSpec, paths: Paths) -> Scores:
     """ELBO(x | k) - ELBO(x)."""
     queries, terms = read_terms(spec, paths)
-    return Scores(queries, spec.groups, *summarise(terms))
+    return Scores(queries, spec.groups, *summarize(terms))
 
 
 def log_posteriors(method: LogPosterior, spec: ConditionalPosteriorSpec, paths: Paths) -> Scores:
@@ -34,7 +34,7 @@ def log_posteriors(method: LogPosterior, spec: ConditionalPosteriorSpec, paths: 
     queries, terms = read_terms(spec, paths)
     groups = [read_members(paths.group(group), expected) for group, expected in spec.members.items()]
     prior = np.log(label_shares(groups))
-    return Scores(queries, spec.groups, *summarise(terms, lambda sums: log_posterior(sums, prior)))
+    return Scores(queries, spec.groups, *summarize(terms, lambda sums: log_posterior(sums, prior)))
 
 
 def label_shares(groups: list[set[str]]) -> np.ndarray:

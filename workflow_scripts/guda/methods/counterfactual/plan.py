@@ -36,7 +36,7 @@ class CounterfactualSpec(Spec):
     base: str
     models: dict[str, str]  # digest of each group's counterfactual model
     model_names: dict[str, str]  # its name under models/
-    neighbors: dict[str, str]  # digest of the neighbours used by unlearning, by name under neighbors/
+    neighbors: dict[str, str]  # digest of the neighbors used by unlearning, by name under neighbors/
     buckets: dict[str, str]
     calibration: str | None
     members: dict[str, str]  # digest of each group, if calibration needs its members

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -34,9 +34,9 @@ def calibrated(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Score, se, p_top1_scoring and the score's total error, each [n, G]; the error is NaN without calibration."""
     if calibration is None:
-        score, se, p_top1_scoring = summarise(terms)
+        score, se, p_top1_scoring = summarize(terms)
         return score, se, p_top1_scoring, np.full(score.shape, np.nan)
-    score, se, p_top1_scoring = summarise(terms - calibration.damage)
+    score, se, p_top1_scoring = summarize(terms - calibration.damage)
     return score, se, p_top1_scoring, np.hypot(calibration.dispersion * se, calibration.damage_se)
 
 
@@ -51,7 +51,7 @@ def retained(runs: Float[np.ndarray, "k m g s"], held: Sequence[np.ndarray]) -> 
     """
     terms = runs.mean(axis=0)
     harm = damage(terms, held)
-    score, se, _ = summarise(terms - harm)
+    score, se, _ = summarize(terms - harm)
     by_run = runs.sum(axis=3) - np.stack([damage(each, held) for each in runs]).sum(axis=2)[:, None]
     errors, noise, chance = np.full((3, len(held)), np.nan)
     for group, members in enumerate(held):

@@ -42,7 +42,7 @@ def _places(names: list[str], among: list[str]) -> list[int]:
 
 
 def combined(scores: Sequence[Float[np.ndarray, "n g"]], weights: Sequence[float]) -> Float[np.ndarray, "n g"]:
-    """The weighted mean of several methods' standardised contrasts, rescaled to the first method's spread.
+    """The weighted mean of several methods' standardized contrasts, rescaled to the first method's spread.
 
     A contrast c is a score minus the image's mean over groups; a method's spread s is the root mean square of all its
     contrasts:

@@ -1,4 +1,4 @@
-"""Ensemble of several methods: their standardised scores, averaged with fixed weights."""
+"""Ensemble of several methods: their standardized scores, averaged with fixed weights."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ GRID = 10.0 ** np.arange(-4, 4.25, 0.25)  # relative to the mean eigenvalue of t
 
 
 def choose_damping(halves: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> float:
-    """The damping in GRID that maximises the likelihood of each half's features given the other half's.
+    """The damping in GRID that maximizes the likelihood of each half's features given the other half's.
 
     Phi^T Phi / N estimates the covariance of gradients (the empirical Fisher information), and damping shrinks it. With
     too little damping, the inverse amplifies directions in which the N images hardly vary; with too much, it becomes a
@@ -18,7 +18,7 @@ def choose_damping(halves: tuple[np.ndarray, np.ndarray], counts: tuple[int, int
 
         -1/2 sum_k [ log((s_k + lambda) / n) + n c_k / (s_k + lambda) ],        c_k = mean of (u_k^T phi)^2
 
-    up to a constant. The sum over both directions is maximised. This needs no query and no oracle.
+    up to a constant. The sum over both directions is maximized. This needs no query and no oracle.
 
     `halves` are the Gram matrices float64 [d, d] of two halves of the training images, `counts` the halves' sizes.
     """

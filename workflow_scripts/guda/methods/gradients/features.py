@@ -50,7 +50,7 @@ def projected_gradients(
     """Projected gradients of f, averaged over diffusion steps, float32 [n, d]; and residuals, float32 [n].
 
     phi_i = P^T mean_t g_it, where g_it is the gradient of f(e_theta(x_t, t), e) of image i with respect to the weights,
-    at one noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalise`, each g_it is scaled to
+    at one noise e per (seed, step), or with `own_noise` per (seed, id, step). With `normalize`, each g_it is scaled to
     length 1 before averaging. The residual is the root mean square of e - e_theta, averaged over steps.
 
     Gradients are taken of all weights, or of those that a `PartialGradientsSpec` names, in a copy of the network with
@@ -68,8 +68,8 @@ def projected_gradients(
     projection = Projection(shapes, spec.projection_dim, spec.seed, denoiser.device)
     each = (0, 0, 0) if samples.captions is None else (0, 0, 0, 0)
     gradients = vmap(grad(_value, argnums=1, has_aux=True), in_dims=(None, None, *each))
-    # The gradient of the mean over steps takes one backward pass; normalising each gradient takes one per step.
-    parts = [[step] for step in spec.steps] if spec.normalise else [spec.steps]
+    # The gradient of the mean over steps takes one backward pass; normalizing each gradient takes one per step.
+    parts = [[step] for step in spec.steps] if spec.normalize else [spec.steps]
     rows = [(row, part) for row in range(len(x)) for part in parts]
 
     def noise_of(row: int, step: int) -> np.ndarray:
@@ -85,7 +85,7 @@ def projected_gradients(
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             found, residual = gradients(output, weights, *(tensor.to(denoiser.device) for tensor in drawn))
         phi = projection(found)
-        if spec.normalise:
+        if spec.normalize:
             phi /= sum(gradient.flatten(1).square().sum(1) for gradient in found.values()).sqrt()[:, None]
         return phi.cpu(), residual.cpu()
 

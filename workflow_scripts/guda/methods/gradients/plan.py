@@ -94,7 +94,7 @@ class GradientsSpec(Spec):
     noise_schedule: NoiseSchedule
     samples: str  # digest of the training images, or of the bucket of queries
     function: str  # name in guda.methods.gradients.features.FUNCTIONS
-    normalise: bool
+    normalize: bool
     steps: list[int]
     own_noise: bool  # False: all images share the noise of a step
     seed: int
@@ -148,7 +148,7 @@ class GradientSimilarity(Similarity[GradientScoresSpec]):
             noise_schedule=experiment.config.noise_schedule,
             samples=experiment.scored_digest(bucket),
             function=self.function,
-            normalise=self.of_output,
+            normalize=self.of_output,
             steps=elbo_steps(window).tolist(),
             own_noise=settings.own_noise,
             seed=settings.seed,

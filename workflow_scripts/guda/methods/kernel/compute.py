@@ -8,7 +8,7 @@ from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.evaluation.scores import Scores
 from guda.methods.kernel.plan import KernelCounterfactual, KernelSpec
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 
 
 def scores(method: KernelCounterfactual, spec: KernelSpec, paths: Paths) -> Scores:
@@ -17,6 +17,6 @@ def scores(method: KernelCounterfactual, spec: KernelSpec, paths: Paths) -> Scor
     for bucket, expected in spec.terms.items():
         tensors, _ = load_tensors(paths.kernel(bucket), expected, "np")
         queries += unpack_ids(tensors["ids"])
-        summaries.append(summarise(tensors["kl"] * tensors["step_weights"]))
+        summaries.append(summarize(tensors["kl"] * tensors["step_weights"]))
     score, se, p_top1_scoring = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
     return Scores(queries, spec.groups, score, se, p_top1_scoring)

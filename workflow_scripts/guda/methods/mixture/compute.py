@@ -8,7 +8,7 @@ from guda.core.artifacts import load_tensors, unpack_ids
 from guda.core.paths import Paths
 from guda.evaluation.scores import Scores
 from guda.methods.mixture.plan import Mixture, MixtureSpec
-from guda.methods.resampling import summarise
+from guda.methods.resampling import summarize
 from guda.models.noise_schedule import step_weights
 
 
@@ -21,4 +21,4 @@ def scores(method: Mixture, spec: MixtureSpec, paths: Paths) -> Scores:
         differences.append(tensors["kl_differences"].astype(np.float64))
     weights = step_weights(np.array(spec.elbo.steps), spec.elbo.first, spec.elbo.last)
     terms = np.concatenate(differences).transpose(0, 2, 1) * weights
-    return Scores(queries, spec.groups, *summarise(terms))
+    return Scores(queries, spec.groups, *summarize(terms))

@@ -14,7 +14,7 @@ from guda.data.training_set import Query, TrainingSet
 from guda.methods.query_unlearning.plan import MucsInfluence
 from guda.models.denoisers import UNetDenoiser
 from guda.scoring.losses import squared_errors
-from guda.training.loop import optimise, random_steps
+from guda.training.loop import optimize, random_steps
 from guda.training.state import Execution
 
 NULL_LOSS = 1.0  # loss of predicting zero: the mean square of standard normal noise
@@ -30,7 +30,7 @@ def unlearn_image(
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the base model with the query's image unlearned, and the evaluations spent.
 
-    Batches and noise are determined by (seed, image, optimiser step). A text-to-image network is conditioned on the
+    Batches and noise are determined by (seed, image, optimizer step). A text-to-image network is conditioned on the
     query's prompt and on the first caption of each training image.
     """
     images, captions = training_set.images, training_set.captions
@@ -56,5 +56,5 @@ def unlearn_image(
         return squared_errors(model.conditioned_on(prompts), x, noise, t)
 
     seed = derive_seed("mucs", settings.seed, query.id)
-    optimise(model, draw, loss, settings, seed, Execution(progress=None))
+    optimize(model, draw, loss, settings, seed, Execution(progress=None))
     return model, settings.steps * 2 * batch_size * FORWARD_AND_BACKWARD

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from guda.config.model import NoiseSchedule
 from guda.config.section import Section, Seed
-from guda.config.training import Optimisation
+from guda.config.training import Optimization
 from guda.core.errors import ConfigError
 from guda.core.paths import BASE, TRAINING, Paths
 from guda.core.seeding import chosen
@@ -88,7 +88,7 @@ class Fisher(Section):
     seed: Seed = Field(0, description="Random seed of the choice of images, their steps and noise.")
 
 
-class MucsInfluence(Influence, Optimisation):
+class MucsInfluence(Influence, Optimization):
     """Bounded ascent on the query's loss, with descent on the training images' loss."""
 
     steps: PositiveInt = Field(10, description="Optimizer steps per query.")

@@ -27,11 +27,11 @@ def scores(method: GroupValues, spec: GroupValuesSpec, paths: Paths) -> Scores:
     outputs = np.stack([elbo[queries] for elbo in by_model], axis=1)
     game = outputs, kept_matrix(spec.groups, [subset.kept for subset in spec.subsets]), full.to_numpy()
     score = group_values(spec.value, *game)
-    se, p_top1 = summarise(score, errors(spec.value, *game))
+    se, p_top1 = summarize(score, errors(spec.value, *game))
     return Scores(queries, spec.groups, score, se, p_top1=p_top1)
 
 
-def summarise(
+def summarize(
     score: Float[np.ndarray, "q g"], found: Float[np.ndarray, "q g m"]
 ) -> tuple[Float[np.ndarray, "q g"], Float[np.ndarray, "q g"]]:
     """Standard errors and first-place probabilities of each group, from each of M subsets' contributions to the errors.

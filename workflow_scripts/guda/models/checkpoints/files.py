@@ -192,7 +192,7 @@ def read_headers(checkpoint: Checkpoint, key: str) -> dict[str, TensorHeader]:
             if header.dtype not in checkpoint.types:
                 raise ArtifactError(
                     f"{key}: {file}: tensor {name!r} is of type {header.dtype}, but only "
-                    f"{', '.join(FLOATS)} are read; save the model unquantised, as model.float().save_pretrained(...)"
+                    f"{', '.join(FLOATS)} are read; save the model unquantized, as model.float().save_pretrained(...)"
                 )
             current = checkpoint.current_name(name)
             if current in found:

@@ -20,15 +20,15 @@ IMAGES = 16  # that the autoencoder is tested on
 def pixels_lost(vae: AutoencoderKL, images: Tensor) -> float:
     """Fraction of the variance of uint8 images [n, 3, H, W] that is lost by encoding and decoding.
 
-    Measured on IMAGES of them, evenly spaced. The variance is that of all their pixels around one colour. Raises
+    Measured on IMAGES of them, evenly spaced. The variance is that of all their pixels around one color. Raises
     FloatingPointError if the decoded images are not finite.
     """
     x = to_network_range(images[:: max(1, len(images) // IMAGES)][:IMAGES])
     with torch.no_grad():
         decoded = [vae.decode(vae.encode(part.to(vae.device)).latent_dist.mean).sample.cpu() for part in x.split(1)]
-    colour = x.mean((0, 2, 3), keepdim=True)
+    color = x.mean((0, 2, 3), keepdim=True)
     level = 1 / 127.5  # the smallest difference between two images, instead of zero
-    lost = ((torch.cat(decoded) - x).square().mean() / (x - colour).square().mean().clamp_min(level**2)).item()
+    lost = ((torch.cat(decoded) - x).square().mean() / (x - color).square().mean().clamp_min(level**2)).item()
     if not math.isfinite(lost):
         raise FloatingPointError(
             f"the pipeline's autoencoder does not decode to finite values. {CURE.format('autoencoder')}"

@@ -241,7 +241,7 @@ def _with_defaults(part: str, settings: dict[str, Any], file: Path, key: str) ->
     if found is not None and found not in expected:
         raise ArtifactError(f"{key}: {file} has {name} {found!r}, but only {expected[0]!r} is supported as {part}")
     if settings.get("quantization_config") is not None:
-        raise ArtifactError(f"{key}: {file} has quantization_config; give the weights unquantised, in F32, F16 or BF16")
+        raise ArtifactError(f"{key}: {file} has quantization_config; give the weights unquantized, in F32, F16 or BF16")
     known = DEFAULTS[part]
     inner = settings.get("text_config")  # of a CLIP that was saved in full
     settings = known | (inner if isinstance(inner, dict) else {}) | settings

@@ -137,7 +137,7 @@ class Layer(NamedTuple):
 
     @property
     def activations(self) -> float:
-        """Numbers kept per sample for the backward pass, around each normalisation, convolution and attention."""
+        """Numbers kept per sample for the backward pass, around each normalization, convolution and attention."""
         return self.pixels * (3 * self.inputs + (6 + 8 * self.attention) * self.outputs)
 
 

@@ -20,7 +20,7 @@ from guda.core.seeding import derive_seed, uniform
 from guda.data.captions import Captions
 from guda.models.denoisers import Denoiser, UNetDenoiser
 from guda.models.stable_diffusion.pipeline import Pipeline, encode_prompts
-from guda.training.loop import optimise
+from guda.training.loop import optimize
 from guda.training.state import Execution
 from guda.unlearning.anchors.plan import Anchors, AnchorsSpec
 from guda.unlearning.operator import Job
@@ -116,7 +116,7 @@ def anchor_weights(
 
 
 def style_prototypes(pooled: Tensor, styles: Tensor) -> Tensor:
-    """Mean pooled embedding of each style's descriptors, normalised to length 1: float32 [S, E].
+    """Mean pooled embedding of each style's descriptors, normalized to length 1: float32 [S, E].
 
     `pooled` float32 [n, E]; `styles` int64 [n] is each descriptor's style; every style must occur.
     """
@@ -202,7 +202,7 @@ def unlearn(
             student.conditioned_on(prompts), full.conditioned_on(anchored), x, noise, t, len(drawn[8]), settings
         )
 
-    optimise(student, draw, loss, settings, settings.seed, execution)
+    optimize(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * anchor_evaluations(settings)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from guda.config.section import Seed
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.core.errors import ConfigError
 from guda.core.paths import ANCHORS, BASE, TRAINING
 from guda.specs import LatentUnlearnedSpec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Anchors(WindowedOptimisation):
+class Anchors(WindowedOptimization):
     """ReTrack with anchors: forget images are redirected to the base model's predictions under anchor prompts."""
 
     steps: PositiveInt = Field(200, description="Optimizer steps per group.")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
-from guda.training.loop import batch_rows, optimise
+from guda.training.loop import batch_rows, optimize
 from guda.training.state import Execution
 from guda.unlearning.erasediff.plan import EraseDiff, EraseDiffSpec
 from guda.unlearning.finetune.compute import denoising_error, noised
@@ -60,7 +60,7 @@ def unlearn(
         return denoising_error(student, *drawn[:3]), erased
 
     weigh = partial(constraint_weights, erasure_rate=settings.erasure_rate)
-    optimise(student, draw, loss, settings, settings.seed, execution, weigh=weigh)
+    optimize(student, draw, loss, settings, settings.seed, execution, weigh=weigh)
     return student, settings.steps * settings.batch_size * 2 * FORWARD_AND_BACKWARD
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class EraseDiff(WindowedOptimisation):
+class EraseDiff(WindowedOptimization):
     """EraseDiff: the denoiser is trained to predict uniform noise on forget images, at a given rate."""
 
     erasure_rate: PositiveFloat = Field(
@@ -31,7 +31,7 @@ class EraseDiffSpec(PixelUnlearnedSpec):
 
 
 class ConstrainedErasure(Operator[EraseDiffSpec]):
-    """Minimises the loss on retained images subject to predicting uniform noise on forget images."""
+    """Minimizes the loss on retained images subject to predicting uniform noise on forget images."""
 
     kind = EraseDiffSpec
 

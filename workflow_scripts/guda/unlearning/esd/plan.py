@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.core.paths import CONDITIONAL
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Esd(WindowedOptimisation):
+class Esd(WindowedOptimization):
     """ESD: forget images are steered away from their group by the conditional network's guidance."""
 
     steps: PositiveInt = Field(40, description="Optimizer steps per group.")

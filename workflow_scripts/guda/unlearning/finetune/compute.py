@@ -11,7 +11,7 @@ from guda.core.records import FORWARD_AND_BACKWARD
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
 from guda.models.noise_schedule import NoiseSchedule
-from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.loop import batch_rows, optimize, random_steps
 from guda.training.state import Execution
 from guda.unlearning.finetune.plan import ContinuedSettings, ContinuedTrainingSpec
 from guda.unlearning.operator import Job
@@ -50,7 +50,7 @@ def unlearn(
     def loss(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return denoising_error(student, x, noise, t)
 
-    optimise(student, draw, loss, settings, settings.seed, execution)
+    optimize(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * FORWARD_AND_BACKWARD
 
 

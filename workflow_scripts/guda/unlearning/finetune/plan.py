@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat
 
 from guda.config.section import Section
-from guda.config.training import Optimisation, WindowedOptimisation
+from guda.config.training import Optimization, WindowedOptimization
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -23,7 +23,7 @@ class Finetune(Section):
     )
 
 
-class ContinuedSettings(WindowedOptimisation):
+class ContinuedSettings(WindowedOptimization):
     """Settings of the operator `finetune`; all except the learning rate follow from those of `unlearn`."""
 
 
@@ -45,7 +45,7 @@ class ContinuedTraining(Operator[ContinuedTrainingSpec]):
     def spec(self, experiment: Experiment, group: str) -> ContinuedTrainingSpec:
         return self.of_pixels(experiment, group)
 
-    def batch(self, settings: Optimisation) -> int:
+    def batch(self, settings: Optimization) -> int:
         return settings.batch_size
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
-from guda.training.loop import batch_rows, optimise
+from guda.training.loop import batch_rows, optimize
 from guda.training.state import Execution
 from guda.unlearning.finetune.compute import denoising_error, noised
 from guda.unlearning.neggrad.plan import NegGrad, NegGradSpec
@@ -29,7 +29,7 @@ def unlearn(
 ) -> tuple[UNetDenoiser, int]:
     """A copy of the base model with the forget images unlearned, and the evaluations spent.
 
-    Minimises the negative denoising error of forget images plus, unless `preserve_weight` is zero, that weight times
+    Minimizes the negative denoising error of forget images plus, unless `preserve_weight` is zero, that weight times
     the denoising error of equally many retained images. `images` uint8 [N, C, H, W]; `forget` bool [N].
     """
     student = copy.deepcopy(full)
@@ -49,7 +49,7 @@ def unlearn(
         errors = [denoising_error(student, *drawn[start : start + 3]) for start in range(0, len(drawn), 3)]
         return torch.stack([weight * error for (weight, _), error in zip(terms.values(), errors, strict=True)]).sum()
 
-    optimise(student, draw, loss, settings, settings.seed, execution)
+    optimize(student, draw, loss, settings, settings.seed, execution)
     return student, settings.steps * settings.batch_size * len(terms) * FORWARD_AND_BACKWARD
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class NegGrad(WindowedOptimisation):
+class NegGrad(WindowedOptimization):
     """Gradient ascent on the denoising loss of the forget images."""
 
     steps: PositiveInt = Field(20, description="Optimizer steps per group.")

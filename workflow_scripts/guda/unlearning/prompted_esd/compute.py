@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.models.denoisers import UNetDenoiser
-from guda.training.loop import optimise
+from guda.training.loop import optimize
 from guda.unlearning.esd.plan import Esd
 from guda.unlearning.operator import Job
 from guda.unlearning.prompted import PromptedDraws, student_of
@@ -58,6 +58,6 @@ def run(job: Job[PromptedEsdSpec]) -> tuple[UNetDenoiser, int]:
     def loss(*drawn: Tensor) -> Tensor:
         return erasing_loss(student, full, list(drawn[:4]), list(drawn[4:]), captions.empty, settings)
 
-    optimise(student, draw, loss, settings, settings.seed, job.execution)
+    optimize(student, draw, loss, settings, settings.seed, job.execution)
     teachers = 2 + (settings.preserve == "distillation")
     return student, settings.steps * settings.batch_size * (2 * FORWARD_AND_BACKWARD + teachers)

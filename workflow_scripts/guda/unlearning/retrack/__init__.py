@@ -1,1 +1,1 @@
-"""ReTrack: redirects forget images to their retained neighbours."""
+"""ReTrack: redirects forget images to their retained neighbors."""

@@ -1,4 +1,4 @@
-"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbours."""
+"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def neighbor_weights(
     gamma: Float[Tensor, "b 1 1 1"],
     sigma: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k"]:
-    """Posterior weight of each neighbour as the origin of x_t, [B, K]; each row sums to one.
+    """Posterior weight of each neighbor as the origin of x_t, [B, K]; each row sums to one.
 
     w_r = softmax_r(-||x_t - gamma a_r||^2 / (2 sigma^2)), computed as a softmax because the individual exponentials
     all underflow for images of a few thousand pixels. x_t [B, C, H, W], neighbors [B, K, C, H, W], gamma and sigma
@@ -46,7 +46,7 @@ def redirected_noise(
     bandwidth: float = 0.0,
     max_correction_norm: float | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise relative to the neighbours.
+    """ReTrack's target, [B, C, H, W]: sum_r w_r (x_t - gamma a_r) / sigma, the noise relative to the neighbors.
 
     `noise` is the true noise of x_t. The target's difference from it is damped for a model that smooths the data by a
     Gaussian of standard deviation `bandwidth` (see `damping`) and clipped to `max_correction_norm` per image.

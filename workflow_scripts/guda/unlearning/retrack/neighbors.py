@@ -21,7 +21,7 @@ def nearest_retained(images: Tensor, forget: Tensor, n_neighbors: int) -> tuple[
     `images` uint8 [N, C, H, W]; `forget` bool [N]. Returns rows int64 [F, K] into `images` and Euclidean distances
     float32 [F, K] in the network's range [-1, 1]. Raises DataError if fewer than K images are retained.
 
-    Neighbours, distances and the order of ties equal those of torch's cdist and topk over all retained images. These
+    Neighbors, distances and the order of ties equal those of torch's cdist and topk over all retained images. These
     are applied to the candidates of a faster search, and to all images only if ties make the order depend on topk.
     """
     retained = torch.nonzero(~forget).flatten()

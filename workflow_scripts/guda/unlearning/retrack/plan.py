@@ -1,4 +1,4 @@
-"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbours."""
+"""ReTrack: unlearning by redirecting the denoising trajectories of forget images to retained neighbors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from guda.config.messages import explain
 from guda.config.section import Location, Seed
-from guda.config.training import WindowedOptimisation
+from guda.config.training import WindowedOptimization
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Unlearning(WindowedOptimisation):
-    """ReTrack: forget images are redirected to the denoising directions of their retained neighbours."""
+class Unlearning(WindowedOptimization):
+    """ReTrack: forget images are redirected to the denoising directions of their retained neighbors."""
 
     steps: PositiveInt = Field(
         60, description="Optimizer steps per group. Too few leave the group in; too many damage the rest."

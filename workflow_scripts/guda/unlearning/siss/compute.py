@@ -17,7 +17,7 @@ from torch import Tensor
 
 from guda.data.pixels import to_network_range
 from guda.models.denoisers import UNetDenoiser
-from guda.training.loop import batch_rows, optimise, random_steps
+from guda.training.loop import batch_rows, optimize, random_steps
 from guda.training.state import Execution
 from guda.unlearning.operator import Job
 from guda.unlearning.siss.plan import Siss, SissSpec, evaluations_per_step
@@ -104,7 +104,7 @@ def unlearn(
         return n / kept * of_all, (n - kept) / kept * of_group
 
     weigh = partial(subtraction_weights, forget_norm=settings.forget_norm)
-    optimise(student, draw, loss, settings, settings.seed, execution, weigh=weigh)
+    optimize(student, draw, loss, settings, settings.seed, execution, weigh=weigh)
     return student, settings.steps * evaluations_per_step(settings)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from guda.config.training import Optimisation, WindowedOptimisation
+from guda.config.training import Optimization, WindowedOptimization
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.specs import PixelUnlearnedSpec
 from guda.unlearning.operator import Operator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guda.plan.experiment import Experiment
 
 
-class Siss(WindowedOptimisation):
+class Siss(WindowedOptimization):
     """SISS: the loss on all images minus the loss on forget images, from one prediction on a mixture of both."""
 
     batch_size: PositiveInt = Field(64, description="Pairs of any image and a forget image per step.")
@@ -49,13 +49,13 @@ class SubtractedScores(Operator[SissSpec]):
     def spec(self, experiment: Experiment, group: str) -> SissSpec:
         return self.of_pixels(experiment, group)
 
-    def batch(self, settings: Optimisation) -> int:
+    def batch(self, settings: Optimization) -> int:
         return settings.batch_size
 
-    def evaluations(self, settings: Optimisation) -> int:
+    def evaluations(self, settings: Optimization) -> int:
         return settings.steps * evaluations_per_step(settings)
 
 
-def evaluations_per_step(settings: Optimisation) -> int:
+def evaluations_per_step(settings: Optimization) -> int:
     """One prediction per noisy image, and two backward passes."""
     return settings.batch_size * (2 * FORWARD_AND_BACKWARD - 1)

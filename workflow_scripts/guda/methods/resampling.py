@@ -38,7 +38,8 @@ def summarize(
     signs = generator.choice([-1.0, 1.0], size=(n_steps, RESAMPLES))
     if n_steps > 1:
         for row in range(n):
-            resampled = sums[row, :, None] + errors[row] @ signs
+            # Not `@`, whose rounding depends on a group's position: groups with equal terms must tie.
+            resampled = sums[row, :, None] + np.einsum("gs,sr->gr", errors[row], signs)
             if scored is not None:
                 resampled = scored(resampled)
                 se[row] = np.sqrt(((resampled - score[row, :, None]) ** 2).mean(1))

@@ -1,20 +1,26 @@
 """A process that has loaded the libraries and forks for each program that is to run: `server.py SOCKET`.
 
-Most of a short job's time goes into loading torch and diffusers, and half of a plan's into loading Snakemake. Nothing
-of this project is loaded here, so that each program finds its own. The server ends when its standard input does.
+Most of a short job's time goes into loading torch, diffusers and this project, and half of a plan's into loading
+Snakemake. A program of a copy of the project forgets what was loaded of this one and finds its own. The server ends
+when its standard input does.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import socket
 import sys
+import threading
 from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parents[3]
+SCRIPTS = PROJECT / "workflow_scripts"
 LIBRARIES = [
     "torch", "torch._dynamo", "diffusers.models.unets.unet_2d", "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl", "transformers.models.clip.modeling_clip", "safetensors.torch",
@@ -64,6 +70,8 @@ def run(task):
     os.environ.clear()
     os.environ.update(task["environment"])
     first, *arguments = task["words"]
+    if not {str(PROJECT / "Snakefile"), str(SCRIPTS / Path(first).name)} & set(task["words"]):
+        forget_project()
     if first == "-m":
         module, *arguments = arguments
         sys.argv, sys.path[0] = [module, *arguments], task["folder"]
@@ -73,8 +81,40 @@ def run(task):
         runpy.run_path(first, run_name="__main__")
 
 
+def end(code):
+    """End as the interpreter would, but leave all objects alone: to destroy them copies the memory that forks share."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
+def load_project():
+    """Load every module of the library in SCRIPTS, which is not left on the path."""
+    sys.path.insert(0, str(SCRIPTS))
+    for module in pkgutil.walk_packages([str(SCRIPTS / "guda")], "guda."):
+        importlib.import_module(module.name)
+    sys.path.remove(str(SCRIPTS))
+
+
+def forget_project():
+    """Undo `load_project`."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "guda"]:
+        del sys.modules[name]
+
+
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    load_project()
     gc.freeze()
-    run(serve(sys.argv[1]))
+    task = serve(sys.argv[1])
+    try:
+        run(task)
+    except SystemExit as ended:
+        end(ended.code)
+    end(None)

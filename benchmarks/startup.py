@@ -13,14 +13,15 @@ import sys
 
 from side_by_side import ROOT, ratio, report
 
-NETWORKS = "from guda.jobs.diffusers_import import import_networks_alone; import_networks_alone();"
+PROGRAM = "from guda.jobs.cli import collect_rarely; collect_rarely();"
+NETWORKS = f"{PROGRAM} from guda.jobs.diffusers_import import import_networks_alone; import_networks_alone();"
 OF_DIFFUSERS = "from diffusers import UNet2DModel;"
 KINDS = {
     "scoring": (f"{NETWORKS} import guda.scoring.elbo, guda.models.denoisers; {OF_DIFFUSERS}", "import torch"),
     "unlearning": (f"{NETWORKS} import guda.unlearning, guda.training.loop; {OF_DIFFUSERS}", "import torch"),
     "plain diffusers import": (OF_DIFFUSERS, "import torch"),
-    "tables": ("import guda.evaluation.metrics_table, guda.methods", "import numpy, pandas"),
-    "command line": ("import guda.jobs.cli", "import pydantic"),
+    "tables": (f"{PROGRAM} import guda.evaluation.metrics_table, guda.methods", "import numpy, pandas"),
+    "command line": (PROGRAM, "import pydantic"),
 }
 
 

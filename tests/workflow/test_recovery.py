@@ -75,16 +75,19 @@ def measured(run):
 
 
 def fresh(run, directory):
-    """The same configuration in another folder, without results, and with programs that can be killed."""
+    """The same configuration in another folder, without results."""
     directory.mkdir()
     for name in ("config.yaml", "tiny.yaml"):
         shutil.copy(run.directory / name, directory)
-    return replace(run, directory=directory, cold=True)
+    return replace(run, directory=directory)
 
 
-def start(run):
-    command, settings = run.command("--cores", "2")
-    return subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(run, *arguments, **options):
+    """Begin a run whose programs are Snakemake's own children, so that they can be found and killed."""
+    command, settings = replace(run, cold=True).command(*arguments, **options)
+    return subprocess.Popen(
+        command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_after_kills_at_random_moments_the_results_are_the_same(small, kills, tm
     rng = random.Random(request.node.callspec.id)
     run, killed = fresh(small, tmp_path / "run"), 0
     while killed < len(kills):
-        process = start(run)
+        process = start(run, "--cores", "2")
         time.sleep(rng.uniform(EARLIEST, LATEST))
         while process.poll() is None and not kills[killed](process, rng):
             time.sleep(0.1)
@@ -143,10 +146,7 @@ def test_a_training_that_was_ended_goes_on_from_its_last_state(workflow, straigh
     weights = paths.model_weights(BASE)
     disturbed = fresh(workflow, tmp_path / "disturbed")
     state = (disturbed.directory / weights).with_name(STATE)
-    command, settings = disturbed.command("--cores", "1", weights, overlays=(LONGER,))
-    process = subprocess.Popen(
-        command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = start(disturbed, "--cores", "1", weights, overlays=(LONGER,))
     while not state.exists():
         assert process.poll() is None
         time.sleep(0.05)

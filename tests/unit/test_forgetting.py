@@ -1,5 +1,7 @@
 """Whether each group was forgotten, by scores of training images: figures worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,6 +74,7 @@ def test_the_plan_tells_which_groups_were_barely_forgotten(tmp_path):
     write_record(of.paths.scores_record("guda"), spec, [], seconds=1.0, forgetting=found)
     (note,) = of.notes()
     assert note.startswith("guda: 1 of 2 groups barely forgotten: cedar (0.1).")
+    Path(of.paths.scores_record("guda")).unlink()
     write_record(of.paths.scores_record("guda"), spec, [], seconds=1.0)  # as by an older version
     assert of.notes() == []
     other = spec.model_copy(update={"base": BASE})  # will be made again

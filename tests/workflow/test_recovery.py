@@ -12,7 +12,7 @@ from dataclasses import replace
 import pandas as pd
 import psutil
 import pytest
-from harness import ROOT
+from harness import ROOT, logged_call
 
 from guda.core.artifacts import sha256_file
 from guda.core.paths import BASE, STATE, STORE
@@ -90,6 +90,17 @@ def start(run, *arguments, **options):
     )
 
 
+def still_runs(sessions):
+    """Whether a process of one of these sessions does: jobs outlive a Snakemake that was killed."""
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) in sessions and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue  # ended since it was listed
+    return False
+
+
 @pytest.mark.parametrize(
     "kills",
     [
@@ -103,9 +114,10 @@ def start(run, *arguments, **options):
 )
 def test_after_kills_at_random_moments_the_results_are_the_same(small, kills, tmp_path, request):
     rng = random.Random(request.node.callspec.id)
-    run, killed = fresh(small, tmp_path / "run"), 0
+    run, killed, sessions = fresh(small, tmp_path / "run"), 0, set()
     while killed < len(kills):
         process = start(run, "--cores", "2")
+        sessions.add(process.pid)
         time.sleep(rng.uniform(EARLIEST, LATEST))
         while process.poll() is None and not kills[killed](process, rng):
             time.sleep(0.1)
@@ -117,9 +129,23 @@ def test_after_kills_at_random_moments_the_results_are_the_same(small, kills, tm
         assert unlocked.returncode == 0, unlocked.stderr
     recovered = run.snakemake("--cores", "2")
     assert recovered.returncode == 0, recovered.stderr
+    while still_runs(sessions):
+        time.sleep(0.1)
     assert contents(run) == contents(small)
     assert measured(run).equals(measured(small))
     assert not list(run.results.rglob(STATE))
+    assert run.planned() == set()
+
+
+@pytest.mark.parametrize(
+    "log", [("models", BASE), ("elbo", BASE, "bucket-0000"), ("scores", "guda_uncalibrated")], ids=" ".join
+)
+def test_a_job_that_ends_after_another_run_of_it_makes_nothing_stale(small, tmp_path, log):
+    """As a job does that outlived its Snakemake while the next run did all the work."""
+    run = small.copied(tmp_path / "run")
+    late = subprocess.run(logged_call(run, *log), cwd=run.directory, capture_output=True, text=True, check=False)
+    assert late.returncode == 0, late.stderr
+    assert "kept, since another process has made the same files meanwhile" in late.stderr
     assert run.planned() == set()
 
 

@@ -48,16 +48,21 @@ def write_record(
     """Write a job's record: its spec, the sha256 of its outputs, its cost, and a checksum over all of these.
 
     An evaluation is one forward pass on one sample; a training step on one sample counts as FORWARD_AND_BACKWARD.
+
+    A record of the same spec and outputs is kept. Snakemake removes a job's files before it starts the job, so another
+    process wrote that record meanwhile: one of the two jobs outlived its own, killed, Snakemake. Files may have been
+    made from the record since, and would be stale if its times changed.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    record = {
+    described = {
         "spec": spec.canonical(),
         "outputs": {Path(output).name: sha256_file(output) for output in outputs},
-        "seconds": seconds,
-        "evaluations": evaluations,
-        "peak_memory_bytes": peak,
-    } | costs
+    }
+    if Path(path).exists() and _describes(path, described):
+        print(f"{path}: kept, since another process has made the same files meanwhile", file=sys.stderr)
+        return
+    record = described | {"seconds": seconds, "evaluations": evaluations, "peak_memory_bytes": peak} | costs
     write_json(path, record | {"checksum": _checksum(record)})
 
 
@@ -75,6 +80,15 @@ def check_recorded(path: str | Path, spec_digest: str) -> None:
     record = read_record(record_of(path), spec_digest)
     if record["outputs"].get(Path(path).name) != sha256_file(path):
         raise ArtifactError(f"{path}: not the file that {record_of(path)} describes. {CURE}")
+
+
+def _describes(path: str | Path, files: dict[str, Any]) -> bool:
+    """Whether a record is undamaged and of these files, which are given with their spec."""
+    try:
+        found = read_record(path)
+    except ArtifactError:
+        return False  # replaced by a good one
+    return {key: found.get(key) for key in files} == files
 
 
 def total_cost(records: dict[str, str]) -> dict[str, float]:

@@ -39,6 +39,7 @@ from guda.core.paths import (
     TRAINING,
     logo_model,
     own_base,
+    proxy_model,
     record_of,
     tuned_model,
     unlearned_model,

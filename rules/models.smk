@@ -1,6 +1,7 @@
 """Models: the base model, retrained and unlearned counterfactual models, and networks of all groups."""
 
 LOGO = logo_model("{seed}", "{group}")
+PROXIED = proxy_model("{group}")
 UNLEARNED = unlearned_model("{operator}", "{group}")
 
 
@@ -70,6 +71,24 @@ if settings.oracle.own_base:
             **parameters(model_spec(own_base("{seed}"))),
         message:
             "Training the oracle's own base model, seed {wildcards.seed}"
+
+
+use rule train_logo as train_proxy with:
+    input:
+        experiment.family.training_files,
+        samples=experiment.scored_samples(TRAINING),
+        excluded=lambda wc: [] if wc.group == BASE else paths.group(wc.group),
+        foreign=foreign_model(PROXIED),
+    output:
+        **made_model(PROXIED),
+    log:
+        **logs("models", PROXIED),
+    resources:
+        **needs("proxy", gpu=True),
+    params:
+        **parameters(model_spec(PROXIED)),
+    message:
+        "Training proxy model {wildcards.group}"
 
 
 use rule train_logo as train_conditional with:

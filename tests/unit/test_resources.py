@@ -16,6 +16,7 @@ STAGES = {
     "table",
     "images",
     "train",
+    "proxy",
     "unlearn",
     "neighbors",
     "queries",

@@ -35,6 +35,7 @@ RIVALS = [
     "classifier",
     "mixture",
     "guda_scaled",
+    "proxy",
     "guda_esd",
     "kernel",
     "ensemble",

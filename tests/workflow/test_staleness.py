@@ -199,6 +199,7 @@ CHANGES = {
     "a setting of `guda_esd`": ("rivals", setting("attribution: {guda_esd: {guidance: 2}}")),
     "`attribution.guda_scaled.seed`": (
         "rivals", setting("attribution: {guda_scaled: {seed: 101}}", SEED="101")),
+    "a setting of the proxies": ("rivals", setting("attribution: {proxy: {length: 0.25}}")),
     "a setting of unlearning": ("workflow", setting("unlearn: {forget_weight: 0.77}"), setting("unlearn: {steps: 4}"),
         setting("unlearn: {last: 500}")),
     "the same for one group, in `unlearn.overrides.GROUP`": (

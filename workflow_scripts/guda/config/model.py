@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -101,6 +102,12 @@ class UNet(Section):
         description="Also predict the variance of the reverse process, in as many additional output channels (Nichol "
         "& Dhariwal 2021). Scores and samples use the noise prediction alone.",
     )
+
+    def narrowed(self, share: float) -> UNet:
+        """The network with this share of the channels, rounded to what normalization and attention heads allow."""
+        unit = math.lcm(self.norm_num_groups, self.attn_norm_num_groups or 1, self.attention_head_dim or 1)
+        channels = [max(unit, unit * round(share * each / unit)) for each in self.block_out_channels]
+        return self.model_copy(update={"block_out_channels": channels})
 
     @model_validator(mode="after")
     def _consistent(self) -> UNet:

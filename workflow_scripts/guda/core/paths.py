@@ -11,7 +11,9 @@ SNAKEMAKE = Path(".snakemake")
 MEMORY = SNAKEMAKE / "guda"  # kept between runs; may be deleted
 
 BASE = "base"
-BASES = rf"{BASE}(-\d+)?"  # pattern of its name and of the oracle seeds' own base models
+PROXY = "proxy"
+BASE_PROXY = f"{PROXY}/{BASE}"  # the proxy trained on everything; no group's file is called base
+BASES = rf"{BASE}(-\d+)?|{BASE_PROXY}"  # pattern of base models: the base model, the oracle seeds' own, the proxies'
 CALIBRATION = "calibration"
 BUCKET = "bucket-"  # start of its name, after that of its query set
 SETS = "sets"
@@ -86,6 +88,16 @@ def logo_model(seed: int | str, group: str) -> str:
 def own_base(seed: int | str) -> str:
     """Name of the model trained on everything with an oracle's seed, which that oracle is compared with."""
     return f"{BASE}-{seed}"
+
+
+def proxy_model(group: str) -> str:
+    """Name of the proxy trained without `group`."""
+    return f"{PROXY}/{group_file(group)}"
+
+
+def is_proxy(model: str) -> bool:
+    """Whether this is the name of a proxy model."""
+    return model.startswith(f"{PROXY}/")
 
 
 def conditioned_model(group: str) -> str:

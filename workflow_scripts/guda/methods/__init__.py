@@ -20,6 +20,7 @@ from guda.methods.kernel.plan import KernelCounterfactual
 from guda.methods.method import Method
 from guda.methods.mixture.plan import Mixture
 from guda.methods.prompt.plan import PromptOverlap
+from guda.methods.proxy.plan import RetrainedProxies
 from guda.methods.query_unlearning.plan import AbuMethod, MucsMethod
 from guda.methods.random.plan import RandomScores
 from guda.methods.scaled.plan import ScaledUnlearned
@@ -35,6 +36,7 @@ METHODS: dict[str, Method] = {
         Unlearned("guda"),
         Unlearned("guda_uncalibrated", GUDA, calibrated=False),
         ScaledUnlearned("guda_scaled"),
+        RetrainedProxies("proxy"),
         GuidedUnlearned("guda_esd"),
         Unlearned("guda_erasediff"),
         Unlearned("guda_siss"),

@@ -12,6 +12,7 @@ from guda.methods.embedding.plan import Embedding
 from guda.methods.ensemble.plan import Ensemble
 from guda.methods.gradients.plan import ComparedGradients
 from guda.methods.kernel.plan import Kernel
+from guda.methods.proxy.plan import Proxy
 from guda.methods.query_unlearning.plan import Abu, Mucs
 from guda.methods.random.plan import Random
 from guda.methods.scaled.plan import Scaled
@@ -35,6 +36,11 @@ class Attribution(Section):
         Scaled(),
         description="guda with the scale of its scores, in nats, set by retraining without one group or a few, at the"
         " cost of one training each. The order of groups does not change.",
+    )
+    proxy: Proxy = Field(
+        Proxy(),
+        description="The oracle in small: a narrower network is trained for fewer steps, on everything and without "
+        "each group. Its effects have about the oracle's size.",
     )
     conditional: Conditional = Field(
         Conditional(),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from guda.core.paths import BASES
+from guda.core.paths import BASES, is_proxy
 from guda.core.records import read_record
 from guda.specs import ModelSpec
 
@@ -72,12 +72,15 @@ def warn(found: dict[str, Any], spec: ModelSpec) -> None:
 def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
     """Health of models from their records by name, relative to the base model among them, or to an oracle's own.
 
-    Leaves out base models, and models whose records lack it.
+    Proxies are compared with the proxies' own base model. Leaves out base models, and models whose records lack it.
     """
-    bases = [name for name in records if re.fullmatch(BASES, name)]
-    base = records[bases[0]].get("health", {}) if bases else {}
-    measured = {name: record for name, record in records.items() if name not in bases and "health" in record}
-    return {name: of_record(record, base) for name, record in measured.items()}
+    bases = {is_proxy(name): name for name in records if re.fullmatch(BASES, name)}
+    measured = {name: record for name, record in records.items() if name not in bases.values() and "health" in record}
+
+    def base_of(name: str) -> dict[str, Any]:
+        return records.get(bases.get(is_proxy(name), ""), {}).get("health", {})
+
+    return {name: of_record(record, base_of(name)) for name, record in measured.items()}
 
 
 def of_record(record: dict[str, Any], base: dict[str, Any]) -> Health:

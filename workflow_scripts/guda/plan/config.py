@@ -98,6 +98,7 @@ class Config(Section):
         min_length=1,
         description="Methods in the tables, besides the oracle.\n"
         "- guda, guda_uncalibrated; guda_scaled, whose scale is set by retraining one group\n"
+        "- proxy, retraining of a smaller network, whose effects have about the oracle's size\n"
         "- other unlearning: guda_esd (by a conditional network), guda_erasediff and guda_siss (published"
         " operators), finetune and neggrad (simple baselines that show what ReTrack adds)\n"
         "- one network for all groups: conditional_elbo, conditional_posterior, classifier; mixture, "
@@ -109,7 +110,7 @@ class Config(Section):
         "- shapley and banzhaf, each group's value in a coalition game, from the models of the section "
         "`lds`\n"
         "- ensemble, of several of these; random\n"
-        "Text-to-image models support all but guda_erasediff, guda_siss, finetune, neggrad and mixture, "
+        "Text-to-image models support all but proxy, guda_erasediff, guda_siss, finetune, neggrad and mixture, "
         "and add guda_weighted, guda_uniform and guda_removed (one per anchor strategy) and prompt.",
     )
     attribution: Attribution = Field(Attribution(), description="Settings of individual methods.")

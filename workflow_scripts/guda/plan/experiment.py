@@ -16,12 +16,14 @@ from guda.config.file import read_yaml
 from guda.core.errors import ConfigError, nearest_name
 from guda.core.paths import (
     BASE,
+    BASE_PROXY,
     BASES,
     CALIBRATION,
     CLASSIFIER,
     CONDITIONAL,
     EXEMPLARS,
     IMPORTED,
+    PROXY,
     TRAINING,
     Paths,
     group_file,
@@ -43,6 +45,7 @@ from guda.evaluation.subsets import kept_by_subset
 from guda.methods import get_method
 from guda.methods.counterfactual.plan import Unlearned
 from guda.methods.ensemble.plan import EnsembleOf
+from guda.methods.proxy.plan import proxy_spec
 from guda.methods.variants import Variant, variants
 from guda.models.imported import notes_of
 from guda.models.noise_schedule import elbo_steps
@@ -315,13 +318,15 @@ class Experiment:
     def model_spec(self, model: str) -> ModelSpec:
         """Spec of a model by its name under models/.
 
-        Names are base, base-SEED, conditional, classifier, logo-SEED/GROUP, OPERATOR/GROUP, imported/GROUP,
-        subset-SEED/INDEX, removed-SEED/MEMBERS, or exemplars-SET/GROUP.
+        Names are base, base-SEED, conditional, classifier, logo-SEED/GROUP, proxy/base, proxy/GROUP, OPERATOR/GROUP,
+        imported/GROUP, subset-SEED/INDEX, removed-SEED/MEMBERS, or exemplars-SET/GROUP.
         """
         if model in self.imports:
             return self.family.imported(*self.imports[model])
         if model == BASE:
             return self.family.trained(self.config.training.seed, None)
+        if model == BASE_PROXY:
+            return proxy_spec(self, None)
         if re.fullmatch(BASES, model):
             return self.family.trained(int(model.removeprefix(f"{BASE}-")), None)
         if model == CONDITIONAL:
@@ -331,6 +336,8 @@ class Experiment:
             return ClassifierSpec(**self._of_groups(self.config.attribution.classifier.training))
         family, name = model.split("/")
         group = self.group_of(name)
+        if family == PROXY:
+            return proxy_spec(self, self.group_digest(group))
         if family.startswith("logo-"):
             return self.family.trained(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):

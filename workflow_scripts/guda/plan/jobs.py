@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guda.config.scoring import SAMPLED_AT_ONCE
 from guda.core.artifacts import made_for
-from guda.core.paths import BASE, BASES, CALIBRATION, CLASSIFIER, CONDITIONAL, EXEMPLARS, TRAINING
+from guda.core.paths import BASE, BASE_PROXY, CALIBRATION, CLASSIFIER, CONDITIONAL, EXEMPLARS, PROXY, TRAINING, is_proxy
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
 from guda.plan import page, precomputed, quality, reports
 from guda.plan.exemplars import exemplars_spec, generators
 from guda.plan.families import FLOAT
+from guda.plan.families.scratch import operations
 from guda.plan.resources import needs
 from guda.specs import ClassifierSpec, ConditionalSpec, ExemplarQueriesSpec, Spec, TrainSpec, TunedSpec
 from guda.unlearning import GUDA
@@ -189,11 +190,13 @@ class Jobs:
             left_out = [] if not group else [paths.exclusion(name)]
             if isinstance(spec, TunedSpec):
                 left_out = [paths.model_weights(BASE)]
-            elif folder.startswith("logo-"):
+            elif name == BASE_PROXY:
+                left_out = []
+            elif is_proxy(name) or folder.startswith("logo-"):
                 left_out = [paths.group(experiment.group_of(group))]
             elif isinstance(spec, ConditionalSpec | ClassifierSpec):
                 left_out = [paths.group(each) for each in experiment.groups]
-            work = spec.training.steps * spec.training.batch_size * FORWARD_AND_BACKWARD
+            work = spec.training.steps * spec.training.batch_size * FORWARD_AND_BACKWARD * self._relative_size(name)
             return Job(_phase(name), "train", weights, [images, *left_out], spec, work)
         operator, group = experiment.operators[folder], experiment.group_of(group)
         inputs = [paths.model_weights(BASE), images, paths.group(group), *experiment.operator_files(folder, group)]
@@ -243,9 +246,16 @@ class Jobs:
         spec = experiment.elbo_spec(model, bucket, schedule)
         n, steps, scored = self._samples(bucket), spec.elbo.steps, experiment.scored_files(model, bucket, schedule)
         inputs = [paths.model_weights(experiment.weights_of(model)), paths.queries(bucket), *scored]
-        phase, work = _phase(model), 0 if scored else n * len(steps)
+        phase, work = _phase(model), 0 if scored else n * len(steps) * self._relative_size(model)
         phase = phase if phase.startswith("oracle") else "scoring"
         return Job(phase, "elbo", paths.elbo(model, bucket), inputs, spec, work, FLOAT * n * len(steps))
+
+    def _relative_size(self, model: str) -> float:
+        """Operations of a model's network relative to the base model's: proxies are smaller."""
+        if not is_proxy(model):
+            return 1
+        settings = self.experiment.config
+        return operations(settings.unet.narrowed(settings.attribution.proxy.width), 1) / operations(settings.unet, 1)
 
     def _of_method(self, stage: str, names: list[str]) -> Job:
         """Jobs of methods that compute something for all groups at once."""
@@ -305,13 +315,14 @@ def _phase(model: str) -> str:
     """The phase a model belongs to: the oracle's even if a method retrains only one of its models."""
     if model == BASE:
         return "base model"
-    if oracle := re.match(rf"logo-(\d+)/|{BASES}$", model):
-        return f"oracle, seed {oracle[1] or oracle[2].removeprefix('-')}"
+    if oracle := re.match(rf"logo-(\d+)/|{BASE}-(\d+)$", model):
+        return f"oracle, seed {oracle[1] or oracle[2]}"
     family = re.split("[-@/]", model)[0]
     names = {
         GUDA: "unlearning",
         EXEMPLARS: "queries",
         "subset": "lds",
+        PROXY: "proxies",
         CONDITIONAL: "conditional network",
         CLASSIFIER: "classifier",
     }

@@ -16,6 +16,7 @@ from guda.evaluation.two_sample import MOST
 from guda.methods import GRADIENT_METHODS
 from guda.methods.gradients.plan import GRADIENTS, Gradients
 from guda.methods.kernel.plan import GRID, PREDICTED, WEIGHTS
+from guda.methods.proxy.plan import shortened
 from guda.models.health import BATCH_SIZE, PROBES, SHARED
 from guda.plan.families import FLOAT, Network
 
@@ -100,6 +101,7 @@ def needs(experiment: Experiment) -> dict[str, Need]:
         "encoded": Need(images + seen + batch_size * network.encoding, 10 * forward * max(n_images, n_scored)),
         "import": Need(seen + 2 * model + BATCH_SIZE * kept / 2, forward * PROBES * SHARED),
         "train": trained(training),
+        "proxy": trained(shortened(training, settings.attribution.proxy)),
         "tune": trained(settings.queries.exemplars.training),
         "conditional": trained(training.changed(settings.attribution.conditional.training)),
         "classifier": trained(training.changed(settings.attribution.classifier.training)),
@@ -134,6 +136,7 @@ STAGES = {
     "train_base": "train",
     "train_own_base": "train",
     "train_logo": "train",
+    "train_proxy": "proxy",
     "train_without": "train",
     "train_conditional": "conditional",
     "train_classifier": "classifier",

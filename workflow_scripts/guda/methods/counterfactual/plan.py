@@ -151,23 +151,16 @@ class Counterfactual(Method[AnySpec]):
         return models
 
 
-class Oracle(Counterfactual):
-    """LOGO: a model retrained from scratch without each group.
+class Retrained(Counterfactual):
+    """Scores by models retrained without each group.
 
-    It is compared with the base model, or with its seed's own base model, whose cost then counts.
+    They are compared with the base model, or with a base model of their own, whose cost then counts.
     """
 
-    def __init__(self, seed: int):
-        super().__init__(f"logo-{seed}")
-        self.seed = seed
-
-    def spec(self, experiment: Experiment) -> CounterfactualSpec:
-        spec = self.compared(experiment, {group: logo_model(self.seed, group) for group in experiment.groups})
-        if not experiment.config.oracle.own_base:
-            return spec
-        name = own_base(self.seed)
-        own = dict(spec) | {"base": experiment.model_digest(name), "own_base": name}
-        return OwnBaseCounterfactualSpec(**own)
+    def compared_with(self, experiment: Experiment, base: str, names: dict[str, str]) -> OwnBaseCounterfactualSpec:
+        """Spec of scores by the named models, by group, and this base model."""
+        spec = dict(self.compared(experiment, names)) | {"base": experiment.model_digest(base), "own_base": base}
+        return OwnBaseCounterfactualSpec(**spec)
 
     def parse(self, text: str) -> CounterfactualSpec:
         return parse_any([CounterfactualSpec, OwnBaseCounterfactualSpec], text)
@@ -177,6 +170,20 @@ class Oracle(Counterfactual):
         if not isinstance(spec, OwnBaseCounterfactualSpec):
             return needs
         return replace(needs, build_records=needs.build_records | {paths.model_record(spec.base_name): spec.base})
+
+
+class Oracle(Retrained):
+    """LOGO: the base model's training is repeated from scratch without each group."""
+
+    def __init__(self, seed: int):
+        super().__init__(f"logo-{seed}")
+        self.seed = seed
+
+    def spec(self, experiment: Experiment) -> CounterfactualSpec:
+        names = {group: logo_model(self.seed, group) for group in experiment.groups}
+        if not experiment.config.oracle.own_base:
+            return self.compared(experiment, names)
+        return self.compared_with(experiment, own_base(self.seed), names)
 
 
 class Unlearned(Counterfactual):

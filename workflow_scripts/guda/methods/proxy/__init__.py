@@ -1,0 +1,1 @@
+"""Retraining of small proxies of the model without each group."""

@@ -29,7 +29,7 @@ def main() -> None:
     scores = method.scores(spec, paths)
     own, needs = stopwatch.elapsed(), method.needs(spec, paths)
     work = {"seconds": own["seconds"], "cpu_seconds": own["cpu_seconds"], "evaluations": scores.evaluations}
-    built, asked = total_cost(needs.build_records), total_cost(needs.query_records)
+    built, asked = (total_cost(records, needs.sizes) for records in (needs.build_records, needs.query_records))
     found = read_healths(paths, method.judged(spec))
     warn_of(args.method, found)
     write_csv(args.output, scores_frame(scores))

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--method",
         default="guda",
-        help="method whose models to use: one that unlearns, or logo-SEED (default: %(default)s)",
+        help="method whose models to use: one that unlearns, proxy, or logo-SEED (default: %(default)s)",
     )
     parser.add_argument("--output", help="CSV file to write (default: standard output)")
     add_network_arguments(parser)

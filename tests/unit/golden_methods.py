@@ -29,6 +29,7 @@ from guda.methods.gradients.plan import Gradients, GradientScoresSpec
 from guda.methods.instance import Aggregation
 from guda.methods.kernel.plan import KernelSpec
 from guda.methods.mixture.plan import MixtureSpec
+from guda.methods.proxy.plan import ProxySpec
 from guda.methods.query_unlearning.plan import InfluenceScoresSpec
 from guda.methods.random.plan import RandomSpec
 from guda.methods.scaled.plan import ScaledSpec
@@ -47,6 +48,10 @@ def guided_counterfactual(tmp_path):
 
 def own_base_counterfactual(tmp_path):
     return counterfactual(tmp_path, OwnBaseCounterfactualSpec, "logo-1", own_base="base-1")
+
+
+def proxy(tmp_path):
+    return counterfactual(tmp_path, ProxySpec, "proxy", own_base="proxy/base", size=0.25)
 
 
 def log_posterior(tmp_path, kind=ConditionalPosteriorSpec):
@@ -251,6 +256,7 @@ STAGES = {
     GradientScoresSpec: gradient_scores,
     GuidedCounterfactualSpec: guided_counterfactual,
     OwnBaseCounterfactualSpec: own_base_counterfactual,
+    ProxySpec: proxy,
     RepeatedSpec: repeated,
     ConditionalPosteriorSpec: log_posterior,
     LikelihoodRatioSpec: likelihood_ratio,
@@ -277,6 +283,9 @@ GOLDEN = {
         0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496,
         0.846154, 0.923077, 0.384615, 0.307692]),
     OwnBaseCounterfactualSpec: (3, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
+        0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496,
+        0.846154, 0.923077, 0.384615, 0.307692]),
+    ProxySpec: (1, [-44.3513, -77.1373, 50.065, 67.0096, 19.5318, 42.3369, 21.336, 40.2654,
         0.888, 0.112, 0.235, 0.765, 0.475, 0.525, 0.504, 0.496,
         0.846154, 0.923077, 0.384615, 0.307692]),
     RepeatedSpec: (2, [-52.1095, -47.1309, 59.3782, 35.5971, 24.6652, 43.5062, 27.0473, 40.0685,

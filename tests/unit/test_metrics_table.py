@@ -233,6 +233,7 @@ def test_costs_add_up_over_records_but_for_what_an_older_one_does_not_tell(tmp_p
     of = {name: {str(tmp_path / each): spec.digest() for each in name} for name in ("xy", "")}
     assert total_cost(of["xy"]) == {"seconds": 4, "cpu_seconds": 6, "evaluations": 40}
     assert total_cost(of["xy"] | {str(tmp_path / "old"): spec.digest()}) == {"seconds": 5, "evaluations": 50}
+    assert total_cost(of["xy"], {str(tmp_path / "x"): 0.25})["evaluations"] == 20 / 4 + 20
     assert total_cost(of[""]) == {"seconds": 0, "cpu_seconds": 0, "evaluations": 0}
 
 

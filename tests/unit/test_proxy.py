@@ -9,6 +9,8 @@ from text_experiments import text_experiment
 from guda.config import Training, UNet
 from guda.core.errors import ConfigError
 from guda.core.paths import BASE_PROXY, logo_model, proxy_model
+from guda.methods import method_of
+from guda.methods.ensemble.plan import EnsembleOf
 from guda.methods.proxy.plan import Proxy, shortened
 from guda.models.health import healths
 from guda.specs import TrainSpec
@@ -43,6 +45,7 @@ def test_a_group_called_base_has_a_proxy_of_its_own():
         ([8, 16], {}, 0.5, [8, 8]),  # no narrower than the groups of the normalization
         ([24, 48], {"attention_head_dim": 12}, 0.5, [24, 24]),  # multiples of 8 and 12
         ([48, 48], {"attention_head_dim": None}, 0.7, [32, 32]),  # 33.6
+        ([32, 64], {"attention_head_dim": 64}, 0.5, [32, 64]),
         ([16, 24], {}, 1, [16, 24]),
     ],
 )
@@ -73,11 +76,23 @@ def test_the_base_proxy_is_scored_and_costs():
     needs = of.method_files("proxy")
     assert spec.base == of.model_digest(BASE_PROXY)
     assert spec.calibration is None
+    assert spec.size == 0.25  # 8 and 16 channels for 16 and 32
     assert not any("models/base/" in file or "elbo/base/" in file for file in needs)
     for name in [BASE_PROXY, *map(proxy_model, of.groups)]:
         assert isinstance(of.model_spec(name), TrainSpec)
         assert of.paths.model_record(name) in needs
         assert {of.paths.elbo(name, bucket) for bucket in of.buckets} < set(needs)
+
+
+def test_an_evaluation_of_a_proxy_counts_a_quarter_in_an_ensemble_too():
+    of = experiment(methods=["ensemble"], attribution={"ensemble": {"members": {"proxy": 1, "guda": 1}}})
+    sizes = method_of(EnsembleOf, "ensemble").needs(of.method_spec("ensemble"), of.paths).sizes
+    assert set(sizes.values()) == {0.25}
+    names = [BASE_PROXY, *map(proxy_model, of.groups)]
+    assert sizes.keys() == {
+        *map(of.paths.model_record, names),
+        *(of.paths.elbo_record(name, bucket) for name in names for bucket in of.buckets),
+    }
 
 
 def test_the_seed_of_an_oracle_is_refused():

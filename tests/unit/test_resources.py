@@ -6,10 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from guda import config
 from guda.models.denoisers import new_denoiser
+from guda.models.network_size import Layer, activations, operations, parameters
 from guda.models.noise_schedule import NoiseSchedule
 from guda.plan.config import load_config
 from guda.plan.experiment import Experiment
-from guda.plan.families.scratch import Layer, activations, operations, parameters
 from guda.plan.resources import LONGEST, MB, Need, needs, unlearning_work
 
 STAGES = {

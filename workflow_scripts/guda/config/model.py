@@ -104,9 +104,12 @@ class UNet(Section):
     )
 
     def narrowed(self, share: float) -> UNet:
-        """The network with this share of the channels, rounded to what normalization and attention heads allow."""
+        """The network with this share of the channels, rounded to what normalization and attention heads allow.
+
+        No layer becomes wider.
+        """
         unit = math.lcm(self.norm_num_groups, self.attn_norm_num_groups or 1, self.attention_head_dim or 1)
-        channels = [max(unit, unit * round(share * each / unit)) for each in self.block_out_channels]
+        channels = [min(each, max(unit, unit * round(share * each / unit))) for each in self.block_out_channels]
         return self.model_copy(update={"block_out_channels": channels})
 
     @model_validator(mode="after")

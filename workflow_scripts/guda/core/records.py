@@ -6,8 +6,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NotRequired, TypedDict
 
 from guda.core.artifacts import CURE, check_spec, read_json, sha256_file, write_json
@@ -91,12 +92,14 @@ def _describes(path: str | Path, files: dict[str, Any]) -> bool:
     return {key: found.get(key) for key in files} == files
 
 
-def total_cost(records: dict[str, str]) -> dict[str, float]:
+def total_cost(records: dict[str, str], sizes: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
     """Each of COSTS, summed over record files, each given with the digest of its expected spec.
 
-    Costs that some (older) record lacks are left out.
+    An evaluation counts as one, or as the record's entry in `sizes`. Costs that some (older) record lacks are left out.
     """
     costs = [read_record(path, expected) for path, expected in records.items()]
+    for cost, path in zip(costs, records, strict=True):
+        cost["evaluations"] = round(cost["evaluations"] * sizes.get(path, 1))
     return {name: sum(cost[name] for cost in costs) for name in COSTS if all(name in cost for cost in costs)}
 
 

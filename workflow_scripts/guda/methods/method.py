@@ -22,12 +22,14 @@ class Needs:
     """Files that a method reads, and the records of the jobs whose costs are attributed to the method.
 
     `build_records` are one-time costs, `query_records` grow with the queries; both map records to the digest of the
-    spec that they must have.
+    spec that they must have. `sizes` are the operations of other networks than the base model's, relative to it, by
+    record: an evaluation there counts as so many.
     """
 
     files: list[str]
     build_records: dict[str, str] = field(default_factory=dict)
     query_records: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
 
 
 class Method(Generic[S]):

@@ -18,10 +18,10 @@ from guda.core.artifacts import made_for
 from guda.core.paths import BASE, BASE_PROXY, CALIBRATION, CLASSIFIER, CONDITIONAL, EXEMPLARS, PROXY, TRAINING, is_proxy
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
+from guda.methods.proxy.plan import relative_size
 from guda.plan import page, precomputed, quality, reports
 from guda.plan.exemplars import exemplars_spec, generators
 from guda.plan.families import FLOAT
-from guda.plan.families.scratch import operations
 from guda.plan.resources import needs
 from guda.specs import ClassifierSpec, ConditionalSpec, ExemplarQueriesSpec, Spec, TrainSpec, TunedSpec
 from guda.unlearning import GUDA
@@ -251,11 +251,8 @@ class Jobs:
         return Job(phase, "elbo", paths.elbo(model, bucket), inputs, spec, work, FLOAT * n * len(steps))
 
     def _relative_size(self, model: str) -> float:
-        """Operations of a model's network relative to the base model's: proxies are smaller."""
-        if not is_proxy(model):
-            return 1
-        settings = self.experiment.config
-        return operations(settings.unet.narrowed(settings.attribution.proxy.width), 1) / operations(settings.unet, 1)
+        """Operations of a model's network relative to the base model's."""
+        return relative_size(self.experiment) if is_proxy(model) else 1
 
     def _of_method(self, stage: str, names: list[str]) -> Job:
         """Jobs of methods that compute something for all groups at once."""

@@ -18,7 +18,7 @@ from guda.core.errors import DataError
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.data.datasets.conversion import Conversion
 from guda.data.datasets.encoded import image_shape
-from guda.plan.families.scratch import operations
+from guda.models.network_size import operations
 from guda.unlearning.retrack.plan import Unlearning
 
 FEW = 10  # smaller groups are not proposed if there are at least two larger ones

@@ -118,6 +118,7 @@ class Counterfactual(Method[AnySpec]):
                 found.files + needs.files,
                 found.build_records | needs.build_records,
                 found.query_records | needs.query_records,
+                found.sizes | needs.sizes,
             )
         return found
 

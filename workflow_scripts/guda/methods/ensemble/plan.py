@@ -96,6 +96,7 @@ class EnsembleOf(Method[EnsembleSpec]):
             [paths.scores(member.method) for member in spec.members],
             built,
             {path: found for path, found in per_query.items() if path not in built},
+            {path: size for each in needs for path, size in each.sizes.items()},
         )
 
     def judged(self, spec: EnsembleSpec) -> dict[str, str]:

@@ -6,14 +6,17 @@ If denoisers do, too, score_k(x) = ELBO(x; proxy) - ELBO(x; proxy without k) est
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from guda.config.section import Section, Seed
 from guda.core.errors import ConfigError
-from guda.core.paths import BASE_PROXY, proxy_model
-from guda.methods.counterfactual.plan import OwnBaseCounterfactualSpec, Retrained
+from guda.core.paths import BASE_PROXY, Paths, proxy_model
+from guda.methods.counterfactual.plan import CounterfactualSpec, OwnBaseCounterfactualSpec, Retrained
+from guda.methods.method import Needs
+from guda.models.network_size import operations
 from guda.specs import TrainSpec
 
 if TYPE_CHECKING:
@@ -31,8 +34,15 @@ class Proxy(Section):
     )
 
 
+class ProxySpec(OwnBaseCounterfactualSpec):
+    stage, version = "proxy", 1
+    size: float  # operations of a proxy, relative to the base model's
+
+
 class RetrainedProxies(Retrained):
     """Scores by proxies retrained without each group, compared with a proxy of the base model."""
+
+    kind = ProxySpec
 
     def applies(self, experiment: Experiment) -> bool:
         return experiment.config.text_to_image is None
@@ -46,9 +56,18 @@ class RetrainedProxies(Retrained):
                 "batches and noise as the models that they are measured against; choose another"
             )
 
-    def spec(self, experiment: Experiment) -> OwnBaseCounterfactualSpec:
+    def spec(self, experiment: Experiment) -> ProxySpec:
         names = {group: proxy_model(group) for group in experiment.groups}
-        return self.compared_with(experiment, BASE_PROXY, names)
+        spec = self.compared_with(experiment, BASE_PROXY, names)
+        return ProxySpec(**dict(spec), size=relative_size(experiment))
+
+    def parse(self, text: str) -> ProxySpec:
+        return ProxySpec.parse(text)
+
+    def run_needs(self, spec: CounterfactualSpec, paths: Paths) -> Needs:
+        needs = super().run_needs(spec, paths)
+        size = spec.size if isinstance(spec, ProxySpec) else 1.0
+        return replace(needs, sizes=dict.fromkeys([*needs.build_records, *needs.query_records], size))
 
 
 def proxy_spec(experiment: Experiment, excluded: str | None) -> TrainSpec:
@@ -61,6 +80,12 @@ def proxy_spec(experiment: Experiment, excluded: str | None) -> TrainSpec:
         noise_schedule=config.noise_schedule,
         training=shortened(config.training, config.attribution.proxy),
     )
+
+
+def relative_size(experiment: Experiment) -> float:
+    """Operations of a proxy's forward pass, relative to the base model's."""
+    full, width = experiment.config.unet, experiment.config.attribution.proxy.width
+    return operations(full.narrowed(width), 1) / operations(full, 1)
 
 
 def shortened(training: Training, settings: Proxy) -> Training:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from guda.models.network_size import FLOAT
 from guda.specs import ModelSpec, RemovalSpec, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOAT = 4  # bytes
+__all__ = ["FLOAT", "Family", "Network"]
 
 
 class Network(NamedTuple):

@@ -10,6 +10,8 @@ rule training_images:
         paths.images(),
     log:
         **logs("training_images"),
+    # All trainings wait for it.
+    priority: 4
     conda:
         "../envs/guda.yaml"
     threads: 1
@@ -53,6 +55,8 @@ rule group:
         paths.group("{group}"),
     log:
         **logs("groups", "{group}"),
+    # Before the trainings, the last of which would otherwise wait until nothing else is left to do.
+    priority: 2
     localrule: True
     conda:
         "../envs/guda.yaml"

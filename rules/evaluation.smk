@@ -255,6 +255,7 @@ if settings.lds.subsets:
             **logs("exclusions", "{model}"),
         wildcard_constraints:
             model=SUBSETS,
+        priority: 2
         localrule: True
         conda:
             "../envs/guda.yaml"
@@ -326,6 +327,7 @@ if settings.removal.queries:
             **logs("exclusions", "{model}"),
         wildcard_constraints:
             model=REMOVED,
+        priority: 2
         localrule: True
         conda:
             "../envs/guda.yaml"

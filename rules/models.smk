@@ -48,7 +48,7 @@ if BASE not in experiment.imports:
             **made_model(BASE),
         log:
             **logs("models", BASE),
-        priority: 2
+        priority: 3
         params:
             **parameters(model_spec(BASE)),
         message:

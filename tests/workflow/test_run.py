@@ -259,6 +259,20 @@ def test_a_second_run_plans_nothing(workflow):
 # --- what goes wrong is said in a few words ----------------------------------------------------------
 
 
+def test_trainings_do_not_wait_for_their_groups_until_all_else_is_done(workflow, paths, tmp_path):
+    """With the base model at hand, all groups are written before anything is scored or unlearned."""
+    run = workflow.copied(tmp_path / "run")
+    groups = [run.directory / paths.group(group) for group in run.experiment.groups]
+    later = [*map(Path, map(paths.neighbors, run.experiment.groups))]
+    later += [Path(paths.elbo(BASE, bucket)) for bucket in (*run.experiment.buckets, CALIBRATION)]
+    for file in [*groups, *(run.directory / path for path in later)]:
+        file.unlink()
+    done = run.snakemake("--cores", "1", *map(str, later))
+    assert done.returncode == 0, done.stderr
+    first = min((run.directory / path).stat().st_mtime_ns for path in later)
+    assert max(file.stat().st_mtime_ns for file in groups) < first
+
+
 def test_a_typo_in_the_configuration_is_answered_with_the_key_and_the_nearest_name(workflow):
     done = workflow.snakemake("--dry-run", overlays=("trainng: {steps: 3}",))
     assert done.returncode != 0

@@ -12,7 +12,7 @@ from guda.plan.jobs import COMPARED, DATA, TABLES, Job
 
 MINUTE, HOUR = 60, 3600
 LIGHT = ("table", "neighbors")  # kinds of jobs that never use a GPU
-PRIORITY = {"base model": 2}  # of phases, as in the rules; other trainings have 1, everything else 0
+PRIORITY = {DATA: 3, "base model": 2}  # of phases, about as in the rules; other trainings have 1, everything else 0
 ORDER = [DATA, "imported models", "base model", "queries", "unlearning", "scoring", COMPARED]
 
 
@@ -70,7 +70,8 @@ def _row(
 def clock(jobs: Iterable[Job], seconds: Mapping[str, float], machine: Machine) -> float:
     """Wall-clock seconds until all jobs are done, each started once its inputs exist and enough cores are free.
 
-    Inputs that none of the jobs makes already exist. Among waiting jobs, trainings come first, as in the rules.
+    Inputs that none of the jobs makes already exist. Among waiting jobs, trainings and what they read come first, as in
+    the rules.
     """
     by_output = {job.output: job for job in jobs}
     lacking = {name: set(job.inputs) & by_output.keys() for name, job in by_output.items()}

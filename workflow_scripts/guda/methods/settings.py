@@ -39,8 +39,8 @@ class Attribution(Section):
     )
     proxy: Proxy = Field(
         Proxy(),
-        description="The oracle in small: a narrower network is trained for fewer steps, on everything and without "
-        "each group. Its effects have about the oracle's size.",
+        description="The oracle in small: a narrower network is trained on everything, and without each group. Its "
+        "effects have about the oracle's size.",
     )
     conditional: Conditional = Field(
         Conditional(),

@@ -1,4 +1,4 @@
-"""The oracle in small: a narrower network, trained for fewer steps on everything and without each group.
+"""The oracle in small: a narrower network, trained on everything and without each group.
 
 Small and large language models respond similarly to a change of training data (Khaddaj et al. 2025, arXiv 2505.16260).
 If denoisers do, too, score_k(x) = ELBO(x; proxy) - ELBO(x; proxy without k) estimates the oracle's at less cost.
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 class Proxy(Section):
     width: float = Field(0.5, gt=0, le=1, description="Channels of the proxies, as a share of the base model's.")
-    length: float = Field(0.5, gt=0, le=1, description="Training steps, as a share of the base model's.")
+    length: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Training steps, as a share of the base model's. Half as many cost half as much and agree less.",
+    )
     seed: Seed = Field(
         100,
         description="Training seed of the proxies; must differ from oracle.seeds, whose models see the same batches "

@@ -99,7 +99,8 @@ def total_cost(records: dict[str, str], sizes: Mapping[str, float] = MappingProx
     """
     costs = [read_record(path, expected) for path, expected in records.items()]
     for cost, path in zip(costs, records, strict=True):
-        cost["evaluations"] = round(cost["evaluations"] * sizes.get(path, 1))
+        if path in sizes:
+            cost["evaluations"] = round(cost["evaluations"] * sizes[path])
     return {name: sum(cost[name] for cost in costs) for name in COSTS if all(name in cost for cost in costs)}
 
 

@@ -74,11 +74,11 @@ def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
 
     Proxies are compared with the proxies' own base model. Leaves out base models, and models whose records lack it.
     """
-    bases = {is_proxy(name): name for name in records if re.fullmatch(BASES, name)}
-    measured = {name: record for name, record in records.items() if name not in bases.values() and "health" in record}
+    bases = [name for name in records if re.fullmatch(BASES, name)]
+    measured = {name: record for name, record in records.items() if name not in bases and "health" in record}
 
     def base_of(name: str) -> dict[str, Any]:
-        return records.get(bases.get(is_proxy(name), ""), {}).get("health", {})
+        return next((records[base].get("health", {}) for base in bases if is_proxy(base) == is_proxy(name)), {})
 
     return {name: of_record(record, base_of(name)) for name, record in measured.items()}
 

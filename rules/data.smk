@@ -11,7 +11,7 @@ rule training_images:
     log:
         **logs("training_images"),
     # All trainings wait for it.
-    priority: 4
+    priority: 5
     conda:
         "../envs/guda.yaml"
     threads: 1

@@ -244,7 +244,7 @@ if experiment.imports:
         wildcard_constraints:
             model=one_of(experiment.imports),
         # Before all trainings, so that a model that cannot be imported stops them.
-        priority: 3
+        priority: 4
         conda:
             "../envs/guda.yaml"
         threads: 1

@@ -12,7 +12,7 @@ if experiment.family.training_files:
             record=paths.pipeline_record(),
         log:
             **logs("pipeline"),
-        priority: 3
+        priority: 4
         conda:
             "../envs/guda.yaml"
         threads: settings.execution.threads
@@ -66,7 +66,7 @@ rule encoded_samples:
         **logs("encoded", "{samples}"),
     wildcard_constraints:
         samples=f"{TRAINING}|{CALIBRATION}|({CONDITIONAL}/)?{experiment.bucket_shape}",
-    priority: 2
+    priority: 3
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads
@@ -96,7 +96,7 @@ rule encoded_anchors:
     log:
         **logs("encoded", ANCHORS),
     # The shortest of the jobs that check the full pipeline.
-    priority: 3
+    priority: 4
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads

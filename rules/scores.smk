@@ -266,7 +266,7 @@ rule features:
     wildcard_constraints:
         images=one_of([TRAINING, *experiment.buckets]),
     # Vision models come from third parties: their problems should be reported before anything is trained.
-    priority: 3 if VISION_MODEL else 0
+    priority: 4 if VISION_MODEL else 0
     conda:
         "../envs/guda.yaml"
     threads: settings.execution.threads

@@ -11,9 +11,9 @@ SNAKEMAKE = Path(".snakemake")
 MEMORY = SNAKEMAKE / "guda"  # kept between runs; may be deleted
 
 BASE = "base"
+BASES = rf"{BASE}(-\d+)?"  # pattern of its name and of the oracle seeds' own base models
 PROXY = "proxy"
 BASE_PROXY = f"{PROXY}/{BASE}"  # the proxy trained on everything; no group's file is called base
-BASES = rf"{BASE}(-\d+)?|{BASE_PROXY}"  # pattern of base models: the base model, the oracle seeds' own, the proxies'
 CALIBRATION = "calibration"
 BUCKET = "bucket-"  # start of its name, after that of its query set
 SETS = "sets"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from guda.core.paths import BASES, is_proxy
+from guda.core.paths import BASE_PROXY, BASES, is_proxy
 from guda.core.records import read_record
 from guda.specs import ModelSpec
 
@@ -74,7 +74,7 @@ def healths(records: dict[str, dict[str, Any]]) -> dict[str, Health]:
 
     Proxies are compared with the proxies' own base model. Leaves out base models, and models whose records lack it.
     """
-    bases = [name for name in records if re.fullmatch(BASES, name)]
+    bases = [name for name in records if name == BASE_PROXY or re.fullmatch(BASES, name)]
     measured = {name: record for name, record in records.items() if name not in bases and "health" in record}
 
     def base_of(name: str) -> dict[str, Any]:

@@ -325,8 +325,6 @@ class Experiment:
             return self.family.imported(*self.imports[model])
         if model == BASE:
             return self.family.trained(self.config.training.seed, None)
-        if model == BASE_PROXY:
-            return proxy_spec(self, None)
         if re.fullmatch(BASES, model):
             return self.family.trained(int(model.removeprefix(f"{BASE}-")), None)
         if model == CONDITIONAL:
@@ -337,7 +335,7 @@ class Experiment:
         family, name = model.split("/")
         group = self.group_of(name)
         if family == PROXY:
-            return proxy_spec(self, self.group_digest(group))
+            return proxy_spec(self, None if model == BASE_PROXY else self.group_digest(group))
         if family.startswith("logo-"):
             return self.family.trained(int(family.removeprefix("logo-")), self.group_digest(group))
         if family.startswith(("subset-", "removed-")):

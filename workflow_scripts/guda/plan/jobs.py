@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guda.config.scoring import SAMPLED_AT_ONCE
 from guda.core.artifacts import made_for
-from guda.core.paths import BASE, BASE_PROXY, CALIBRATION, CLASSIFIER, CONDITIONAL, EXEMPLARS, PROXY, TRAINING, is_proxy
+from guda.core.paths import (
+    BASE,
+    BASE_PROXY,
+    BASES,
+    CALIBRATION,
+    CLASSIFIER,
+    CONDITIONAL,
+    EXEMPLARS,
+    PROXY,
+    TRAINING,
+    is_proxy,
+)
 from guda.core.records import FORWARD_AND_BACKWARD
 from guda.methods import GRADIENT_METHODS
 from guda.methods.proxy.plan import relative_size
@@ -312,8 +323,8 @@ def _phase(model: str) -> str:
     """The phase a model belongs to: the oracle's even if a method retrains only one of its models."""
     if model == BASE:
         return "base model"
-    if oracle := re.match(rf"logo-(\d+)/|{BASE}-(\d+)$", model):
-        return f"oracle, seed {oracle[1] or oracle[2]}"
+    if oracle := re.match(rf"logo-(\d+)/|{BASES}$", model):
+        return f"oracle, seed {oracle[1] or oracle[2].removeprefix('-')}"
     family = re.split("[-@/]", model)[0]
     names = {
         GUDA: "unlearning",
